@@ -1,0 +1,73 @@
+"""Build, open and save image pyramids (multiscale zarr). The public names, nothing else; each is imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_pyramid.axes import Axis
+    from napari_pyramid.build import Progress, build_pyramid, iter_build
+    from napari_pyramid.errors import (
+        BuildInProgressError,
+        DestinationError,
+        LayoutError,
+        LayoutWarning,
+        PyramidError,
+        SourceError,
+        SpecError,
+    )
+    from napari_pyramid.layouts._image import Channel
+    from napari_pyramid.lazy import LazyArray
+    from napari_pyramid.pyramid import Pyramid, open_pyramid, open_pyramids
+    from napari_pyramid.spec import Level, PyramidSpec
+
+_HOME = {
+    "Axis": "axes",
+    "BuildInProgressError": "errors",
+    "Channel": "layouts._image",
+    "DestinationError": "errors",
+    "LayoutError": "errors",
+    "LayoutWarning": "errors",
+    "LazyArray": "lazy",
+    "Level": "spec",
+    "Progress": "build",
+    "Pyramid": "pyramid",
+    "PyramidError": "errors",
+    "PyramidSpec": "spec",
+    "SourceError": "errors",
+    "SpecError": "errors",
+    "build_pyramid": "build",
+    "iter_build": "build",
+    "open_pyramid": "pyramid",
+    "open_pyramids": "pyramid",
+}
+__all__ = [
+    "Axis",
+    "BuildInProgressError",
+    "Channel",
+    "DestinationError",
+    "LayoutError",
+    "LayoutWarning",
+    "LazyArray",
+    "Level",
+    "Progress",
+    "Pyramid",
+    "PyramidError",
+    "PyramidSpec",
+    "SourceError",
+    "SpecError",
+    "build_pyramid",
+    "iter_build",
+    "open_pyramid",
+    "open_pyramids",
+]
+__version__ = version("napari-pyramid")
+
+
+def __getattr__(name: str) -> Any:
+    """Opening a pyramid must not pay for building one, nor the other way round."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,91 @@
+"""What a layout found: images, their levels and channels, as plain values. Knows no store and no viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.axes import Axis
+
+__all__ = ["Affine", "ArrayLike", "Channel", "Image", "StoredLevel"]
+
+
+class ArrayLike(Protocol):
+    """What a level's pixels must offer: a zarr array, or a virtual one made of several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def chunks(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One entry along the channel axis; None where the store does not say."""
+
+    name: str | None = None
+    color: str | None = None
+    """``"#RRGGBB"``: the colour of the brightest pixels."""
+    window: tuple[float, float] | None = None
+    """Contrast limits, in units of the pixels; always ``low < high``."""
+    visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLevel:
+    """One level as stored; scale and translation have one entry per axis of the array."""
+
+    path: str
+    """Path of the array inside the opened store, ``""`` for the root."""
+    array: ArrayLike
+    scale: tuple[float, ...] | None = None
+    translation: tuple[float, ...] | None = None
+
+
+Affine = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One multiscale image or label image; levels are largest first, at least one."""
+
+    name: str
+    levels: tuple[StoredLevel, ...]
+    layout: str
+    """What was recognised, for people: ``"OME-Zarr 0.4"``, ``"N5 (BDV)"``."""
+    path: str = ""
+    """Path of the image inside the opened store."""
+    kind: Literal["image", "labels"] = "image"
+    axes: tuple[Axis, ...] | None = None
+    """One per array axis, or None where the store does not name them."""
+    channels: tuple[Channel, ...] = ()
+    """One per index of the channel axis (or one for an image without); empty where the store has none."""
+    rgb: bool = False
+    """The last axis is red, green, blue (and alpha)."""
+    affine: Affine | None = None
+    """(ndim + 1, ndim + 1) matrix applied after scale and translation, over all array axes but the channel's."""
+    label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    label_properties: tuple[Mapping[str, Any], ...] = ()
+    """Rows with ``"label-value"`` and further columns."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the store says and a viewer cannot show."""
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Index of the channel axis, or None; an RGB axis is not one."""
+        if self.axes is None or self.rgb:
+            return None
+        return next((i for i, axis in enumerate(self.axes) if axis.type == "channel"), None)
