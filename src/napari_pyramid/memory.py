@@ -1,0 +1,112 @@
+"""Predicted peak bytes of a build, from its passes, method and workers. Pure, but for asking how much memory is free."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius, is_gaussian
+from napari_pyramid.regions import Pass
+
+if TYPE_CHECKING:
+    from napari_pyramid.spec import PyramidSpec
+
+__all__ = ["available_memory", "default_limit", "peak_of", "predicted_peak", "worker_bytes"]
+
+LARGEST_DEFAULT = 4 * 2**30
+OVERHEAD = 32 * 2**20
+"""Compiled kernels, journals, thread stacks: what a build holds besides pixels."""
+_FALLBACK = 4 * 2**30
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping, respecting a container's limit; 4 GiB where the system does not say."""
+    try:
+        with open("/proc/meminfo") as f:
+            free = next(int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = _from_sysconf()
+    try:
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
+            free = min(free, int(limit.read()) - int(used.read()))
+    except (OSError, ValueError):
+        pass  # no cgroup v2, or "max"
+    return max(free, 0)
+
+
+def _from_sysconf() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # Windows
+        return _FALLBACK
+
+
+def default_limit() -> int:
+    """A quarter of what is free, at most 4 GiB, at least 256 MiB."""
+    return max(min(available_memory() // 4, LARGEST_DEFAULT), 256 * 2**20)
+
+
+def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
+    """Bytes that one worker of a pass holds at its peak.
+
+    Parameters
+    ----------
+    source_block
+        Bytes of one chunk (or shard) of the level read, decoded.
+
+    Notes
+    -----
+    One part of the source, the levels that it is reduced to, the part's reduction before it is put in its place, and
+    per codec thread two copies of a block: the pixels and their encoded bytes.
+    """
+    size = p.levels[0].dtype.itemsize
+    tile = p[0]
+    part = math.prod(p.part) * size
+    levels = sum(_samples(tile.regions[k - p.first]) for k in range(p.reads + 1, p.last + 1)) * size
+    reduced = 0
+    if p.residual:
+        halo = [gaussian_radius(f) for f in p.levels[p.first].factors]
+        part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 5 * 8)
+    if p.last > p.reads:
+        reduced = math.prod(downsampled_shape(p.part, p.levels[p.reads + 1].factors)) * size
+        if is_gaussian(method):
+            halo = [gaussian_radius(f) for f in p.levels[p.reads + 1].factors]
+            part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 3 * 8)
+        elif callable(method):
+            part *= 2  # whatever it allocates: at least a copy of its block
+        elif size == 2 and p.levels[0].dtype.kind == "f":
+            part *= 3  # computed in float32
+    written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (8 if p.residual else size)
+    return part + levels + reduced + 2 * p.codec_threads * max(written, source_block)
+
+
+def predicted_peak(spec: PyramidSpec, *, max_workers: int | None = None, memory_limit: int | None = None) -> int:
+    """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
+
+    Raises
+    ------
+    SpecError
+        If a chunk or shard does not fit the limit.
+    """
+    from napari_pyramid.schedule import Source, plan_passes
+
+    passes = plan_passes(spec, [Source.like(spec.levels[0])], max_workers=max_workers, memory_limit=memory_limit)
+    return peak_of(passes, spec, [spec.levels[0].write_shape])
+
+
+def peak_of(passes: Sequence[Pass], spec: PyramidSpec, source_blocks: Sequence[tuple[int, ...]]) -> int:
+    """Largest of the passes' peaks; `source_blocks` are the chunks (or shards) of each given source array."""
+    size = spec.dtype.itemsize
+    peaks = []
+    for p in passes:
+        block = source_blocks[p.source] if p.source is not None else spec.levels[p.reads].write_shape
+        peaks.append(p.workers * worker_bytes(p, spec.method, math.prod(block) * size))
+    return OVERHEAD + max(peaks, default=0)
+
+
+def _samples(region: Sequence[slice]) -> int:
+    return math.prod(s.stop - s.start for s in region)
+
+
