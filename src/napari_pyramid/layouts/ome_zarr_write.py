@@ -1,0 +1,261 @@
+"""Writes OME-Zarr metadata: new images (0.4 in zarr v2, 0.5 in zarr v3), added levels, labels, series. No pixels.
+
+Every document is replaced in one step, and every key that is not ours is kept as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.errors import DestinationError
+from napari_pyramid.layouts._array_metadata import write_json
+from napari_pyramid.layouts._image import Channel
+from napari_pyramid.spec import Level, PyramidSpec
+
+__all__ = ["Attributes", "Description", "Version", "add_levels", "image_attributes", "register_label", "write_image", "write_series"]
+
+Version = Literal["0.4", "0.5"]
+ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
+_DEFAULT_COLORS = ("#FFFFFF",), ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#FFFF00", "#0000FF")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is said of an image besides its levels."""
+
+    recipe: Mapping[str, Any]
+    """How the levels were made: recorded in ``multiscales.metadata``."""
+    channels: tuple[Channel, ...] = ()
+    ranges: tuple[tuple[float, float], ...] = ()
+    """Lowest and highest pixel of each channel, where known."""
+    label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    label_properties: tuple[Mapping[str, Any], ...] = ()
+
+
+class Attributes:
+    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.zarr_format = 2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
+        self._path = directory / (".zattrs" if self.zarr_format == 2 else "zarr.json")
+        document = json.loads(self._path.read_text()) if self._path.exists() else {}
+        self._document: dict[str, Any] = document if self.zarr_format == 2 else {"zarr_format": 3, "node_type": "group", **document}
+
+    @classmethod
+    def create(cls, directory: Path, zarr_format: int) -> Attributes:
+        """Makes the group if there is none; its attributes are written by `save`."""
+        if zarr_format == 2 and not (directory / "zarr.json").exists():
+            write_json(directory / ".zgroup", {"zarr_format": 2})
+        return cls(directory)
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """All attributes; changes are kept by `save`."""
+        found: dict[str, Any] = self._document if self.zarr_format == 2 else self._document.setdefault("attributes", {})
+        return found
+
+    @property
+    def ome(self) -> dict[str, Any]:
+        """Where OME-Zarr's keys are: in ``ome`` since 0.5, else beside all others."""
+        if self.zarr_format == 2 or ("ome" not in self.all and "multiscales" in self.all):
+            return self.all
+        found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
+        return found
+
+    def save(self) -> None:
+        write_json(self._path, self._document)
+
+
+# ---- a new image -----------------------------------------------------------------------------------------------------
+
+
+def write_image(directory: Path, spec: PyramidSpec, description: Description, version: Version) -> None:
+    """Publishes an image whose levels are all in `directory`: writes the group's metadata."""
+    attributes = Attributes.create(directory, ZARR_FORMAT[version])
+    attributes.ome.update(image_attributes(spec, description, version))
+    attributes.save()
+
+
+def image_attributes(spec: PyramidSpec, description: Description, version: Version) -> dict[str, Any]:
+    """``multiscales``, and ``omero`` or ``image-label``, of one image (OME-Zarr 0.4 and 0.5, "multiscales" metadata)."""
+    entry = {
+        **({"version": version} if version == "0.4" else {}),
+        "name": spec.name,
+        "axes": [_axis(a) for a in spec.axes],
+        "datasets": [_dataset(level.path, level.scale, level.translation) for level in spec.levels],
+        "type": "gaussian" if spec.residuals else description.recipe["method"],
+        "metadata": _provenance(description.recipe),
+    }
+    out: dict[str, Any] = {"multiscales": [entry, *_residual_entry(entry, spec)]}
+    if spec.kind == "labels":
+        out["image-label"] = _image_label(description, version)
+    elif description.channels:
+        out["omero"] = _omero(description, version, spec.name)
+    return out
+
+
+def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
+    """A second multiscale of the residuals, which shares the base with the first (zarr-specs issue 50)."""
+    if not spec.residuals:
+        return []
+    datasets = [{**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)]
+    about = {**entry["metadata"], "description": "Each residual is the level minus itself smoothed, signed."}
+    return [{**entry, "name": "laplacian", "datasets": [entry["datasets"][0], *datasets], "type": "laplacian", "metadata": about}]
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    return {"name": axis.name, **({"type": axis.type} if axis.type else {}), **({"unit": axis.unit} if axis.unit else {})}
+
+
+def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> dict[str, Any]:
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
+    if any(translation):
+        transforms.append({"type": "translation", "translation": list(translation)})
+    return {"path": path, "coordinateTransformations": transforms}
+
+
+def _provenance(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The SHOULD of ``multiscales.metadata``: what made the levels, with which version and arguments."""
+    arguments = {k: v for k, v in recipe.items() if k not in ("method", "version")}
+    return {
+        "description": "Each level is reduced from the one before, as stored; integer means are rounded half to even.",
+        "method": "napari_pyramid.downsample",
+        "version": recipe["version"],
+        "kwargs": {"method": recipe["method"], **arguments},
+    }
+
+
+def _omero(description: Description, version: Version, name: str) -> dict[str, Any]:
+    count = len(description.channels)
+    colors = _DEFAULT_COLORS[0] if count == 1 else _DEFAULT_COLORS[1]
+    channels = []
+    for i, channel in enumerate(description.channels):
+        entry: dict[str, Any] = {
+            "label": channel.name or (name if count == 1 and name else f"Channel {i}"),
+            "color": (channel.color or colors[i % len(colors)]).lstrip("#"),
+            "active": channel.visible,
+            "coefficient": 1,
+            "family": "linear",
+            "inverted": False,
+        }
+        if channel.window is not None:
+            low, high = channel.window
+            bottom, top = description.ranges[i] if i < len(description.ranges) else (low, high)
+            entry["window"] = {"start": low, "end": high, "min": min(low, bottom), "max": max(high, top)}
+        channels.append(entry)
+    model = "color" if count > 1 or description.channels[0].color not in (None, "#FFFFFF") else "greyscale"
+    return {"id": 1, "name": name, "version": version, "channels": channels, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
+
+
+def _image_label(description: Description, version: Version) -> dict[str, Any]:
+    out: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
+    if description.label_colors:
+        out["colors"] = [{"label-value": value, "rgba": list(rgba)} for value, rgba in sorted(description.label_colors.items())]
+    if description.label_properties:
+        out["properties"] = [dict(row) for row in description.label_properties]
+    return out
+
+
+# ---- levels added beside level 0 ----------------------------------------------------------------------------------
+
+
+def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, series: str | None = None) -> None:
+    """Publishes the levels after level 0 in the group that holds level 0, which may be of OME-Zarr already or not.
+
+    In an OME-Zarr group only ``datasets`` grows, with transforms derived from those of level 0 as it says them
+    (0.1 to 0.3 have none), besides ``type`` and ``metadata``; all else stays. A group of plain arrays becomes OME-Zarr
+    0.4 (zarr v2) or 0.5 (zarr v3).
+
+    Parameters
+    ----------
+    series
+        Name of a second series: the levels become an entry of their own in ``multiscales`` that shares level 0.
+
+    Raises
+    ------
+    DestinationError
+        If the group's metadata is of a version whose levels cannot be added to.
+    """
+    attributes = Attributes(directory)
+    entry = find_multiscale(attributes, spec.levels[0].path, series)
+    if entry is None and find_multiscale(attributes, spec.levels[0].path, None) is None:
+        version: Version = "0.4" if attributes.zarr_format == 2 else "0.5"
+        attributes.ome.update(image_attributes(spec, description, version))
+        attributes.save()
+        return
+    if entry is None:
+        entry = copy.deepcopy(find_multiscale(attributes, spec.levels[0].path, None)) or {}
+        entry["name"] = series
+        attributes.ome["multiscales"].append(entry)
+    first = next(d for d in entry["datasets"] if d.get("path") == spec.levels[0].path)
+    entry["datasets"] = [first, *(_beside(first, spec.levels[0], level) for level in spec.levels[1:])]
+    entry["type"] = "gaussian" if spec.residuals else description.recipe["method"]
+    entry["metadata"] = _provenance(description.recipe)
+    listed = attributes.ome["multiscales"]
+    residuals = _residual_entry(entry, spec)
+    listed[:] = [m for m in listed if not (residuals and isinstance(m, dict) and m.get("name") == "laplacian")] + residuals
+    attributes.save()
+
+
+def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
+    """The entry of ``multiscales`` that begins with the array at `path`, of that name if one is given; None if none does."""
+    listed = attributes.ome.get("multiscales", []) if "multiscales" in attributes.ome else []
+    for entry in listed if isinstance(listed, list) else []:
+        datasets = entry.get("datasets") if isinstance(entry, dict) else None
+        if not isinstance(datasets, list) or (series is not None and entry.get("name") != series):
+            continue
+        if "coordinateSystems" in entry:
+            raise DestinationError(f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store")
+        if any(isinstance(d, dict) and d.get("path") == path for d in datasets):
+            found: dict[str, Any] = entry
+            return found
+    return None
+
+
+def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:
+    transforms = first.get("coordinateTransformations")
+    if transforms is None:
+        return {"path": level.path}
+    scale, translation = [1.0] * len(base.shape), [0.0] * len(base.shape)
+    for t in transforms:  # in list order, as OME-Zarr 0.4 says
+        if t.get("type") == "scale":
+            scale = [a * b for a, b in zip(scale, t["scale"], strict=True)]
+            translation = [a * b for a, b in zip(translation, t["scale"], strict=True)]
+        elif t.get("type") == "translation":
+            translation = [a + b for a, b in zip(translation, t["translation"], strict=True)]
+    coarse = [s * f for s, f in zip(scale, level.total_factors, strict=True)]
+    shifts = [(t - o) / b for t, o, b in zip(level.translation, base.translation, base.scale, strict=True)]
+    return _dataset(level.path, coarse, [t + n * s for t, n, s in zip(translation, shifts, scale, strict=True)])
+
+
+# ---- groups above images ---------------------------------------------------------------------------------------------
+
+
+def register_label(labels: Path, name: str, version: Version) -> None:
+    """Lists the label image `name` in the group `labels` of an image, which is made if there is none."""
+    attributes = Attributes.create(labels, ZARR_FORMAT[version])
+    listed = attributes.ome.setdefault("labels", [])
+    if name not in listed:
+        listed.append(name)
+    attributes.save()
+
+
+def write_series(path: Path, names: Sequence[str], version: Version = "0.5") -> None:
+    """Makes `path` a collection of images in its groups `names`, in this order (OME-Zarr "bioformats2raw.layout" 3).
+
+    Readers that know the transitional layout of bioformats2raw show all of them.
+    """
+    zarr_format = ZARR_FORMAT[version]
+    series = Attributes.create(path / "OME", zarr_format)
+    series.ome["series"] = list(names)
+    series.save()
+    root = Attributes.create(path, zarr_format)
+    root.ome["bioformats2raw.layout"] = 3
+    root.save()

@@ -1,0 +1,101 @@
+"""Pyramid: an image and its levels, largest first, however they are stored. Opens; does not build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from napari_pyramid.axes import Axis, default_axes
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._image import ArrayLike, Channel, Image
+from napari_pyramid.lazy import LazyArray
+
+__all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """A multiscale image; ``len(pyramid)`` and ``pyramid[k]`` are its levels, largest first."""
+
+    image: Image
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+    @property
+    def kind(self) -> str:
+        """``"image"`` or ``"labels"``."""
+        return self.image.kind
+
+    @property
+    def levels(self) -> tuple[ArrayLike, ...]:
+        """The arrays: zarr arrays, or virtual ones made of several."""
+        return tuple(level.array for level in self.image.levels)
+
+    @property
+    def lazy_levels(self) -> list[LazyArray]:
+        """Views that read when they are sliced to the end: what a viewer should be given."""
+        return [LazyArray(level) for level in self.levels]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The store's axes, or `default_axes` where it names none."""
+        return self.image.axes or default_axes(self.levels[0].ndim)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Distance between the samples of level 0, one entry per axis, in units of the axes; 1 where unknown."""
+        return self.image.levels[0].scale or (1.0,) * self.levels[0].ndim
+
+    @property
+    def translation(self) -> tuple[float, ...]:
+        """Position of the first sample of level 0, one entry per axis, in units of the axes; 0 where unknown."""
+        return self.image.levels[0].translation or (0.0,) * self.levels[0].ndim
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return self.image.channels
+
+    def __len__(self) -> int:
+        return len(self.image.levels)
+
+    def __getitem__(self, k: int) -> ArrayLike:
+        return self.image.levels[k].array
+
+    def __iter__(self) -> Iterator[ArrayLike]:
+        return iter(self.levels)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(" x ".join(map(str, level.shape)) for level in self.levels)
+        return f"<Pyramid {self.name!r} {self.levels[0].dtype} {shapes}>"
+
+
+def open_pyramids(path: str | os.PathLike[str]) -> tuple[Pyramid, ...]:
+    """All images and label images of a store, in any layout that is known; reads metadata, no pixels.
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there, or no layout recognises it.
+    """
+    return tuple(Pyramid(image) for image in open_images(path))
+
+
+def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyramid:
+    """The first image of a store, or the one of that name (or path inside the store).
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there, no layout recognises it, or it has no image of that name.
+    """
+    found = open_pyramids(path)
+    if name is None:
+        return found[0]
+    for pyramid in found:
+        if name in (pyramid.name, pyramid.image.path):
+            return pyramid
+    raise LayoutError(f"{os.fspath(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}")
