@@ -1,0 +1,134 @@
+"""The layouts of multiscale stores on disk: one module each, and the table that says in which order they are asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from napari_pyramid import stores
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts import (
+    bare,
+    bdv,
+    bioformats2raw,
+    collection,
+    cosem,
+    geozarr,
+    hcs,
+    itk,
+    multiscale_dict,
+    multiscales_v01,
+    n5,
+    ndpyramid,
+    ome_zarr,
+    paintera,
+    precomputed,
+    summary,
+    tiff,
+    webknossos,
+    xarray_groups,
+    xcube,
+    zarr_conventions,
+)
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node
+
+__all__ = ["LAYOUTS", "Layout", "open_images", "read_node"]
+
+
+class Layout(Protocol):
+    """A way of writing multiscale images into a zarr hierarchy. Each is a module with these two names."""
+
+    NAME: str
+    """For people: "OME-Zarr"."""
+
+    def read(self, node: Node, /) -> Sequence[Image] | None:
+        """The images of a node, or None when the node is not of this layout.
+
+        A node that is almost of this layout is None too, after a `LayoutWarning` that names file and key,
+        so that the next layout is asked.
+
+        Raises
+        ------
+        LayoutError
+            If the node is of this layout beyond doubt, but cannot be read.
+        """
+
+
+class Opener(Protocol):
+    """A format that is no zarr store. Each is a module with these two names."""
+
+    NAME: str
+
+    def open_path(self, path: str, /) -> Sequence[Image] | None:
+        """The images of a file or directory, or None, quickly and silently, when it is of another format.
+
+        Raises
+        ------
+        LayoutError
+            If it is of this format, but cannot be read, or its optional dependency is not installed.
+        """
+
+
+# First hit wins, so what says more comes first: a plate may also be a bioformats2raw collection, and a store that keeps
+# several conventions side by side (they exist) is shown once.
+LAYOUTS: tuple[Layout, ...] = (
+    # module              recognised by
+    xcube,  #             a directory named *.levels
+    hcs,  #               "plate" or "well", in "ome" or beside it
+    bioformats2raw,  #    "bioformats2raw.layout"
+    zarr_conventions,  #  "multiscales", an object with "layout"
+    geozarr,  #           "multiscales", an object with "tile_matrix_set"
+    ndpyramid,  #         "multiscales", a list, whose datasets are groups
+    ome_zarr,  #          "ome": multiscales, scene, labels; or "multiscales" as OME-Zarr 0.1 to 0.4 write it
+    cosem,  #             "multiscales" or "multiscale" with "transform" or "gridSpacing" per level, or arrays with "transform"
+    multiscales_v01,  #   "multiscales", a list, as in zarr-specs issue 50: any rank
+    multiscale_dict,  #   "multiscale", an object with "datasets"
+    itk,  #               "_MULTISCALE_LEVELS"
+    paintera,  #          "painteraData"
+    n5,  #                s0, s1, ... and "downsamplingFactors", "scales", "resolution" or "pixelResolution"
+    summary,  #           arrays with "summary_of" or "summarized_by"
+    xarray_groups,  #     scale0, scale1, ... with coordinates, or variables with coordinates
+    bdv,  #               setup0/timepoint0/s0
+    webknossos,  #        a file "datasource-properties.json"
+    bare,  #              names only: base + sub-resolutions, s0 s1 s2, an array with arrays in it, a single array
+)
+
+SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed)
+"""Formats whose files are no zarr store, asked before `LAYOUTS`."""
+
+
+def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> tuple[Image, ...]:
+    """All images and label images of a store, in the store's order. Reads metadata, no pixels.
+
+    Parameters
+    ----------
+    path
+        Directory, zip file or URL of a store, or of a group or array in one.
+    follow_urls
+        Whether links inside the store may lead to other hosts.
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there, or no layout recognises it; the message names the file.
+    """
+    for opener in SPECIAL_OPENERS:
+        if (special := opener.open_path(os.fspath(path))) is not None:
+            return tuple(special)
+    root = stores.open_root(path, follow_urls=follow_urls)
+    images = read_node(root)
+    if images is None:
+        images = collection.walk(root, read_node)
+    if not images:
+        raise LayoutError(f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}")
+    return tuple(images)
+
+
+def read_node(node: Node) -> Sequence[Image] | None:
+    """The images of one group or array by the first layout that recognises it; None when none does."""
+    for layout in LAYOUTS:
+        if (images := layout.read(node)) is not None:
+            return images
+    return None

@@ -1,0 +1,132 @@
+"""The XML file beside a BigDataViewer dataset: names, voxel sizes, units, timepoints, registrations. Knows no pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from zarr.storage import LocalStore
+
+from napari_pyramid.layouts._image import Affine
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["BdvXml", "Setup", "read_xml"]
+
+_MAX_BYTES = 64 * 2**20
+_MAX_TIMEPOINTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the XML says of one setup; vectors and matrices are in z, y, x."""
+
+    name: str | None = None
+    unit: str | None = None
+    voxel_size: tuple[float, ...] | None = None
+    registrations: Mapping[int, Affine] = field(default_factory=dict)
+    """(4, 4) matrices from pixels of level 0 to the world, by timepoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class BdvXml:
+    """What is known from the XML; empty where there is none."""
+
+    setups: Mapping[int, Setup] = field(default_factory=dict)
+    timepoints: tuple[int, ...] = ()
+
+
+def read_xml(root: Node) -> BdvXml:
+    """The XML of the same name beside the container ("data.xml" for "data.n5"), when it is on this machine and names it.
+
+    It is the one file outside the opened store that is read, because BigDataViewer keeps half of the metadata there.
+    """
+    inner = getattr(root.store, "inner", root.store)
+    if root.path or not isinstance(inner, LocalStore):
+        return BdvXml()
+    path = Path(os.path.realpath(inner.root)).with_suffix(".xml")
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            warn(f"{path}: larger than {_MAX_BYTES} bytes; not read")
+            return BdvXml()
+        tree = ElementTree.fromstring(path.read_bytes())
+    except OSError:
+        return BdvXml()
+    except (ElementTree.ParseError, ValueError) as error:
+        warn(f"{path}: not XML ({error}); names, units and registrations are left out")
+        return BdvXml()
+    if tree.tag != "SpimData":
+        return BdvXml()
+    registrations = _registrations(tree)
+    numbered = [(_integer(element.findtext("id")), element) for element in tree.iter("ViewSetup")]
+    setups = {number: _setup(element, registrations.get(number, {})) for number, element in numbered if number is not None}
+    return BdvXml(setups, _timepoints(tree.find(".//Timepoints")))
+
+
+def _setup(element: ElementTree.Element, registrations: Mapping[int, Affine]) -> Setup:
+    size = _floats(element.findtext("voxelSize/size"), 3)
+    usable = size is not None and all(v > 0 for v in size)
+    return Setup(
+        element.findtext("name") or None,
+        (element.findtext("voxelSize/unit") or "").strip() or None,
+        tuple(size[::-1]) if size is not None and usable else None,
+        registrations,
+    )
+
+
+def _registrations(tree: ElementTree.Element) -> dict[int, dict[int, Affine]]:
+    """Setup -> timepoint -> matrix. The transforms of a view are listed with the last applied first."""
+    found: dict[int, dict[int, Affine]] = {}
+    for element in tree.iter("ViewRegistration"):
+        setup, timepoint = _integer(element.get("setup")), _integer(element.get("timepoint"))
+        listed = [_affine(text.text) for text in element.iter("affine")]
+        matrices = [matrix for matrix in listed if matrix is not None]
+        if setup is not None and timepoint is not None and matrices and len(matrices) == len(listed):
+            found.setdefault(setup, {})[timepoint] = reduce(np.matmul, matrices)
+    return found
+
+
+def _affine(text: str | None) -> Affine | None:
+    """Twelve numbers, rows of x, y, z, as a matrix of z, y, x; None for anything else or a singular one."""
+    values = _floats(text, 12)
+    if values is None:
+        return None
+    matrix = np.eye(4)
+    matrix[:3] = np.reshape(values, (3, 4))
+    order = [2, 1, 0, 3]
+    matrix = matrix[np.ix_(order, order)]
+    return matrix if abs(np.linalg.det(matrix)) > 1e-12 else None
+
+
+def _timepoints(element: ElementTree.Element | None) -> tuple[int, ...]:
+    """Of the types "range" (first, last), "list" (t) and "pattern" ("0-3,7,10-20:5")."""
+    if element is None:
+        return ()
+    if element.get("type") == "range":
+        parts: Iterable[str] = [f"{element.findtext('first')}-{element.findtext('last')}"]
+    else:
+        parts = re.split(r"[,\s]+", " ".join(filter(None, [element.findtext("integerpattern"), *(t.text for t in element.iter("t"))])).strip())
+    found: set[int] = set()
+    for part in parts:
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", part)
+        if match and len(found) < _MAX_TIMEPOINTS:
+            first = int(match[1])
+            found.update(range(first, min(int(match[2] or first), first + _MAX_TIMEPOINTS) + 1, int(match[3] or 1) or 1))
+    return tuple(sorted(found))
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"\s*\d{1,9}\s*", text) else None
+
+
+def _floats(text: str | None, n: int) -> list[float] | None:
+    try:
+        values = [float(v) for v in (text or "").split()]
+    except ValueError:
+        return None
+    return values if len(values) == n and np.isfinite(values).all() else None

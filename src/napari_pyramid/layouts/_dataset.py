@@ -1,0 +1,139 @@
+"""Groups as xarray writes them: data variables with named axes, and 1-D coordinates that place them in space.
+
+Knows how one group is read and how the same variable in several groups becomes one pyramid; not which groups belong
+together. Sources: xarray, "Zarr encoding specification"; CF conventions 1.11, sections 4, 5 and 7.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.layouts._candidates import Candidate, Vector, axes_named, checked_levels, image_name
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["coordinates", "data_variables", "is_dataset", "placed", "pyramid", "pyramids", "variable_axes"]
+
+_BOUNDS = re.compile(r".*_(bnds|bounds)", re.IGNORECASE)
+_BOUNDS_DIMENSIONS = {"bnds", "bounds", "nbnd", "nv", "nbounds"}
+_AUXILIARY_KEYS = ("coordinates", "bounds", "grid_mapping")
+_TIME_UNIT = re.compile(r"\bsince\b")
+_DEGREES = re.compile(r"degrees?_?(north|east|N|E|south|west)?")
+
+
+def coordinates(group: Node) -> dict[str, Node]:
+    """The 1-D arrays of a group that are named like their axis."""
+    return {c.name: c for c in group.children() if c.kind == "array" and c.ndim == 1 and c.dimension_names in ((c.name,), None)}
+
+
+def data_variables(group: Node) -> tuple[Node, ...]:
+    """The arrays of a group that hold samples: at least two axes, and no coordinates, bounds or grid mappings."""
+    arrays = [child for child in group.children() if child.kind == "array"]
+    auxiliary = {name for array in (group, *arrays) for name in _named_auxiliaries(array)}
+    return tuple(
+        array
+        for array in arrays
+        if array.ndim >= 2 and array.name not in auxiliary and not _BOUNDS.fullmatch(array.name) and not _BOUNDS_DIMENSIONS & set(array.dimension_names or ())
+    )
+
+
+def is_dataset(group: Node) -> bool:
+    """Whether a group has a variable with a coordinate along each of its last two axes."""
+    if group.kind != "group":
+        return False
+    known = coordinates(group)
+    return any(set(variable.dimension_names[-2:]) <= known.keys() for variable in data_variables(group) if variable.dimension_names)
+
+
+def placed(group: Node, variable: Node) -> Candidate:
+    """The variable with the scale and translation of its coordinates; without any, neither.
+
+    Scale is the mean spacing (negative where a coordinate descends), translation the first coordinate. An axis without
+    numeric coordinates has scale 1 and translation 0; so has a time axis counted from an epoch.
+    """
+    if variable.dimension_names is None:
+        return Candidate(variable)
+    known = coordinates(group)
+    spacings = [_spacing(known[name], size) if name in known else None for name, size in zip(variable.dimension_names, variable.shape, strict=True)]
+    if not any(spacings):
+        return Candidate(variable)
+    scale: Vector = tuple(s[0] if s else 1.0 for s in spacings)
+    translation: Vector = tuple(s[1] if s else 0.0 for s in spacings)
+    return Candidate(variable, scale, translation)
+
+
+def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
+    """Axes of a variable, with the units of its coordinates."""
+    known = coordinates(group)
+    names = variable.dimension_names
+    return axes_named(names, [_unit(known[name]) if name in known else None for name in names or ()], variable.ndim)
+
+
+def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ...]:
+    """One image per data variable of the groups, which are levels of one dataset in any order.
+
+    A variable that a group lacks has no such level, which a warning tells.
+    """
+    found = {group.path: {variable.name: variable for variable in data_variables(group)} for group in groups}
+    names = dict.fromkeys(name for variables in found.values() for name in variables)
+    images = []
+    for name in names:
+        present = [(group, found[group.path][name]) for group in groups if name in found[group.path]]
+        for group in groups:
+            if name not in found[group.path]:
+                warn(f"{group.location}: has no variable {name!r}; level left out")
+        image = pyramid(node, present, layout, name)
+        if image is not None:
+            images.append(image)
+    return tuple(images)
+
+
+def pyramid(node: Node, present: Sequence[tuple[Node, Node]], layout: str, name: str | None = None) -> Image | None:
+    """One image of (group, variable) pairs, largest first; None when no variable can be opened."""
+    levels = checked_levels(node, [placed(group, variable) for group, variable in present], layout)
+    if not levels:
+        return None
+    group, variable = next((g, v) for g, v in present if v.path == levels[0].path)
+    return Image(name or image_name(node), levels, layout, node.path, axes=variable_axes(group, variable))
+
+
+def _named_auxiliaries(owner: Node) -> Iterable[str]:
+    for key in _AUXILIARY_KEYS:
+        value = owner.attributes.get(key)
+        if isinstance(value, str):
+            yield from value.replace(":", " ").split()
+
+
+def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
+    """(spacing, first) of a coordinate; None for times, words, one single value or nonsense."""
+    if coordinate.shape != (size,) or size < 2 or _TIME_UNIT.search(str(coordinate.attributes.get("units", ""))):
+        return None
+    try:
+        array = coordinate.array()
+        if array.dtype.kind not in "iuf":
+            return None
+        first, last = (float(np.asarray(array[i])) for i in (0, size - 1))
+    # Not narrower: a damaged chunk answers with whatever its codec raises; the pixels can be shown without it.
+    except Exception as error:
+        warn(f"{coordinate.location}: coordinates cannot be read ({type(error).__name__}); ignored")
+        return None
+    factor, offset = (_number(coordinate.attributes.get(key), default) for key, default in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    spacing, start = (last - first) * factor / (size - 1), first * factor + offset
+    if not np.isfinite([spacing, start]).all() or spacing == 0:
+        return None
+    return spacing, start
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+
+def _unit(coordinate: Node) -> str | None:
+    unit = coordinate.attributes.get("units")
+    if not isinstance(unit, str) or _TIME_UNIT.search(unit):
+        return None
+    return "degree" if _DEGREES.fullmatch(unit) else unit

@@ -1,0 +1,82 @@
+"""Places arrays in a geographic grid from the affine of GDAL. Knows no layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_pyramid.layouts._candidates import Candidate
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["Grid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels of an array without rotation lie, in units of its reference system."""
+
+    step_x: float
+    corner_x: float
+    step_y: float
+    """Usually negative: rows go from north to south."""
+    corner_y: float
+    """Outer corner of the first pixel, not its centre."""
+
+    @classmethod
+    def from_transform(cls, value: Any, where: str) -> Grid | None:
+        """From ``[a, b, c, d, e, f]``: x = a col + b row + c, y = d col + e row + f.
+
+        None for anything else, with a warning for an affine that rotates or is no list of six numbers.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != 6 or not all(_is_finite(v) for v in value) or not value[0] or not value[4]:
+            warn(f"{where}: six numbers [a, b, c, d, e, f] without zero steps are expected, not {str(value)[:80]}; ignored")
+            return None
+        a, b, c, d, e, f = value
+        if b or d:
+            warn(f"{where}: rotated by {b:g}, {d:g}; only the grid's pixels are shown")
+            return None
+        return cls(a, c, e, f)
+
+    @classmethod
+    def from_box(cls, value: Any, shape: Sequence[int]) -> Grid | None:
+        """From ``[west, south, east, north]`` and a shape whose last two axes are rows and columns."""
+        if not isinstance(value, list) or len(value) != 4 or not all(_is_finite(v) for v in value) or len(shape) < 2 or 0 in shape[-2:]:
+            return None
+        west, south, east, north = value
+        if east <= west or north <= south:
+            return None
+        return cls((east - west) / shape[-1], west, -(north - south) / shape[-2], north)
+
+    def scaled(self, factor_y: float, factor_x: float) -> Grid:
+        """The grid of a level with larger pixels and the same corner."""
+        return Grid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
+
+    def place(self, variable: Node, dimensions: Any = None, *, node_registered: bool = False) -> Candidate:
+        """The variable with the centres of its pixels in this grid.
+
+        Parameters
+        ----------
+        dimensions
+            Names of the vertical and the horizontal axis; the last two axes where the array has no such names.
+        node_registered
+            The affine gives the centre of the first pixel instead of its corner.
+        """
+        if variable.ndim < 2:
+            return Candidate(variable)
+        names = variable.dimension_names
+        y, x = variable.ndim - 2, variable.ndim - 1
+        if names and isinstance(dimensions, list) and len(dimensions) == 2 and all(name in names for name in dimensions):
+            y, x = names.index(dimensions[0]), names.index(dimensions[1])
+        half = 0.0 if node_registered else 0.5
+        scale, translation = [1.0] * variable.ndim, [0.0] * variable.ndim
+        scale[y], translation[y] = self.step_y, self.corner_y + half * self.step_y
+        scale[x], translation[x] = self.step_x, self.corner_x + half * self.step_x
+        return Candidate(variable, tuple(scale), tuple(translation))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)

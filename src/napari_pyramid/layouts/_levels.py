@@ -1,0 +1,144 @@
+"""Checks the levels that a layout names, and puts the sound ones in order. Knows shapes and data types, no layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import zarr
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import StoredLevel
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts._virtual import Crop
+
+__all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels"]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelEntry:
+    """A level as some metadata name it: nothing is known yet of whether it is there."""
+
+    path: object
+    """Path relative to the group, or the array's node; anything that is no path inside the store is left out with a warning."""
+    scale: tuple[float, ...] | None = None
+    translation: tuple[float, ...] | None = None
+
+
+def open_levels(node: Node, entries: Iterable[LevelEntry], source: str) -> tuple[StoredLevel, ...]:
+    """The levels that can be read, largest first; what is left out or put in order is told in a warning each.
+
+    Left out are levels that are missing, groups, of no size, unreadable, of another rank or data type than the first
+    one kept, or not smaller than the level before. Levels listed the wrong way round are sorted by size. Levels that
+    are padded beyond what their scale allows (WEBKNOSSOS fills them up to whole shards) are cropped.
+
+    Parameters
+    ----------
+    source
+        The metadata that name the levels, for messages: ``".zattrs: multiscales[0]"``.
+    """
+    opened: list[tuple[StoredLevel, zarr.Array[Any]]] = []
+    for entry in entries:
+        try:
+            array_node = _array_node(node, entry.path)
+            array = array_node.array()
+            _check_fits(array, [a for _, a in opened])
+        except LayoutError as error:
+            warn(f"{node.location} ({source}): level {brief(entry.path)} is left out: {error}")
+            continue
+        opened.append((StoredLevel(array_node.path, array, entry.scale, entry.translation), array))
+    where = f"{node.location} ({source})"
+    return tuple(_shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where))
+
+
+def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether shapes of one rank shrink from each to the next, in no axis growing and in at least one shrinking."""
+    pairs = list(pairwise(shapes))
+    return all(len(a) == len(b) and a != b and all(m >= n for m, n in zip(a, b, strict=True)) for a, b in pairs)
+
+
+def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
+    """Whether the last axis holds colours by all signs there are: 3 or 4 samples of uint8 or float in every level, behind at
+    least two axes, while another axis shrinks."""
+    shapes = [level.array.shape for level in levels]
+    dtype = levels[0].array.dtype
+    kept = len({shape[-1:] for shape in shapes}) == 1 and shapes[0][-1:] in ((3,), (4,))
+    return len(levels) > 1 and len(shapes[0]) == 3 and kept and (dtype == "uint8" or dtype.kind == "f")
+
+
+def _array_node(node: Node, path: object) -> Node:
+    found = path if isinstance(path, Node) else node.child(path)
+    if found is None:
+        raise LayoutError("there is no array")
+    if found.kind == "group":
+        raise LayoutError("it is a group, not an array")
+    if found.ndim == 0:
+        raise LayoutError("it has no axes")
+    if not all(0 < n < 2**63 for n in found.shape):
+        raise LayoutError(f"its shape is {found.shape}")
+    return found
+
+
+def _check_fits(array: zarr.Array[Any], others: Sequence[zarr.Array[Any]]) -> None:
+    if not others:
+        return
+    first = others[0]
+    if array.ndim != first.ndim:
+        raise LayoutError(f"it has {array.ndim} axes, the levels before have {first.ndim}")
+    if array.dtype != first.dtype:
+        raise LayoutError(f"its dtype is {array.dtype}, that of the levels before is {first.dtype}")
+
+
+def _in_order(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
+    """Largest first, if sizes say anything about the order; else as listed."""
+    by_size = sorted(levels, key=lambda level: -math.prod(level.array.shape))
+    if _never_grows(levels) or not _never_grows(by_size):
+        return levels
+    listed_backwards = [level.path for level in by_size] == [level.path for level in levels[::-1]]
+    warn(f"{where}: the order of levels is {'smallest' if listed_backwards else 'not largest'} first; sorted by size")
+    return by_size
+
+
+def _never_grows(levels: Sequence[StoredLevel]) -> bool:
+    return all(m >= n for a, b in pairwise(levels) for m, n in zip(a.array.shape, b.array.shape, strict=True))
+
+
+def _shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
+    """The levels that are smaller than the one before."""
+    kept = levels[:1]
+    for level in levels[1:]:
+        shape, before = level.array.shape, kept[-1].array.shape
+        if looks_like_a_pyramid([before, shape]):
+            kept.append(level)
+        else:
+            warn(f"{where}: level {level.path!r} is left out: its shape {shape} is not smaller than {before}, that of {kept[-1].path!r}")
+    return kept
+
+
+def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> list[StoredLevel]:
+    """Levels that are padded to whole shards, cut to what their scale says: ceil(level 0 / factor).
+
+    Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be.
+    """
+    shapes = [level.array.shape for level in levels]
+    grows = any(n > m for a, b in pairwise(shapes) for m, n in zip(a, b, strict=True))
+    repeats = any(a == b for a, b in pairwise(shapes))
+    if not grows and not (repeats and any(array.shards for array in arrays)):
+        return levels
+    first = levels[0]
+    cells = [array.shards or array.chunks for array in arrays[1:]]
+    return [first, *(_crop(level, first, cell) for level, cell in zip(levels[1:], cells, strict=True))]
+
+
+def _crop(level: StoredLevel, first: StoredLevel, cells: tuple[int, ...]) -> StoredLevel:
+    if level.scale is None or first.scale is None:
+        return level
+    stored, full = level.array.shape, first.array.shape
+    expected = tuple(min(n, max(1, math.ceil(round(m * abs(s0 / s), 6)))) for n, m, s0, s in zip(stored, full, first.scale, level.scale, strict=True))
+    padded = [n > e and n == cell * math.ceil(e / cell) for n, e, cell in zip(stored, expected, cells, strict=True)]
+    if not any(padded):
+        return level
+    return replace(level, array=Crop(level.array, [e if p else n for n, e, p in zip(stored, expected, padded, strict=True)]))

@@ -1,0 +1,90 @@
+"""Layouts without metadata, known by names and shapes alone: numbered arrays, base and sub-resolutions, single arrays."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid, looks_rgb, open_levels
+from napari_pyramid.layouts._node import Node
+
+NAME = "arrays"
+
+_NUMBERED = re.compile(r"(.*?)(\d+)$")
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """The image of a group whose arrays are levels by their names and shapes, or of an array."""
+    if node.kind == "array":
+        return _array_with_arrays(node) or _single_array(node)
+    return _base_and_sub_resolutions(node) or _numbered_series(node)
+
+
+def _base_and_sub_resolutions(node: Node) -> list[Image] | None:
+    """An array "base" and a group "sub-resolutions" of arrays 01, 02, ... (zarr-specs issue 50)."""
+    base, group = node.child("base"), node.child("sub-resolutions")
+    if base is None or group is None or base.kind == "group" or group.kind == "array":
+        return None
+    below = [f"sub-resolutions/{child.name}" for child in group.children() if child.kind == "array"]
+    return _image(node, ["base", *below], "base + sub-resolutions")
+
+
+def _numbered_series(node: Node) -> list[Image] | None:
+    """Arrays 0, 1, ...; s0, s1, ...; Resolution_0, ...: one common prefix, and shapes that shrink or grow with the number.
+
+    Arrays of the same or of unrelated shapes are no pyramid, whatever their names.
+    """
+    series: dict[str, list[Node]] = defaultdict(list)
+    for child in node.children():
+        if child.kind == "array" and (match := _NUMBERED.match(child.name)):
+            series[match[1]].append(child)
+    pyramids = [arrays for arrays in series.values() if _is_pyramid(arrays)]
+    images = [image for arrays in pyramids for image in _image(node, [a.name for a in arrays], "numbered arrays") or ()]
+    if len(images) > 1:
+        images = [Image(i.levels[0].path, i.levels, i.layout, i.path, axes=i.axes, rgb=i.rgb) for i in images]
+    return images or None
+
+
+def _is_pyramid(arrays: Sequence[Node]) -> bool:
+    """Judged without the arrays that cannot be levels: what is damaged is left out later, with a warning."""
+    sound = [a for a in arrays if a.ndim and all(n > 0 for n in a.shape)]
+    shapes = [a.shape for a in sound if a.data_type == sound[0].data_type and a.ndim == sound[0].ndim]
+    return len(shapes) > 1 and (looks_like_a_pyramid(shapes) or looks_like_a_pyramid(shapes[::-1]))
+
+
+def _array_with_arrays(node: Node) -> list[Image] | None:
+    """An array whose directory holds its own smaller versions as arrays (mmorehea's zarrPyramid)."""
+    below = [child for child in node.children() if child.kind == "array" and child.ndim == node.ndim]
+    by_size = sorted(below, key=lambda child: -math.prod(child.shape))
+    if not below or not looks_like_a_pyramid([node.shape, *(child.shape for child in by_size)]):
+        return None
+    single = _single_array(node)
+    if single is None:
+        return None
+    levels = (*single[0].levels, *open_levels(node, [LevelEntry(child.name) for child in by_size], "arrays in the array"))
+    return [Image(node.title, levels, "array with arrays", node.path, axes=_axes(node), rgb=looks_rgb(levels))]
+
+
+def _single_array(node: Node) -> list[Image] | None:
+    if not node.ndim or not all(n > 0 for n in node.shape):
+        return None
+    level = StoredLevel(node.path, node.array())
+    return [Image(node.title, (level,), "array", node.path, axes=_axes(node))]
+
+
+def _image(node: Node, paths: Sequence[str], layout: str) -> list[Image] | None:
+    levels = open_levels(node, [LevelEntry(path) for path in paths], layout)
+    if not levels:
+        return None
+    first = node.child(levels[0].path.removeprefix(node.path).lstrip("/"))
+    return [Image(node.title, levels, layout, node.path, axes=_axes(first) if first else None, rgb=looks_rgb(levels))]
+
+
+def _axes(node: Node) -> tuple[Axis, ...] | None:
+    """Axes by the names that the array has for its dimensions."""
+    names = node.dimension_names
+    return tuple(Axis.named(name) for name in names) if names and len(set(names)) == len(names) else None

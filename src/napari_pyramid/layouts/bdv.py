@@ -1,0 +1,127 @@
+"""BigDataViewer's N5: setup0/timepoint0/s0, with names, units and registrations in an XML file beside the container.
+
+Every setup (channel, angle, tile) is one image; its timepoints are stacked on a t axis, missing ones are empty.
+Source: bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.layouts import n5
+from napari_pyramid.layouts._bdv_xml import Setup, read_xml
+from napari_pyramid.layouts._candidates import Candidate, checked_levels, numbered_arrays
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.layouts._virtual import Stack
+
+__all__ = ["NAME", "read"]
+
+NAME = "BigDataViewer N5"
+_SETUP = re.compile(r"setup(\d+)")
+_TIMEPOINT = re.compile(r"timepoint(\d+)")
+_LEVEL = re.compile(r"s\d+")
+
+Times = Mapping[int, Node]
+"""Timepoints of one setup by number."""
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """A group of setups, or one setup opened by itself; a single timepoint is a pyramid of `n5`."""
+    if node.kind != "group":
+        return None
+    setups = {int(m[1]): times for child in node.children() if (m := _SETUP.fullmatch(child.name)) and (times := _timepoints(child))}
+    if setups:
+        xml = read_xml(node)
+        number_of = {number: f"setup{number}" for number in setups}
+        parents = {number: child for child in node.children() for number, name in number_of.items() if child.name == name}
+        all_times = sorted({t for times in setups.values() for t in times} | set(xml.timepoints))
+        found = [_image(parents[number], times, all_times, xml.setups.get(number, Setup())) for number, times in sorted(setups.items())]
+        return [image for image in found if image is not None] or None
+    times = _timepoints(node)
+    image = _image(node, times, sorted(times), Setup()) if times else None
+    return None if image is None else (image,)
+
+
+def _timepoints(setup: Node) -> Times:
+    if setup.kind != "group":
+        return {}
+    found = {int(m[1]): child for child in setup.children() if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))}
+    return {number: child for number, child in found.items() if numbered_arrays(child, _LEVEL)}
+
+
+def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup) -> Image | None:
+    pyramids = {t: levels for t, node in sorted(times.items()) if (levels := _levels(setup, node, described))}
+    if not pyramids:
+        return None
+    first = next(iter(pyramids.values()))
+    ndim = first[0].array.ndim
+    spatial = tuple(Axis.named(name, described.unit) for name in ("z", "y", "x")[-ndim:]) if ndim <= 3 else None
+    image = Image(described.name or setup.name, first, NAME, setup.path, axes=spatial)
+    if ndim == 3:
+        image = _registered(image, described, [t for t in all_times if t in pyramids])
+    if len(all_times) < 2 or spatial is None:
+        return image
+    levels = tuple(_stacked(setup, level, i, pyramids, all_times) for i, level in enumerate(image.levels))
+    affine = image.affine
+    if affine is not None:
+        affine = np.pad(affine, ((1, 0), (1, 0)))
+        affine[0, 0] = 1
+    return replace(image, levels=levels, axes=(Axis.named("t"), *spatial), affine=affine)
+
+
+def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel, ...]:
+    """The levels of one timepoint; factors stand at the levels or, for all timepoints, at the setup."""
+    arrays = numbered_arrays(timepoint, _LEVEL)
+    candidates = n5.candidates(timepoint, arrays, parents=(setup,))
+    voxel = described.voxel_size
+    if voxel is not None and "resolution" not in timepoint.attributes and arrays[0].ndim == len(voxel):
+        candidates = [_rescaled(c, voxel) for c in candidates]
+    return checked_levels(timepoint, candidates, "s0, s1, ...")
+
+
+def _rescaled(candidate: Candidate, voxel: Sequence[float]) -> Candidate:
+    """The candidate, in pixels until now, with the voxel size of the XML."""
+    if candidate.scale is None or candidate.translation is None:
+        return candidate
+    scale = tuple(s * v for s, v in zip(candidate.scale, voxel, strict=True))
+    return replace(candidate, scale=scale, translation=tuple(t * v for t, v in zip(candidate.translation, voxel, strict=True)))
+
+
+def _registered(image: Image, described: Setup, times: Sequence[int]) -> Image:
+    """The image in the world: a registration without rotation becomes scale and translation, any other an affine."""
+    given = [described.registrations[t] for t in times if t in described.registrations]
+    if not given:
+        return image
+    if not all(np.allclose(matrix, given[0]) for matrix in given):
+        warn(f"{image.path}: registrations differ between timepoints; not applied")
+        return image
+    scale = image.levels[0].scale or (1.0,) * 3
+    matrix = given[0] @ np.diag([*(1 / s for s in scale), 1])
+    if np.allclose(matrix[:3, :3], np.diag(np.diag(matrix))[:3, :3]) and (np.diag(matrix) > 0).all():
+        levels = tuple(_moved(level, np.diag(matrix)[:3], matrix[:3, 3]) for level in image.levels)
+        return replace(image, levels=levels)
+    return replace(image, affine=matrix)
+
+
+def _moved(level: StoredLevel, stretch: np.ndarray, shift: np.ndarray) -> StoredLevel:
+    scale = np.array(level.scale or (1.0,) * 3) * stretch
+    translation = np.array(level.translation or (0.0,) * 3) * stretch + shift
+    return replace(level, scale=tuple(scale.tolist()), translation=tuple(translation.tolist()))
+
+
+def _stacked(setup: Node, level: StoredLevel, index: int, pyramids: Mapping[int, Sequence[StoredLevel]], all_times: Sequence[int]) -> StoredLevel:
+    arrays = []
+    for t in all_times:
+        array = pyramids[t][index].array if t in pyramids and index < len(pyramids[t]) else None
+        if array is not None and (array.shape, array.dtype) != (level.array.shape, level.array.dtype):
+            warn(f"{setup.location}/timepoint{t}: {array.shape} {array.dtype} is not {level.array.shape} {level.array.dtype}; left empty")
+            array = None
+        arrays.append(array)
+    scale, translation = level.scale or (1.0,) * 3, level.translation or (0.0,) * 3
+    return StoredLevel(level.path, Stack(arrays), (1.0, *scale), (0.0, *translation))

@@ -1,0 +1,73 @@
+"""bioformats2raw collections (layout 3): one group per image of a file, named and ordered by the group "OME"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from xml.etree import ElementTree
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts import ome_zarr
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts.ome_zarr_document import find_document
+
+NAME = "bioformats2raw"
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """All images of the collection in the order of "series", by number without it, each with its labels."""
+    document = find_document(node)
+    if document is None or "bioformats2raw.layout" not in document.content:
+        return None
+    layout = document.content["bioformats2raw.layout"]
+    if layout != 3:
+        warn(f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, known is 3; read as such")
+    metadata_group = node.child("OME")
+    series = _series(node, metadata_group)
+    names = _names_from_xml(metadata_group)
+    images: list[Image] = []
+    for number, image_node in enumerate(series):
+        found = ome_zarr.read(image_node) or ()
+        if not found:
+            warn(f"{image_node.location}: there is no image, though it is one of the series; left out")
+        images += [_named(image, image_node, names[number : number + 1]) for image in found]
+    return images or None
+
+
+def _series(node: Node, metadata_group: Node | None) -> list[Node]:
+    document = find_document(metadata_group) if metadata_group is not None else None
+    listed = document.content.get("series") if document is not None else None
+    if not isinstance(listed, list):
+        return [child for child in node.children() if child.name.isdecimal() and child.kind == "group"]
+    found = []
+    for path in listed:
+        try:
+            child = node.child(path)
+        except LayoutError as error:
+            warn(f"{node.location}/OME: series: {error}")
+            continue
+        if child is None:
+            warn(f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out")
+        else:
+            found.append(child)
+    return found
+
+
+def _names_from_xml(metadata_group: Node | None) -> list[str]:
+    """The names of the images in the file's OME-XML, in its order; [] without any."""
+    content = metadata_group.read_bytes("METADATA.ome.xml") if metadata_group is not None else None
+    if not content:
+        return []
+    try:
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        warn(f"{metadata_group.location if metadata_group else ''}/METADATA.ome.xml cannot be read: {error}; ignored")
+        return []
+    return [element.get("Name", "") for element in root.iter() if element.tag.rpartition("}")[2] == "Image"]
+
+
+def _named(image: Image, node: Node, names: Sequence[str]) -> Image:
+    """The image with its name in the OME-XML, where its own multiscales give it none."""
+    has_own = image.name != node.title or image.kind == "labels"
+    return image if has_own or not names or not names[0] else replace(image, name=names[0])

@@ -1,0 +1,71 @@
+"""GeoZarr's tile matrix sets: "multiscales" is an object with "tile_matrix_set", levels are groups of variables.
+
+Source: EOPF-Explorer/data-model, eopf_geozarr, multiscales/tms.py; OGC 17-083r4, Two Dimensional Tile Matrix Set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from napari_pyramid.layouts._candidates import Candidate, find
+from napari_pyramid.layouts._dataset import data_variables, pyramids
+from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["NAME", "read"]
+
+NAME = "GeoZarr tile matrix set"
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """A group whose "multiscales" has a tile matrix set: an object, or the id of a well-known one."""
+    described = node.attributes.get("multiscales")
+    tiles = described.get("tile_matrix_set") if isinstance(described, dict) else None
+    if tiles is None or node.kind != "group":
+        return None
+    matrices = _matrices(tiles)
+    if matrices:
+        groups = [group for name in matrices if (group := find(node, name, "multiscales: tileMatrices: id")) is not None]
+    else:
+        groups = [child for child in node.children() if child.kind == "group" and child.name.isdecimal() and data_variables(child)]
+    images = pyramids(node, groups, NAME)
+    if not images:
+        warn(f"{node.location}: multiscales: tile_matrix_set names no group with variables; ignored")
+        return None
+    crs = tiles.get("crs", tiles.get("supportedCRS")) if isinstance(tiles, dict) else tiles
+    return [_in_grid(replace(image, metadata={"crs": crs}), node, matrices) for image in images]
+
+
+def _matrices(tiles: Any) -> dict[str, dict[str, Any]]:
+    """The tile matrices by id."""
+    matrices = tiles.get("tileMatrices", tiles.get("tileMatrix")) if isinstance(tiles, dict) else None
+    return {str(m["id"]): m for m in matrices if isinstance(m, dict) and m.get("id")} if isinstance(matrices, list) else {}
+
+
+def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> Image:
+    """The image with the grid of the tile matrices, unless its own coordinates say where it is."""
+    if image.levels[0].scale is not None:
+        return image
+    levels = []
+    for level in image.levels:
+        path = level.path.removeprefix(f"{node.path}/") if node.path else level.path
+        name = path.rpartition("/")[0]
+        variable = node.child(path)
+        grid = _grid(matrices.get(name, {}))
+        levels.append(_placed(level, grid.place(variable)) if grid is not None and variable is not None else level)
+    return replace(image, levels=tuple(levels))
+
+
+def _placed(level: StoredLevel, candidate: Candidate) -> StoredLevel:
+    return replace(level, scale=candidate.scale, translation=candidate.translation)
+
+
+def _grid(matrix: dict[str, Any]) -> Grid | None:
+    """Square cells from the point of origin, rows downwards."""
+    size, origin = matrix.get("cellSize"), matrix.get("pointOfOrigin")
+    if not isinstance(size, (int, float)) or not isinstance(origin, list) or len(origin) != 2:
+        return None
+    return Grid.from_transform([size, 0, origin[0], 0, -size, origin[1]], "multiscales: tileMatrices")

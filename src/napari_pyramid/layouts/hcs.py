@@ -1,0 +1,108 @@
+"""Plates and wells of OME-Zarr (high-content screening): finds wells, fields and acquisitions; stitching is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
+from napari_pyramid.layouts.ome_zarr_document import find_document
+
+NAME = "OME-Zarr plate"
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """One stitched image of all fields of a plate, or of a well; one for each acquisition where there are several."""
+    document = find_document(node)
+    if document is None:
+        return None
+    plate, well = (document.content.get(key) for key in ("plate", "well"))
+    where = f"{node.location}/{document.where}"
+    if isinstance(plate, Mapping):
+        return _images(node, list(_wells_of_plate(node, plate, where)), plate, {"plate": plate})
+    if isinstance(well, Mapping):
+        return _images(node, [Well((0, 0), _fields(node, well, where))], {}, {"well": well})
+    for key, found in (("plate", plate), ("well", well)):
+        if found is not None:
+            warn(f"{where}: {key} is {brief(found)}, expected an object; ignored")
+    return None
+
+
+def _images(node: Node, wells: Sequence[Well], plate: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Image] | None:
+    own_name = plate.get("name")
+    name = own_name if isinstance(own_name, str) and own_name else node.title
+    acquisitions = sorted({field.acquisition for well in wells for field in well.fields})
+    images = []
+    for acquisition in acquisitions:
+        image = stitch([replace(w, fields=tuple(f for f in w.fields if f.acquisition == acquisition)) for w in wells])
+        if image is None:
+            continue
+        full_name = f"{name} {_acquisition_name(plate, acquisition)}" if len(acquisitions) > 1 else name
+        layout = image.layout.replace("OME-Zarr", NAME)
+        images.append(replace(image, name=full_name, path=node.path, layout=layout, metadata={**image.metadata, **metadata}))
+    if not images:
+        warn(f"{node.location}: no field of the {next(iter(metadata))} can be read")
+    return images or None
+
+
+def _acquisition_name(plate: Mapping[str, Any], number: int) -> str:
+    names = [a.get("name") for a in _objects(plate.get("acquisitions")) if a.get("id") == number]
+    return str(names[0]) if names and isinstance(names[0], str) else f"acquisition {number}"
+
+
+def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterator[Well]:
+    names = [[e.get("name") for e in _objects(plate.get(key))] for key in ("rows", "columns")]
+    listed = plate.get("wells")
+    if not isinstance(listed, list):
+        warn(f"{where}: plate.wells is {brief(listed)}, expected a list; ignored")
+        return
+    for number, entry in enumerate(listed):
+        path = entry.get("path") if isinstance(entry, Mapping) else entry
+        try:
+            well = node.child(path)
+        except LayoutError as error:
+            warn(f"{where}: plate.wells[{number}]: {error}")
+            continue
+        document = find_document(well) if well is not None else None
+        content = document.content.get("well") if document is not None else None
+        if well is None or document is None or not isinstance(content, Mapping):
+            warn(f"{where}: plate.wells[{number}]: there is no well at {brief(path)}; left out")
+        else:
+            yield Well(_position(entry, well, names, number), _fields(well, content, f"{well.location}/{document.where}"))
+
+
+def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number: int) -> Position:
+    """By the indices of the entry (0.4), else by its path "row/column" (0.1 to 0.3); else one after the other."""
+    indices = [entry.get(key) for key in ("rowIndex", "columnIndex")] if isinstance(entry, Mapping) else []
+    numbers = [i for i in indices if isinstance(i, int) and 0 <= i < 10_000]
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
+    row, _, column = well.path.rpartition("/")
+    row = row.rpartition("/")[2]
+    if row in names[0] and column in names[1]:
+        return names[0].index(row), names[1].index(column)
+    return 0, number
+
+
+def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, ...]:
+    fields = []
+    for entry in _objects(content.get("images")):
+        try:
+            node = well.child(entry.get("path"))
+        except LayoutError as error:
+            warn(f"{where}: well.images: {error}")
+            continue
+        acquisition = entry.get("acquisition")
+        if node is None:
+            warn(f"{where}: well.images: there is no image at {brief(entry.get('path'))}; left out")
+        else:
+            fields.append(Field(node, acquisition if isinstance(acquisition, int) else 0))
+    return tuple(fields)
+
+
+def _objects(listed: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []

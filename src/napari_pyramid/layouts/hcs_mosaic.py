@@ -1,0 +1,212 @@
+"""Stitches the fields of wells into one image: wells in their grid, fields in their places, all read when looked at.
+
+Opening reads the metadata of fields, and for their shapes those of their largest level; no array is opened but the
+first field's. The other arrays are opened when their part of the mosaic is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import ArrayLike, Image, StoredLevel
+from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.layouts._virtual import Mosaic, Tile
+from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
+
+__all__ = ["Field", "Position", "Well", "stitch"]
+
+Position = tuple[int, int]
+"""Row and column, or height and width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One image of a well."""
+
+    node: Node
+    acquisition: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Well:
+    """Fields at a place in the grid of the plate."""
+
+    position: Position
+    fields: tuple[Field, ...]
+
+
+def stitch(wells: Sequence[Well]) -> Image | None:
+    """The fields side by side as one image like the first of them; None when none can be read.
+
+    The fields of a well stand where their translations say, when these differ and leave no large gaps; else in rows of
+    a square, in the order of the list. Fields of another rank or data type are left out with a warning. What no field
+    covers is 0.
+    """
+    sample = next((image for well in wells for field in well.fields if (image := _read(field.node)) is not None), None)
+    if sample is None or sample.levels[0].array.ndim < 2:
+        return None
+    fields = [field.node for well in wells for field in well.fields]
+    first = next(node for node in fields if node.path == sample.path)
+    numbers = [_number_of(first, level) for level in sample.levels]
+    grid = _Grid.of(sample, first, wells, numbers[0])
+    levels = tuple(_level(grid, level, number) for level, number in zip(sample.levels, numbers, strict=True))
+    places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
+    return replace(sample, levels=levels, metadata={**sample.metadata, "fields": places})
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A field whose shape and data type fit the others."""
+
+    node: Node
+    well: Position
+    origin: Position
+    """In pixels of level 0, from the well's corner."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where the fields stand, in pixels of level 0."""
+
+    full: Position
+    """Shape of the sample field."""
+    fields: tuple[_Placed, ...]
+    n_wells: Position
+    well_shape: Position
+    field_shape: Position
+    """Shape of the largest field."""
+
+    @classmethod
+    def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid:
+        like = _array_node(first, number) or first
+        fitting = [(well.position, _fitting(well, like, number)) for well in wells]
+        shapes = [array.shape[-2:] for _, arrays in fitting for _, array in arrays]
+        shape = (max(h for h, _ in shapes), max(w for _, w in shapes))
+        n_columns = math.ceil(math.sqrt(max(len(arrays) for _, arrays in fitting)))
+        placed = []
+        for position, arrays in fitting:
+            nodes = [node for node, _ in arrays]
+            origins = _stage_origins(nodes, sample, shape) or _row_origins(len(nodes), n_columns, shape)
+            placed += [_Placed(node, position, origin) for node, origin in zip(nodes, origins, strict=True)]
+        n_wells = (1 + max(p.well[0] for p in placed), 1 + max(p.well[1] for p in placed))
+        well_shape = (shape[0] + max(p.origin[0] for p in placed), shape[1] + max(p.origin[1] for p in placed))
+        full = sample.levels[0].array.shape[-2:]
+        return cls((full[0], full[1]), tuple(placed), n_wells, well_shape, shape)
+
+    def corner(self, field: _Placed, full: Position, reduced: Position) -> Position:
+        """Row and column of the field's first pixel where a field of the shape `full` has the shape `reduced`."""
+        well = _reduced(self.well_shape, full, reduced)
+        origin = _reduced(field.origin, full, reduced)
+        return field.well[0] * well[0] + origin[0], field.well[1] * well[1] + origin[1]
+
+
+def _level(grid: _Grid, level: StoredLevel, number: int) -> StoredLevel:
+    reduced = (level.array.shape[-2], level.array.shape[-1])
+    height, width = _reduced(grid.well_shape, grid.full, reduced)
+    plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
+    tiles = [Tile(grid.corner(field, grid.full, reduced), _Opener(field.node, number)) for field in grid.fields]
+    tile_shape = _reduced(grid.field_shape, grid.full, reduced)
+    return replace(level, array=Mosaic(tiles, (*level.array.shape[:-2], *plane), level.array, tile_shape))
+
+
+def _reduced(lengths: Position, full: Position, reduced: Position) -> Position:
+    """Lengths of level 0 at a coarser level; fields that touch at level 0 do so at every level."""
+    height, width = (length // f * r + math.ceil(length % f * r / f) for length, f, r in zip(lengths, full, reduced, strict=True))
+    return height, width
+
+
+def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
+    """Fields and their largest arrays, of those that can stand beside each other."""
+    found = []
+    for field in well.fields:
+        array = _array_node(field.node, number)
+        if array is None:
+            warn(f"{field.node.location} is left out: level {number} is missing")
+        elif array.ndim != like.ndim or array.data_type != like.data_type or not all(n > 0 for n in array.shape):
+            warn(f"{field.node.location} is left out: {array.shape} {array.data_type} beside {like.shape} {like.data_type}")
+        else:
+            found.append((field.node, array))
+    return found
+
+
+def _row_origins(n_fields: int, n_columns: int, shape: Position) -> list[Position]:
+    return [(i // n_columns * shape[0], i % n_columns * shape[1]) for i in range(n_fields)]
+
+
+def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> list[Position] | None:
+    """The places of fields by their translations; None when these say nothing, or would leave more gaps than image."""
+    scale = sample.levels[0].scale
+    translations = [_translation(field) for field in fields]
+    if scale is None or len(fields) < 2 or None in translations or len(set(translations)) < len(translations):
+        return None
+    pixels = [[round(t / s) for t, s in zip(at, scale[-2:], strict=True)] for at in translations if at is not None]
+    low = [min(axis) for axis in zip(*pixels, strict=True)]
+    high = [max(axis) for axis in zip(*pixels, strict=True)]
+    if any(b - a > 2 * n * len(fields) for a, b, n in zip(low, high, shape, strict=True)):
+        return None
+    return [(y - low[0], x - low[1]) for y, x in pixels]
+
+
+def _translation(field: Node) -> Position | tuple[float, float] | None:
+    """Translation of the largest level along the last two axes, as the field's metadata write it."""
+    steps = _objects(next(iter(_datasets(field)), {}).get("coordinateTransformations"))
+    steps += [inner for step in steps for inner in _objects(step.get("transformations"))]
+    vectors = [t.get("translation") for t in steps if t.get("type") == "translation"]
+    last = vectors[-1][-2:] if vectors and isinstance(vectors[-1], list) else []
+    if len(last) != 2 or not all(isinstance(v, (int, float)) and abs(v) < 1e15 for v in last):
+        return None
+    return last[0], last[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Opens a level of a field when its part of the mosaic is read."""
+
+    field: Node
+    number: int
+
+    def __call__(self) -> ArrayLike | None:
+        node = _array_node(self.field, self.number)
+        if node is None:
+            warn(f"{self.field.location}: level {self.number} is missing; shown as empty")
+            return None
+        return node.array()
+
+
+def _read(field: Node) -> Image | None:
+    document = find_document(field)
+    if document is None:
+        return None
+    images = read_multiscales(field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr")
+    return images[0] if images else None
+
+
+def _number_of(field: Node, level: StoredLevel) -> int:
+    """Position in the field's list of datasets of a level that was found there."""
+    arrays = [_array_node(field, number) for number in range(len(_datasets(field)))]
+    return next((i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0)
+
+
+def _array_node(field: Node, number: int) -> Node | None:
+    """The array of a level by the field's own metadata, without opening it."""
+    datasets = _datasets(field)
+    try:
+        array = field.child(datasets[number].get("path")) if number < len(datasets) else None
+    except LayoutError:
+        return None
+    return array if array is not None and array.kind == "array" else None
+
+
+def _datasets(field: Node) -> list[Mapping[str, Any]]:
+    document = find_document(field)
+    multiscales = multiscales_of(field, document) if document is not None else []
+    return [d if isinstance(d, Mapping) else {} for d in multiscales[0]["datasets"]] if multiscales else []
+
+
+def _objects(listed: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []

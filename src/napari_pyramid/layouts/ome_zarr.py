@@ -1,0 +1,50 @@
+"""OME-Zarr 0.1 to 0.6: images with their labels, groups of labels, scenes. Goes by structure, not by version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node
+from napari_pyramid.layouts.ome_zarr_document import Document, find_document, is_ome
+from napari_pyramid.layouts.ome_zarr_labels import as_labels, is_label_group, read_labels
+from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
+from napari_pyramid.layouts.ome_zarr_scene import read_scene
+
+NAME = "OME-Zarr"
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """The image of a group and its labels; the images of a scene, where they stand in it; the labels of a "labels" group."""
+    document = find_document(node)
+    if document is None:
+        return None
+    if isinstance(document.content.get("scene"), Mapping):
+        return read_scene(node, document, read) or None
+    if "multiscales" in document.content:
+        return _read_image(node, document) if is_ome(node, document) else None
+    if "labels" in document.content:
+        return read_labels(node, _layout(document)) or None
+    return None
+
+
+def _read_image(node: Node, document: Document) -> list[Image] | None:
+    images = read_multiscales(node, document, _layout(document))
+    if not images:
+        return None
+    if is_label_group(node) or _is_in_labels(node):
+        return [as_labels(image, node, document) for image in images]
+    group = node.child("labels")
+    if group is None or group.kind == "array":
+        return images
+    return [*images, *read_labels(group, _layout(document), images[0])]
+
+
+def _is_in_labels(node: Node) -> bool:
+    """Whether the group sits in one named "labels", as spatialdata's label elements do, with or without "image-label"."""
+    return node.location.replace("\\", "/").rpartition("/")[0].endswith("/labels")
+
+
+def _layout(document: Document) -> str:
+    version = document.version
+    return f"{NAME} {version}" if version else NAME

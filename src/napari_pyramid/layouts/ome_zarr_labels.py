@@ -1,0 +1,163 @@
+"""Reads label images of OME-Zarr: the "labels" group, "image-label" with its colours and properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts._virtual import Squeeze
+from napari_pyramid.layouts.ome_zarr_document import Document, find_document
+from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
+
+__all__ = ["as_labels", "is_label_group", "read_labels"]
+
+_Color = tuple[int, int, int, int]
+
+
+def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Image]:
+    """The label images of a "labels" group: those it lists, then those it holds without listing them.
+
+    Parameters
+    ----------
+    group
+        The group "labels".
+    image
+        The image that they belong to: a label image without units takes those of the image, since napari shows
+        no scale bar for layers with different ones.
+    """
+    found: dict[str, Image] = {}
+    for path in _listed(group):
+        node = _labels_node(group, path)
+        if node is not None and node.path not in found and (labels := _read_label_image(node, layout)) is not None:
+            found[node.path] = labels
+    # 0.1: "labels" may hold unlisted groups. Only those that say what they are count as label images.
+    for node in group.children():
+        if node.path not in found and is_label_group(node) and (labels := _read_label_image(node, layout)) is not None:
+            found[node.path] = labels
+    return [_with_units_of(image, labels) if image is not None else labels for labels in found.values()]
+
+
+def is_label_group(node: Node) -> bool:
+    """Whether a group says that it is a label image."""
+    document = find_document(node)
+    return document is not None and "image-label" in document.content
+
+
+def as_labels(image: Image, node: Node, document: Document) -> Image:
+    """The image as labels, with colours and properties; an image of floats stays an image, with a warning."""
+    dtype = image.levels[0].array.dtype
+    if dtype.kind not in "iub":
+        warn(f"{node.location}: labels must be integers, these are {dtype}: shown as an image")
+        return image
+    description = document.content.get("image-label")
+    where = f"{node.location}/{document.where}.image-label"
+    if description is not None and not isinstance(description, Mapping):
+        warn(f"{where} is {brief(description)}, expected an object; ignored")
+        description = None
+    return replace(
+        _squeezed(image),
+        kind="labels",
+        rgb=False,
+        channels=(),
+        label_colors=_colors((description or {}).get("colors"), f"{where}.colors"),
+        label_properties=_properties((description or {}).get("properties"), f"{where}.properties"),
+    )
+
+
+def _listed(group: Node) -> list[object]:
+    document = find_document(group)
+    listed = document.content.get("labels") if document is not None else None
+    if document is not None and not isinstance(listed, list | None):
+        warn(f"{group.location}/{document.where}: labels is {brief(listed)}, expected a list; ignored")
+    return listed if isinstance(listed, list) else []
+
+
+def _labels_node(group: Node, path: object) -> Node | None:
+    try:
+        node = group.child(path)
+    except LayoutError as error:
+        warn(f"{group.location}: labels lists {brief(path)}: {error}")
+        return None
+    if node is None:
+        warn(f"{group.location}: labels lists {brief(path)}, but nothing readable is there")
+    return node
+
+
+def _read_label_image(node: Node, layout: str) -> Image | None:
+    document = find_document(node)
+    if document is None or not (images := read_multiscales(node, document, layout)):
+        warn(f"{node.location}: no label image is there; left out")
+        return None
+    return replace(as_labels(images[0], node, document), name=node.name)
+
+
+def _squeezed(image: Image) -> Image:
+    """0.1 and 0.2 labels have a channel axis of length 1, which the image's layers do not."""
+    axis = image.channel_axis
+    if axis is None or image.axes is None or image.levels[0].array.shape[axis] != 1:
+        return image
+    levels = tuple(
+        StoredLevel(level.path, Squeeze(level.array, axis), _without(level.scale, axis), _without(level.translation, axis)) for level in image.levels
+    )
+    return replace(image, levels=levels, axes=image.axes[:axis] + image.axes[axis + 1 :])
+
+
+def _without(values: tuple[float, ...] | None, axis: int) -> tuple[float, ...] | None:
+    return None if values is None else values[:axis] + values[axis + 1 :]
+
+
+def _with_units_of(image: Image, labels: Image) -> Image:
+    units = {axis.name: axis.unit for axis in image.axes or ()}
+    if labels.axes is None or any(axis.unit for axis in labels.axes):
+        return labels
+    return replace(labels, axes=tuple(Axis(a.name, a.type, units.get(a.name)) for a in labels.axes))
+
+
+def _colors(listed: object, where: str) -> dict[int, _Color]:
+    colors = {}
+    for row in _rows(listed, where):
+        value, rgba = _label_value(row), row.get("rgba")
+        if rgba is None:
+            continue  # legal: a value without colour
+        if value is None or not isinstance(rgba, list) or len(rgba) not in (3, 4) or not all(_is_byte(x) for x in rgba):
+            warn(f"{where}: {brief(row.get('label-value'))} with rgba {rgba!r:.60} is ignored")
+            continue
+        colors[value] = (rgba[0], rgba[1], rgba[2], rgba[3] if len(rgba) == 4 else 255)
+    return colors
+
+
+def _properties(listed: object, where: str) -> tuple[Mapping[str, Any], ...]:
+    rows = []
+    for row in _rows(listed, where):
+        value = _label_value(row)
+        if value is None:
+            warn(f"{where}: label-value {brief(row.get('label-value'))} is no integer; ignored")
+        else:
+            rows.append({**row, "label-value": value})
+    return tuple(rows)
+
+
+def _rows(listed: object, where: str) -> list[Mapping[str, Any]]:
+    if listed is None:
+        return []
+    rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
+    if not isinstance(listed, list) or len(rows) < len(listed):
+        warn(f"{where} is no list of objects; what is none is ignored")
+    return rows
+
+
+def _label_value(row: Mapping[str, Any]) -> int | None:
+    """The value of a label, which yaozarrs writes as 1.0."""
+    value = row.get("label-value")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) > 2**64:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _is_byte(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255

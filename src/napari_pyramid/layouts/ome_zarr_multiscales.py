@@ -1,0 +1,254 @@
+"""Reads the "multiscales" of a group: axes, levels and their transforms, in all dialects from 0.1 to 0.6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid.axes import Axis, clean_unit, default_axes
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import Affine, Channel, Image, StoredLevel
+from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
+from napari_pyramid.layouts.ome_zarr_document import Document
+from napari_pyramid.layouts.ome_zarr_omero import parse_channels
+
+__all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "system_name", "without_channel"]
+
+_KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
+"""Keys of a multiscale that a viewer cannot show and a user may want."""
+
+
+def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
+    """The multiscales that name levels; what else is in the list is left out with a warning."""
+    found = document.content.get("multiscales")
+    where = f"{node.location}/{document.where}"
+    if isinstance(found, Mapping) and "datasets" in found:
+        warn(f"{where}: multiscales is an object, expected a list of them; read as the only one")
+        found = [found]
+    if isinstance(found, Mapping) or found is None:
+        return []  # zarr-conventions and GeoZarr keep an object here: theirs to read
+    if not isinstance(found, list):
+        warn(f"{where}: multiscales is {brief(found)}, expected a list; ignored")
+        return []
+    good = [m for m in found if isinstance(m, Mapping) and isinstance(m.get("datasets"), list) and m["datasets"]]
+    if len(good) < len(found) or not found:
+        warn(f"{where}: multiscales names no datasets in {len(found) - len(good)} of {len(found)} entries; ignored")
+    return good
+
+
+def read_multiscales(node: Node, document: Document, layout: str) -> list[Image]:
+    """One image per multiscale of which a level can be read; all but the first are alternatives, and hidden."""
+    images: list[Image] = []
+    for i, multiscale in enumerate(multiscales_of(node, document)):
+        image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(layout)
+        if image is not None:
+            images.append(_hidden(image) if images else image)
+    return images
+
+
+def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
+    """Name of the coordinate system that the levels' transforms lead to (0.6), which is the one to be shown."""
+    for dataset in multiscale.get("datasets", ()):
+        for transform in _as_list(dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None):
+            if (name := system_name(transform, "output")) is not None:
+                return name
+    return None
+
+
+def system_name(transform: object, side: str) -> str | None:
+    """Name of the system on one side of a transform: an object since 0.6.dev4, a string before."""
+    end = transform.get(side) if isinstance(transform, Mapping) else None
+    end = end.get("name") if isinstance(end, Mapping) else end
+    return end if isinstance(end, str) and end else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one multiscale."""
+
+    node: Node
+    document: Document
+    multiscale: Mapping[str, Any]
+    where: str
+    """File and key of the multiscale."""
+
+    def image(self, layout: str) -> Image | None:
+        paths = [self._path(dataset) for dataset in self.multiscale["datasets"]]
+        first = next((n for n in map(self._peek, paths) if n is not None), None)
+        if first is None:
+            open_levels(self.node, map(LevelEntry, paths), self.where)  # says for each what is wrong
+            return None
+        axes = self._axes(first)
+        entries = [self._entry(dataset, path, first.ndim, axes) for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)]
+        levels = open_levels(self.node, entries, self.where)
+        if not levels:
+            return None
+        levels, affine = self._placed(levels, axes)
+        return self._described(Image(self._name(), levels, layout, self.node.path, axes=axes, affine=affine))
+
+    def _path(self, dataset: object) -> object:
+        """The path of a level; fibsem-tools wrote datasets as plain strings, others numbers for paths."""
+        path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
+        if isinstance(path, int) and not isinstance(path, bool):
+            warn(f"{self.node.location} ({self.where}): the path of a dataset is the number {path}, not a string")
+            return str(path)
+        return path
+
+    def _peek(self, path: object) -> Node | None:
+        """The array at a path, None when there is none or the path is no good; `open_levels` says why."""
+        try:
+            node = self.node.child(path)
+        except LayoutError:
+            return None
+        return node if node is not None and node.ndim else None
+
+    def _entry(self, dataset: object, path: object, ndim: int, axes: tuple[Axis, ...] | None) -> LevelEntry:
+        transforms = dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
+        if transforms is None:
+            return LevelEntry(path)
+        try:
+            matrix = compose(transforms, ndim, self.node, [a.name for a in axes or ()])
+            if not is_axis_aligned(matrix):
+                raise LayoutError("coordinateTransformations of a level may only scale and translate")
+        except LayoutError as error:
+            warn(f"{self.node.location} ({self.where}): scale of level {brief(path)} is ignored: {error}")
+            return LevelEntry(path)
+        return LevelEntry(path, *diagonal(matrix))
+
+    def _axes(self, first: Node) -> tuple[Axis, ...] | None:
+        """Axes as listed; those of the spec for 5-D arrays of 0.1 and 0.2; else the names that the array has."""
+        listed = self.multiscale.get("axes")
+        if listed is None and (systems := self.multiscale.get("coordinateSystems")) is not None:
+            listed = _axes_of_system(systems, intrinsic_system(self.multiscale))
+        if listed is not None:
+            try:
+                return _parse_axes(listed, first.ndim)
+            except LayoutError as error:
+                warn(f"{self.node.location} ({self.where}): axes are ignored: {error}")
+        elif first.ndim == 5:
+            return default_axes(5)
+        names = first.dimension_names
+        return tuple(Axis.named(n) for n in names) if names and len(set(names)) == len(names) else None
+
+    def _name(self) -> str:
+        name = self.multiscale.get("name")
+        # ome-zarr-py writes the path of the group ("/"), spatialdata that of the element ("/images/he").
+        name = name.rpartition("/")[2] if isinstance(name, str) and name.startswith("/") else name
+        return name if isinstance(name, str) and name else self.node.title
+
+    def _placed(self, levels: tuple[StoredLevel, ...], axes: tuple[Axis, ...] | None) -> tuple[tuple[StoredLevel, ...], Affine | None]:
+        """Levels with the transforms of the multiscale applied after their own (0.4, 0.5).
+
+        In 0.6 these lead to further systems, which are not the one to show.
+        """
+        transforms = _as_list(self.multiscale.get("coordinateTransformations"))
+        if not transforms or "coordinateSystems" in self.multiscale:
+            return levels, None
+        ndim = levels[0].array.ndim
+        try:
+            matrix = compose(_to_one_system(transforms), ndim, self.node, [a.name for a in axes or ()])
+        except LayoutError as error:
+            warn(f"{self.node.location} ({self.where}): coordinateTransformations are ignored: {error}")
+            return levels, None
+        if not is_axis_aligned(matrix):
+            return levels, without_channel(matrix, axes)
+        outer_scale, outer_translation = diagonal(matrix)
+        return tuple(_moved(level, outer_scale, outer_translation) for level in levels), None
+
+    def _described(self, image: Image) -> Image:
+        """The image with colours, channels and all that is only passed on."""
+        first = image.levels[0].array
+        axis = image.channel_axis
+        omero = self.document.content.get("omero")
+        channels = parse_channels(omero, 1 if axis is None else first.shape[axis], first.dtype, f"{self.node.location}/{self.document.where}")
+        rgb = not channels and _is_rgb(image)
+        kept: dict[str, Any] = {key: self.multiscale[key] for key in _KEPT if key in self.multiscale}
+        if self.document.version is not None:
+            kept["version"] = self.document.version
+        return replace(image, channels=channels, rgb=rgb, metadata=kept)
+
+
+def _is_rgb(image: Image) -> bool:
+    """Whether the channel axis is the last one and holds colours (tifffile's samples)."""
+    if image.axes is None:
+        return looks_rgb(image.levels)
+    array = image.levels[0].array
+    return image.channel_axis == array.ndim - 1 >= 2 and array.shape[-1] in (3, 4) and array.dtype == np.uint8
+
+
+def _hidden(image: Image) -> Image:
+    axis = image.channel_axis
+    n_channels = 1 if axis is None else image.levels[0].array.shape[axis]
+    channels = image.channels or (Channel(),) * n_channels
+    return replace(image, channels=tuple(replace(c, visible=False) for c in channels))
+
+
+def _parse_axes(listed: object, ndim: int) -> tuple[Axis, ...]:
+    """Axes from 0.3's names or the objects of 0.4 and later.
+
+    Raises
+    ------
+    LayoutError
+        If they are not `ndim` different names.
+    """
+    if not isinstance(listed, list) or len(listed) != ndim:
+        count = f"{len(listed)} axes are" if isinstance(listed, list) else f"{brief(listed)} is"
+        raise LayoutError(f"{count} listed for arrays of {ndim} axes")
+    axes = tuple(_parse_axis(entry) for entry in listed)
+    if len({a.name for a in axes}) < ndim:
+        raise LayoutError(f"names {', '.join(a.name for a in axes)} are not all different")
+    return axes
+
+
+def _parse_axis(entry: object) -> Axis:
+    name = entry.get("name") if isinstance(entry, Mapping) else entry
+    if not isinstance(name, str) or not name:
+        raise LayoutError(f"{brief(entry)} has no name")
+    implied = Axis.named(name)
+    if not isinstance(entry, Mapping):
+        return implied
+    kind, unit = entry.get("type"), entry.get("unit")
+    return Axis(name, kind if isinstance(kind, str) else implied.type, clean_unit(unit) if isinstance(unit, str) else None)
+
+
+def _axes_of_system(systems: object, name: str | None) -> object:
+    """Axes of the named coordinate system, of the first one when no transform names one."""
+    known = [s for s in _as_list(systems) if isinstance(s, Mapping)]
+    system = next((s for s in known if s.get("name") == name), known[0] if known else {})
+    return system.get("axes", [])
+
+
+def _to_one_system(transforms: Sequence[object]) -> list[object]:
+    """The transforms that are to be applied one after the other.
+
+    spatialdata writes alternatives instead, one for each of its coordinate systems; "global" is its default.
+    """
+    outputs = [system_name(t, "output") for t in transforms]
+    if None in outputs or len(transforms) == 1:
+        return list(transforms)
+    return [transforms[outputs.index("global") if "global" in outputs else 0]]
+
+
+def _moved(level: StoredLevel, scale: Sequence[float], translation: Sequence[float]) -> StoredLevel:
+    inner_scale = level.scale or (1.0,) * len(scale)
+    inner_translation = level.translation or (0.0,) * len(scale)
+    return replace(
+        level,
+        scale=tuple(outer * inner for outer, inner in zip(scale, inner_scale, strict=True)),
+        translation=tuple(s * t + o for s, t, o in zip(scale, inner_translation, translation, strict=True)),
+    )
+
+
+def without_channel(matrix: Affine, axes: tuple[Axis, ...] | None) -> Affine:
+    """The matrix of all axes but the channel's."""
+    drop = [i for i, axis in enumerate(axes or ()) if axis.type == "channel"][:1]
+    return np.delete(np.delete(matrix, drop, axis=0), drop, axis=1)
+
+
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,179 @@
+"""Reads a scene of OME-Zarr 0.6: images placed in a shared coordinate system by transforms between their systems."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import Affine, Image
+from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.layouts._transforms import parse_transform
+from napari_pyramid.layouts.ome_zarr_document import Document, find_document
+from napari_pyramid.layouts.ome_zarr_multiscales import intrinsic_system, multiscales_of, without_channel
+
+__all__ = ["read_scene"]
+
+_System = tuple[str, str]
+"""A coordinate system: path of the image that has it ("" for the scene's own), and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A transform of the scene or of one of its images."""
+
+    source: _System
+    target: _System
+    transform: Mapping[str, Any]
+
+
+def read_scene(node: Node, document: Document, read: Callable[[Node], Sequence[Image] | None]) -> list[Image]:
+    """The images of a scene, each with the affine that leads from its own system to the scene's.
+
+    The system to show is the scene's first one, or without any the one that the first transform leads to. An image
+    that cannot be brought there (displacements, no path of transforms) is shown where it is, with a warning.
+
+    Parameters
+    ----------
+    read
+        Reads one image group.
+    """
+    scene = document.content["scene"]
+    where = f"{node.location}/{document.where}.scene"
+    edges = _edges(scene.get("coordinateTransformations"), where)
+    nodes = _image_nodes(node, edges, where)
+    for image_node in nodes:
+        edges += _own_edges(image_node, _relative(image_node, node))
+    goal = _goal(scene, edges)
+    images: list[Image] = []
+    for image_node in nodes:
+        path = _relative(image_node, node)
+        found = [replace(i, name=path) if i.name == image_node.title else i for i in read(image_node) or ()]
+        images += [_placed(i, image_node, path, edges, goal, where) for i in found]
+    return images
+
+
+def _edges(transforms: object, where: str, path: str = "") -> list[_Edge]:
+    if transforms is not None and not isinstance(transforms, list):
+        warn(f"{where}.coordinateTransformations is {brief(transforms)}, expected a list; ignored")
+    edges = []
+    for transform in transforms if isinstance(transforms, list) else ():
+        ends = [_system(transform.get(side), path) for side in ("input", "output")] if isinstance(transform, Mapping) else []
+        if None in ends or not ends:
+            warn(f"{where}.coordinateTransformations: {brief(transform)} leads from no system to another; ignored")
+        else:
+            edges.append(_Edge(ends[0], ends[1], transform))  # type: ignore[arg-type]  # neither is None
+    return edges
+
+
+def _system(end: object, path: str) -> _System | None:
+    """Both sides are objects with a name and, for an image's system, its path; 0.6.dev1 to dev3 wrote the name alone."""
+    if isinstance(end, str):
+        end = {"name": end}
+    if not isinstance(end, Mapping):
+        return None
+    name, own = end.get("name", ""), end.get("path", path)
+    return (own.strip("/"), name) if isinstance(name, str) and isinstance(own, str) else None
+
+
+def _image_nodes(node: Node, edges: list[_Edge], where: str) -> list[Node]:
+    """The images that transforms name, then the other children."""
+    nodes: dict[str, Node] = {}
+    for path in dict.fromkeys(system[0] for edge in edges for system in (edge.source, edge.target) if system[0]):
+        try:
+            found = node.child(path)
+        except LayoutError as error:
+            warn(f"{where}: {error}")
+            continue
+        if found is None:
+            warn(f"{where}: there is no image at {brief(path)}; left out")
+        elif find_document(found) is not None:
+            nodes[found.path] = found
+    for child in node.children():
+        if find_document(child) is not None:
+            nodes.setdefault(child.path, child)
+    return list(nodes.values())
+
+
+def _own_edges(node: Node, path: str) -> list[_Edge]:
+    """The transforms of an image between its own systems."""
+    document = find_document(node)
+    if document is None or not isinstance(document.content.get("multiscales"), list):
+        return []
+    own = [m for m in document.content["multiscales"] if isinstance(m, Mapping) and "coordinateSystems" in m]
+    return [e for m in own for e in _edges(m.get("coordinateTransformations"), node.location, path)]
+
+
+def _goal(scene: Mapping[str, Any], edges: list[_Edge]) -> _System | None:
+    systems = scene.get("coordinateSystems")
+    names = [s.get("name") for s in systems if isinstance(s, Mapping)] if isinstance(systems, list) else []
+    if names and isinstance(names[0], str):
+        return "", names[0]
+    return edges[0].target if edges else None
+
+
+def _placed(image: Image, node: Node, path: str, edges: list[_Edge], goal: _System | None, where: str) -> Image:
+    document = find_document(node)
+    multiscales = multiscales_of(node, document) if document is not None else []
+    name = intrinsic_system(multiscales[0]) if multiscales else None
+    if goal is None or name is None or (image.kind == "labels" and image.path != node.path):
+        return image
+    axes = [axis.name for axis in image.axes or ()]
+    try:
+        matrix = _path_matrix((path, name), goal, edges, image.levels[0].array.ndim, node, axes)
+    except LayoutError as error:
+        warn(f"{where}: {path!r} is shown in its own coordinates: {error}")
+        return image
+    if np.array_equal(matrix, np.eye(len(matrix))):
+        return image
+    return replace(image, affine=without_channel(matrix, image.axes))
+
+
+def _path_matrix(start: _System, goal: _System, edges: list[_Edge], ndim: int, node: Node, axes: Sequence[str]) -> Affine:
+    """The matrix of the shortest chain of transforms, some of them taken backwards.
+
+    Raises
+    ------
+    LayoutError
+        If no chain of transforms that are matrices leads there; the message says what stood in the way.
+    """
+    reached = {start: np.eye(ndim + 1)}
+    queue = deque([start])
+    reason = f"no transform leads from {start[1]!r} to {goal[1]!r}"
+    while queue and goal not in reached:
+        here = queue.popleft()
+        for edge in edges:
+            backwards = edge.target == here
+            there = edge.source if backwards else edge.target
+            if here not in (edge.source, edge.target) or there in reached:
+                continue
+            try:
+                step = _step(edge.transform, backwards, ndim, node, axes)
+            except LayoutError as error:
+                reason = str(error)
+                continue
+            reached[there] = step @ reached[here]
+            queue.append(there)
+    if goal not in reached:
+        raise LayoutError(reason)
+    return reached[goal]
+
+
+def _step(transform: Mapping[str, Any], backwards: bool, ndim: int, node: Node, axes: Sequence[str]) -> Affine:
+    if backwards and transform.get("type") == "bijection":
+        return parse_transform(transform.get("inverse"), ndim, node, axes)
+    matrix = parse_transform(transform, ndim, node, axes)
+    if not backwards:
+        return matrix
+    try:
+        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        raise LayoutError("a transform that is to be taken backwards has no inverse") from None
+
+
+def _relative(child: Node, parent: Node) -> str:
+    return child.path.removeprefix(parent.path).lstrip("/")

@@ -1,0 +1,44 @@
+"""Paintera datasets: a group with "painteraData" that holds raw data or labels as a pyramid named "data".
+
+Vectors are in N5's order, as in `n5`. Source: saalfeldlab/paintera README, "Paintera data format".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from napari_pyramid.layouts import n5
+from napari_pyramid.layouts._candidates import checked_levels, image_name, numbered_arrays, numbers
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["NAME", "read"]
+
+NAME = "Paintera"
+_LEVEL = re.compile(r"s\d+")
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """A group with "painteraData", or its "data" opened by itself; nothing, with a warning, for label multisets."""
+    description = node.attributes.get("painteraData")
+    if not isinstance(description, dict):
+        if description is not None:
+            warn(f"{node.location}: painteraData is not an object; ignored")
+        return None
+    data = node.child("data") or node
+    if data.attributes.get("isLabelMultiset") is True:
+        warn(f"{data.location}: isLabelMultiset: a label multiset is not an array of numbers, so it is left out; convert it to plain labels")
+        return ()
+    arrays = (data,) if data.kind == "array" else numbered_arrays(data, _LEVEL)
+    if not arrays:
+        warn(f"{data.location}: painteraData, but no readable s0, s1, ... in it")
+        return None
+    offset = numbers(data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0)
+    levels = checked_levels(data, n5.candidates(data, arrays, offset and offset[::-1]), "painteraData")
+    if not levels:
+        return None
+    is_label = description.get("type") == "label" or "maxId" in data.attributes or "maxId" in node.attributes
+    kind: Literal["image", "labels"] = "labels" if is_label and levels[0].array.dtype.kind in "ui" else "image"
+    return (Image(image_name(node), levels, NAME, node.path, kind, axes=n5.spatial_axes(data, arrays[0])),)

@@ -1,0 +1,98 @@
+"""TIFF files, tiled or striped, flat or pyramidal, read lazily through tifffile's zarr view. Needs the extra "tiff".
+
+OME-TIFF, ImageJ, SVS and its kin, and cloud-optimised GeoTIFF with its overviews are pyramids as tifffile finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._candidates import shape_ratio
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._tiff_metadata import Described, describe
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
+
+__all__ = ["NAME", "open_path"]
+
+NAME = "TIFF"
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SLIDE_EXTRAS = {"Thumbnail", "Label", "Macro", "Map"}
+"""Small pictures of the glass that slide scanners add; not shown beside a pyramid."""
+_PAGE_BYTES = 64 * 2**20
+"""Striped pages up to this size are read whole: strips are often a single row, and a chunk each costs more than it saves."""
+
+
+def open_path(path: str) -> Sequence[Image] | None:
+    """One image per series of a TIFF file (recognised by its content), or None for anything else.
+
+    Raises
+    ------
+    LayoutError
+        If tifffile is not installed or cannot read the file.
+    """
+    if not _is_tiff(path):
+        return None
+    try:
+        import tifffile
+    except ImportError as error:
+        raise LayoutError(f'{path}: TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"') from error
+    try:
+        file = tifffile.TiffFile(path)
+        weakref.finalize(file, file.filehandle.close)  # when the last level that reads from it is gone
+        series = [s for s in file.series if 0 not in s.shape and s.ndim >= 2]
+        if any(len(s.levels) > 1 for s in series):
+            series = [s for s in series if s.name not in _SLIDE_EXTRAS]
+        images = [_image(file, s, n, path, alone=len(series) == 1) for n, s in enumerate(series)]
+    # Not narrower: tags are other people's data, and tifffile answers nonsense in them with whatever its code runs into.
+    except Exception as error:
+        raise LayoutError(f"{path} is no readable TIFF: {type(error).__name__}: {str(error)[:200]}") from error
+    if not images:
+        raise LayoutError(f"{path}: the TIFF holds no image")
+    return images
+
+
+def _is_tiff(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def _image(file: TiffFile, series: TiffPageSeries, number: int, path: str, *, alone: bool) -> Image:
+    stem = re.sub(r"(\.ome)?\.[^.]+$", "", os.path.basename(path), flags=re.IGNORECASE)
+    described = describe(file, series, number)
+    name = stem if alone else f"{stem} {described.name or series.name or number}"
+    levels = tuple(_level(series, i, described) for i in range(len(series.levels)))
+    return Image(
+        name,
+        levels,
+        f"{described.flavour} TIFF".strip(),
+        axes=described.axes,
+        channels=described.channels,
+        rgb=described.rgb,
+        metadata=described.metadata,
+    )
+
+
+def _level(series: TiffPageSeries, index: int, described: Described) -> StoredLevel:
+    level = series.levels[index]
+    page = level.keyframe
+    by_page = not page.is_tiled and page.nbytes <= _PAGE_BYTES
+    store = series.aszarr(level=index, chunkmode="page" if by_page else None)
+    array: Any = zarr.open_array(store, mode="r")
+    if described.scale is None:
+        return StoredLevel(str(index), array)
+    factors = shape_ratio(series.levels[0].shape, level.shape)
+    scale = tuple(s * f for s, f in zip(described.scale, factors, strict=True))
+    translation = tuple(t + s * (f - 1) / 2 for t, s, f in zip(described.translation, described.scale, factors, strict=True))
+    return StoredLevel(str(index), array, scale, translation)

@@ -1,0 +1,137 @@
+"""WEBKNOSSOS datasets: "datasource-properties.json" lists layers, their magnifications and their bounding boxes.
+
+Arrays are padded to whole shards, so that a coarser one may be the larger: each level is cut to the bounding box.
+Source: scalableminds/webknossos-libs, dataset/properties.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from napari_pyramid.axes import Axis, clean_unit
+from napari_pyramid.layouts._candidates import find, numbers
+from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._levels import LevelEntry, open_levels
+from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.layouts._virtual import Crop
+
+__all__ = ["NAME", "read"]
+
+NAME = "WEBKNOSSOS"
+_FILE = "datasource-properties.json"
+_MAG_KEYS = ("mags", "wkwResolutions", "resolutions")
+"""The list of magnifications, as the versions called it."""
+_SPACE = ("x", "y", "z")
+_Box = tuple[Mapping[str, int], Mapping[str, int]]
+"""First voxel and extent of a layer by axis, in voxels of magnification 1."""
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """A directory with "datasource-properties.json": one image per layer whose arrays are zarr."""
+    content = node.read_bytes(_FILE) if node.kind == "group" else None
+    if content is None:
+        return None
+    where = f"{node.location}/{_FILE}"
+    try:
+        described = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        warn(f"{where}: not JSON ({error}); ignored")
+        return None
+    layers = described.get("dataLayers") if isinstance(described, dict) else None
+    if not isinstance(layers, list):
+        warn(f"{where}: has no list of dataLayers; ignored")
+        return None
+    voxel, unit = _voxel(described.get("scale"), where)
+    images = [_layer(node, layer, voxel, unit) for layer in layers if isinstance(layer, dict)]
+    return [image for image in images if image is not None] or None
+
+
+def _voxel(scale: Any, where: str) -> tuple[Mapping[str, float], str | None]:
+    """Voxel size by axis and its unit; before version 1 it was a list, in nanometres."""
+    factor, unit = (scale.get("factor"), scale.get("unit")) if isinstance(scale, dict) else (scale, "nanometer")
+    found = numbers(factor, 3, f"{where}: scale", default=1)
+    if found is None:
+        return {}, None
+    return dict(zip(_SPACE, found, strict=True)), clean_unit(unit) if isinstance(unit, str) else None
+
+
+def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], unit: str | None) -> Image | None:
+    name = str(layer.get("name", ""))
+    where = f"{node.location}/{_FILE}: layer {name!r}"
+    mags = next((layer[key] for key in _MAG_KEYS if layer.get(key)), None)
+    box = _box(layer.get("boundingBox"))
+    levels, axes = [], None
+    for mag in mags if isinstance(mags, list) else []:
+        factors = _factors(mag)
+        array = find(node, _path(name, mag, factors), f"{_FILE}: {name!r}") if factors is not None else None
+        if array is None or factors is None:
+            continue
+        names = _axis_names(mag, array.ndim)
+        opened = open_levels(node, [LevelEntry(array)], where) if names is not None else ()
+        if opened and names is not None:
+            levels.append(_placed(opened[0], names, factors, voxel, box))
+            axes = axes or tuple(Axis.named(n, unit if n in _SPACE else None) for n in names)
+    if not levels or axes is None:
+        warn(f"{where}: none of its magnifications is a readable zarr array (dataFormat {layer.get('dataFormat')!r}); left out")
+        return None
+    dtype, ndim = levels[0].array.dtype, levels[0].array.ndim
+    kept = [level for level in levels if (level.array.dtype, level.array.ndim) == (dtype, ndim)]
+    kept.sort(key=lambda level: -math.prod(level.array.shape))
+    is_labels = layer.get("category") == "segmentation" and dtype.kind in "ui"
+    return Image(name, tuple(kept), NAME, name, "labels" if is_labels else "image", axes=axes)
+
+
+def _factors(mag: Any) -> Mapping[str, int] | None:
+    """The magnification by axis: ``[2, 2, 1]``, or one number for all."""
+    given = mag.get("mag", mag.get("resolution")) if isinstance(mag, dict) else mag
+    given = [given] * 3 if isinstance(given, int) else given
+    if not isinstance(given, list) or len(given) != 3 or not all(isinstance(m, int) and m > 0 for m in given):
+        return None
+    return dict(zip(_SPACE, given, strict=True))
+
+
+def _path(layer: str, mag: Any, factors: Mapping[str, int]) -> Any:
+    """Path of the array below the dataset, by default "layer/2-2-1", or "layer/2" for equal factors."""
+    given = mag.get("path") if isinstance(mag, dict) else None
+    if given is None:
+        unique = sorted(set(factors.values()))
+        return f"{layer}/{unique[0] if len(unique) == 1 else '-'.join(str(factors[n]) for n in _SPACE)}"
+    return given.removeprefix("./") if isinstance(given, str) else given
+
+
+def _axis_names(mag: Any, ndim: int) -> tuple[str, ...] | None:
+    order = mag.get("axisOrder") if isinstance(mag, dict) else None
+    if isinstance(order, dict) and sorted(map(str, order.values())) == [str(i) for i in range(ndim)]:
+        return tuple(sorted(map(str, order), key=lambda name: int(order[name])))
+    return {3: _SPACE, 4: ("c", *_SPACE)}.get(ndim)
+
+
+def _box(given: Any) -> _Box | None:
+    if not isinstance(given, dict):
+        return None
+    corner: Any = given.get("topLeft")
+    sizes: Any = [given.get(key) for key in ("width", "height", "depth")]
+    if not isinstance(corner, list) or len(corner) != 3 or not all(isinstance(v, int) and v >= 0 for v in (*corner, *sizes)) or 0 in sizes:
+        return None
+    return dict(zip(_SPACE, corner, strict=True)), dict(zip(_SPACE, sizes, strict=True))
+
+
+def _placed(level: StoredLevel, names: Sequence[str], factors: Mapping[str, int], voxel: Mapping[str, float], box: _Box | None) -> StoredLevel:
+    """The level cut to the bounding box, where that is inside the array."""
+    array = level.array
+    start, stop = [0] * array.ndim, list(array.shape)
+    if box is not None:
+        for i, name in enumerate(names):
+            if name in _SPACE:
+                first = box[0][name] // factors[name]
+                last = math.ceil((box[0][name] + box[1][name]) / factors[name])
+                if first < min(last, array.shape[i]):
+                    start[i], stop[i] = first, min(last, array.shape[i])
+    shape = [b - a for a, b in zip(start, stop, strict=True)]
+    scale = tuple(voxel.get(name, 1.0) * factors.get(name, 1) for name in names)
+    translation = tuple(s * first + voxel.get(name, 1.0) * (factors.get(name, 1) - 1) / 2 for s, first, name in zip(scale, start, names, strict=True))
+    cropped = array if shape == list(array.shape) else Crop(array, shape, start)
+    return StoredLevel(level.path, cropped, scale, translation)

@@ -1,0 +1,92 @@
+"""xcube's ".levels" directories: one xarray dataset per level, 0.zarr, 1.zarr, ..., or a text file with the path of one.
+
+Links are the layout's way of sharing level 0 with the cube it was made from, so they are followed out of the store;
+each is told in a warning, those to other hosts only count when the user allowed it.
+Source: xcube-dev/xcube, docs/source/mldatasets.md and xcube/core/mldataset/fs.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from zarr.storage import LocalStore
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._dataset import pyramids
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node, warn
+
+__all__ = ["NAME", "read"]
+
+NAME = "xcube levels"
+_DATASET = re.compile(r"(\d+)(\.zarr)?")
+_LINKS = (".link", ".lnk")
+_MAX_LEVELS = 64
+
+
+def read(node: Node) -> Sequence[Image] | None:
+    """A directory named ``*.levels``, or with a ".zlevels" file in it."""
+    if not node.is_implicit or not (node.opened.endswith(".levels") or node.read_bytes(".zlevels") is not None):
+        return None
+    groups = list(_levels(node))
+    images = pyramids(node, groups, NAME)
+    if not images:
+        warn(f"{node.location}: none of the levels 0.zarr, 1.zarr, ... (or 0.link) can be read")
+        return None
+    return images
+
+
+def _levels(node: Node) -> Iterator[Node]:
+    """The readable levels, by number."""
+    stored = {int(match[1]): child for child in node.children() if (match := _DATASET.fullmatch(child.name))}
+    for number in range(max(stored, default=-1) + 1 if stored else 1):
+        if number >= _MAX_LEVELS:
+            warn(f"{node.location}: more than {_MAX_LEVELS} levels; the others are left out")
+            return
+        level = stored.get(number) or _linked(node, number)
+        if level is not None:
+            yield level
+
+
+def _linked(node: Node, number: int) -> Node | None:
+    for suffix in _LINKS:
+        file = f"{number}{suffix}"
+        content = node.read_bytes(file)
+        if content is not None:
+            try:
+                return _follow(node, file, content.decode().strip())
+            except (LayoutError, UnicodeDecodeError, OSError) as error:
+                warn(f"{node.location}/{file}: level {number} is left out: {error}")
+                return None
+    warn(f"{node.location}: level {number} is missing")
+    return None
+
+
+def _follow(node: Node, file: str, target: str) -> Node:
+    """The root of the dataset that a link names, relative to the directory of the levels."""
+    from napari_pyramid.stores import is_url, open_root  # stores know nodes, which come with this package
+
+    where = f"{node.location}/{file}"
+    if not target or "\n" in target or "\0" in target:
+        raise LayoutError("the link is not one path")
+    if is_url(target):
+        if not node.follow_urls:
+            raise LayoutError(f"the link leads to another host, {target[:80]}, which is not followed unless asked")
+        warn(f"{where}: level is read from {target}, outside the opened store")
+        return open_root(target, follow_urls=True)
+    if not isinstance(node.store, LocalStore):
+        raise LayoutError(f"the link {target[:80]!r} is in no directory on this machine; not followed")
+    directory = os.path.join(os.fspath(node.store.root), node.path)
+    path = os.path.realpath(os.path.join(directory, target))
+    if f"{os.path.realpath(directory)}{os.sep}".startswith(f"{path}{os.sep}"):
+        raise LayoutError(f"the link {target[:80]!r} leads back to the levels themselves: a cycle")
+    if path.endswith(".levels") or os.path.isfile(os.path.join(path, ".zlevels")):
+        raise LayoutError(f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle")
+    if not path.startswith(f"{os.path.realpath(directory)}{os.sep}"):
+        warn(f"{where}: level is read from {path}, outside the opened store")
+    root = open_root(path)
+    if root.is_implicit:
+        raise LayoutError(f"{path} is no zarr dataset")
+    return root

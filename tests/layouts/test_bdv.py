@@ -1,0 +1,134 @@
+"""BigDataViewer's N5, written by TensorStore, and the XML beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorstore
+
+from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.layouts import open_images
+
+XML = """<SpimData version="0.2"><SequenceDescription><ViewSetups>
+<ViewSetup><id>0</id><name>nuclei</name><voxelSize><unit>um</unit><size>0.5 0.6 2.0</size></voxelSize></ViewSetup>
+</ViewSetups><Timepoints type="{kind}">{times}</Timepoints></SequenceDescription>
+<ViewRegistrations>{registrations}</ViewRegistrations></SpimData>"""
+VIEW = '<ViewRegistration timepoint="{t}" setup="0">{transforms}</ViewRegistration>'
+AFFINE = '<ViewTransform type="affine"><affine>{}</affine></ViewTransform>'
+RANGE = ("range", "<first>0</first><last>1</last>")
+
+
+def volume(setup: int, timepoint: int) -> np.ndarray:
+    """Level 0 with axes x, y, z."""
+    return np.random.default_rng(10 * setup + timepoint).integers(0, 999, (12, 10, 6), dtype="uint16")
+
+
+def write(path: Path, views: list[tuple[int, int]], *, resolution: bool = True) -> Path:
+    root = path / "data.n5"
+    for setup, timepoint in views:
+        full = volume(setup, timepoint)
+        folder = root / f"setup{setup}" / f"timepoint{timepoint}"
+        for name, values, factors in (("s0", full, [1, 1, 1]), ("s1", full[::2, ::2], [2, 2, 1])):
+            metadata = {"compression": {"type": "gzip"}, "dataType": "uint16", "dimensions": values.shape, "blockSize": (5, 5, 5)}
+            spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(folder / name)}, "metadata": metadata}
+            tensorstore.open(spec, create=True).result()[...] = values
+            file = folder / name / "attributes.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), "downsamplingFactors": factors}))
+        (folder / "attributes.json").write_text(json.dumps({"multiScale": True, **({"resolution": [0.5, 0.6, 2.0]} if resolution else {})}))
+        (root / f"setup{setup}" / "attributes.json").write_text(json.dumps({"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint16"}))
+    (root / "attributes.json").write_text('{"n5": "2.0.0"}')
+    return root
+
+
+def describe(root: Path, registrations: str = "", times: tuple[str, str] = RANGE) -> None:
+    root.with_suffix(".xml").write_text(XML.format(kind=times[0], times=times[1], registrations=registrations))
+
+
+def test_timepoints_are_stacked_and_missing_ones_empty(tmp_path: Path) -> None:
+    first, second = open_images(write(tmp_path, [(0, 0), (0, 1), (1, 1)]))
+    assert [axis.name for axis in first.axes or ()] == ["t", "z", "y", "x"]
+    assert [level.array.shape for level in first.levels] == [(2, 6, 10, 12), (2, 6, 5, 6)]
+    assert first.levels[1].scale == (1.0, 2.0, 1.2, 1.0)
+    np.testing.assert_array_equal(first.levels[0].array[1], volume(0, 1).T)
+    assert not np.asarray(second.levels[0].array[0]).any()
+    np.testing.assert_array_equal(second.levels[1].array[1, 2:4], volume(1, 1)[::2, ::2].T[2:4])
+
+
+def test_one_timepoint_has_no_time_axis(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, [(0, 7)]))
+    assert [axis.name for axis in image.axes or ()] == ["z", "y", "x"]
+    assert image.name == "setup0"
+
+
+def test_timepoint_10_comes_after_9(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, [(0, 10), (0, 9)]))
+    np.testing.assert_array_equal(image.levels[0].array[0], volume(0, 9).T)
+
+
+def test_a_setup_or_a_timepoint_by_itself(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0), (0, 1)])
+    assert open_images(root / "setup0")[0].levels[0].array.shape == (2, 6, 10, 12)
+    (image,) = open_images(root / "setup0" / "timepoint1")
+    assert image.levels[0].array.shape == (6, 10, 12)
+    assert image.levels[1].scale == (2.0, 1.2, 1.0)
+
+
+def test_names_units_and_voxel_sizes_come_from_the_xml(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0), (0, 1)], resolution=False)
+    describe(root)
+    (image,) = open_images(root)
+    assert image.name == "nuclei"
+    assert [axis.unit for axis in image.axes or ()] == [None, *["micrometer"] * 3]
+    assert image.levels[1].scale == (1.0, 2.0, 1.2, 1.0)
+    assert image.levels[1].translation == pytest.approx((0, 0, 0.3, 0.25))
+
+
+def test_timepoints_of_the_xml_that_nobody_acquired_are_empty(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0)])
+    describe(root, times=("pattern", "<integerpattern>0-4:2</integerpattern>"))
+    (image,) = open_images(root)
+    assert image.levels[0].array.shape[0] == 3
+
+
+def test_a_registration_that_only_moves_is_a_translation(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0)])
+    moved = VIEW.format(t=0, transforms=AFFINE.format("1 0 0 10 0 1 0 20 0 0 1 30") + AFFINE.format("0.5 0 0 0 0 0.6 0 0 0 0 2 0"))
+    describe(root, moved, ("list", "<t>0</t>"))
+    (image,) = open_images(root)
+    assert image.levels[0].scale == pytest.approx((2.0, 0.6, 0.5))
+    assert image.levels[0].translation == pytest.approx((30, 20, 10))
+    assert image.affine is None
+
+
+def test_a_registration_that_rotates_is_an_affine(tmp_path: Path) -> None:
+    """Voxel (x, y, z) lands where the XML's own matrix, x first, puts it."""
+    root = write(tmp_path, [(0, 0), (0, 1)])
+    numbers = [0, -0.6, 0, 5, 0.5, 0, 0, 6, 0, 0, 2, 7]
+    describe(root, "".join(VIEW.format(t=t, transforms=AFFINE.format(" ".join(map(str, numbers)))) for t in (0, 1)))
+    (image,) = open_images(root)
+    x, y, z = np.reshape(numbers, (3, 4)) @ [3, 4, 5, 1]
+    scale, translation = image.levels[0].scale, image.levels[0].translation
+    assert scale is not None
+    assert translation is not None
+    assert image.affine is not None
+    local = np.array([1, 5, 4, 3]) * scale + translation
+    np.testing.assert_allclose(image.affine @ [*local, 1], [1, z, y, x, 1])
+
+
+def test_registrations_that_differ_over_time_are_not_applied(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0), (0, 1)])
+    describe(root, "".join(VIEW.format(t=t, transforms=AFFINE.format(f"1 0 0 {t} 0 1 0 0 0 0 1 0")) for t in (0, 1)))
+    with pytest.warns(LayoutWarning, match="setup0: registrations differ"):
+        (image,) = open_images(root)
+    assert image.levels[0].translation == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("text", ["<SpimData>", "<Other/>", "<SpimData><Timepoints type='range'/></SpimData>"])
+@pytest.mark.filterwarnings("ignore::napari_pyramid.errors.LayoutWarning")
+def test_an_xml_without_sense_is_no_obstacle(tmp_path: Path, text: str) -> None:
+    root = write(tmp_path, [(0, 0)])
+    root.with_suffix(".xml").write_text(text)
+    assert open_images(root)[0].name == "setup0"

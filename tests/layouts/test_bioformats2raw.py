@@ -1,0 +1,56 @@
+"""bioformats2raw collections: all series, in the stated order, with their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.layouts import open_images
+
+XML = b"""<?xml version="1.0"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">
+  <Image ID="Image:0" Name="first"/><Image ID="Image:1" Name="second"/>
+</OME>"""
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_series_give_the_order(new_store: Callable, zarr_format: int) -> None:
+    store = new_store(zarr_format).group(**{"bioformats2raw.layout": 3}).group("OME", series=["10", "2"])
+    store.image("2", (6, 8), name="b").image("10", (6, 8), name="a")
+    assert [(i.path, i.name) for i in open_images(store.root)] == [("10", "a"), ("2", "b")]
+
+
+def test_without_series_images_are_in_order_of_their_numbers(new_store: Callable) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3})
+    for number in (10, 2, 0):
+        store.image(str(number), (6, 8))
+    assert [i.path for i in open_images(store.root)] == ["0", "2", "10"]
+
+
+def test_names_in_the_xml_are_for_images_without_one(new_store: Callable) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME")
+    store.image("0", (6, 8)).image("1", (6, 8), name="own")
+    (store.root / "OME" / "METADATA.ome.xml").write_bytes(XML)
+    assert [i.name for i in open_images(store.root)] == ["first", "own"]
+
+
+def test_labels_of_an_image_follow_it(new_store: Callable) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).group("0/labels", labels=["a"]).image("0/labels/a", (6, 8))
+    assert [(i.kind, i.path) for i in open_images(store.root)] == [("image", "0"), ("labels", "0/labels/a")]
+
+
+def test_damaged_xml_is_told(new_store: Callable) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME").image("0", (6, 8))
+    (store.root / "OME" / "METADATA.ome.xml").write_bytes(XML[:-9])
+    with pytest.warns(LayoutWarning, match=r"METADATA\.ome\.xml"):
+        (image,) = open_images(store.root)
+    assert image.name == "0"
+
+
+@pytest.mark.parametrize(("series", "message"), [(["0", "5"], "'5'"), (["0", "../x"], "not a path inside"), (["0", None], "not a path inside")])
+def test_series_that_are_not_there_are_told(new_store: Callable, series: list[object], message: str) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", series=series).image("0", (6, 8))
+    with pytest.warns(LayoutWarning, match=message):
+        assert len(open_images(store.root)) == 1

@@ -1,0 +1,180 @@
+"""Whatever stands in the metadata of OME-Zarr, opening gives sound images or one of our own errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_pyramid.errors import LayoutWarning, PyramidError
+from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._image import Image
+
+_YX = [{"name": "y", "type": "space", "unit": "micrometer"}, {"name": "x", "type": "space"}]
+_CYX = [{"name": "c", "type": "channel"}, *_YX]
+_SCALES = [{"type": "scale", "scale": [1.0, 2.0**k, 2.0**k]} for k in range(2)]
+_DATASETS = [{"path": str(k), "coordinateTransformations": [s, {"type": "translation", "translation": [0, 1, 2]}]} for k, s in enumerate(_SCALES)]
+_OMERO = {
+    "channels": [{"label": "a", "color": "FF0000", "active": True, "window": {"start": 1, "end": 9, "min": 0, "max": 10}}, {"label": "b"}],
+    "rdefs": {"model": "color"},
+}
+_IMAGE_LABEL = {"colors": [{"label-value": 1, "rgba": [1, 2, 3, 4]}], "properties": [{"label-value": 1, "class": "a"}], "source": {"image": "../../"}}
+_OUTER = [{"type": "sequence", "transformations": [{"type": "identity"}, {"type": "affine", "affine": [[1, 0, 0, 1], [0, 1, 2, 2], [0, 0, 1, 3]]}]}]
+_TO_WORLD = {
+    "type": "byDimension",
+    "input": {"path": "image", "name": "physical"},
+    "output": {"name": "world"},
+    "transformations": [
+        {"transformation": {"type": "mapAxis", "mapAxis": [1, 0]}, "inputAxes": [1, 2], "outputAxes": [1, 2]},
+        {"transformation": {"type": "scale", "scale": [2]}, "inputAxes": [0], "outputAxes": [0]},
+    ],
+}
+_V06 = {
+    "coordinateSystems": [{"name": "physical", "axes": _CYX}],
+    "datasets": [
+        {"path": str(k), "coordinateTransformations": [{**s, "input": {"path": str(k)}, "output": {"name": "physical"}}]} for k, s in enumerate(_SCALES)
+    ],
+    "coordinateTransformations": [{"type": "rotation", "rotation": [[1, 0, 0], [0, 0, 1], [0, 1, 0]], "input": {"name": "physical"}, "output": {"name": "o"}}],
+}
+
+
+def _image(**more: Any) -> dict[str, Any]:
+    return {"multiscales": [{"version": "0.4", "name": "i", "axes": _CYX, "datasets": _DATASETS, **more}], "omero": _OMERO}
+
+
+HIERARCHIES: dict[str, dict[str, dict[str, Any]]] = {
+    # group -> what OME-Zarr says about it; "image" and its like have arrays 0 and 1
+    "image": {"": {"image": None}, "image": _image(coordinateTransformations=_OUTER), "image/labels": {"labels": ["cells"]},
+              "image/labels/cells": {**_image(), "image-label": _IMAGE_LABEL}},
+    "old image": {"": {}, "image": {"multiscales": [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}] * 2}},
+    "plate": {"": {"plate": {"name": "p", "rows": [{"name": "A"}], "columns": [{"name": "1"}, {"name": "2"}], "acquisitions": [{"id": 0}],
+                             "wells": [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}, {"path": "A/2", "rowIndex": 0, "columnIndex": 1}]}},
+              "A/1": {"well": {"images": [{"path": "0", "acquisition": 0}, {"path": "1"}]}}, "A/1/0": _image(), "A/1/1": _image(),
+              "A/2": {"well": {"images": [{"path": "0"}]}}, "A/2/0": _image()},
+    "series": {"": {"bioformats2raw.layout": 3}, "OME": {"series": ["0", "1"]}, "0": _image(), "1": _image()},
+    "scene": {"": {"version": "0.6", "scene": {"coordinateSystems": [{"name": "world", "axes": _CYX}], "coordinateTransformations": [_TO_WORLD]}},
+              "image": {"version": "0.6", "multiscales": [_V06], "omero": _OMERO}},
+}  # fmt: skip
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["", ".", "..", "../x", "/", "0", "1", "global"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "name", "type", "scale", "output", "datasets"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _places(inner, (*at, key))
+
+
+def _mutated(document: Any, data: st.DataObject) -> Any:
+    """The document with one value replaced, left out, or doubled."""
+    document = copy.deepcopy(document)
+    place = data.draw(st.sampled_from(sorted(_places(document), key=str)), "place")
+    if not place:
+        return data.draw(_json, "document")
+    holder = document
+    for key in place[:-1]:
+        holder = holder[key]
+    action = data.draw(st.sampled_from(["replace", "replace", "delete", "double"]), "action")
+    if action == "replace":
+        holder[place[-1]] = data.draw(_json, "value")
+    elif action == "delete":
+        del holder[place[-1]]
+    elif isinstance(holder, list):
+        holder.append(copy.deepcopy(holder[place[-1]]))
+    return document
+
+
+def _write_json(directory: Path, zarr_format: int, attributes: Any) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if zarr_format == 2:
+        (directory / ".zgroup").write_text('{"zarr_format": 2}')
+        (directory / ".zattrs").write_text(json.dumps(attributes))
+    else:
+        (directory / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": attributes}}))
+
+
+def _check_opening(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
+    documents = HIERARCHIES[hierarchy]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        array_files = []
+        for path, document in documents.items():
+            _write_json(root / path, zarr_format, document)
+            if "multiscales" in document:
+                for k in range(2):
+                    zarr.create_array(root / path / str(k), shape=(2, 8 >> k, 6 >> k), dtype="uint16", zarr_format=zarr_format)
+                    array_files.append(root / path / str(k) / ("zarr.json" if zarr_format == 3 else ".zarray"))
+        for _ in range(data.draw(st.integers(1, 3), "mutations")):
+            if data.draw(st.integers(0, 4), "of an array") == 0:
+                file = data.draw(st.sampled_from(array_files))
+                file.write_text(json.dumps(_mutated(json.loads(file.read_text()), data)))
+            else:
+                path = data.draw(st.sampled_from(sorted(documents)), "group")
+                _write_json(root / path, zarr_format, _mutated(documents[path], data))
+        with warnings.catch_warnings():
+            # zarr warns of data types without a specification: rightly, and not for us to silence
+            warnings.simplefilter("ignore", LayoutWarning)
+            warnings.filterwarnings("ignore", module="zarr|napari_pyramid.layouts._node", append=False)
+            try:
+                images = open_images(root)
+            except PyramidError:
+                return
+        for image in images:
+            _check_sound(image)
+
+
+def _check_sound(image: Image) -> None:
+    assert image.name
+    assert isinstance(image.name, str)
+    ndim, dtype = image.levels[0].array.ndim, image.levels[0].array.dtype
+    sizes = [math.prod(level.array.shape) for level in image.levels]
+    assert len(set(sizes)) == len(sizes) or len({level.array.shape for level in image.levels}) == len(sizes)
+    for level in image.levels:
+        assert level.array.ndim == ndim == len(level.array.shape) == len(level.array.chunks)
+        assert level.array.dtype == dtype
+        assert all(n > 0 for n in level.array.shape)
+        assert level.scale is None or (len(level.scale) == ndim and all(math.isfinite(s) and s != 0 for s in level.scale))
+        assert level.translation is None or (len(level.translation) == ndim and all(map(math.isfinite, level.translation)))
+    if image.axes is not None:
+        assert len({axis.name for axis in image.axes}) == ndim
+    if image.channels:
+        axis = image.channel_axis
+        assert len(image.channels) == (1 if axis is None else image.levels[0].array.shape[axis])
+    assert all(channel.window is None or channel.window[0] < channel.window[1] for channel in image.channels)
+
+
+_cases = pytest.mark.parametrize(("hierarchy", "zarr_format"), [(name, f) for name in HIERARCHIES for f in (2, 3)])
+_settings = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@_cases
+@settings(max_examples=15, **_settings)
+@given(data=st.data())
+def test_mutated_metadata(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
+    """One to three values of a sound hierarchy are replaced by anything that JSON can hold."""
+    _check_opening(hierarchy, zarr_format, data)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@_cases
+@settings(max_examples=1000, **_settings)
+@given(data=st.data())
+def test_ten_thousand_mutations(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
+    """The same, 10,000 times over all hierarchies."""
+    _check_opening(hierarchy, zarr_format, data)

@@ -1,0 +1,79 @@
+"""s0, s1, ... of n5-viewer and neuroglancer: vectors are x first, the axes of our arrays are z first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.layouts import open_images
+
+SHAPES = {"s0": (5, 12, 20), "s1": (5, 6, 10), "s2": (5, 3, 5)}
+
+
+def write(path: Path, attributes: dict[str, Any], arrays: dict[str, dict[str, Any]] | None = None) -> Path:
+    """A zarr v2 group "c0" with three arrays; n5-zarr writes the same attributes as N5."""
+    group = zarr.create_group(path / "x.zarr", zarr_format=2).create_group("c0", attributes=attributes)
+    for name, shape in SHAPES.items():
+        group.create_array(name, data=np.ones(shape, "uint8"), attributes=(arrays or {}).get(name, {}))
+    return path / "x.zarr"
+
+
+def test_modern(tmp_path: Path) -> None:
+    """The centre of a level of factor f lies (f - 1) / 2 pixels of level 0 further on (n5-universe, buildTransform)."""
+    arrays = {"s1": {"downsamplingFactors": [2, 2, 1]}, "s2": {"downsamplingFactors": [4, 4, 1]}}
+    (image,) = open_images(write(tmp_path, {"pixelResolution": {"dimensions": [0.1, 0.2, 3.0], "unit": "um"}}, arrays))
+    assert image.name == "c0"
+    assert [level.path for level in image.levels] == ["c0/s0", "c0/s1", "c0/s2"]
+    assert [level.scale for level in image.levels] == [(3.0, 0.2, 0.1), (3.0, 0.4, 0.2), (3.0, 0.8, 0.4)]
+    assert image.levels[2].translation == pytest.approx((0.0, 0.3, 0.15))
+    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [(name, "micrometer") for name in "zyx"]
+
+
+def test_deprecated_scales(tmp_path: Path) -> None:
+    attributes = {"scales": [[1, 1, 1], [2, 2, 1], [4, 4, 1]], "resolution": [0.1, 0.2, 3.0]}
+    (image,) = open_images(write(tmp_path, attributes))
+    assert [level.scale for level in image.levels] == [(3.0, 0.2, 0.1), (3.0, 0.4, 0.2), (3.0, 0.8, 0.4)]
+    assert [axis.unit for axis in image.axes or ()] == [None] * 3
+
+
+def test_neuroglancer_axes_and_units(tmp_path: Path) -> None:
+    attributes = {"axes": ["x", "y", "t"], "units": ["nm", "nm", "s"], "resolution": [4, 5, 2], "downsamplingFactors": [[1, 1, 1], [2, 2, 1], [4, 4, 1]]}
+    (image,) = open_images(write(tmp_path, attributes))
+    assert [(axis.name, axis.type, axis.unit) for axis in image.axes or ()] == [
+        ("t", "time", "second"),
+        ("y", "space", "nanometer"),
+        ("x", "space", "nanometer"),
+    ]
+    assert image.levels[1].scale == (2, 10, 8)
+
+
+def test_missing_factors_are_the_ratio_of_the_shapes(tmp_path: Path) -> None:
+    """Not powers of two along every axis, which would be wrong for z here."""
+    (image,) = open_images(write(tmp_path, {"resolution": [1, 1, 1]}))
+    assert [level.scale for level in image.levels] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+
+
+def test_numbers_that_are_none_become_one(tmp_path: Path) -> None:
+    with pytest.warns(LayoutWarning, match="c0: resolution"):
+        (image,) = open_images(write(tmp_path, {"resolution": [0, "x", 3]}))
+    assert image.levels[0].scale == (3, 1, 1)
+
+
+def test_one_array(tmp_path: Path) -> None:
+    """A level stored alone: its resolution is that of the full one (n5-universe, N5SingleScaleMetadata)."""
+    attributes = {"pixelResolution": {"dimensions": [0.5, 0.5, 2.0], "unit": "mm"}, "downsamplingFactors": [2, 2, 1]}
+    zarr.create_group(tmp_path, zarr_format=2).create_array("a", data=np.ones((3, 4, 5), "uint8"), attributes=attributes)
+    (image,) = open_images(tmp_path / "a")
+    assert image.levels[0].scale == (2.0, 1.0, 1.0)
+    assert image.levels[0].translation == (0.0, 0.25, 0.25)
+
+
+def test_levels_without_any_geometry_are_another_layout(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, {}))
+    assert image.levels[0].scale is None
+    assert len(image.levels) == 3
