@@ -1,0 +1,191 @@
+"""The fields of the dock widget and its table of levels. Qt only: knows what can be chosen, not what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]  # qtpy's own name for pyqtSignal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_pyramid._napari._plan import COLUMNS, Choice
+from napari_pyramid.errors import SpecError
+
+__all__ = ["ChoiceForm", "LevelTable", "PathField"]
+
+AUTO = "auto"
+
+
+class PathField(QWidget):
+    """A line for a path, and a button that asks for one."""
+
+    changed = Signal()
+
+    def __init__(self, ask: Callable[[QWidget, str], str]) -> None:
+        super().__init__()
+        self.edit = QLineEdit()
+        button = QPushButton("…")
+        button.setFixedWidth(32)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.edit)
+        row.addWidget(button)
+        self._ask = ask
+        self.edit.editingFinished.connect(self.changed)
+        button.clicked.connect(self._browse)
+
+    @property
+    def path(self) -> str:
+        return str(self.edit.text()).strip()
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self.edit.setText(path)
+        self.edit.setToolTip(path)
+
+    def _browse(self) -> None:
+        path = self._ask(self, self.path or str(Path.home()))
+        if path:
+            self.path = path
+            self.changed.emit()
+
+
+def ask_folder(parent: QWidget, start: str) -> str:
+    """Asks for a store: zarr, N5 and the like are folders."""
+    return str(QFileDialog.getExistingDirectory(parent, "Image to build a pyramid of", start))
+
+
+def ask_new_store(parent: QWidget, start: str) -> str:
+    """Asks for the name of a store that is not there yet."""
+    return str(QFileDialog.getSaveFileName(parent, "Store the pyramid as", start, "OME-Zarr (*.ome.zarr *.zarr)")[0])
+
+
+class ChoiceForm(QWidget):
+    """Where to, method, levels, chunks and format; `changed` comes once the user pauses.
+
+    Parameters
+    ----------
+    *first
+        Label and field of the rows that come before.
+    """
+
+    changed = Signal()
+
+    def __init__(self, *first: tuple[str | QWidget, QWidget]) -> None:
+        super().__init__()
+        self.place = QComboBox()
+        self.place.addItem("a new store", False)
+        self.place.addItem("beside the data (in place)", True)
+        self.destination = PathField(ask_new_store)
+        self.method = QComboBox()
+        self.levels = QSpinBox()
+        self.levels.setRange(0, 32)
+        self.levels.setSpecialValueText(AUTO)
+        self.levels.setToolTip("How many levels, level 0 included")
+        self.chunks = QLineEdit()
+        self.chunks.setPlaceholderText(f"{AUTO}, or one length per axis: 64, 128, 128")
+        self.format = QComboBox()
+        self.format.addItem("OME-Zarr 0.5 (zarr v3)", "0.5")
+        self.format.addItem("OME-Zarr 0.4 (zarr v2)", "0.4")
+        self._lay_out(first)
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(150)
+        self._pause.timeout.connect(self.changed)
+        for combo in (self.place, self.method, self.format):
+            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+            combo.currentIndexChanged.connect(self._edited)
+        self.levels.valueChanged.connect(self._edited)
+        self.chunks.textChanged.connect(self._edited)
+        self.destination.edit.textChanged.connect(self._edited)
+
+    def _lay_out(self, first: Sequence[tuple[str | QWidget, QWidget]]) -> None:
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        for label, field in first:
+            form.addRow(label, field)
+        form.addRow("Where", self.place)
+        form.addRow("Store", self.destination)
+        form.addRow("Method", self.method)
+        form.addRow("Levels", self.levels)
+        form.addRow("Chunks", self.chunks)
+        form.addRow("Format", self.format)
+
+    def _edited(self) -> None:
+        for field in (self.destination, self.format):
+            field.setEnabled(not self.place.currentData())
+        self._pause.start()
+
+    def offer(self, methods: Sequence[str], destination: str, in_place: bool) -> None:
+        """Sets the fields for another image: its methods, where its pyramid may go; the rest stays as chosen."""
+        chosen = self.method.currentText()
+        self.method.clear()
+        self.method.addItem(f"{AUTO} ({methods[0]})", None)
+        for method in methods:
+            self.method.addItem(method, method)
+        self.method.setCurrentIndex(max(0, self.method.findText(chosen)))
+        self.destination.path = destination
+        self.place.setCurrentIndex(self.place.currentIndex() if in_place else 0)
+        self.place.setEnabled(in_place)
+        self.place.setToolTip("" if in_place else "In place needs a zarr array on this machine's disk")
+        self._pause.stop()  # whoever offers knows
+
+    def choice(self) -> Choice:
+        """What is chosen now.
+
+        Raises
+        ------
+        SpecError
+            If the chunks are not whole numbers.
+        """
+        text = self.chunks.text().strip()
+        return Choice(
+            None if self.place.currentData() else self.destination.path,
+            self.method.currentData(),
+            self.levels.value() or None,
+            None if text in ("", AUTO) else _whole_numbers(text),
+            self.format.currentData(),
+        )
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    parts = [part for part in text.replace("×", ",").replace("x", ",").replace(" ", ",").split(",") if part]
+    if not all(part.isdecimal() for part in parts):
+        raise SpecError(f"chunks {text!r} are not whole numbers: write one per axis, such as 64, 128, 128")
+    return tuple(int(part) for part in parts)
+
+
+class LevelTable(QTableWidget):
+    """What will be built, a row per level."""
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.setHorizontalHeaderLabels(COLUMNS)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        for header, hidden in ((self.horizontalHeader(), False), (self.verticalHeader(), True)):
+            assert header is not None
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setHidden(hidden)
+
+    def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
+        self.setRowCount(len(rows))
+        for i, row in enumerate(rows):
+            for j, text in enumerate(row):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                self.setItem(i, j, item)

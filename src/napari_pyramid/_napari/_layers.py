@@ -1,0 +1,189 @@
+"""Layer data tuples for napari from the images that a layout found. Knows no store and imports no napari."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid._napari._contrast import contrast_limits
+from napari_pyramid._napari._units import fill_units, napari_unit
+from napari_pyramid.axes import Axis
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.layouts._image import Channel, Image
+from napari_pyramid.lazy import LazyArray
+
+__all__ = ["HEX_OF", "METADATA_KEY", "LayerTuple", "layers_of", "origin_of"]
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+METADATA_KEY = "pyramid"
+"""Under this key of ``layer.metadata`` stands where the pixels come from, and what napari cannot show."""
+MANY_CHANNELS = 32
+"""With more channels than this (spectra), the channel axis stays an axis with a slider: a layer each would drown the list."""
+
+_NAMED = {
+    "#FF0000": "red",
+    "#00FF00": "green",
+    "#0000FF": "blue",
+    "#00FFFF": "cyan",
+    "#FF00FF": "magenta",
+    "#FFFF00": "yellow",
+    "#FFFFFF": "gray",
+    "#000000": "gray",  # black on black shows nothing; some writers leave it as "not set"
+}
+HEX_OF = {name: color for color, name in _NAMED.items() if color != "#000000"}
+_DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
+_MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
+"""What napari itself gives the layers of a channel axis."""
+_UNLISTED_LABEL = (0.6, 0.6, 0.6, 1.0)
+"""Colour of labels that the store lists no colour for; napari would hide them."""
+
+
+def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
+    """A layer tuple per image, or per channel of it; `source` is the path they were opened from.
+
+    Images that napari cannot show (complex pixels, fewer than two axes) are left out with a warning.
+
+    Raises
+    ------
+    LayoutError
+        If none can be shown; the message says why.
+    """
+    problems = {id(image): _why_not(image) for image in images}
+    shown = [image for image in images if not problems[id(image)]]
+    if not shown:
+        raise LayoutError("; ".join(f"{source}: {image.name!r} {problems[id(image)]}" for image in images))
+    for image in images:
+        if problems[id(image)]:
+            warnings.warn(f"{source}: {image.name!r} {problems[id(image)]}; left out", stacklevel=2)
+    filled = iter(fill_units([image.axes for image in shown if image.axes is not None]))
+    return [
+        layer
+        for image in shown
+        for layer in _layers(image if image.axes is None else replace(image, axes=next(filled)), source)
+    ]
+
+
+def _why_not(image: Image) -> str:
+    array = image.levels[0].array
+    if np.dtype(array.dtype).kind not in "buif":
+        return f"has pixels of type {array.dtype}, which napari cannot show: save its real and imaginary parts as two images"
+    if len(array.shape) - image.rgb < 2:
+        return f"has shape {tuple(array.shape)}: napari shows images of at least two axes"
+    return ""
+
+
+def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
+    levels = [LazyArray(level.array) for level in image.levels]
+    axis = _split_axis(image, levels[0].shape)
+    shared = {"multiscale": len(levels) > 1, **_placement(image, axis, source)}
+    if axis is None:
+        channel = image.channels[0] if len(image.channels) == 1 else Channel()
+        metadata = {**image.metadata, METADATA_KEY: origin_of(image, source)}
+        yield _layer(image, levels, channel, "gray", {**shared, "metadata": metadata})
+        return
+    n = levels[0].shape[axis]
+    channels = (*image.channels[:n], *[Channel()] * (n - len(image.channels)))
+    colormaps = cycle(_DEFAULT_COLORMAPS.get(n, _MORE_COLORMAPS))
+    for i, (channel, colormap) in enumerate(zip(channels, colormaps, strict=False)):
+        named = channel if channel.name or n == 1 else replace(channel, name=str(i))
+        view = [v[(slice(None),) * axis + (i,)] for v in levels]
+        metadata = {**image.metadata, METADATA_KEY: origin_of(image, source, channel=i, channel_axis=axis)}
+        # As napari blends the layers that it splits itself.
+        blending = "additive" if i else "translucent_no_depth"
+        yield _layer(image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending})
+
+
+def _split_axis(image: Image, shape: Sequence[int]) -> int | None:
+    """The channel axis if it becomes layers; None if there is none, or it must stay an axis."""
+    axis = image.channel_axis
+    if axis is None or len(shape) < 3 or shape[axis] > MANY_CHANNELS:
+        return None
+    return axis
+
+
+def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
+    """Scale, translate, units, labels and affine of level 0, without the channel and colour axes."""
+    first = image.levels[0]
+    shown = [i for i in range(len(first.array.shape) - image.rgb) if i != axis]
+    found: dict[str, Any] = {}
+    if first.scale is not None:
+        found["scale"] = [first.scale[i] for i in shown]
+    if first.translation is not None:
+        found["translate"] = [first.translation[i] for i in shown]
+    if image.axes is not None:
+        axes: list[Axis] = [image.axes[i] for i in shown]
+        found["axis_labels"] = [a.name for a in axes]
+        found["units"] = [napari_unit(a, f"{source}: {image.name!r}") for a in axes]
+    if image.affine is not None and image.affine.shape == (len(shown) + 1,) * 2:
+        found["affine"] = image.affine
+    return found
+
+
+def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]) -> LayerTuple:
+    """One layer; `colormap` is for channels without a colour of their own."""
+    given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
+    is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
+    if is_labels:
+        levels = [LazyArray(_Integers(v)) if v.dtype == bool else v for v in levels]
+        given |= _label_look(image)
+    elif image.rgb:  # drawn as it is: the limits are those that leave it so
+        top = np.iinfo(levels[0].dtype).max if levels[0].dtype.kind in "iu" else 1
+        given |= {"rgb": True, "contrast_limits": (0.0, float(top))}
+    else:
+        color = _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
+        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels), "colormap": color}
+    return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"
+
+
+def _name(image: str, channel: str | None) -> str:
+    if not channel or channel == image:
+        return image
+    return f"{image}: {channel}" if image else channel
+
+
+def origin_of(image: Image, source: str, **place: int) -> dict[str, Any]:
+    """Where an image's pixels are and what napari cannot show: the transforms of all its levels."""
+    levels = [{"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels]
+    return {
+        "source": source,
+        "path": image.path,
+        "image": image.name,
+        "layout": image.layout,
+        "levels": levels,
+        **place,
+    }
+
+
+def _label_look(image: Image) -> dict[str, Any]:
+    look: dict[str, Any] = {}
+    if image.label_colors:
+        colors = {label: tuple(v / 255 for v in rgba) for label, rgba in image.label_colors.items()}
+        look["colormap"] = {0: (0.0, 0.0, 0.0, 0.0), None: _UNLISTED_LABEL, **colors}
+    if image.label_properties:
+        rows = [dict(row) for row in image.label_properties]
+        columns = dict.fromkeys(key for row in rows for key in row if key != "label-value")
+        # napari finds the row of a label by the column "index".
+        look["features"] = {"index": [row.get("label-value") for row in rows]}
+        look["features"] |= {key: [_cell(row.get(key)) for row in rows] for key in columns if key != "index"}
+    return look
+
+
+def _cell(value: object) -> object:
+    """A value for a table; lists and objects as text, since a column of unequal lists is no array."""
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+class _Integers:
+    """A bool array as uint8: napari wants the labels of a mask to be integers."""
+
+    def __init__(self, mask: LazyArray) -> None:
+        self._mask = mask
+        self.shape, self.chunks, self.ndim, self.dtype = mask.shape, mask.chunks, mask.ndim, np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any, /) -> Any:
+        return np.asarray(self._mask[key]).astype(np.uint8)

@@ -1,0 +1,149 @@
+"""Plans a build from what was chosen in the dock widget: pure, reads no pixel, knows no Qt."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid._napari._pictures import Picture
+from napari_pyramid._napari._saving import picture_options
+from napari_pyramid.axes import default_axes
+from napari_pyramid.build import plan_build
+from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.sources import directory_of
+from napari_pyramid.spec import PyramidSpec, format_bytes
+
+__all__ = ["COLUMNS", "IMAGE_METHODS", "LABEL_METHODS", "Choice", "Plan", "picture_of_image", "suggested_destination"]
+
+IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian")
+LABEL_METHODS = ("mode", "median", "min", "max", "stride")
+"""None that would invent an id."""
+_PACKAGE = Path(__file__).parents[1]
+"""Where the sample data are."""
+COLUMNS = ("level", "shape", "voxel size", "size", "files", "chunks")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen; None leaves it to the engine."""
+
+    destination: str | None
+    """Path of a new store; None for in place."""
+    method: str | None = None
+    n_levels: int | None = None
+    chunks: tuple[int, ...] | None = None
+    format: str = "0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A build that can start."""
+
+    picture: Picture
+    choice: Choice
+    spec: PyramidSpec
+    memory: int
+    """Bytes at the peak of the build."""
+
+    @classmethod
+    def of(cls, picture: Picture, choice: Choice) -> Plan:
+        """The plan for level 0 of `picture`.
+
+        Raises
+        ------
+        SpecError, DestinationError
+            If the choice does not fit the picture, or nothing can be stored at the destination.
+        """
+        if choice.destination == "":
+            raise SpecError("choose where to store the pyramid")
+        if choice.destination is not None and os.path.lexists(choice.destination):
+            raise DestinationError(f"{choice.destination} exists: choose another name, or delete it first")
+        spec, _, memory = plan_build(picture.levels[0], choice.destination, **_options(picture, choice))
+        return cls(picture, choice, spec, memory)
+
+    @property
+    def source(self) -> Any:
+        return self.picture.levels[0]
+
+    def build_options(self) -> dict[str, Any]:
+        """Keyword arguments of `iter_build`, source and destination aside."""
+        return {**_options(self.picture, self.choice), "resume": self.can_resume}
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a stopped build can go on later: only a source on disk can be recognised again."""
+        return directory_of(self.source) is not None
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """One row per level under `COLUMNS`."""
+        return [
+            (
+                level.path,
+                _by(level.shape),
+                _by(f"{s:.4g}" for s in level.scale),
+                format_bytes(level.nbytes),
+                f"{level.n_files:,}",
+                _by(level.chunks),
+            )
+            for level in self.spec.levels
+        ]
+
+    def summary(self) -> str:
+        """One line: levels, bytes and files that will be written, and the memory that it takes."""
+        spec = self.spec
+        new = list(spec.levels[self.choice.destination is None :])
+        size, files = format_bytes(sum(v.nbytes for v in new)), sum(v.n_files for v in new)
+        if len(spec.levels) == 1 and self.choice.n_levels is None:
+            return "Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
+        count = f"{len(new)} level{'s' * (len(new) != 1)} to write"
+        return f"{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
+
+
+def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
+    chosen: Mapping[str, Any] = {"method": choice.method, "n_levels": choice.n_levels, "chunks": choice.chunks}
+    place = {"in_place": True} if choice.destination is None else {"format": choice.format}
+    return {**picture_options(picture), **place, **{k: v for k, v in chosen.items() if v is not None}}
+
+
+def _by(values: Any) -> str:
+    return "×".join(str(v) for v in values)
+
+
+def picture_of_image(image: Image) -> Picture:
+    """An image of a store as a picture."""
+    first = image.levels[0]
+    ndim = len(first.array.shape)
+    return Picture(
+        image.name,
+        tuple(level.array for level in image.levels),
+        image.kind,
+        image.axes or default_axes(ndim),
+        first.scale or (1.0,) * ndim,
+        first.translation or (0.0,) * ndim,
+        image.channels,
+        image.label_colors,
+        image.label_properties,
+    )
+
+
+def in_place_directory(picture: Picture) -> Path | None:
+    """Where the picture's only level is stored, if it is a zarr array on this machine's disk."""
+    return directory_of(picture.levels[0]) if len(picture.levels) == 1 else None
+
+
+def suggested_destination(name: str, source: str | None) -> str:
+    """A path that is free: beside the source if that is a local path of the user's, else in the home folder."""
+    beside = Path.home()
+    if source and "://" not in source and Path(source).exists():
+        folder = Path(source).absolute().parent
+        beside = beside if folder.is_relative_to(_PACKAGE) or not os.access(folder, os.W_OK) else folder
+    stem = re.sub(r"[^\w.\-]+", "_", name).strip("._") or "image"
+    candidate, n = beside / f"{stem}.ome.zarr", 2
+    while candidate.exists():
+        candidate, n = beside / f"{stem}_{n}.ome.zarr", n + 1
+    return str(candidate)

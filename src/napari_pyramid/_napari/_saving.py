@@ -1,0 +1,151 @@
+"""Saves pictures into one OME-Zarr store, step by step: which goes where, and what is left when it does not end well."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid._napari._pictures import Picture
+from napari_pyramid.errors import DestinationError
+
+__all__ = ["Step", "build_steps", "destination", "picture_options", "places", "save_steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a job is."""
+
+    fraction: float
+    """0 to 1."""
+    remaining: float | None = None
+    """Seconds, when it can be told."""
+    bytes_written: int = 0
+
+
+def destination(path: str) -> Path:
+    """Where to save, with ``.ome.zarr`` appended to a name that does not end in ``.zarr``.
+
+    File > Save hands over just what was typed when our filter is chosen.
+
+    Raises
+    ------
+    DestinationError
+        If something is there already: the file dialog never asked whether to overwrite a folder.
+    """
+    target = Path(path if path.lower().endswith(".zarr") else f"{path}.ome.zarr").absolute()
+    if target.exists() or target.is_symlink():
+        raise DestinationError(f"{target} exists: give another name, or delete it first")
+    return target
+
+
+def places(target: Path, pictures: Sequence[Picture]) -> tuple[list[tuple[Picture, Path]], list[str]]:
+    """Where each picture goes, images before their labels; and the names of a series, empty for a single image.
+
+    One image (or, without one, one label image) is the store itself; several are a bioformats2raw series 0, 1, ...
+    Labels go into ``labels`` of the image with the same size in space, the first image if there is just one;
+    those that fit no image join the series.
+    """
+    images = [p for p in pictures if p.kind == "image"]
+    home_of = {id(p): _home(p, images) for p in pictures if p.kind == "labels"}
+    tops = [p for p in pictures if p.kind == "image" or home_of[id(p)] is None]
+    series = [str(i) for i in range(len(tops))] if len(tops) > 1 else []
+    folders = {id(p): target / series[i] if series else target for i, p in enumerate(tops)}
+    placed = [(p, folders[id(p)]) for p in tops]
+    taken: set[Path] = set()
+    for picture in pictures:
+        home = home_of.get(id(picture))
+        if home is not None:
+            folder = _free(folders[id(home)] / "labels" / _group_name(picture.name), taken)
+            taken.add(folder)
+            placed.append((picture, folder))
+    return placed, series
+
+
+def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, None, list[str]]:
+    """Saves all pictures; returns the paths written. Closed before its end, or failing, it leaves nothing of `target`."""
+    from napari_pyramid.layouts.ome_zarr_write import write_series
+
+    placed, series = places(target, pictures)
+    sizes = [_nbytes(picture) for picture, _ in placed]
+    complete = False
+    try:
+        for i, (picture, folder) in enumerate(placed):
+            before, share = sum(sizes[:i]) / sum(sizes), sizes[i] / sum(sizes)
+            options = picture_options(picture)
+            source = picture.levels if len(picture.levels) > 1 else picture.levels[0]
+            with closing(build_steps(source, str(folder), resume=False, **options)) as steps:
+                for step in steps:
+                    rest = step.remaining if i == len(placed) - 1 else None
+                    yield Step(before + share * step.fraction, rest, step.bytes_written)
+        if series:
+            write_series(target, series)
+        complete = True
+    finally:
+        if not complete:
+            shutil.rmtree(target, ignore_errors=True)  # ours: nothing was there when this began
+    return [str(target)]
+
+
+def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[Step, None, Any]:
+    """`iter_build` with its progress as steps; returns the pyramid."""
+    from napari_pyramid.build import iter_build  # brings the engine: only where something is built
+
+    build: Iterator[Any] = iter_build(source, folder, **options)
+    with closing(build):  # type: ignore[type-var]
+        while True:
+            try:
+                progress = next(build)
+            except StopIteration as end:
+                return end.value
+            yield Step(progress.done / max(1, progress.total), progress.remaining, progress.bytes_written)
+
+
+def picture_options(picture: Picture) -> dict[str, Any]:
+    """What the engine needs to know of a picture besides its pixels."""
+    return {
+        "axes": picture.axes,
+        "scale": picture.scale,
+        "translation": picture.translation,
+        "labels": picture.kind == "labels",
+        "name": picture.name,
+        "channels": picture.channels,
+        "label_colors": picture.label_colors,
+        "label_properties": picture.label_properties,
+    }
+
+
+def _home(labels: Picture, images: Sequence[Picture]) -> Picture | None:
+    """The image that a label image belongs to."""
+    if len(images) == 1:
+        return images[0]
+    same = (p for p in images if len(p.extent) == len(labels.extent) and all(map(_close, p.extent, labels.extent)))
+    return next(same, None)
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+
+
+def _group_name(name: str) -> str:
+    """A name that is a zarr group: no separators, no leading dots or underscores."""
+    return re.sub(r"[^\w.\- ]+", "_", name).lstrip("._ ").strip() or "labels"
+
+
+def _free(folder: Path, taken: set[Path]) -> Path:
+    """`folder`, or with a number behind it when two layers have one name."""
+    candidate, n = folder, 2
+    while candidate in taken:
+        candidate, n = folder.with_name(f"{folder.name} {n}"), n + 1
+    return candidate
+
+
+def _nbytes(picture: Picture) -> int:
+    size = 1
+    for n in picture.levels[0].shape:
+        size *= int(n)
+    return max(1, size) * int(picture.levels[0].dtype.itemsize)

@@ -1,0 +1,81 @@
+"""npe2 reader: says whether a path may be ours, cheaply, and turns what the layouts find into layer tuples.
+
+Imports nothing heavy: napari asks every reader about every path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_pyramid._napari._layers import LayerTuple
+
+__all__ = ["get_reader", "read"]
+
+_METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".zlevels", "attributes.json", "info")
+_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of zip files, and of TIFF and BigTIFF in either byte order."""
+_SUFFIXES = (".zarr", ".n5", ".levels")
+_FEW = 64
+"""Entries of a folder that are looked at: a pyramid without metadata of its own shows itself in the first ones."""
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerTuple]] | None:
+    """The function that reads `path` (all of them, if several are given), or None if it is certainly not ours.
+
+    Looks at names and a few bytes; prints and raises nothing.
+    """
+    paths = [path] if isinstance(path, str) else list(path)
+    return read if paths and all(_may_be_ours(os.fspath(p)) for p in paths) else None
+
+
+def read(path: str | Sequence[str]) -> list[LayerTuple]:
+    """Layer data tuples of all images and labels in the store at `path`; pixels stay where they are.
+
+    Reads metadata and, where the store names no contrast, a part of the coarsest level.
+
+    Raises
+    ------
+    LayoutError
+        If no layout recognises the store, or napari can show none of its images.
+    """
+    from napari_pyramid._napari._layers import layers_of
+    from napari_pyramid.layouts import open_images
+
+    paths = [path] if isinstance(path, str) else list(path)
+    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), p)]
+
+
+def _may_be_ours(path: str) -> bool:
+    if "://" in path:
+        return True
+    if os.path.isdir(path):
+        return path.rstrip("/\\").lower().endswith(_SUFFIXES) or _has_metadata(path) or _holds_a_node(path)
+    if os.path.basename(path) in _METADATA_FILES:
+        return os.path.isfile(path)
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:
+        return False
+
+
+def _store_of(path: str) -> str:
+    """The folder, when its metadata file was picked: File > Open cannot pick folders."""
+    return os.path.dirname(path) or "." if os.path.basename(path) in _METADATA_FILES else path
+
+
+def _has_metadata(folder: str) -> bool:
+    return any(os.path.isfile(os.path.join(folder, name)) for name in _METADATA_FILES)
+
+
+def _holds_a_node(folder: str) -> bool:
+    """Whether one of the first subfolders has metadata: plain collections and bare N5 have none at the top."""
+    try:
+        with os.scandir(folder) as entries:
+            few = [entry for entry, _ in zip(entries, range(_FEW), strict=False)]
+            return any(_has_metadata(entry.path) for entry in few if entry.is_dir())
+    except OSError:
+        return False

@@ -1,0 +1,254 @@
+"""Dock widget "Build pyramid": choose, see what will be built, build, cancel. A view: `_plan` plans and `_jobs` runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
+from napari_pyramid._napari._jobs import Job, Outcome
+from napari_pyramid._napari._layers import METADATA_KEY, origin_of
+from napari_pyramid._napari._pictures import Picture, lost_transforms, picture_of
+from napari_pyramid._napari._plan import (
+    IMAGE_METHODS,
+    LABEL_METHODS,
+    Plan,
+    in_place_directory,
+    picture_of_image,
+    suggested_destination,
+)
+from napari_pyramid._napari._replace import replace_layer
+from napari_pyramid._napari._saving import Step, build_steps
+from napari_pyramid.errors import PyramidError
+from napari_pyramid.layouts import open_images
+from napari_pyramid.lazy import LazyArray
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.sources import Reordered, ome_order
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["BuildPyramid"]
+
+_FILE = "a store on disk…"
+_PARTS = 1000
+
+
+class BuildPyramid(QWidget):
+    """Builds the pyramid of a layer, or of a store on disk; a layer becomes the multiscale one when it is done."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._life = _Life()
+        self._picture: Picture | None = None
+        self._plan: Plan | None = None
+        self.layer = QComboBox()
+        self._path_label, self.path = QLabel("Path"), PathField(ask_folder)
+        self.form = ChoiceForm(("Image", self.layer), (self._path_label, self.path))
+        self.table = LevelTable()
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.progress = QProgressBar()
+        self.progress.setMaximum(_PARTS)
+        self.build = QPushButton("Build")
+        self.cancel = QPushButton("Cancel")
+        self._lay_out()
+        self.layer.currentIndexChanged.connect(self._source_changed)
+        self.path.changed.connect(self._source_changed)
+        self.form.changed.connect(self._choice_changed)
+        self.build.clicked.connect(self.start)
+        self.cancel.clicked.connect(self.stop)
+        # Not a method of the widget: it would be gone with it.
+        self.destroyed.connect(self._life.end)
+        self._show_busy(False)
+        self.reset_choices()
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.build)
+        buttons.addWidget(self.cancel)
+        column = QVBoxLayout(self)
+        column.addWidget(self.form)
+        column.addWidget(self.table, stretch=1)
+        column.addWidget(self.message)
+        column.addWidget(self.progress)
+        column.addLayout(buttons)
+
+    # ---- choosing ----------------------------------------------------------------------------------------------------
+
+    def reset_choices(self, event: object = None) -> None:
+        """Lists the viewer's layers anew; napari calls it when they change. Not during a build: its layer stays chosen."""
+        if self._life.job is not None:
+            return
+        chosen = self.layer.currentData()
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image | Labels)]
+        with QSignalBlocker(self.layer):
+            self.layer.clear()
+            for layer in layers:
+                self.layer.addItem(layer.name, layer)
+            self.layer.addItem(_FILE, None)
+            wanted = chosen if chosen in layers else self._viewer.layers.selection.active
+            if chosen is None and self.path.path:  # a path was chosen, and stays so
+                self.layer.setCurrentIndex(len(layers))
+            else:
+                self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
+        if self.layer.currentData() != chosen or self._picture is None:
+            self._source_changed()
+
+    def _source_changed(self) -> None:
+        """Another layer or path: what it is, which methods it allows, where its pyramid could go."""
+        layer = self.layer.currentData()
+        for part in (self._path_label, self.path):
+            part.setVisible(layer is None)
+        self._picture = None
+        try:
+            self._picture = self._picture_of_path() if layer is None else _picture_of_layer(layer)
+        except PyramidError as error:
+            self._show_plan(None, str(error))
+        if self._picture is None:
+            return
+        with QSignalBlocker(self.form):
+            self.form.offer(
+                LABEL_METHODS if self._picture.kind == "labels" else IMAGE_METHODS,
+                suggested_destination(self._picture.name, self.path.path if layer is None else _origin_path(layer)),
+                in_place_directory(self._picture) is not None,
+            )
+        self._choice_changed()
+
+    def _picture_of_path(self) -> Picture | None:
+        if not self.path.path:
+            self._show_plan(None, "Choose a store on disk.")
+            return None
+        return picture_of_image(open_images(self.path.path)[0])
+
+    def _choice_changed(self) -> None:
+        if self._picture is None:
+            return
+        try:
+            plan = Plan.of(self._picture, self.form.choice())
+            self._show_plan(plan, plan.summary())
+        except PyramidError as error:
+            self._show_plan(None, str(error))
+
+    def _show_plan(self, plan: Plan | None, message: str) -> None:
+        self._plan = plan
+        self.table.show_rows(plan.rows() if plan is not None else [])
+        if self._life.job is None:
+            self.message.setText(message)
+            self.build.setEnabled(plan is not None)
+
+    # ---- building ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Builds what the table shows."""
+        plan, layer = self._plan, self.layer.currentData()
+        if plan is None or self._life.job is not None:
+            return
+        if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
+            show_warning(f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it")
+        steps = build_steps(plan.source, plan.choice.destination, **plan.build_options())
+        job = Job(steps, f"Building {plan.picture.name}", lambda end: self._ended(plan, layer, end), self._show_step)
+        self._life.job = job
+        self._show_busy(True)
+        self.message.setText("Preparing…")
+        job.start()
+
+    def stop(self) -> None:
+        """Stops the build at its next step."""
+        if self._life.job is not None:
+            self.message.setText("Stopping…")
+            self.cancel.setEnabled(False)
+            self._life.job.cancel()
+
+    def _show_busy(self, busy: bool) -> None:
+        self.form.setEnabled(not busy)
+        self.build.setEnabled(not busy and self._plan is not None)
+        self.cancel.setEnabled(busy)
+        self.progress.setVisible(busy)
+        self.progress.setValue(0)
+
+    def _show_step(self, step: Step) -> None:
+        if not self._life.alive:
+            return
+        self.progress.setValue(round(_PARTS * step.fraction))
+        left = "" if step.remaining is None else f", {_duration(step.remaining)} left"
+        self.message.setText(f"Building: {step.fraction:.0%}{left}")
+
+    def _ended(self, plan: Plan, layer: Any, outcome: Outcome) -> None:
+        if not self._life.alive:
+            return
+        try:
+            message = self._result(plan, layer, outcome)
+        finally:
+            self._life.job = None
+            self._show_busy(False)
+        self.reset_choices()
+        self.message.setText(message)
+
+    def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
+        """Shows how the build ended; returns it in words."""
+        if outcome.error is not None:
+            show_error(str(outcome.error))
+            return str(outcome.error)
+        if not outcome.complete:
+            kept = " The same build goes on from here if it is started again." if plan.can_resume else ""
+            return f"Cancelled.{kept}"
+        pyramid: Pyramid = outcome.result
+        where = plan.choice.destination or _group_of(pyramid)
+        if layer is not None and layer in self._viewer.layers:
+            replace_layer(self._viewer, layer, _levels_as(plan.picture, pyramid), origin_of(pyramid.image, where))
+        else:
+            self._viewer.open(where, plugin="napari-pyramid")
+        built = f"Built {where}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
+        show_info(built)
+        return built
+
+
+class _Life:
+    """What outlives the widget for a moment: whether it is still there, and the job that it started."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.job: Job | None = None
+
+    def end(self) -> None:
+        self.alive = False
+        if self.job is not None:
+            self.job.cancel()
+
+
+def _picture_of_layer(layer: Any) -> Picture:
+    """Level 0 of a layer as a picture: of a multiscale layer too, a new pyramid is built from its largest level."""
+    data, state, kind = layer.as_layer_data_tuple()
+    return picture_of(((data[0] if layer.multiscale else data), {**state, "multiscale": False}, kind))
+
+
+def _origin_path(layer: Any) -> str | None:
+    known = layer.metadata.get(METADATA_KEY, {}).get("source") or layer.source.path
+    return None if known is None else str(known)
+
+
+def _group_of(pyramid: Pyramid) -> str:
+    """The directory of the group that levels were added to."""
+    level_0: Any = pyramid.levels[0]  # in place it is always a zarr array in a directory
+    return str(level_0.store.root)
+
+
+def _levels_as(picture: Picture, pyramid: Pyramid) -> list[LazyArray]:
+    """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
+    order = ome_order(picture.axes)
+    back = tuple(order.index(i) for i in range(len(order)))
+    return [LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back)) for v in pyramid.levels]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,86 @@
+"""npe2 writers: layers become an OME-Zarr store, in the background where there is a window to keep alive."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from napari_pyramid._napari._layers import LayerTuple
+from napari_pyramid._napari._pictures import lost_transforms, pictures_of
+from napari_pyramid._napari._saving import destination, save_steps
+from napari_pyramid.errors import PyramidError
+
+__all__ = ["write_image", "write_labels", "write_layers"]
+
+
+def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Saves one Image layer; see `write_layers`."""
+    return write_layers(path, [(data, meta, "image")])
+
+
+def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Saves one Labels layer; see `write_layers`."""
+    return write_layers(path, [(data, meta, "labels")])
+
+
+def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
+    """Saves Image and Labels layers to a new ``.ome.zarr`` store and returns its path.
+
+    A single-scale layer gets a pyramid, a multiscale one keeps its levels. Channels of one image are one image again,
+    labels go into the image, several images become a series.
+
+    Raises
+    ------
+    DestinationError
+        If `path` exists or cannot be written.
+    PyramidError
+        If the user cancelled, or a layer cannot be stored or read; nothing is left then.
+    """
+    target = destination(path)
+    for message in _losses(layers):
+        _tell(message)
+    steps = save_steps(target, pictures_of(layers))
+    if not _has_window():
+        return _result(steps)
+    from napari_pyramid._napari._jobs import run_in_background
+
+    outcome = run_in_background(steps, f"Saving {target.name}")
+    if outcome.error is not None:
+        raise outcome.error
+    if not outcome.complete:
+        raise PyramidError(f"{target}: saving was cancelled, nothing is left of it")
+    written: list[str] = outcome.result
+    return written
+
+
+def _result(steps: Iterator[Any]) -> list[str]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            written: list[str] = end.value
+            return written
+
+
+def _losses(layers: Sequence[LayerTuple]) -> list[str]:
+    lost = [(meta.get("name"), lost_transforms(meta)) for _, meta, _ in layers]
+    return [f"{name}: {' and '.join(keys)} cannot be saved in OME-Zarr and is left out" for name, keys in lost if keys]
+
+
+def _tell(message: str) -> None:
+    """File > Save swallows warnings, so with a window they are shown as notifications."""
+    if _has_window():
+        from napari.utils.notifications import show_warning
+
+        show_warning(message)
+    else:
+        warnings.warn(message, stacklevel=4)
+
+
+def _has_window() -> bool:
+    try:
+        from napari_pyramid._napari._jobs import in_gui_thread
+    except ImportError:  # neither napari nor Qt need be there to write from a script
+        return False
+    return in_gui_thread()

@@ -1,0 +1,95 @@
+"""The manifest: valid, complete, and offered where it should be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from npe2 import PluginManager, PluginManifest
+
+import napari_pyramid
+
+PACKAGE = Path(napari_pyramid.__file__).parent
+
+
+@pytest.fixture
+def manifest() -> PluginManifest:
+    return PluginManifest.from_distribution("napari-pyramid")
+
+
+@pytest.fixture
+def plugins(manifest: PluginManifest) -> PluginManager:
+    manager = PluginManager()
+    manager.register(manifest)
+    return manager
+
+
+def test_npe2_says_valid() -> None:
+    done = subprocess.run([sys.executable, "-m", "npe2", "validate", "napari-pyramid"], check=True, capture_output=True)
+    assert b"valid" in done.stdout + done.stderr
+
+
+def test_every_command_can_be_imported(manifest: PluginManifest, qapp: Any) -> None:
+    manifest.validate_imports()
+
+
+def test_top_of_the_repository_has_the_same_manifest() -> None:
+    top = PACKAGE.parents[1] / "napari.yaml"
+    assert top.read_bytes() == (PACKAGE / "napari.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.ozx",
+        "a.zarr.zip",
+        "a.ome.ZARR.zip",
+        "https://host/a.ome.zarr",
+        "https://host/a.zarr/",
+        "https://host/a.ome.zarr?signature=1",
+        "s3://bucket/a.zarr",
+        "https://host/a.n5",
+        "folder/a.zarr/zarr.json",
+        "folder/a.zarr/.zattrs",
+        "folder/a.n5/attributes.json",
+        "slide.svs",
+        "slide.ome.tiff",
+    ],
+)
+def test_reader_is_offered(plugins: PluginManager, path: str) -> None:
+    assert [r.command for r in plugins.iter_compatible_readers(path)] == ["napari-pyramid.read"]
+
+
+@pytest.mark.parametrize("path", ["a.tif", "a.png", "a.zip", "package.json", "a.csv"])
+def test_reader_stays_out_of_the_way(plugins: PluginManager, path: str) -> None:
+    """napari asks the user wherever two readers are offered."""
+    assert list(plugins.iter_compatible_readers(path)) == []
+
+
+def test_folder_is_offered(plugins: PluginManager, tmp_path: Path) -> None:
+    assert [r.command for r in plugins.iter_compatible_readers(str(tmp_path))] == ["napari-pyramid.read"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "command"),
+    [
+        (["image"], "napari-pyramid.write_image"),
+        (["labels"], "napari-pyramid.write_labels"),
+        (["image", "image"], "napari-pyramid.write_layers"),
+        (["image", "labels"], "napari-pyramid.write_layers"),
+        (["labels", "labels", "image"], "napari-pyramid.write_layers"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.ome.zarr", "a.zarr"])
+def test_writer_is_chosen(plugins: PluginManager, layers: list[str], command: str, name: str) -> None:
+    writer, path = plugins.get_writer(name, layers)
+    assert writer is not None
+    assert (writer.command, path) == (command, name)
+
+
+@pytest.mark.parametrize("layers", [["points"], ["image", "shapes"]])
+def test_other_layers_are_not_promised(plugins: PluginManager, layers: list[str]) -> None:
+    assert plugins.get_writer("a.zarr", layers)[0] is None

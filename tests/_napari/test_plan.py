@@ -1,0 +1,86 @@
+"""Plans are made without reading, compiling or writing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_pyramid._napari._pictures import Picture
+from napari_pyramid._napari._plan import Choice, Plan, in_place_directory, suggested_destination
+from napari_pyramid.axes import parse_axes
+from napari_pyramid.errors import SpecError
+
+
+def picture(array: object, axes: str = "zyx") -> Picture:
+    n = len(axes)
+    return Picture("cells", (array,), "image", parse_axes(axes, n), (1.0,) * n, (0.0,) * n)
+
+
+def test_rows_are_the_levels() -> None:
+    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)))
+    assert plan.rows() == [
+        ("0", "20×30×40", "1×1×1", "46.9 KiB", "24", "10×10×10"),
+        ("1", "10×15×20", "2×2×2", "5.9 KiB", "4", "10×10×10"),
+    ]
+
+
+def test_small_image_needs_no_pyramid_and_says_so() -> None:
+    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
+    assert "Small enough" in plan.summary()
+
+
+def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr")
+    array = group.create_array("raw", shape=(20, 30, 40), chunks=(10, 10, 10), dtype="u2")
+    plan = Plan.of(picture(array), Choice(None, n_levels=2))
+    assert plan.summary().startswith("1 level to write: 5.9 KiB")
+    assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == ["raw", "zarr.json"]  # and nothing was
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        (Choice(""), "where"),
+        (Choice("a.ome.zarr", chunks=(8, 8)), "chunks"),
+        (Choice("a.ome.zarr", method="no such method"), "no such method"),
+    ],
+)
+def test_what_does_not_fit_is_said(choice: Choice, why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), choice)
+
+
+def test_only_zarr_on_disk_has_a_place(tmp_path: Path) -> None:
+    stored = zarr.create_array(tmp_path / "a.zarr", shape=(4, 4, 4), chunks=(2, 2, 2), dtype="u1")
+    assert in_place_directory(picture(stored)) == tmp_path / "a.zarr"
+    assert in_place_directory(picture(zarr.zeros((4, 4, 4)))) is None
+    assert in_place_directory(picture(np.zeros((4, 4, 4)))) is None
+
+
+def test_suggested_destination_is_free_and_beside_the_source(tmp_path: Path) -> None:
+    (tmp_path / "raw.tif").touch()
+    source = str(tmp_path / "raw.tif")
+    assert suggested_destination("my/cells", source) == str(tmp_path / "my_cells.ome.zarr")
+    (tmp_path / "cells.ome.zarr").mkdir()
+    assert suggested_destination("cells", source) == str(tmp_path / "cells_2.ome.zarr")
+
+
+@pytest.mark.parametrize("source", [None, "https://somewhere/x.zarr", "no/such/file.zarr"])
+def test_suggested_destination_is_home_without_a_place_beside(source: str | None) -> None:
+    assert Path(suggested_destination("a strange name", source)).parent == Path.home()
+
+
+def test_planning_does_not_import_the_compiler() -> None:
+    """Nothing is compiled where someone waits: numba is not even there until a build runs."""
+    code = (
+        "import sys, numpy as np; from napari_pyramid._napari._pictures import picture_of;"
+        "from napari_pyramid._napari._plan import Choice, Plan;"
+        "Plan.of(picture_of((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', n_levels=3)).summary();"
+        "assert not [m for m in ('numba', 'napari', 'dask') if m in sys.modules]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,326 @@
+"""The dock widget in a real window: plans as one chooses, builds, cancels, and leaves cleanly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from napari.utils.notifications import notification_manager
+
+from napari_pyramid._napari.widget import BuildPyramid
+
+
+class Slow:
+    """An array that takes its time: 64 blocks of 0.2 s each make a build of many seconds."""
+
+    shape, dtype, ndim, size = (64, 64, 64), np.dtype("u2"), 3, 64**3
+    chunks = (16, 16, 16)
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        self.reads += 1
+        time.sleep(0.2)
+        return np.broadcast_to(np.uint16(7), self.shape)[key]
+
+
+class Broken(Slow):
+    """An array whose planes a viewer can show, but whose further blocks cannot be read."""
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if all(isinstance(k, slice) and k.stop and k.stop - k.start > 1 for k in key) and key[0].start:
+            raise OSError("the disk is gone")
+        return super().__getitem__(key)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], BuildPyramid]]:
+    """Opens the widget from the plugin menu's command, as a user does."""
+
+    def open_dock() -> BuildPyramid:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+        return widget
+
+    yield open_dock
+    notification_manager.records.clear()
+
+
+def choose(
+    widget: BuildPyramid, qtbot: Any, *, destination: Path | None, levels: int | None = None, **fields: str
+) -> None:
+    if destination is not None:
+        widget.form.destination.path = str(destination)
+    if levels is not None:
+        widget.form.levels.setValue(levels)
+    if "chunks" in fields:
+        widget.form.chunks.setText(fields["chunks"])
+    if "method" in fields:
+        widget.form.method.setCurrentText(fields["method"])
+    with qtbot.waitSignal(widget.form.changed, timeout=2000):
+        widget.form._edited()
+
+
+def build(widget: BuildPyramid, qtbot: Any) -> None:
+    widget.build.click()
+    wait_for_end(widget, qtbot)
+
+
+def wait_for_end(widget: BuildPyramid, qtbot: Any, timeout: int = 30000) -> None:
+    qtbot.waitUntil(lambda: widget._life.job is None, timeout=timeout)
+
+
+def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 1000, shape, dtype=np.uint16)
+
+
+def halved(block: np.ndarray) -> np.ndarray:
+    """Mean over 2 x 2 x 2 windows, partial at the end, rounded half to even: plain NumPy."""
+    out = np.empty([-(-n // 2) for n in block.shape], block.dtype)
+    for index in np.ndindex(*out.shape):
+        window = block[tuple(slice(2 * i, 2 * i + 2) for i in index)]
+        out[index] = np.rint(window.mean(dtype=np.float64))
+    return out
+
+
+def test_table_follows_the_choice(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(cells((40, 600, 700)), name="cells", scale=(2, 0.5, 0.5), units="um")
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=3)
+    shown = [[widget.table.item(i, j).text() for j in range(3)] for i in range(widget.table.rowCount())]
+    # near-isotropic: z is not halved while it is the coarsest
+    assert shown == [["0", "40×600×700", "2×0.5×0.5"], ["1", "40×300×350", "2×1×1"], ["2", "40×150×175", "2×2×2"]]
+    assert "of memory" in widget.message.text()
+    assert widget.build.isEnabled()
+    choose(widget, qtbot, destination=None, levels=2)
+    assert widget.table.rowCount() == 2
+
+
+def test_choosing_reads_no_pixel(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    source = Slow()
+    viewer.add_image(source, contrast_limits=(0, 9))
+    reads = source.reads
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2, method="median")
+    assert widget.table.rowCount() == 2
+    assert source.reads == reads
+
+
+def test_wrong_chunks_are_said_and_not_built(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(cells())
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2, chunks="64, many")
+    assert "64, many" in widget.message.text()
+    assert not widget.build.isEnabled()
+    assert widget.table.rowCount() == 0
+
+
+def test_layer_becomes_multiscale_and_keeps_its_look(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = cells()
+    viewer.add_image(np.zeros((21, 35, 33), "u1"), name="below", contrast_limits=(0, 1))
+    viewer.add_image(
+        values,
+        name="cells",
+        scale=(2, 2, 2),
+        translate=(1, 2, 3),
+        units="um",
+        colormap="magma",
+        contrast_limits=(100, 900),
+        gamma=0.8,
+        blending="additive",
+        opacity=0.7,
+    )
+    viewer.add_image(np.zeros((21, 35, 33), "u1"), name="above", visible=False, contrast_limits=(0, 1))
+    viewer.layers["cells"].contrast_limits_range = (50, 2000)
+    viewer.layers["cells"].visible = False
+    viewer.dims.current_step = (17, 0, 0)
+    step = viewer.dims.current_step
+    viewer.layers.selection.active = viewer.layers["cells"]
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "cells.ome.zarr", levels=2)
+    build(widget, qtbot)
+
+    assert [layer.name for layer in viewer.layers] == ["below", "cells", "above"]
+    new = viewer.layers["cells"]
+    assert new.multiscale
+    assert viewer.dims.current_step == step
+    assert (new.colormap.name, new.gamma, new.blending, new.opacity, new.visible) == (
+        "magma",
+        0.8,
+        "additive",
+        0.7,
+        False,
+    )
+    assert (list(new.contrast_limits), list(new.contrast_limits_range)) == ([100, 900], [50, 2000])
+    assert (list(new.scale), list(new.translate), str(new.units[0])) == ([2, 2, 2], [1, 2, 3], "micrometer")
+    np.testing.assert_array_equal(np.asarray(new.data[0]), values)
+    np.testing.assert_array_equal(np.asarray(new.data[1]), halved(values))
+    assert "Built" in widget.message.text()
+
+
+def test_labels_are_built_by_mode_and_stay_labels(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = np.zeros((20, 20, 20), np.uint16)
+    values[:10] = 3
+    values[10:, :10] = 1000
+    viewer.add_labels(values, name="nuclei")
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "nuclei.ome.zarr", levels=2)
+    build(widget, qtbot)
+    new = viewer.layers["nuclei"]
+    assert type(new).__name__ == "Labels"
+    np.testing.assert_array_equal(np.asarray(new.data[1]), values[::2, ::2, ::2])  # the windows are uniform
+
+
+def test_rgb_layer_stays_rgb(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
+    viewer.add_image(values, name="tissue", rgb=True)
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "tissue.ome.zarr", levels=2)
+    build(widget, qtbot)
+    new = viewer.layers["tissue"]
+    assert new.rgb
+    assert [v.shape for v in new.data] == [(64, 48, 3), (32, 24, 3)]
+    np.testing.assert_array_equal(np.asarray(new.data[0]), values)
+    assert zarr.open_group(tmp_path / "tissue.ome.zarr")["0"].shape == (3, 64, 48)  # as OME-Zarr orders axes
+
+
+def test_in_place_adds_levels_beside_the_data(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = cells()
+    group = zarr.create_group(tmp_path / "plain.zarr")
+    group.create_array("raw", data=values, chunks=(8, 8, 8))
+    viewer.open(str(tmp_path / "plain.zarr"), plugin="napari-pyramid")
+    assert not viewer.layers[0].multiscale
+    widget = dock()
+    widget.form.place.setCurrentIndex(1)
+    choose(widget, qtbot, destination=None, levels=2)
+    build(widget, qtbot)
+    assert viewer.layers[0].multiscale
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "plain.zarr/raw", mode="r")[:], values)
+
+
+def test_path_is_built_in_place_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = cells()
+    zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=values, chunks=(8, 8, 8))
+    widget = dock()
+    widget.path.path = str(tmp_path / "plain.zarr")
+    widget.path.changed.emit()
+    widget.form.place.setCurrentIndex(1)
+    choose(widget, qtbot, destination=None, levels=2)
+    build(widget, qtbot)
+    assert str(tmp_path / "plain.zarr:") in widget.message.text()
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+
+
+def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any) -> None:
+    viewer.add_image(cells())
+    assert not dock().form.place.isEnabled()
+
+
+def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    values = cells()
+    zarr.create_array(tmp_path / "bare.zarr", data=values, chunks=(8, 8, 8))
+    widget = dock()
+    assert not widget.path.isHidden()  # there is no layer to choose
+    widget.path.path = str(tmp_path / "bare.zarr")
+    widget.path.changed.emit()
+    assert widget.form.destination.path == str(tmp_path / "bare.ome.zarr")
+    choose(widget, qtbot, destination=None, levels=2)
+    build(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["bare"]
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+
+
+def test_path_that_is_nothing_is_said(viewer: Any, dock: Any, tmp_path: Path) -> None:
+    widget = dock()
+    widget.path.path = str(tmp_path / "nowhere.zarr")
+    widget.path.changed.emit()
+    assert "nowhere.zarr" in widget.message.text()
+    assert not widget.build.isEnabled()
+
+
+def test_cancel_stops_within_a_second_and_leaves_no_store(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(Slow(), name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2, chunks="16, 16, 16")
+    widget.build.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=20000)
+    began = time.monotonic()
+    widget.cancel.click()
+    wait_for_end(widget, qtbot)
+    assert time.monotonic() - began < 1
+    assert "Cancelled" in widget.message.text()
+    assert list(tmp_path.iterdir()) == []  # an array in memory cannot be recognised again: nothing to go on from
+    assert not viewer.layers["slow"].multiscale
+    assert widget.build.isEnabled()
+
+
+def test_cancel_in_the_activity_dock(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(Slow(), name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2, chunks="16, 16, 16")
+    widget.build.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=20000)
+    widget._life.job._bar._bar.cancel()  # what the button there calls
+    wait_for_end(widget, qtbot)
+    assert "Cancelled" in widget.message.text()
+    assert not (tmp_path / "slow.ome.zarr").exists()
+
+
+def test_error_is_a_notification_and_changes_nothing(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(Broken(), name="broken", contrast_limits=(0, 9))
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "broken.ome.zarr", levels=2, chunks="16, 16, 16")
+    build(widget, qtbot)
+    said = [n.message for n in notification_manager.records if n.severity.value == "error"]
+    assert len(said) == 1
+    assert "the disk is gone" in said[0]
+    assert "the disk is gone" in widget.message.text()
+    assert not (tmp_path / "broken.ome.zarr").exists()
+    assert not viewer.layers["broken"].multiscale
+
+
+def test_existing_store_is_refused(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "there.ome.zarr", attributes={"mine": 1})
+    viewer.add_image(cells())
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "there.ome.zarr", levels=2)
+    assert "exists" in widget.message.text()
+    assert not widget.build.isEnabled()
+    assert dict(zarr.open_group(tmp_path / "there.ome.zarr").attrs) == {"mine": 1}
+
+
+def test_closing_the_dock_stops_the_build(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(Slow(), name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2, chunks="16, 16, 16")
+    widget.build.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=20000)
+    life, job = widget._life, widget._life.job
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    qtbot.waitUntil(lambda: not life.alive, timeout=2000)
+    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=2000)
+    assert not (tmp_path / "slow.ome.zarr").exists()
+
+
+def test_closing_the_viewer_stops_the_build(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_image(Slow(), name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2, chunks="16, 16, 16")
+    widget.build.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=20000)
+    job = widget._life.job
+    viewer.close()
+    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=2000)
+    assert not (tmp_path / "slow.ome.zarr").exists()
