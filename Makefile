@@ -1,0 +1,50 @@
+# Everything a user or a developer does here. Each target sets up what it needs; the second time takes no time.
+BIN := .venv/bin
+
+.PHONY: help demo test test-all lint format bench docs clean
+
+help:
+	@echo "make demo      build a pyramid of a brain and open it in napari (without a display: draw it to demo.png)"
+	@echo "make test      set up, lint, and run the tests, those of the window too"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make lint      ruff and mypy"
+	@echo "make format    let ruff mend the formatting"
+	@echo "make bench     compare with other builders and with the least possible work (QUICK=1: in two minutes)"
+	@echo "make docs      the pages in docs/ as a site in build/site"
+	@echo "make clean     remove everything that make made"
+
+demo: .venv/.ready-gui
+	@scripts/setup-system.sh $(if $(DISPLAY)$(WAYLAND_DISPLAY),--have-display)
+	@$(BIN)/napari-pyramid demo
+
+test: .venv/.ready-dev lint
+	@scripts/setup-system.sh
+	scripts/in-window.sh $(BIN)/python -m pytest
+
+test-all: .venv/.ready-dev lint
+	@scripts/setup-system.sh
+	scripts/in-window.sh $(BIN)/python -m pytest -m ""
+
+lint: .venv/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.ready-dev
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
+
+docs: .venv/.ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv build dist demo.ome.zarr demo.png .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.work
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp per dependency group: made again when the dependencies change.
+.venv/.ready-%: pyproject.toml scripts/setup-venv.sh
+	@scripts/setup-venv.sh $*
+	@touch $@

@@ -1,0 +1,122 @@
+"""Says what is wrong with a store: levels, transforms, and what metadata claim beside them. Knows how things should be; mends nothing."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid import stores
+from napari_pyramid.check._documents import check_consolidated, check_documents, groups_above
+from napari_pyramid.check._finding import Finding
+from napari_pyramid.check._geometry import check_geometry
+from napari_pyramid.check._repair import repair_store
+from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._image import Image, StoredLevel
+
+__all__ = ["Finding", "Report", "check_store", "repair_store"]
+
+_LARGEST_PROBE = 2**30
+"""Bytes of one chunk beyond which it is not read just to see whether it can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at and what was found."""
+
+    path: str
+    n_images: int
+    n_levels: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    """What is worth knowing and not wrong: the method that the pixels fit."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        n_mendable = sum(finding.is_mendable for finding in self.findings)
+        verdict = f"{_count(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
+        hint = f", of which --repair mends {n_mendable}" if n_mendable else ""
+        last = f"{self.path}: {_count(self.n_images, 'image')} with {_count(self.n_levels, 'level')}: {verdict}{hint}"
+        return "\n".join([*map(str, self.findings), *self.notes, last])
+
+
+def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report:
+    """Everything that is wrong with a store of any known layout.
+
+    Checked are: that each level is there and can be read; order and shapes of the levels; scales and translations of
+    OME-Zarr 0.4 and later against the factors that the shapes show; consolidated metadata against the files; omero
+    channels against the array; listed labels against the groups; and whatever the reader warns of.
+
+    Parameters
+    ----------
+    pixels
+        Also recompute samples of each level from the level above, see `check_pixels`.
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there at all.
+    """
+    path = os.fspath(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LayoutWarning)
+        try:
+            images = open_images(path)
+        except LayoutError as error:
+            if "://" not in path and not os.path.exists(path):
+                raise
+            return Report(path, 0, 0, (Finding(path, "", str(error)),))
+        findings = [finding for image in images for level in image.levels for finding in _unreadable(image, level)]
+        findings += _metadata_findings(path, images)
+        notes = _check_pixels(images, findings) if pixels else []
+    told = [Finding(path, "", str(w.message)) for w in caught if issubclass(w.category, LayoutWarning)]
+    n_levels = sum(len(image.levels) for image in images)
+    return Report(path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes))
+
+
+def _metadata_findings(path: str, images: Sequence[Image]) -> Iterator[Finding]:
+    try:
+        root = stores.open_root(path)
+    except LayoutError:  # TIFF and the like: no zarr metadata to look at
+        yield from (finding for image in images for finding in check_geometry(image, mendable=False))
+        return
+    levels = {level.path for image in images for level in image.levels}
+    for group in (root.child(above) if above else root for above in groups_above(images)):
+        yield from check_consolidated(group, levels) if group is not None else ()
+    for image in images:
+        yield from check_documents(root, image)
+
+
+def _check_pixels(images: Sequence[Image], findings: list[Finding]) -> list[str]:
+    from napari_pyramid.check._pixels import check_pixels
+
+    notes: list[str] = []
+    for image in images:
+        wrong, told = check_pixels(image)
+        findings += wrong
+        notes += told
+    return notes
+
+
+def _unreadable(image: Image, level: StoredLevel) -> Iterator[Finding]:
+    """One sample from the middle: enough to know that the codec is there and the chunk whole."""
+    array = level.array
+    if int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize > _LARGEST_PROBE:
+        return
+    try:
+        np.asarray(array[tuple(slice(n // 2, n // 2 + 1) for n in array.shape)])
+    # Not narrower: what a codec raises on bytes that are none of its own is up to the codec.
+    except Exception as error:
+        yield Finding(level.path or image.path, "", f"level cannot be read: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -1,0 +1,189 @@
+"""Compares what a store's metadata say beside the levels with what is there: consolidated copies, omero, labels, axes. Knows no pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from napari_pyramid.check._finding import Finding
+from napari_pyramid.check._geometry import check_geometry
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node
+
+__all__ = [
+    "check_consolidated",
+    "check_documents",
+    "check_labels",
+    "consolidated_keys",
+    "groups_above",
+    "has_sound_base",
+    "is_mendable",
+    "ome_of",
+    "omero_problems",
+    "read_json",
+]
+
+_TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
+
+
+def ome_of(node: Node) -> Mapping[str, Any]:
+    """Where OME-Zarr keeps its keys: in "ome" since 0.5, else beside all others."""
+    found = node.attributes.get("ome", node.attributes)
+    return found if isinstance(found, dict) else {}
+
+
+def is_mendable(image: Image) -> bool:
+    """Whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
+    return image.layout.startswith(("OME-Zarr 0.4", "OME-Zarr 0.5"))
+
+
+def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
+    """Whether the document gives level 0 a scale that others can be derived from, or gives none to any level: then it is 1."""
+    name = image.levels[0].path.removeprefix(f"{image.path}/")
+    listed = ome.get("multiscales")
+    for entry in listed if isinstance(listed, list) else []:
+        for dataset in entry.get("datasets", []) if isinstance(entry, dict) else []:
+            if isinstance(dataset, dict) and dataset.get("path") == name:
+                transforms = dataset.get("coordinateTransformations") or []
+                scales = [t.get("scale") for t in transforms if t.get("type") == "scale"]
+                is_told = bool(scales) or not any(level.scale for level in image.levels)
+                return is_told and all(_is_scale(scale, image.levels[0].array.ndim) for scale in scales)
+    return False
+
+
+def _is_scale(scale: object, ndim: int) -> bool:
+    return isinstance(scale, list) and len(scale) == ndim and all(isinstance(s, int | float) and math.isfinite(s) and s != 0 for s in scale)
+
+
+def check_consolidated(group: Node, levels: Iterable[str]) -> Iterator[Finding]:
+    """Whether the consolidated copy in a group says what the nodes' own files say (zarr-python trusts the copy)."""
+    entries = _consolidated_entries(group)
+    for key in consolidated_keys(group, levels):
+        own = read_json(group, key)
+        if key not in entries:
+            problem = f"do not list {key}, which is there" if own is not None else ""
+        elif own is None:
+            problem = f"list {key}, which is not there"
+        else:
+            problem = f"differ from {key}" if _without_copies(own) != _without_copies(entries[key]) else ""
+        if problem:
+            yield Finding(group.path, "consolidated metadata", problem, is_mendable=True)
+
+
+def consolidated_keys(group: Node, levels: Iterable[str]) -> list[str]:
+    """Files that a group's consolidated metadata copy, and those of the levels in it, which they should; none without such metadata."""
+    entries = _consolidated_entries(group)
+    prefix = f"{group.path}/" if group.path else ""
+    inside = sorted(level.removeprefix(prefix) for level in levels if entries and level and level.startswith(prefix))
+    files = ("zarr.json",) if group.zarr_format == 3 else (".zarray", ".zattrs")
+    return list(dict.fromkeys([*entries, *(f"{level}/{file}" for level in inside for file in files)]))
+
+
+def _consolidated_entries(root: Node) -> dict[str, Any]:
+    """Key of each file -> the copy of its content, of either zarr format."""
+    if root.zarr_format == 3:
+        inside = root.metadata.get("consolidated_metadata")
+        copies = inside.get("metadata") if isinstance(inside, dict) else None
+        return {f"{path}/zarr.json": copy for path, copy in copies.items()} if isinstance(copies, dict) else {}
+    document = read_json(root, ".zmetadata")
+    copies = document.get("metadata") if isinstance(document, dict) else None
+    return dict(copies) if isinstance(copies, dict) else {}
+
+
+def groups_above(images: Iterable[Image]) -> list[str]:
+    """Paths of the images and of all groups that they are in, "" for the root: where consolidated copies may be."""
+    parts = (image.path.split("/") if image.path else [] for image in images)
+    return sorted({"/".join(part[:n]) for part in parts for n in range(len(part) + 1)} | {""})
+
+
+def check_documents(root: Node, image: Image) -> Iterator[Finding]:
+    """What the image's group says of levels, axes, channels and labels."""
+    node = root.child(image.path) if image.path else root
+    if node is None or node.kind != "group":
+        yield from check_geometry(image, mendable=False)
+        return
+    ome = ome_of(node)
+    yield from check_geometry(image, mendable=is_mendable(image) and has_sound_base(ome, image))
+    if image.layout.startswith("OME-Zarr") and image.axes is not None:
+        yield from _check_axes(image)
+    if isinstance(omero := ome.get("omero"), dict):
+        n_channels = 1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+        for key, message in omero_problems(omero, n_channels):
+            yield Finding(image.path, key, message, is_mendable=is_mendable(image))
+    yield from check_labels(node)
+
+
+def omero_problems(omero: Mapping[str, Any], n_channels: int) -> Iterator[tuple[str, str]]:
+    """Key and message of everything in omero that a viewer cannot use."""
+    channels = omero.get("channels")
+    if not isinstance(channels, list):
+        yield "omero.channels", "is no list"
+        return
+    if len(channels) != n_channels:
+        yield "omero.channels", f"has {len(channels)} entries, the image {n_channels} channels"
+    for i, channel in enumerate(channels):
+        key = f"omero.channels[{i}]"
+        if not isinstance(channel, dict):
+            yield key, "is no object"
+            continue
+        color = channel.get("color")
+        if color is not None and not (isinstance(color, str) and re.fullmatch(r"#?[0-9A-Fa-f]{6}", color)):
+            yield f"{key}.color", f"{color!r} is no colour: expected six hexadecimal digits"
+        window = channel.get("window")
+        if window is not None and not _is_window(window):
+            yield f"{key}.window", "start and end must be numbers, start below end"
+
+
+def _is_window(window: object) -> bool:
+    if not isinstance(window, dict):
+        return False
+    start, end = window.get("start"), window.get("end")
+    return isinstance(start, int | float) and isinstance(end, int | float) and start < end
+
+
+def _check_axes(image: Image) -> Iterator[Finding]:
+    """OME-Zarr 0.4, "axes" metadata: time, then channel or others, then space."""
+    order = [_TYPE_ORDER.get(axis.type or "", 2) for axis in image.axes or ()]
+    if order != sorted(order) and not image.layout.startswith("OME-Zarr 0.6"):
+        names = ", ".join(axis.name for axis in image.axes or ())
+        yield Finding(image.path, "multiscales.axes", f"{names} are out of order: time comes first, then channel, then space")
+
+
+def check_labels(node: Node) -> Iterator[Finding]:
+    """Labels that are listed and absent are common; those that are there and not listed are not shown."""
+    group = node.child("labels") if node.attributes else None
+    if group is None or group.kind != "group":
+        return
+    listed = ome_of(group).get("labels")
+    where = group.path
+    if not isinstance(listed, list):
+        if listed is not None or group.child_names():
+            yield Finding(where, "labels", "is missing or no list", is_mendable=True)
+        return
+    names = group.child_names()
+    for name in listed:
+        top = name.split("/")[0] if isinstance(name, str) else None
+        if top not in names:
+            yield Finding(where, "labels", f"lists {name!r}, which is not there", is_mendable=True)
+    for name in names:
+        child = group.child(name)
+        if child is not None and child.kind == "group" and name not in listed and "multiscales" in ome_of(child):
+            yield Finding(where, "labels", f"does not list {name!r}, which is there", is_mendable=True)
+
+
+def read_json(group: Node, key: str) -> Any:
+    """A document below a group, None when it is not there or no JSON."""
+    try:
+        return json.loads(group.read_bytes(key) or b"null")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _without_copies(document: Any) -> Any:
+    """Copies may hold empty copies of their own."""
+    if not isinstance(document, dict):
+        return document
+    return {key: value for key, value in document.items() if key not in ("consolidated_metadata", "attributes") or (key == "attributes" and value)}

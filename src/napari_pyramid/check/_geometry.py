@@ -1,0 +1,140 @@
+"""Compares the shapes of an image's levels with each other and with the scales and translations they claim. Reads no pixels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import zarr
+
+from napari_pyramid.check._finding import Finding
+from napari_pyramid.layouts._image import Image, StoredLevel
+
+__all__ = ["WrongTransforms", "check_geometry", "step_factors", "wrong_transforms"]
+
+_UNSHIFTED = ("stride", "nearest", "pick", "subsample", "decimate", "zoom")
+"""Words for methods that keep samples where they are: no half-pixel translation."""
+_LARGEST_FACTOR = 1024
+"""From one level to the next: beyond, the shapes are no pyramid's."""
+_TOLERANCE = 1e-3
+"""Of a voxel: writers round their numbers."""
+
+
+def _has_own_transforms(image: Image) -> bool:
+    """Whether the layout says scale and translation of every level, as OME-Zarr does since 0.4; a stitched plate's are ours."""
+    is_stored = all(isinstance(level.array, zarr.Array) for level in image.levels)
+    return is_stored and image.layout.startswith("OME-Zarr 0.") and image.layout[11:12] > "3"
+
+
+def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:
+    """Order, shapes, scales and translations of the levels; `mendable` says whether transforms that are wrong could be mended."""
+    where = image.path
+    shapes = [level.array.shape for level in image.levels]
+    factors = _total_factors(image)
+    if factors is None:
+        for (a, n), (b, m) in itertools.pairwise(zip((level.path for level in image.levels), shapes, strict=True)):
+            if step_factors(n, m) is None:
+                yield Finding(where, "", f"level {b!r} of shape {m} is no reduction by integer factors of level {a!r} of shape {n}")
+        return
+    if any(n == m for n, m in itertools.pairwise(shapes)):
+        yield Finding(where, "", f"levels of equal shape: {', '.join(map(str, shapes))}")
+    for wrong in wrong_transforms(image):
+        name = wrong.level.path.removeprefix(f"{image.path}/")
+        yield Finding(where, f"dataset {name!r}", wrong.message, is_mendable=mendable)
+
+
+@dataclass(frozen=True, slots=True)
+class WrongTransforms:
+    """A level whose scale or translation does not follow from level 0, and what would."""
+
+    level: StoredLevel
+    message: str
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+
+def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
+    """Levels whose layout says scale and translation, but not the right ones."""
+    factors = _total_factors(image)
+    if factors is None or not _has_own_transforms(image):
+        return
+    for level, (scale, translation) in zip(image.levels, _expected_transforms(image, factors), strict=True):
+        found = level.translation or (0.0,) * len(scale)
+        if level.scale is None:
+            yield WrongTransforms(level, "no scale", scale, translation)
+        elif image.levels[0].scale is None:
+            continue  # nothing to compare with
+        elif not _close(level.scale, scale, scale):
+            yield WrongTransforms(level, f"scale is {_text(level.scale)}, the shapes say {_text(scale)}", scale, translation)
+        elif not _close(found, translation, scale):
+            said = _text(found) if any(found) else "missing"
+            yield WrongTransforms(level, f"translation is {said}, half-pixel correct is {_text(translation)}", scale, translation)
+
+
+def _expected_transforms(image: Image, factors: Sequence[tuple[int, ...]]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Scale and translation that each level should have, from those of level 0.
+
+    A window's result lies at the centre of the window: translation_k = translation_0 + (scale_k - scale_0) / 2
+    (OME-Zarr 0.6, "multiscales", note on pixel centres). Strided samples stay where they were.
+    """
+    base = image.levels[0].scale or (1.0,) * image.levels[0].array.ndim
+    origin = image.levels[0].translation or (0.0,) * len(base)
+    half = 0.0 if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED) else 0.5
+    scales = [tuple(s * f for s, f in zip(base, total, strict=True)) for total in factors]
+    return [(scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True))) for scale in scales]
+
+
+def _total_factors(image: Image) -> list[tuple[int, ...]] | None:
+    """Factors of each level relative to level 0, as the shapes show them; None when they show none."""
+    totals = [(1,) * image.levels[0].array.ndim]
+    for above, level in itertools.pairwise(image.levels):
+        step = step_factors(above.array.shape, level.array.shape, _said(above, level))
+        if step is None:
+            return None
+        totals.append(tuple(a * b for a, b in zip(totals[-1], step, strict=True)))
+    return totals
+
+
+def _said(above: StoredLevel, level: StoredLevel) -> tuple[float, ...] | None:
+    if above.scale is None or level.scale is None or 0 in above.scale:
+        return None
+    return tuple(b / a for a, b in zip(above.scale, level.scale, strict=True))
+
+
+def step_factors(shape: Sequence[int], coarser: Sequence[int], said: Sequence[float] | None = None) -> tuple[int, ...] | None:
+    """Integer factors between two shapes, by rounding up or down; None where there are none.
+
+    Small shapes allow several: then the one that the scales say, else the one that other axes have, else the smallest.
+    """
+    allowed = [_allowed(n, m) for n, m in zip(shape, coarser, strict=True)]
+    if not all(allowed):
+        return None
+    hints = said or (math.nan,) * len(allowed)
+    unique = [a[0] for a in allowed if len(a) == 1 and a[0] > 1]
+    return tuple(_choose(a, hint, unique, n) for a, hint, n in zip(allowed, hints, shape, strict=True))
+
+
+def _allowed(n: int, m: int) -> list[int]:
+    """Factors f with m = floor(n / f) or m = ceil(n / f)."""
+    if not 0 < m <= n:
+        return []
+    candidates = range(max(1, n // (m + 1)), n // max(m - 1, 1) + 2) if n // m < 64 else range(n // m, n // m + 2)
+    return [f for f in candidates if m in (n // f, -(-n // f)) and f <= _LARGEST_FACTOR]
+
+
+def _choose(allowed: list[int], hint: float, others: list[int], n: int) -> int:
+    if n == 1:  # a single plane shows nothing: the scale is believed
+        return round(hint) if math.isfinite(hint) and hint >= 1 else 1
+    near = [f for f in allowed if abs(f - hint) < _TOLERANCE]
+    shared = [f for f in others if f in allowed]
+    return (near or shared or allowed)[0]
+
+
+def _close(found: Sequence[float], expected: Sequence[float], voxel: Sequence[float]) -> bool:
+    return len(found) == len(expected) and all(abs(a - b) <= _TOLERANCE * abs(v) for a, b, v in zip(found, expected, voxel, strict=True))
+
+
+def _text(values: Sequence[float]) -> str:
+    return ", ".join(f"{v:g}" for v in values)

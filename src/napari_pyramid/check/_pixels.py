@@ -1,0 +1,159 @@
+"""Recomputes samples of each level from the level above and compares. Knows the methods of `downsample`, and no metadata but the method's name."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.check._finding import Finding
+from napari_pyramid.check._geometry import step_factors
+from napari_pyramid.downsample import METHODS, downsample, gaussian_radius
+from napari_pyramid.layouts._image import ArrayLike, Image
+
+__all__ = ["check_pixels"]
+
+Region = tuple[slice, ...]
+
+_SIDE = 48
+"""Of a sampled region, in samples of the coarser level."""
+_N_RANDOM = 4
+"""Regions besides the first, the middle and the last (where windows are partial)."""
+
+
+@dataclass(slots=True)
+class _Fit:
+    """How one method compares with what is stored."""
+
+    n_samples: int = 0
+    n_wrong: int = 0
+    largest: float = 0.0
+    total: float = 0.0
+    """Sum of the differences: how near a method is that does not fit."""
+    where: Region = field(default_factory=tuple)
+
+    def add(self, expected: npt.NDArray[Any], stored: npt.NDArray[Any], region: Region) -> None:
+        wrong = ~_equal(expected, stored)
+        self.n_samples += wrong.size
+        if n := int(wrong.sum()):
+            self.n_wrong += n
+            self.where = self.where or region
+            differences = np.abs(expected[wrong].astype(float) - stored[wrong].astype(float))
+            self.largest = max(self.largest, float(differences.max()))
+            self.total += float(differences.sum())
+
+    def __str__(self) -> str:
+        region = ", ".join(f"{s.start}:{s.stop}" for s in self.where)
+        return f"{self.n_wrong:,} of {self.n_samples:,} samples differ, by at most {self.largest:g}, first in region [{region}]"
+
+
+def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
+    """Findings for levels that are not what they say, and a note for each that is.
+
+    The method is the one that the image names (``type``); if it names none of ours, whichever fits. Integers must be
+    equal, or within 1 of a mean (writers round in several ways), floats within the rounding of a mean. Labels must
+    have no id that the level above has not.
+    """
+    if str(image.metadata.get("type", "")).lower() == "laplacian":
+        return [], [f"{image.name} pixels: residuals of a laplacian pyramid, not compared"]
+    findings: list[Finding] = []
+    notes: list[str] = []
+    said = _method_of(image)
+    for above, level in itertools.pairwise(image.levels):
+        factors = step_factors(above.array.shape, level.array.shape)
+        if factors is None or max(factors) == 1:
+            continue  # the shapes are wrong, which is told elsewhere
+        try:
+            samples = list(_samples(above.array, level.array, factors))
+        # Not narrower: codecs raise what they like on chunks that are broken.
+        except Exception as error:
+            findings.append(Finding(level.path, "", f"samples cannot be read: {' '.join(str(error).split()) or type(error).__name__}"))
+            continue
+        if image.kind == "labels" and (invented := _invented(samples)):
+            findings.append(Finding(level.path, "pixels", f"ids that the level above has not, such as {invented[0]}: averaged, not chosen"))
+            continue
+        wrong, told = _judge(said, samples, factors)
+        if wrong and image.kind == "labels" and said is None:
+            wrong, told = None, "every id is also in the level above"  # sampled at some other place: still labels
+        if wrong:
+            findings.append(Finding(level.path, "pixels", wrong))
+        else:
+            notes.append(f"{level.path} pixels: {told}")
+    return findings, notes
+
+
+def _method_of(image: Image) -> str | None:
+    """The method of ours that the image names. "gaussian" alone is the name of any smoothed pyramid (zarr-specs issue 50)."""
+    said = str(image.metadata.get("type", "")).lower()
+    provenance = image.metadata.get("metadata")
+    is_ours = isinstance(provenance, dict) and str(provenance.get("method", "")).startswith("napari_pyramid")
+    return said if said in METHODS and (said != "gaussian" or is_ours) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A region of a level, and what lies under it in the level above, with the surroundings that a gaussian needs."""
+
+    region: Region
+    stored: npt.NDArray[Any]
+    block: npt.NDArray[Any]
+    inner: Region
+    """Of the reduced block: the region without its surroundings."""
+
+
+def _samples(above: ArrayLike, level: ArrayLike, factors: tuple[int, ...]) -> Iterator[_Sample]:
+    margins = tuple(-(-gaussian_radius(f) // f) for f in factors)
+    for region in _regions(level.shape):
+        wide = tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(region, margins, level.shape, strict=True))
+        under = tuple(slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(wide, factors, above.shape, strict=True))
+        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True))
+        yield _Sample(region, np.asarray(level[region]), np.asarray(above[under]), inner)
+
+
+def _invented(samples: list[_Sample]) -> list[Any]:
+    return [value for sample in samples for value in np.setdiff1d(sample.stored, sample.block)]
+
+
+def _judge(said: str | None, samples: list[_Sample], factors: tuple[int, ...]) -> tuple[str | None, str]:
+    """What is wrong, if anything, else what was found."""
+    fits = {said: _fit(said, samples, factors)} if said else {}
+    if not said or fits[said].n_wrong:
+        fits = {method: _fit(method, samples, factors) for method in METHODS}
+    fitting = [method for method, fit in fits.items() if fit.n_wrong == 0]
+    if said and fitting and said not in fitting:
+        return f"the metadata say {said}, but the pixels are the {fitting[0]} of the level above", ""
+    if fitting:
+        found = said or " or ".join(fitting)  # where no two samples are equal, their mode is their minimum
+        return None, f"{found} of the level above, in all of {fits[fitting[0]].n_samples:,} samples"
+    if samples[0].stored.dtype.kind in "iu" and said in (None, "mean") and "mean" in fits and fits["mean"].largest <= 1:
+        return None, f"mean of the level above, rounded another way: {fits['mean']}"
+    best = said or min(fits, key=lambda method: fits[method].total)
+    return f"not the {best} of the level above{'' if said else ', nor what another method makes'}: {fits[best]}", ""
+
+
+def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
+    fit = _Fit()
+    for sample in samples:
+        fit.add(downsample(sample.block, factors, method)[sample.inner], sample.stored, sample.region)
+    return fit
+
+
+def _regions(shape: tuple[int, ...]) -> Iterator[Region]:
+    """The first, the last, the middle and some others of the shape, the same ones each time; none twice."""
+    sides = tuple(min(n, _SIDE if i >= len(shape) - 3 else 1) for i, n in enumerate(shape))
+    random = np.random.default_rng(0)
+    fractions = [[0.0] * len(shape), [1.0] * len(shape), [0.5] * len(shape), *random.random((_N_RANDOM, len(shape)))]
+    starts = {tuple(math.floor((n - side) * f) for n, side, f in zip(shape, sides, at, strict=True)) for at in fractions}
+    for start in sorted(starts):
+        yield tuple(slice(a, a + side) for a, side in zip(start, sides, strict=True))
+
+
+def _equal(expected: npt.NDArray[Any], stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if expected.dtype.kind != "f":
+        return np.asarray(expected == stored)
+    return np.asarray(np.isclose(expected, stored, rtol=8 * float(np.finfo(expected.dtype).eps), atol=0, equal_nan=True))

@@ -1,0 +1,214 @@
+"""Mends metadata that follow from others: transforms, omero, lists of labels, consolidated copies. Never touches a pixel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zarr.storage import LocalStore
+
+from napari_pyramid import stores
+from napari_pyramid.check._documents import (
+    check_consolidated,
+    check_labels,
+    consolidated_keys,
+    groups_above,
+    has_sound_base,
+    is_mendable,
+    ome_of,
+    omero_problems,
+    read_json,
+)
+from napari_pyramid.check._geometry import wrong_transforms
+from napari_pyramid.errors import DestinationError, LayoutWarning
+from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._array_metadata import write_json
+from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._node import Node
+from napari_pyramid.layouts.ome_zarr_write import Attributes
+
+__all__ = ["Repair", "repair_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was mended."""
+
+    backup: str | None
+    """Directory with the files as they were, or None when nothing was changed."""
+    actions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.backup is None:
+            return "nothing could be mended"
+        return "\n".join([*(f"mended {action}" for action in self.actions), f"the files as they were: {self.backup}"])
+
+
+def repair_store(path: str | os.PathLike[str]) -> Repair:
+    """Mends what `check_store` calls mendable. The files that change are copied to a directory beside the store first.
+
+    Raises
+    ------
+    DestinationError
+        If the store is no directory on this machine.
+    LayoutError
+        If nothing is there, or no layout recognises it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LayoutWarning)  # check_store has told them
+        root = stores.open_root(path)
+        if not isinstance(root.store, LocalStore):
+            raise DestinationError(f"{os.fspath(path)}: only zarr directories on this machine can be mended; unpack or copy it first")
+        images = open_images(path)
+        backup = _Backup(Path(path).absolute())
+        actions = [action for image in images if is_mendable(image) for action in _mend_image(root, image, backup)]
+        actions += [action for image in images for action in _mend_labels(root.child(image.path) if image.path else root, backup)]
+        actions += _mend_consolidated(path, images, backup)
+    return Repair(os.fspath(backup.directory) if actions else None, tuple(actions))
+
+
+class _Backup:
+    """Copies of files as they were before the first change, beside the store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.directory = root.with_name(f"{root.name}.backup-{datetime.now():%Y%m%d-%H%M%S}")
+
+    def attributes(self, path: str) -> Attributes:
+        """The attributes of a group, of which a copy is kept."""
+        attributes = Attributes(self.root / path)
+        self.keep(Path(path) / (".zattrs" if attributes.zarr_format == 2 else "zarr.json"))
+        return attributes
+
+    def keep(self, file: Path) -> None:
+        copy = self.directory / file
+        if copy.exists() or not (self.root / file).exists():
+            return
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(self.root / file, copy)
+
+
+def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
+    node = root.child(image.path) if image.path else root
+    if node is None or node.kind != "group":
+        return
+    wrong = list(wrong_transforms(image)) if has_sound_base(ome_of(node), image) else []
+    if wrong:
+        attributes = backup.attributes(image.path)
+        _set_transforms(image, _objects(attributes.ome["multiscales"]))
+        attributes.save()
+        yield from (f"{entry.level.path or '/'}: {entry.message}" for entry in wrong)
+    omero = ome_of(node).get("omero")
+    n_channels = 1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+    if isinstance(omero, dict) and (problems := list(omero_problems(omero, n_channels))):
+        attributes = backup.attributes(image.path)
+        _set_channels(attributes.ome, n_channels)
+        attributes.save()
+        yield from (f"{image.path or '/'}: {key}: {message}" for key, message in problems)
+
+
+def _set_transforms(image: Image, multiscales: Sequence[Any]) -> None:
+    """Transforms of the levels that are wrong, as they follow from level 0, in each series that has all of the image's levels."""
+    expected = {wrong.level.path.removeprefix(f"{image.path}/"): wrong for wrong in wrong_transforms(image)}
+    names = {level.path.removeprefix(f"{image.path}/") for level in image.levels}
+    for entry in multiscales:
+        datasets = {dataset.get("path"): dataset for dataset in _objects(entry.get("datasets"))}
+        if not names <= datasets.keys():
+            continue
+        outer_scale, outer_translation = _outer(entry, image.levels[0].array.ndim)
+        for name, wrong in expected.items():
+            inner = [(t - u) / o for t, u, o in zip(wrong.translation, outer_translation, outer_scale, strict=True)]
+            datasets[name]["coordinateTransformations"] = [
+                {"type": "scale", "scale": [s / o for s, o in zip(wrong.scale, outer_scale, strict=True)]},
+                {"type": "translation", "translation": inner},
+            ]
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _outer(entry: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
+    """Scale and translation that OME-Zarr applies to all levels after their own (0.4, "multiscales" metadata)."""
+    scale, translation = [1.0] * ndim, [0.0] * ndim
+    for transform in entry.get("coordinateTransformations") or ():
+        if transform.get("type") == "scale":
+            scale = [a * b for a, b in zip(scale, transform["scale"], strict=True)]
+            translation = [a * b for a, b in zip(translation, transform["scale"], strict=True)]
+        elif transform.get("type") == "translation":
+            translation = [a + b for a, b in zip(translation, transform["translation"], strict=True)]
+    return scale, translation
+
+
+def _set_channels(ome: dict[str, Any], n_channels: int) -> None:
+    """What a viewer cannot use is taken out, so that it chooses itself; a colour must be there (OME-Zarr 0.4, "omero")."""
+    channels = ome["omero"].get("channels")
+    if not isinstance(channels, list):
+        del ome["omero"]
+        return
+    kept = [dict(channel) if isinstance(channel, dict) else {} for channel in channels[:n_channels]]
+    kept += [{"label": f"Channel {i}", "color": "FFFFFF"} for i in range(len(kept), n_channels)]
+    for i, channel in enumerate(kept):
+        for key, _ in omero_problems({"channels": [channel]}, 1):
+            if key.endswith("window"):
+                del channel["window"]
+            else:
+                channel["color"] = "FFFFFF"
+        channel.setdefault("label", f"Channel {i}")
+    ome["omero"]["channels"] = kept
+
+
+def _mend_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
+    if image is None or image.kind != "group" or not (wrong := list(check_labels(image))):
+        return
+    group = image.child("labels")
+    if group is None:
+        return
+    attributes = backup.attributes(group.path)
+    listed = attributes.ome.get("labels")
+    there = [name for name in group.child_names() if _is_image(group, name)]
+    kept = [name for name in listed if isinstance(name, str) and name.split("/")[0] in group.child_names()] if isinstance(listed, list) else []
+    attributes.ome["labels"] = [*kept, *(name for name in there if name not in kept)]
+    attributes.save()
+    yield from (f"{group.path}: {finding.key} {finding.message}" for finding in wrong)
+
+
+def _is_image(group: Node, name: str) -> bool:
+    child = group.child(name)
+    return child is not None and child.kind == "group" and "multiscales" in ome_of(child)
+
+
+def _mend_consolidated(path: str | os.PathLike[str], images: Sequence[Image], backup: _Backup) -> Iterator[str]:
+    """Last, since everything before has changed what is copied; the innermost first, since the outer copies hold them too."""
+    root = stores.open_root(path)
+    levels = {level.path for image in images for level in image.levels}
+    for group in (root.child(above) if above else root for above in reversed(groups_above(images))):
+        stale = list(check_consolidated(group, levels)) if group is not None else []
+        if group is None or not stale:
+            continue
+        name = "zarr.json" if group.zarr_format == 3 else ".zmetadata"
+        backup.keep(Path(group.path) / name)
+        _refresh(group, backup.root / group.path / name, levels)
+        yield f"{group.path or '/'}: consolidated metadata: {len(stale)} stale entries"
+
+
+def _refresh(group: Node, file: Path, levels: set[str]) -> None:
+    """Each copy becomes what the node's own file says; copies of nodes that are gone go, those of levels come."""
+    document = json.loads(file.read_text())
+    fresh = {key: own for key in consolidated_keys(group, levels) if (own := read_json(group, key)) is not None}
+    if group.zarr_format == 3:
+        document["consolidated_metadata"]["metadata"] = {key.removesuffix("/zarr.json"): own for key, own in fresh.items()}
+    else:
+        document["metadata"] = fresh
+    write_json(file, document)

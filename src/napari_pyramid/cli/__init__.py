@@ -1,0 +1,13 @@
+"""The command line: napari-pyramid plan | build | info | check | demo. Knows no pixels; every command imports what it needs when it runs.
+
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed (one line on stderr), 2 usage, 130 interrupted.
+"""
+
+from napari_pyramid.cli._commands import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point of the command ``napari-pyramid``."""
+    app(prog_name="napari-pyramid")

@@ -1,0 +1,139 @@
+"""The commands: each checks what was asked, calls the engine, and prints what came out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from napari_pyramid.cli._options import Recipe, with_recipe
+from napari_pyramid.cli._terminal import Command
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Build, describe and check image pyramids (multiscale zarr).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SourceArgument = Annotated[str, typer.Argument(help="A zarr or N5 store of any known layout, or any file that a napari plugin reads.")]
+PathArgument = Annotated[str, typer.Argument(help="A store of any known layout: directory, zip or URL.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+
+
+@app.command(cls=Command)
+@with_recipe
+def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False) -> None:
+    """Say what a build would write: levels, shapes, chunks, files, bytes and peak memory. Nothing is written."""
+    from napari_pyramid.build import plan_build
+    from napari_pyramid.cli._source import open_source
+    from napari_pyramid.info import describe_spec
+    from napari_pyramid.spec import format_bytes
+
+    opened = open_source(source)
+    spec, _, peak = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
+    if as_json:
+        _print_json({**describe_spec(spec), "peak_memory": peak})
+        return
+    print(spec)
+    print(f"levels {len(spec.levels)}, files at most {spec.n_files:,}, {format_bytes(spec.nbytes)} before compression, {format_bytes(peak)} of memory")
+
+
+@app.command(cls=Command)
+@with_recipe
+def build(
+    source: SourceArgument,
+    destination: Annotated[str | None, typer.Argument(help="Where the pyramid goes: NAME.ome.zarr.", show_default=False)] = None,
+    *,
+    recipe: Recipe,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished destination, once the new one is whole.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on where an unfinished build of the same recipe stopped.")] = True,
+    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Take unreadable chunks of the source as empty, and list them.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute every region from the level above and compare.")] = False,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on the dask.distributed cluster at this address.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a pyramid of SOURCE. A build that was stopped goes on where it was."""
+    if (destination is None) != recipe.in_place:
+        raise typer.BadParameter("give either a DESTINATION or --in-place")
+    from napari_pyramid.build import iter_build
+    from napari_pyramid.cli._build import executor_at, run
+    from napari_pyramid.cli._source import open_source
+    from napari_pyramid.info import describe
+
+    opened = open_source(source)
+    steps = iter_build(
+        opened.data,
+        destination,
+        **{**opened.options, **recipe.build_options()},
+        overwrite=overwrite,
+        resume=resume,
+        skip_unreadable=skip_unreadable,
+        verify=verify,
+        executor=executor_at(scheduler),
+    )
+    run(steps, quiet=quiet, resume=resume)
+    built = describe(destination or source)
+    if as_json:
+        _print_json(built.to_json())
+    else:
+        print(built)
+
+
+@app.command(cls=Command)
+def info(path: PathArgument, *, as_json: JsonOption = False) -> None:
+    """Print what a store holds: layout, images, levels, shapes, chunks, codec, axes, scale, units, channels, labels, size."""
+    from napari_pyramid.info import describe
+
+    found = describe(path)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        print(found)
+
+
+@app.command(cls=Command)
+def check(
+    path: PathArgument,
+    *,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Recompute samples of each level from the level above.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend the metadata (never pixels), after a backup of them.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is wrong with a store; exit status 1 when something is."""
+    from napari_pyramid.check import check_store, repair_store
+
+    report = check_store(path, pixels=pixels)
+    mended = None
+    if repair and report.findings:
+        mended = repair_store(path)
+        report = check_store(path, pixels=pixels)
+    if as_json:
+        _print_json({**report.to_json(), **({"repaired": mended.to_json()} if mended else {})})
+    else:
+        if mended:
+            print(mended)
+        print(report)
+    if report.findings:
+        raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def demo(
+    destination: Annotated[str, typer.Argument(help="Where the pyramid goes.")] = "demo.ome.zarr",
+) -> None:
+    """Build a pyramid of a brain and open it in napari; without a display, draw it to demo.png."""
+    from napari_pyramid.cli._demo import run
+
+    run(destination)
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    print()

@@ -1,0 +1,59 @@
+"""The demo: builds a pyramid of the brain that comes with the package, and shows it in napari. Knows how to do without a display."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from napari_pyramid.cli._build import run as run_build
+from napari_pyramid.cli._terminal import say
+from napari_pyramid.errors import PyramidError
+from napari_pyramid.info import describe
+
+__all__ = ["run"]
+
+BRAIN = Path(__file__).parents[1] / "data" / "brain.ozx"
+PICTURE = "demo.png"
+SCREEN = ("xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1000x24 +extension GLX +render -noreset")
+
+
+def run(destination: str) -> None:
+    """Builds, prints what was built, and opens it; with no display, draws it to a file instead.
+
+    Raises
+    ------
+    PyramidError
+        If napari or, without a display, Xvfb is not installed.
+    """
+    from napari_pyramid.build import iter_build
+
+    # Three levels, although a volume this small would open well with one: it is a demo.
+    run_build(iter_build(os.fspath(BRAIN), destination, n_levels=3, overwrite=True))
+    print(describe(destination))
+    if _has_display():
+        print(f"Opening {destination} in napari; the demo ends when its window is closed.")
+        _show(destination)
+        return
+    _show(destination, PICTURE)
+    print(f"There is no display: napari drew the pyramid into {PICTURE} instead (in a window under Xvfb).")
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _show(*arguments: str) -> None:
+    """In a process of its own: napari's event loop and its settings are nobody else's business."""
+    command = [sys.executable, "-m", "napari_pyramid.cli._show", *arguments]
+    environment = dict(os.environ)
+    if len(arguments) > 1:
+        if shutil.which(SCREEN[0]) is None:
+            raise PyramidError(f"there is no display and no {SCREEN[0]}: install Xvfb (Debian: apt-get install xvfb xauth), or open {arguments[0]} elsewhere")
+        command = [*SCREEN, *command]
+        environment |= {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"}
+    if subprocess.run(command, env=environment, check=False).returncode:
+        say(f'napari did not show {arguments[0]}; is it installed? pip install "napari-pyramid[all]"')
+        sys.exit(1)

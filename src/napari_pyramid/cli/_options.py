@@ -1,0 +1,130 @@
+"""What people write for the options of plan and build, declared once and parsed once. Knows no command."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import typer
+
+__all__ = ["Recipe", "with_recipe"]
+
+_Number = TypeVar("_Number", int, float)
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def _option(flag: str, metavar: str, meaning: str) -> Any:
+    return typer.Option(flag, metavar=metavar, help=meaning, rich_help_panel="Recipe")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What pyramid to build, as the user wrote it; None where the user said nothing."""
+
+    axes: Annotated[str | None, _option("--axes", "zyx", "Names of the axes.")] = None
+    scale: Annotated[str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")] = None
+    translation: Annotated[str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")] = None
+    unit: Annotated[str | None, _option("--unit", "micrometer", "One for all spatial axes, or one per axis.")] = None
+    method: Annotated[str | None, _option("--method", "mean", "mean, mode, median, min, max, stride or gaussian.")] = None
+    factors: Annotated[str | None, _option("--factors", "2,2,2", "From each level to the next, per axis; chosen near-isotropic if left out.")] = None
+    levels: Annotated[int | None, typer.Option(min=1, help="How many, level 0 included.", rich_help_panel="Recipe")] = None
+    chunks: Annotated[str | None, _option("--chunks", "64,64,64", "Per axis.")] = None
+    shards: Annotated[str | None, _option("--shards", "256,256,256|none", "Per axis.")] = None
+    codec: Annotated[str | None, _option("--codec", "blosc-zstd-5", "How chunks are compressed.")] = None
+    format: Annotated[Literal["0.5", "0.4"], typer.Option(help="OME-Zarr version: 0.5 is zarr v3, 0.4 zarr v2.", rich_help_panel="Recipe")] = "0.5"
+    name: Annotated[str | None, _option("--name", "NAME", "Name of the image, or of a further series in place.")] = None
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Add the levels beside the source's level 0, which stays as it is.", rich_help_panel="Recipe")
+    ] = False
+    labels: Annotated[bool, typer.Option("--labels", help="The pixels are ids of objects: never averaged.", rich_help_panel="Recipe")] = False
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; one per core if left out.", rich_help_panel="Machine")] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="2GB", help="Not to be exceeded; a quarter of what is free, at most 4GiB, if left out.", rich_help_panel="Machine"),
+    ] = None
+
+    def spec_options(self) -> dict[str, Any]:
+        """Keywords of `PyramidSpec.from_array`, only those that the user gave."""
+        given: dict[str, Any] = {
+            "axes": self.axes,
+            "scale": _floats("--scale", self.scale),
+            "translation": _floats("--translation", self.translation),
+            "unit": _units(self.unit),
+            "method": self.method,
+            "factors": _integers("--factors", self.factors),
+            "n_levels": self.levels,
+            "chunks": _integers("--chunks", self.chunks),
+            "codec": self.codec,
+            "name": self.name,
+        }
+        options = {key: value for key, value in given.items() if value is not None}
+        if self.shards is not None:
+            options["shards"] = None if self.shards.lower() == "none" else _integers("--shards", self.shards)
+        if self.labels:
+            options["labels"] = True
+        return options
+
+    def build_options(self) -> dict[str, Any]:
+        """Keywords of `iter_build`: those of the spec, and where and with what the build runs."""
+        options = self.spec_options()
+        if self.in_place and "name" in options:
+            options["series"] = options.pop("name")
+        return {
+            **options,
+            "in_place": self.in_place,
+            "format": self.format,
+            "max_workers": self.workers,
+            "memory_limit": _bytes("--memory", self.memory),
+        }
+
+
+def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `Recipe` in place of its parameter `recipe`."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    options = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in fields(Recipe)]
+    signature = inspect.signature(command, eval_str=True)
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != "recipe"]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        recipe = Recipe(**{o.name: given.pop(o.name) for o in options})
+        command(recipe=recipe, **given)
+
+    vars(run)["__signature__"] = signature.replace(parameters=[*own, *options])
+    run.__annotations__ = {p.name: p.annotation for p in [*own, *options]}
+    return run
+
+
+def _floats(flag: str, text: str | None) -> tuple[float, ...] | None:
+    return None if text is None else tuple(_number(flag, part, float) for part in text.split(","))
+
+
+def _integers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    return None if text is None else tuple(_number(flag, part, int) for part in text.split(","))
+
+
+def _number(flag: str, text: str, kind: Callable[[str], _Number]) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "integers" if kind is int else "numbers"
+        raise typer.BadParameter(f"{text.strip()!r} in {flag}: expected {expected} separated by commas, one per axis") from None
+
+
+def _units(text: str | None) -> str | list[str | None] | None:
+    if text is None or "," not in text:
+        return text
+    return [part.strip() or None for part in text.split(",")]
+
+
+def _bytes(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if parsed is None:
+        raise typer.BadParameter(f"{text!r} in {flag}: expected bytes such as 500MB, 2GB or 1.5GiB")
+    return int(float(parsed[1]) * _BYTES[parsed[2] or ""])

@@ -1,0 +1,110 @@
+"""The terminal: messages, warnings, progress and interruption. Knows no command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+from typer.core import TyperCommand
+
+from napari_pyramid.errors import PyramidError
+
+if TYPE_CHECKING:
+    from napari_pyramid.build import Progress
+
+__all__ = ["DEBUG", "Command", "Interrupt", "progress_bar", "say"]
+
+DEBUG = "NAPARI_PYRAMID_DEBUG"
+"""Set, a failure shows its traceback."""
+
+INTERRUPTED = 130
+
+
+def say(message: str) -> None:
+    """One line for the user, on stderr."""
+    print(f"napari-pyramid: {' '.join(message.split())}", file=sys.stderr)
+
+
+class Command(TyperCommand):
+    """A command whose failures are one line and an exit status."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer bundles click, and names neither
+        try:
+            with _warnings_as_lines():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except (typer.BadParameter, typer.Exit):
+            raise
+        # Not narrower: whatever goes wrong, nobody wants to read our stack; the environment variable is for those who do.
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            is_told = isinstance(error, (PyramidError, OSError))
+            say(str(error) if is_told else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)")
+            sys.exit(1)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Our readers' warnings are for the user: each one a line without a place in our source."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
+        say(f"warning: {message}")
+
+    from napari_pyramid.errors import LayoutWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LayoutWarning)
+        warnings.showwarning = show
+        yield
+
+
+class Interrupt:
+    """Ctrl-C while it is entered: the first asks to stop, the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupt:
+        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(INTERRUPTED)
+        self.asked = True
+        os.write(2, b"\nnapari-pyramid: stopping (Ctrl-C again: at once)\n")  # a stream may be in the middle of a write
+
+
+@contextmanager
+def progress_bar(*, quiet: bool) -> Iterator[Any]:
+    """A function to call with each `Progress` of a build; draws on stderr, on a terminal only what changes."""
+    if quiet:
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("regions, {task.fields[amount]}"), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("building", total=None, amount="0 B read")
+
+        def show(step: Progress) -> None:
+            from napari_pyramid.spec import format_bytes
+
+            amount = f"{format_bytes(step.bytes_read)} read, {format_bytes(step.bytes_written)} written"
+            bars.update(task, description=f"level {step.level}", completed=step.done, total=step.total, amount=amount)
+
+        yield show

@@ -1,0 +1,235 @@
+"""Describes what a store holds, for people and for programs. Reads metadata and file sizes; knows no pixels and writes nothing."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore, ZipStore
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._image import Channel, Image, StoredLevel
+from napari_pyramid.spec import Level, PyramidSpec, format_bytes
+
+__all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
+
+_SILENT_CODECS = ("bytes", "crc32c")
+"""They compress nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelInfo:
+    """One level as stored; None where the store does not say."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    codec: str | None
+    """``"blosc-zstd-5"``; None for a level made of several arrays."""
+    scale: tuple[float, ...] | None
+    translation: tuple[float, ...] | None
+    nbytes: int
+    """Before compression."""
+    stored_bytes: int | None
+    """On disk; None for remote stores, which are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """One image or label image, largest level first."""
+
+    name: str
+    path: str
+    layout: str
+    kind: str
+    axes: tuple[Axis, ...] | None
+    rgb: bool
+    channels: tuple[Channel, ...]
+    n_label_colors: int
+    levels: tuple[LevelInfo, ...]
+
+    def __str__(self) -> str:
+        where = f" at {self.path}" if self.path else ""
+        lines = [f"{self.kind} {self.name!r}{where}: {self.layout}, {self.levels[0].dtype}"]
+        if self.axes is not None:
+            lines.append("  axes " + ", ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes))
+        lines += [f"  channel {_channel_text(channel)}" for channel in self.channels]
+        if self.n_label_colors:
+            lines.append(f"  {self.n_label_colors} labels with a colour of their own")
+        header = ("level", "shape", "chunks", "shards", "codec", "voxel size", "translation", "on disk")
+        return "\n".join([*lines, *text_table([header, *(_level_row(level, self.path) for level in self.levels)])])
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Everything that a path holds."""
+
+    path: str
+    images: tuple[ImageInfo, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.images), f"{self.path}: {_count(self.images)}, {_stored_text(self.stored_bytes)}"])
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """On disk; None when part of it is not counted. A level that several images share counts once."""
+        sizes = {level.path: level.stored_bytes for image in self.images for level in image.levels}
+        return None if None in sizes.values() else sum(size or 0 for size in sizes.values())
+
+
+def describe(path: str | os.PathLike[str]) -> StoreInfo:
+    """What the store at a path or URL holds.
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there, or no layout recognises it.
+    """
+    return StoreInfo(os.fspath(path), tuple(_image_info(image) for image in open_images(path)))
+
+
+def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
+    """A pyramid that does not exist yet, as plain values."""
+    from napari_pyramid.downsample import method_name
+
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "method": method_name(spec.method),
+        "axes": [asdict(axis) for axis in spec.axes],
+        "codec": spec.codec,
+        "n_files": spec.n_files,
+        "nbytes": spec.nbytes,
+        "levels": [_planned_level(level) for level in spec.levels],
+    }
+
+
+def codec_name(array: zarr.Array[Any]) -> str:
+    """How the chunks are compressed, as people write it: ``"blosc-zstd-5"``, ``"gzip-6"``, ``"none"``."""
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 2:
+        found = [*(metadata.filters or ()), *([metadata.compressor] if metadata.compressor else [])]
+        names = [_codec_text(codec.get_config()) for codec in found]
+    else:
+        codecs = [codec.to_dict() for codec in metadata.codecs]
+        if codecs and codecs[0]["name"] == "sharding_indexed":
+            codecs = [c if isinstance(c, dict) else c.to_dict() for c in codecs[0]["configuration"]["codecs"]]
+        names = [_codec_text(codec) for codec in codecs if codec["name"] not in _SILENT_CODECS]
+    return " + ".join(names) or "none"
+
+
+def stored_bytes(array: zarr.Array[Any]) -> int | None:
+    """Bytes of all files of an array, its metadata included; None for stores whose files are not at hand."""
+    prefix, store = array.path, array.store
+    while (inner := getattr(store, "_store", None)) is not None:  # N5 and wrapped zips are presented by another store
+        prefix, store = getattr(store, "_folder", "") + prefix, inner
+    if isinstance(store, LocalStore):
+        return _directory_bytes(Path(store.root) / prefix)
+    if isinstance(store, ZipStore):
+        with zipfile.ZipFile(store.path) as archive:
+            return sum(f.compress_size for f in archive.infolist() if f.filename.startswith(f"{prefix}/" if prefix else ""))
+    return None
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with aligned columns, indented; a column without content is left out."""
+    columns = [column for column in zip(*rows, strict=True) if any(cell not in ("", "-") for cell in column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return ["  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in zip(*columns, strict=True)]
+
+
+def _image_info(image: Image) -> ImageInfo:
+    return ImageInfo(
+        image.name,
+        image.path,
+        image.layout,
+        image.kind,
+        image.axes,
+        image.rgb,
+        image.channels,
+        len(image.label_colors),
+        tuple(_level_info(level) for level in image.levels),
+    )
+
+
+def _level_info(level: StoredLevel) -> LevelInfo:
+    array = level.array
+    stored = array if isinstance(array, zarr.Array) else None
+    shards = stored.shards if stored is not None else None
+    return LevelInfo(
+        level.path,
+        array.shape,
+        str(array.dtype),
+        tuple(array.chunks),
+        shards,
+        codec_name(stored) if stored is not None else None,
+        level.scale,
+        level.translation,
+        int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize,
+        stored_bytes(stored) if stored is not None else None,
+    )
+
+
+def _planned_level(level: Level) -> dict[str, Any]:
+    values = {**asdict(level), "dtype": str(level.dtype), "nbytes": level.nbytes, "n_files": level.n_files}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _codec_text(config: Mapping[str, Any]) -> str:
+    """zarr v3 writes {"name", "configuration"}, numcodecs {"id", ...}."""
+    name = str(config.get("name") or config.get("id")).removeprefix("numcodecs.")
+    settings = config.get("configuration") or config
+    level = settings.get("clevel", settings.get("level"))
+    cname = settings.get("cname")
+    return "-".join(str(getattr(part, "value", part)) for part in (name, cname, level) if part is not None)
+
+
+def _directory_bytes(root: Path) -> int:
+    """Links are not followed: what they lead to is not part of the store."""
+    return sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(root) for name in names)
+
+
+def _level_row(level: LevelInfo, parent: str) -> tuple[str, ...]:
+    return (
+        level.path.removeprefix(f"{parent}/") or "/",
+        _by(level.shape),
+        _by(level.chunks),
+        _by(level.shards),
+        level.codec or "-",
+        _by(level.scale),
+        _by(level.translation),
+        "-" if level.stored_bytes is None else format_bytes(level.stored_bytes),
+    )
+
+
+def _by(values: Iterable[float] | None) -> str:
+    return "-" if values is None else " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+
+
+def _channel_text(channel: Channel) -> str:
+    window = f"{channel.window[0]:g} to {channel.window[1]:g}" if channel.window else None
+    return ", ".join(part for part in (channel.name or "unnamed", channel.color, window, None if channel.visible else "hidden") if part)
+
+
+def _stored_text(n: int | None) -> str:
+    return "size on disk not counted" if n is None else f"{format_bytes(n)} on disk"
+
+
+def _count(images: Sequence[ImageInfo]) -> str:
+    n_labels = sum(image.kind == "labels" for image in images)
+    n_images = len(images) - n_labels
+    parts = [f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((n_images, "image"), (n_labels, "label image")) if n]
+    return ", ".join(parts)

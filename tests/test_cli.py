@@ -1,0 +1,300 @@
+"""The command line: what is printed where, and exit status 0, 1, 2 and 130."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import typer
+import zarr
+from typer.testing import CliRunner
+
+from napari_pyramid.build import Progress
+from napari_pyramid.cli import app
+from napari_pyramid.cli._build import run
+from napari_pyramid.cli._options import Recipe
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A .npy file of odd sizes."""
+    path = tmp_path / "volume.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 60_000, (7, 30, 41), np.uint16))
+    return path
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Exit status, stdout, stderr."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def mean_2x2(plane: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """Means of 2 x 2 windows over the samples that exist, half to even, in plain NumPy."""
+    padded = np.pad(plane.astype(float), [(0, n % 2) for n in plane.shape], constant_values=np.nan)
+    windows = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
+    return np.rint(np.nanmean(windows, axis=(1, 3))).astype(plane.dtype)
+
+
+# ---- help and usage --------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command() -> None:
+    status, out, _ = invoke("--help")
+    assert status == 0
+    for command in ("plan", "build", "info", "check", "demo"):
+        assert command in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, napari_pyramid.cli; print([m for m in ('numpy', 'zarr', 'numba', 'napari', 'dask', 'qtpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["frobnicate"], id="unknown command"),
+        pytest.param(["plan"], id="no source"),
+        pytest.param(["build", "a.npy"], id="neither destination nor in place"),
+        pytest.param(["build", "a.npy", "b.zarr", "--in-place"], id="destination and in place"),
+        pytest.param(["plan", "a.npy", "--scale", "1,x"], id="a scale that is no number"),
+        pytest.param(["plan", "a.npy", "--factors", "2,1.5"], id="a factor that is no integer"),
+        pytest.param(["plan", "a.npy", "--memory", "lots"], id="memory that is no size"),
+        pytest.param(["plan", "a.npy", "--levels", "0"], id="no levels"),
+        pytest.param(["plan", "a.npy", "--format", "0.3"], id="a format that is not written"),
+    ],
+)
+def test_usage_errors_exit_with_2(arguments: list[str], volume: Path) -> None:
+    status, out, err = invoke(*[str(volume) if a == "a.npy" else a for a in arguments])
+    assert (status, out) == (2, "")
+    assert "Error" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1000", 1000), ("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8), ("4k", 4000), ("8Ki", 8192)],
+)
+def test_memory_is_read_in_decimal_and_binary_units(text: str, expected: int) -> None:
+    assert Recipe(memory=text).build_options()["memory_limit"] == expected
+
+
+def test_recipe_gives_the_engine_only_what_was_said() -> None:
+    assert Recipe().spec_options() == {}
+    said = Recipe(axes="zyx", scale="2,0.5,0.5", factors="1,2,2", shards="none", unit="um,,um").spec_options()
+    assert said == {"axes": "zyx", "scale": (2.0, 0.5, 0.5), "factors": (1, 2, 2), "shards": None, "unit": ["um", None, "um"]}
+
+
+def test_name_in_place_is_a_further_series() -> None:
+    assert Recipe(name="max", in_place=True).build_options()["series"] == "max"
+    assert Recipe(name="max").build_options()["name"] == "max"
+
+
+# ---- failures --------------------------------------------------------------------------------------------------------
+
+
+def assert_one_clear_line(result: tuple[int, str, str], *words: str) -> None:
+    status, out, err = result
+    assert (status, out) == (1, "")
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("napari-pyramid: ")
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize("command", ["plan", "info", "check"])
+def test_a_missing_path_is_one_line(command: str, tmp_path: Path) -> None:
+    assert_one_clear_line(invoke(command, tmp_path / "nothing.zarr"), "nothing.zarr")
+
+
+def test_a_wrong_number_of_axes_is_one_line(volume: Path) -> None:
+    assert_one_clear_line(invoke("plan", volume, "--axes", "yx"), "2 axes", "3")
+
+
+def test_a_finished_destination_needs_overwrite(volume: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "x.ome.zarr"
+    assert invoke("build", volume, destination, "-q")[0] == 0
+    assert_one_clear_line(invoke("build", volume, destination, "-q"), "x.ome.zarr", "--overwrite")
+    assert invoke("build", volume, destination, "-q", "--overwrite")[0] == 0
+
+
+def test_a_broken_npy_is_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"not numpy")
+    assert_one_clear_line(invoke("plan", broken), "broken.npy")
+
+
+def test_an_unexpected_failure_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("napari_pyramid.info.describe", fail)
+    assert_one_clear_line(invoke("info", "x"), "ZeroDivisionError: by nothing", "NAPARI_PYRAMID_DEBUG")
+    monkeypatch.setenv("NAPARI_PYRAMID_DEBUG", "1")
+    assert isinstance(CliRunner().invoke(app, ["info", "x"]).exception, ZeroDivisionError)
+
+
+# ---- plan and build --------------------------------------------------------------------------------------------------
+
+
+def test_plan_writes_nothing(volume: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    status, out, _ = invoke("plan", volume, "--factors", "1,2,2", "--levels", "2")
+    assert status == 0
+    assert "7 x 15 x 21" in out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_plan_as_json(volume: Path) -> None:
+    status, out, _ = invoke("plan", volume, "--factors", "1,2,2", "--levels", "3", "--scale", "2,0.5,0.5", "--unit", "um", "--chunks", "4,16,16", "--json")
+    assert status == 0
+    plan = json.loads(out)
+    assert [level["shape"] for level in plan["levels"]] == [[7, 30, 41], [7, 15, 21], [7, 8, 11]]
+    assert [level["scale"] for level in plan["levels"]] == [[2, 0.5, 0.5], [2, 1, 1], [2, 2, 2]]
+    assert [level["translation"] for level in plan["levels"]] == [[0, 0, 0], [0, 0.25, 0.25], [0, 0.75, 0.75]]
+    assert plan["n_files"] == 2 * (2 * 3 + 1 * 2 + 1)
+    assert {axis["unit"] for axis in plan["axes"]} == {"micrometer"}
+    assert plan["peak_memory"] > 0
+
+
+def test_build_writes_what_plan_said(volume: Path, tmp_path: Path) -> None:
+    recipe = ["--factors", "1,2,2", "--levels", "3", "--scale", "2,0.5,0.5", "--chunks", "4,16,16"]
+    planned = json.loads(invoke("plan", volume, *recipe, "--json")[1])
+    status, out, err = invoke("build", volume, tmp_path / "x.ome.zarr", *recipe, "--json", "--quiet")
+    assert (status, err) == (0, "")
+    [image] = json.loads(out)["images"]
+    for key in ("path", "shape", "chunks", "shards", "scale", "translation", "dtype", "nbytes"):
+        found = [level[key] or [0.0] * 3 if key == "translation" else level[key] for level in image["levels"]]
+        assert found == [level[key] for level in planned["levels"]], key
+    assert json.loads(invoke("info", tmp_path / "x.ome.zarr", "--json")[1])["images"] == [image]
+
+
+def test_built_pixels_are_the_means_of_the_level_above(volume: Path, tmp_path: Path) -> None:
+    assert invoke("build", volume, tmp_path / "x.ome.zarr", "--factors", "1,2,2", "--levels", "2")[0] == 0
+    group = zarr.open_group(tmp_path / "x.ome.zarr", mode="r")
+    source = np.load(volume)
+    np.testing.assert_array_equal(group["0"][:], source)
+    np.testing.assert_array_equal(group["1"][:], np.stack([mean_2x2(plane) for plane in source]))
+
+
+def test_progress_goes_to_stderr(volume: Path, tmp_path: Path) -> None:
+    _, out, err = invoke("build", volume, tmp_path / "x.ome.zarr", "--json")
+    json.loads(out)
+    assert "regions" in err
+    assert invoke("build", volume, tmp_path / "y.ome.zarr", "--quiet")[2] == ""
+
+
+def test_build_in_place_leaves_level_0(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "plate.zarr")
+    data = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
+    group.create_array("0", data=data, chunks=(16, 16))
+    chunk = tmp_path / "plate.zarr" / "0" / "c" / "0" / "0"
+    before = chunk.stat().st_mtime_ns, chunk.read_bytes()
+    assert invoke("build", tmp_path / "plate.zarr", "--in-place", "--levels", "2", "-q")[0] == 0
+    assert (chunk.stat().st_mtime_ns, chunk.read_bytes()) == before
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data))
+
+
+def test_build_as_0_4_is_zarr_v2(volume: Path, tmp_path: Path) -> None:
+    assert invoke("build", volume, tmp_path / "x.ome.zarr", "--format", "0.4", "-q")[0] == 0
+    assert json.loads((tmp_path / "x.ome.zarr" / ".zattrs").read_text())["multiscales"][0]["version"] == "0.4"
+
+
+def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None:
+    """A colour picture: its last axis becomes the channel axis, in front, where OME-Zarr wants it."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 255, (32, 41, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    status, out, err = invoke("build", tmp_path / "picture.png", tmp_path / "picture.ome.zarr", "--levels", "2", "--json", "-q")
+    assert status == 0, err
+    [image] = json.loads(out)["images"]
+    assert [axis["name"] for axis in image["axes"]] == ["c", "y", "x"]
+    assert [channel["color"] for channel in image["channels"]] == ["#FF0000", "#00FF00", "#0000FF"]
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "picture.ome.zarr" / "0", mode="r")[:], pixels.transpose(2, 0, 1))
+
+
+def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "x.zarr", zarr_format=2)
+    group.create_array("0", data=np.zeros((4, 4), np.uint8))
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}, {"path": "gone"}]}]
+    status, _, err = invoke("info", tmp_path / "x.zarr")
+    assert status == 0
+    assert all(line.startswith("napari-pyramid: warning: ") for line in err.splitlines())
+    assert "gone" in err
+
+
+# ---- interruption ----------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_closes_the_build_and_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    closed = []
+
+    def steps() -> Iterator[Progress]:
+        try:
+            yield Progress(level=1, done=1, total=9, bytes_read=1, bytes_written=1, elapsed=0.1, remaining=None)
+            signal.raise_signal(signal.SIGINT)
+            yield Progress(level=1, done=2, total=9, bytes_read=2, bytes_written=2, elapsed=0.2, remaining=0.7)
+            pytest.fail("went on after Ctrl-C")
+        except GeneratorExit:
+            closed.append(True)
+            raise
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as exit_:
+        run(steps(), quiet=True)  # type: ignore[arg-type]
+    assert exit_.value.code == 130
+    assert closed == [True]
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_ctrl_c_twice_ends_the_process_at_once() -> None:
+    code = """
+import signal, time
+from napari_pyramid.cli._terminal import Interrupt
+with Interrupt():
+    signal.raise_signal(signal.SIGINT)
+    print("stopping", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("still here", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "stopping\n")
+
+
+def test_typer_is_given_every_option_of_the_recipe() -> None:
+    """`with_recipe` builds signatures; a new field must show up in both commands."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    names = set(Recipe.__dataclass_fields__)
+    for command in ("plan", "build"):
+        assert names <= {parameter.name for parameter in commands[command].params}
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """The result is that of an undisturbed build, file by file."""
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).integers(0, 4000, (200, 400, 400), np.uint16))
+    build = [sys.executable, "-m", "napari_pyramid.cli", "build", "v.npy"]
+    recipe = ["--codec", "zstd-15", "--levels", "3", "--workers", "1"]
+    subprocess.run([*build, "whole.ome.zarr", *recipe, "-q"], cwd=tmp_path, check=True, capture_output=True)
+
+    interrupted = subprocess.Popen([*build, "x.ome.zarr", *recipe], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".x.ome.zarr*/**/c/*/*/*")) and interrupted.poll() is None:
+        time.sleep(0.05)
+    interrupted.send_signal(signal.SIGINT)
+    out, err = interrupted.communicate(timeout=30)
+    assert (interrupted.returncode, out) == (130, ""), err
+    assert not (tmp_path / "x.ome.zarr").exists()
+
+    subprocess.run([*build, "x.ome.zarr", *recipe], cwd=tmp_path, check=True, capture_output=True)
+    for whole in (tmp_path / "whole.ome.zarr").rglob("c/*/*/*"):
+        assert (tmp_path / "x.ome.zarr" / whole.relative_to(tmp_path / "whole.ome.zarr")).read_bytes() == whole.read_bytes()
