@@ -69,25 +69,42 @@ def _float_mean_pairs(a: Any, depth: int, out: Any) -> None:
 
 
 @_compiled
-def _mode_pairs(a: Any, depth: int, ignore_background: bool, out: Any) -> None:
-    """Mode over depth x 2 x 2 (depth 1 or 2). Most windows of a label image hold one value: those are quick."""
-    n = 4 * depth
-    window = np.empty(n, a.dtype)
+def _mode_pairs_1(a: Any, ignore_background: bool, out: Any) -> None:
+    """Mode over 1 x 2 x 2. Most windows of a label image hold one value: those are quick."""
+    window = np.empty(4, a.dtype)
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
+                r0, r1 = a[o, z, 2 * y], a[o, z, 2 * y + 1]
+                to = out[o, z, y]
                 for x in range(out.shape[3]):
-                    first = a[o, depth * z, 2 * y, 2 * x]
-                    same = True
-                    i = 0
-                    for dz in range(depth):
-                        for dy in range(2):
-                            for dx in range(2):
-                                v = a[o, depth * z + dz, 2 * y + dy, 2 * x + dx]
-                                window[i] = v
-                                same &= v == first
-                                i += 1
-                    out[o, z, y, x] = first if same else _mode_of(window, n, ignore_background)
+                    i, v = 2 * x, r0[2 * x]
+                    if (r0[i + 1] == v) & (r1[i] == v) & (r1[i + 1] == v):
+                        to[x] = v
+                    else:
+                        window[0], window[1], window[2], window[3] = v, r0[i + 1], r1[i], r1[i + 1]
+                        to[x] = _mode_of(window, 4, ignore_background)
+
+
+@_compiled
+def _mode_pairs_2(a: Any, ignore_background: bool, out: Any) -> None:
+    """Mode over 2 x 2 x 2."""
+    window = np.empty(8, a.dtype)
+    for o in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            for y in range(out.shape[2]):
+                r0, r1 = a[o, 2 * z, 2 * y], a[o, 2 * z, 2 * y + 1]
+                r2, r3 = a[o, 2 * z + 1, 2 * y], a[o, 2 * z + 1, 2 * y + 1]
+                to = out[o, z, y]
+                for x in range(out.shape[3]):
+                    i, v = 2 * x, r0[2 * x]
+                    same = (r0[i + 1] == v) & (r1[i] == v) & (r1[i + 1] == v)
+                    if same & (r2[i] == v) & (r2[i + 1] == v) & (r3[i] == v) & (r3[i + 1] == v):
+                        to[x] = v
+                    else:
+                        window[0], window[1], window[2], window[3] = v, r0[i + 1], r1[i], r1[i + 1]
+                        window[4], window[5], window[6], window[7] = r2[i], r2[i + 1], r3[i], r3[i + 1]
+                        to[x] = _mode_of(window, 8, ignore_background)
 
 
 # ---- windows -----------------------------------------------------------------------------------------------------
@@ -217,7 +234,7 @@ METHODS = ("mean", "median", "mode", "min", "max")
 def pairs(method: str, block: Array, depth: int, ignore_background: bool, out: Array) -> None:
     """Mean or mode of `block` (o, depth * z, 2 * y, 2 * x) over windows of (1, depth, 2, 2) into `out` (o, z, y, x)."""
     if method == "mode":
-        _mode_pairs(block, depth, ignore_background, out)
+        (_mode_pairs_1 if depth == 1 else _mode_pairs_2)(block, ignore_background, out)
     elif block.dtype.kind == "f":
         _float_mean_pairs(block, depth, out)
     else:

@@ -59,21 +59,23 @@ class Blocks:
         self.dtype = array.dtype.newbyteorder("=")
         self._check = check
         self._key = array.metadata.encode_chunk_key
-        self._pipeline = _pipeline(array, codec_threads)
+        self._reader = _pipeline(array, codec_threads)
+        # Several threads would put the chunks of a shard in the order in which they are done: other bytes each time.
+        self._writer = _pipeline(array, 1) if array.shards and codec_threads > 1 else self._reader
 
     def read(self, region: Region, out: Array) -> None:
         """Fills `out` (C-contiguous, native byte order, shape of `region`); missing chunks are fill value."""
-        if self._pipeline is None:
+        if self._reader is None:
             self._check()
             out[...] = self.array[region]
             return
         for batch in self._batches(region):
             self._check()
-            self._pipeline.retrieve_chunks_and_apply_index(batch, out)
+            self._reader.retrieve_chunks_and_apply_index(batch, out)
 
     def write(self, region: Region, data: Array) -> None:
         """Writes `data` to `region`, which holds whole blocks; blocks that are all fill value are left out."""
-        if self._pipeline is None:
+        if self._writer is None:
             self._check()
             self.array[region] = data
             return
@@ -81,7 +83,7 @@ class Blocks:
         whole = self._whole_blocks(region)
         for batch in self._batches(whole, region):
             self._check()
-            self._pipeline.store_chunks_with_indices(batch, data, False)
+            self._writer.store_chunks_with_indices(batch, data, False)
         for block in blocks_in(region, self.block):
             if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
                 self._check()
@@ -118,10 +120,10 @@ class Blocks:
         """Writes a block at the end of the array whole: zarrs would read what is there, and a killed build left half of it."""
         padded = np.full(self.block, self.array.fill_value, self.dtype)
         padded[tuple(slice(0, n) for n in data.shape)] = data
-        assert self._pipeline is not None
+        assert self._writer is not None
         index = tuple(s.start // b for s, b in zip(block, self.block, strict=True))
         everything = [slice(0, n) for n in self.block]
-        self._pipeline.store_chunks_with_indices([self._item(index, everything, everything, self.block)], padded, False)
+        self._writer.store_chunks_with_indices([self._item(index, everything, everything, self.block)], padded, False)
 
     def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkItem]]:
         """The blocks of a region, a few at a time; places are in an array of the shape of `within`."""

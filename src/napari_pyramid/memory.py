@@ -54,7 +54,7 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
     Parameters
     ----------
     source_block
-        Bytes of one chunk (or shard) of the level read, decoded.
+        Bytes of one chunk of the level read, decoded.
 
     Notes
     -----
@@ -93,15 +93,15 @@ def predicted_peak(spec: PyramidSpec, *, max_workers: int | None = None, memory_
     from napari_pyramid.schedule import Source, plan_passes
 
     passes = plan_passes(spec, [Source.like(spec.levels[0])], max_workers=max_workers, memory_limit=memory_limit)
-    return peak_of(passes, spec, [spec.levels[0].write_shape])
+    return peak_of(passes, spec, [spec.levels[0].chunks])
 
 
 def peak_of(passes: Sequence[Pass], spec: PyramidSpec, source_blocks: Sequence[tuple[int, ...]]) -> int:
-    """Largest of the passes' peaks; `source_blocks` are the chunks (or shards) of each given source array."""
+    """Largest of the passes' peaks; `source_blocks` are the chunks of each given source array."""
     size = spec.dtype.itemsize
     peaks = []
     for p in passes:
-        block = source_blocks[p.source] if p.source is not None else spec.levels[p.reads].write_shape
+        block = source_blocks[p.source] if p.source is not None else spec.levels[p.reads].chunks
         peaks.append(p.workers * worker_bytes(p, spec.method, math.prod(block) * size))
     return OVERHEAD + max(peaks, default=0)
 

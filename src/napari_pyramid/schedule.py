@@ -28,17 +28,17 @@ class Source:
     """Geometry of one given source array."""
 
     block: tuple[int, ...] | None
-    """Its chunks (or shards), which are best read whole and once; None where any region costs the same."""
+    """Its chunks (inside shards, if it has some), which are best read whole and once; None where any region costs the same."""
     is_level_0: bool = False
     """It is level 0 of the pyramid already, in place."""
 
     @classmethod
     def like(cls, level: Level) -> Source:
-        return cls(level.write_shape)
+        return cls(level.chunks)
 
     @classmethod
     def of(cls, array: Any, *, is_level_0: bool = False) -> Source:
-        block = getattr(array, "shards", None) or getattr(array, "chunks", None)
+        block = getattr(array, "chunks", None)
         if not (isinstance(block, tuple) and len(block) == len(array.shape) and all(isinstance(n, int) and n > 0 for n in block)):
             block = None
         return cls(block, is_level_0)
@@ -73,7 +73,7 @@ def plan_passes(
     first = 1 if sources[0].is_level_0 else 0
     passes: list[Pass] = []
     while first < len(spec.levels):
-        block = sources[0].block if not passes else spec.levels[first - 1].write_shape
+        block = sources[0].block if not passes else spec.levels[first - 1].chunks
         passes.append(room.deepest(first, None if passes else 0, block))
         first = passes[-1].last + 1
         if spec.residuals and passes[-1].first > 0:
@@ -157,8 +157,8 @@ class _Room:
         for n in range(min(self.workers, p.n_tiles), 0, -1):
             p = replace(p, workers=n, codec_threads=max(1, self.workers // n))
             if self._bytes(p, block) * n + OVERHEAD <= self.limit:
-                break
-        return p
+                return p
+        return replace(p, codec_threads=1)
 
     def _grown(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
         """Parts doubled from the last axis on while they stay small: fewer calls for the same work."""
