@@ -25,7 +25,7 @@ from napari_pyramid.regions import Pass, Region
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import remove_old
 from napari_pyramid.verify import verify_levels
-from napari_pyramid.worker import Filled
+from napari_pyramid.worker import Filled, explained
 from napari_pyramid.workspace import Journal
 
 __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
@@ -177,10 +177,10 @@ class _Run:
     def steps(self) -> Generator[Progress, None, Pyramid]:
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
-        kept = False
+        began = published = False
         try:
             state = self._begin()
-            kept = True
+            began = True
             if state["phase"] == "pixels":
                 yield from self._compile()
                 yield from self._fill_all()
@@ -189,16 +189,25 @@ class _Run:
                 state = {**state, "phase": "publish", "description": job.describe(self._unreadable)}
                 workspace.save_state(state)
             job.publish(state["description"])
-            kept = False
+            published = True
+        except OSError as exc:
+            raise DestinationError(f"{job.target.directory}: {explained(exc)}") from exc
         finally:
             self._stop.set()
-            if kept and job.resume:
-                workspace.release()
-            elif kept:
-                workspace.discard()
+            if not published:
+                self._leave(began)
         remove_old(job.target)
         yield self._progress(len(job.spec.levels) - 1)
         return job.opened()
+
+    def _leave(self, began: bool) -> None:
+        """Keeps unfinished work that can be continued, is not ours, or is half published; removes all other."""
+        job, workspace = self.job, self.job.target.workspace
+        phase = workspace.state.get("phase")
+        if phase == "publish" or (phase and (not began or (job.resume and job.can_resume))):
+            workspace.release()
+        else:
+            workspace.discard()
 
     def _begin(self) -> dict[str, Any]:
         """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
@@ -206,6 +215,8 @@ class _Run:
         state = workspace.state
         if state and job.resume and job.can_resume:
             if state.get("fingerprint") == job.fingerprint:
+                if state.get("phase") == "pixels":
+                    job.refuse_existing()
                 self._unreadable = list(state.get("unreadable", []))
                 return state
             raise DestinationError(

@@ -13,22 +13,29 @@ from napari_pyramid.axes import Axis
 
 __all__ = ["channel_windows", "window_of"]
 
-LARGEST_SAMPLE = 2**24
+LARGEST_SAMPLE = 2**22
 """Samples read of one channel at most: the middle of it, in whole planes as far as they fit."""
+LARGEST_SORTED = 2**20
+"""Samples that percentiles are taken of at most, evenly spaced: more need memory and change nothing one sees."""
 PERCENTILES = (0.1, 99.9)
 
 Window = tuple[float, float]
 
 
 def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], list[Window]]:
-    """Contrast window, and lowest and highest pixel, of each channel of a (coarse) level; one of each without a channel axis."""
+    """Contrast window, and lowest and highest pixel, of each channel of a (coarse) level; one of each without a channel axis.
+
+    Where all integers are equal they say nothing, and the window is the range of their dtype.
+    """
     at = next((i for i, a in enumerate(axes) if a.type == "channel"), None)
     windows, ranges = [], []
     for c in range(array.shape[at] if at is not None else 1):
         region = tuple(slice(c, c + 1) if i == at else s for i, s in enumerate(_middle(array.shape, at)))
         values = np.asarray(array[region])
-        windows.append(window_of(values))
-        ranges.append(_range_of(values))
+        low, high = _range_of(values)
+        says_nothing = low == high and values.dtype.kind in "iu"
+        windows.append(_range_of_dtype(values.dtype) if says_nothing else window_of(values))
+        ranges.append((low, high))
     return windows, ranges
 
 
@@ -41,15 +48,20 @@ def window_of(values: npt.NDArray[Any]) -> Window:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     if not finite.size:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(finite.astype(np.float64, copy=False), PERCENTILES))
+    some = finite[:: -(-finite.size // LARGEST_SORTED)]
+    low, high = (float(v) for v in np.percentile(some.astype(np.float64, copy=False), PERCENTILES))
     if low >= high:
         low, high = _range_of(finite)
-    return (low, high) if low < high else (low, low + 1.0)
+    return (low, high) if low < high else (low, max(low + 1.0, float(np.nextafter(low, np.inf))))
 
 
 def _range_of(values: npt.NDArray[Any]) -> Window:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _range_of_dtype(dtype: np.dtype[Any]) -> Window:
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
 
 
 def _middle(shape: Sequence[int], channel: int | None) -> list[slice]:

@@ -96,7 +96,7 @@ def downsample(block: Array, factors: Sequence[int], method: Method = "mean", *,
         return _checked(np.asarray(method(block, factors)), shape, native, method_name(method))
     method_name(method)
     if method == "stride" or all(f == 1 for f in factors):
-        return np.ascontiguousarray(block[tuple(slice(None, None, f) for f in factors)], dtype=native)
+        return np.array(block[tuple(slice(None, None, f) for f in factors)], dtype=native, order="C")
     if is_gaussian(method):
         return gaussian_reduce(block, factors)
     out = np.empty(shape, native)
@@ -240,7 +240,8 @@ def gaussian_reduce(block: Array, factors: Sequence[int], *, margins: Sequence[t
         out = np.rint(out)
         if block.dtype.kind != "b":
             info = np.iinfo(block.dtype)
-            out = np.clip(out, info.min, info.max)
+            highest = float(info.max)  # of 64 bits: one too many, rounded up
+            out = np.clip(out, info.min, highest if int(highest) <= info.max else np.nextafter(highest, 0))
     return np.ascontiguousarray(out, dtype=block.dtype.newbyteorder("="))
 
 

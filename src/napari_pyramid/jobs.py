@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from napari_pyramid.sources import BuildSource, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import InPlace, NewStore, Target, level_paths, open_level
 from napari_pyramid.worker import Reader, ResidualFiller, TileFiller
-from napari_pyramid.workspace import fingerprint
+from napari_pyramid.workspace import fingerprint, is_zarr
 
 __all__ = ["Job", "prepare_job"]
 
@@ -103,18 +104,19 @@ class Job:
 
     def reader(self, p: Pass, check: Callable[[], None]) -> Reader:
         array = self.source.arrays[p.source] if p.source is not None else open_level(self.level_directory(p.reads), writable=False)
-        return Reader(array, codec_threads=p.codec_threads, check=check, fill_value=self.fill_value)
+        return Reader(array, codec_threads=p.codec_threads, check=check)
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
         if p.residual:
             residual = open_level(self.target.residual_directory(self.spec, p.first), writable=True)
-            return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=p.codec_threads, check=check))
+            return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=1 if residual.shards else p.codec_threads, check=check))
         opened = {k: open_level(self.level_directory(k), writable=True) for k in range(p.first, p.last + 1)}
         return TileFiller(
             p,
             self.reader(p, check),
-            {k: Blocks(a, codec_threads=p.codec_threads, check=check) for k, a in opened.items()},
+            # several threads put the chunks of a shard in the order in which they end: never the same bytes twice
+            {k: Blocks(a, codec_threads=1 if a.shards else p.codec_threads, check=check) for k, a in opened.items()},
             method=self.spec.method,
             ignore_background=self.spec.ignore_background,
             rereads=not self.target.template.is_lossless,
@@ -122,11 +124,6 @@ class Job:
             skips_absent=not self.updates,
             check=check,
         )
-
-    @cached_property
-    def fill_value(self) -> Any:
-        found = getattr(self.source.arrays[0], "fill_value", None)
-        return found if found is not None else np.zeros((), self.spec.dtype)[()]
 
     def level_directory(self, k: int) -> Path:
         if self.updates:
@@ -237,7 +234,7 @@ def prepare_job(
             raise SpecError("no destination: give a path, or build in place")
         if destination is not None and _is_same_store(destination, found):
             raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
-        spec = spec or _spec_of(found, options, format or "0.5")
+        spec = spec or _spec_of(found, {**_of_labelled_image(destination, found), **options}, format or "0.5")
         target = NewStore.at(Path(destination or "plan.ome.zarr"), spec, format or "0.5", found, overwrite=overwrite)
     if not spec.name and isinstance(target, NewStore):
         spec = replace(spec, name=_stem(target.directory))
@@ -258,6 +255,8 @@ def prepare_job(
         skip_unreadable=skip_unreadable,
         updates=updates,
     )
+    for level in spec.levels[target.first :]:
+        target.template.of_level(level, ())  # refuses shards in zarr v2
     if not only_plan and not updates and not (resume and target.workspace.state):
         job.refuse_existing()
     return job
@@ -266,6 +265,22 @@ def prepare_job(
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that say something; None means what it means when left out (but for shards, where it means none)."""
     return {k: v for k, v in options.items() if v is not None or k == "shards"}
+
+
+def _of_labelled_image(destination: Any, source: BuildSource) -> dict[str, Any]:
+    """Axes and transform of the image that a label image is added to, if it has the label image's shape but for channels."""
+    labels = Path(destination or "").parent
+    if labels.name != "labels" or not is_zarr(labels.parent):
+        return {}
+    image = next((i for i in open_images(labels.parent) if i.kind == "image" and not i.path), None)
+    if image is None or image.axes is None or image.levels[0].scale is None:
+        return {}
+    level = image.levels[0]
+    shown = [i for i, a in enumerate(image.axes) if a.type != "channel"]
+    if tuple(level.array.shape[i] for i in shown) != tuple(source.arrays[0].shape):
+        return {}
+    known = {"scale": level.scale, "translation": level.translation}
+    return {"axes": [image.axes[i] for i in shown], **{k: [v[i] for i in shown] for k, v in known.items() if v is not None}}
 
 
 def _stem(directory: Path) -> str:
@@ -312,10 +327,13 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     Raises
     ------
     SpecError
-        If a spec was made for another array.
+        If a spec was made for another array, or has a level that is no smaller than the one before: no reader shows it.
     """
     for array, level in zip(source.arrays, spec.levels, strict=False):
         if tuple(array.shape) != level.shape or np.dtype(array.dtype) != spec.dtype:
             raise SpecError(f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it")
+    for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
+        if len(source.arrays) == 1 and coarse.shape == fine.shape:
+            raise SpecError(f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels")
 
 

@@ -92,7 +92,7 @@ def _named(images: Sequence[Image], name: str | None, path: str) -> Image:
 
 def _unwrapped(array: Any) -> Any:
     """The zarr array behind a view of all of it: it can be read faster, and in place."""
-    if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shape == array.source.shape:
+    if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
         return array.source
     return array
 

@@ -51,7 +51,8 @@ class NewStore:
         """
         directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
-        template = ArrayTemplate.new(spec.dtype, spec.ndim, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec)
+        fill_value = getattr(source.arrays[0], "fill_value", None)
+        template = ArrayTemplate.new(spec.dtype, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec, fill_value=fill_value)
         target = cls(directory, template, version, Workspace(directory, in_place=False), overwrite)
         _refuse_unwritable(store_root(directory).parent)
         return target
@@ -92,6 +93,7 @@ class NewStore:
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""
         if self.workspace.new.exists():
+            self.refuse_existing()  # somebody else may have made it meanwhile
             ome_zarr.write_image(self.workspace.new, spec, description, self.version)
         self.workspace.publish_new()
         if self.is_label:
@@ -219,7 +221,7 @@ def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> 
     if spec.residuals:
         ome_zarr.Attributes.create(root / "laplacian", template.zarr_format).save()
     for level in spec.residuals:
-        of_floats = ArrayTemplate.new(level.dtype, spec.ndim, zarr_format=template.zarr_format, codec=spec.codec)
+        of_floats = ArrayTemplate.new(level.dtype, zarr_format=template.zarr_format, codec=spec.codec)
         of_floats.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
@@ -247,6 +249,9 @@ def _refuse_overlap(directory: Path, source: BuildSource) -> None:
         root = store_root(real)
         if there == real or real in there.parents:
             raise DestinationError(f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)")
+        group = _group_around(real)
+        if group is not None and group in there.parents and there.parent != group / "labels":
+            raise DestinationError(f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)")
         if there == root or there in real.parents:
             raise DestinationError(f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)")
 

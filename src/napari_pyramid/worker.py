@@ -39,9 +39,10 @@ class Filled:
 class Reader:
     """Regions of the array that a pass reads: by chunks for zarr, by plain indexing for all else."""
 
-    def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None], fill_value: Any = 0) -> None:
+    def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None]) -> None:
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
-        self.fill_value = fill_value
+        found = getattr(array, "fill_value", None)
+        self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
         self.blocks = Blocks(array, codec_threads=codec_threads, check=check) if isinstance(array, zarr.Array) else None
         self.block: tuple[int, ...] | None = self.blocks.block if self.blocks else None
@@ -112,7 +113,8 @@ class TileFiller:
         self._check = check
         self._scratch = _Scratch(reader.dtype)
         self._copied = self._copied_from(reader.blocks)
-        self._skips_absent = skips_absent and _keeps_constant(method, reader.dtype, reader.fill_value)
+        same_fill = all(_is_same(w.array.fill_value, reader.fill_value) for w in writers.values())
+        self._skips_absent = skips_absent and same_fill and _keeps_constant(method, reader.dtype, reader.fill_value)
 
     def _copied_from(self, source: Blocks | None) -> Blocks | None:
         """The source if its blocks can be copied as they are stored: encoding is most of the work."""
@@ -260,6 +262,11 @@ def with_halo(region: Region, factors: tuple[int, ...], shape: tuple[int, ...]) 
         out.append(slice(max(0, s.start - halo), min(n, s.stop + halo)))
         margins.append((s.start - out[-1].start, out[-1].stop - s.stop))
     return tuple(out), tuple(margins)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Two fill values are one; NaN is NaN."""
+    return bool(a is not None and (a == b or (a != a and b != b)))
 
 
 def _keeps_constant(method: Method, dtype: np.dtype[Any], fill_value: Any) -> bool:

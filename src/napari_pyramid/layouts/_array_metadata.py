@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +32,16 @@ class ArrayTemplate:
     """Parsed ``zarr.json`` or ``.zarray``."""
 
     @classmethod
-    def new(cls, dtype: np.dtype[Any], ndim: int, *, zarr_format: int, codec: str | None = None) -> ArrayTemplate:
-        """A little-endian array with nested chunk keys, fill value 0 and one compressor.
+    def new(cls, dtype: np.dtype[Any], *, zarr_format: int, codec: str | None = None, fill_value: Any = None) -> ArrayTemplate:
+        """A little-endian array with nested chunk keys and one compressor.
 
         Parameters
         ----------
         codec
             ``"blosc-CNAME-LEVEL"`` (zstd, lz4, lz4hc, zlib, blosclz; byte shuffle), ``"zstd-LEVEL"``, ``"gzip-LEVEL"``
             or ``"none"``; None for `DEFAULT_CODEC`.
+        fill_value
+            What missing chunks are; None for 0.
 
         Raises
         ------
@@ -46,15 +49,15 @@ class ArrayTemplate:
             If the codec's name is not understood.
         """
         name, options = _parse_codec(codec or DEFAULT_CODEC, dtype.itemsize)
-        zero = False if dtype.kind == "b" else 0.0 if dtype.kind == "f" else 0
+        fill = _json_number(dtype.type(0 if fill_value is None else fill_value).item())
         if zarr_format == 2:
             compressor = {"id": name, **_v2_options(name, options)} if name else None
-            metadata = {"zarr_format": 2, "dtype": dtype.newbyteorder("<").str, "compressor": compressor, "fill_value": zero}
+            metadata = {"zarr_format": 2, "dtype": dtype.newbyteorder("<").str, "compressor": compressor, "fill_value": fill}
             return cls(2, {**metadata, "order": "C", "filters": None, "dimension_separator": "/"})
         to_bytes: dict[str, Any] = {"name": "bytes"} if dtype.itemsize == 1 else {"name": "bytes", "configuration": {"endian": "little"}}
         codecs = [to_bytes, {"name": name, "configuration": options}] if name else [to_bytes]
         keys = {"name": "default", "configuration": {"separator": "/"}}
-        return cls(3, {"zarr_format": 3, "node_type": "array", "data_type": dtype.name, "chunk_key_encoding": keys, "fill_value": zero, "codecs": codecs})
+        return cls(3, {"zarr_format": 3, "node_type": "array", "data_type": dtype.name, "chunk_key_encoding": keys, "fill_value": fill, "codecs": codecs})
 
     @classmethod
     def like(cls, directory: Path, *, codec: str | None = None) -> ArrayTemplate:
@@ -66,7 +69,7 @@ class ArrayTemplate:
             metadata["codecs"] = _unsharded(metadata["codecs"])
         if codec is not None:
             dtype = np.dtype(metadata["data_type"] if zarr_format == 3 else metadata["dtype"])
-            metadata.update({k: v for k, v in cls.new(dtype, 0, zarr_format=zarr_format, codec=codec).metadata.items() if k in ("codecs", "compressor")})
+            metadata.update({k: v for k, v in cls.new(dtype, zarr_format=zarr_format, codec=codec).metadata.items() if k in ("codecs", "compressor")})
         return cls(zarr_format, metadata)
 
     def of_level(self, level: Level, dimension_names: tuple[str, ...]) -> dict[str, Any]:
@@ -108,6 +111,13 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(document, indent=2, default=_plain) + "\n")
     part.replace(path)
+
+
+def _json_number(value: Any) -> Any:
+    """A number as zarr v2 and v3 write it: NaN and infinities are words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _plain(value: Any) -> Any:
