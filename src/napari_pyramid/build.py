@@ -1,57 +1,22 @@
-"""Fills the levels of a pyramid: pixels first, metadata last; yields progress; resumes; cleans up.
+"""Builds pyramids: the public face of `running`, which see for how it is done.
 
 `iter_build` is the one mechanism: everything is checked before it returns, work is done as it is iterated, and closing
-it stops the work. `jobs` prepares it, `worker` fills each tile, `targets` publishes it.
+it stops the work.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Generator
 from typing import Any
 
-import numpy as np
-
 from napari_pyramid import remote
-from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import DestinationError
-from napari_pyramid.jobs import Job, prepare_job
+from napari_pyramid.prepare import prepare_job
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.regions import Pass, Region
+from napari_pyramid.regions import Pass
+from napari_pyramid.running import Progress, Run
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.targets import remove_old
-from napari_pyramid.verify import verify_levels
-from napari_pyramid.worker import Filled, explained
-from napari_pyramid.workspace import Journal
 
 __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
-
-HEARTBEAT = 0.1
-"""Seconds between two steps at most, so that whoever iterates can stop."""
-PACE = 0.05
-"""Seconds between two steps at least, but for the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is."""
-
-    level: int
-    """The coarsest level that is being written."""
-    done: int
-    """Regions done, those of an earlier, interrupted build included."""
-    total: int
-    bytes_read: int
-    """Of pixels, before compression, in this run."""
-    bytes_written: int
-    elapsed: float
-    """Seconds since this run began."""
-    remaining: float | None
-    """Estimated seconds to the end; None until there is something to estimate from."""
 
 
 def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any) -> Generator[Progress, None, Pyramid]:
@@ -121,7 +86,7 @@ def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     executor = options.pop("executor", None)
     job = prepare_job(source, destination, spec, updates=regions is not None, **options)
     remote.check_executor(executor, job)
-    return _Run(job, executor).steps() if regions is None else _Run(job, executor).update(regions)
+    return Run(job, executor).steps() if regions is None else Run(job, executor).update(regions)
 
 
 def build_pyramid(
@@ -150,217 +115,3 @@ def plan_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     options.pop("executor", None)
     job = prepare_job(source, destination, spec, only_plan=True, **options)
     return job.spec, job.passes, job.peak_memory
-
-
-class _Stopped(Exception):
-    """Raised in a worker when the build is to stop; never leaves this module."""
-
-
-@dataclass
-class _Run:
-    """One run of a job."""
-
-    job: Job
-    executor: Executor | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _began: float = field(default_factory=time.monotonic)
-    _yielded: float = 0.0
-    _read: int = 0
-    _written: int = 0
-    _done: int = 0
-    _work_before: float = 0.0
-    _work: float = 0.0
-    _unreadable: list[dict[str, Any]] = field(default_factory=list)
-
-    # ---- the whole build -------------------------------------------------------------------------------------------
-
-    def steps(self) -> Generator[Progress, None, Pyramid]:
-        job, workspace = self.job, self.job.target.workspace
-        workspace.acquire()
-        began = published = False
-        try:
-            state = self._begin()
-            began = True
-            if state["phase"] == "pixels":
-                yield from self._compile()
-                yield from self._fill_all()
-                if job.verify:
-                    yield from self._verify()
-                state = {**state, "phase": "publish", "description": job.describe(self._unreadable)}
-                workspace.save_state(state)
-            job.publish(state["description"])
-            published = True
-        except OSError as exc:
-            raise DestinationError(f"{job.target.directory}: {explained(exc)}") from exc
-        finally:
-            self._stop.set()
-            if not published:
-                self._leave(began)
-        remove_old(job.target)
-        yield self._progress(len(job.spec.levels) - 1)
-        return job.opened()
-
-    def _leave(self, began: bool) -> None:
-        """Keeps unfinished work that can be continued, is not ours, or is half published; removes all other."""
-        job, workspace = self.job, self.job.target.workspace
-        phase = workspace.state.get("phase")
-        if phase == "publish" or (phase and (not began or (job.resume and job.can_resume))):
-            workspace.release()
-        else:
-            workspace.discard()
-
-    def _begin(self) -> dict[str, Any]:
-        """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
-        job, workspace = self.job, self.job.target.workspace
-        state = workspace.state
-        if state and job.resume and job.can_resume:
-            if state.get("fingerprint") == job.fingerprint:
-                if state.get("phase") == "pixels":
-                    job.refuse_existing()
-                self._unreadable = list(state.get("unreadable", []))
-                return state
-            raise DestinationError(
-                f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
-                "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
-            )
-        job.refuse_existing()
-        workspace.start_over()
-        job.target.create(job.spec)
-        state = {"fingerprint": job.fingerprint, "phase": "pixels"}
-        workspace.save_state(state)
-        return state
-
-    def _fill_all(self) -> Iterator[Progress]:
-        workspace = self.job.target.workspace
-        journals = [workspace.journal(i, p.n_tiles) for i, p in enumerate(self.job.passes)]
-        try:
-            self._done = sum(j.n_done for j in journals)
-            self._work_before = self._work = sum(_weight(p) * j.n_done for p, j in zip(self.job.passes, journals, strict=True))
-            for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
-                if journal.n_done < p.n_tiles:
-                    yield from self._fill_pass(i, p, journal.left(), journal)
-        finally:
-            for journal in journals:
-                journal.close()
-
-    def _fill_pass(self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None) -> Iterator[Progress]:
-        """Fills tiles with a bounded window of them in flight; marks each as soon as it is done."""
-        own = ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid") if self.executor is None else None
-        fill = self._filler(i, p)
-        pending: set[Future[Filled]] = set()
-        try:
-            window = 2 * (p.workers if self.executor is None else max(p.workers, remote.width(self.executor)))
-            while True:
-                pending |= {self._submit(own, fill, n) for n in islice(numbers, window - len(pending))}
-                if not pending:
-                    break
-                done, pending = wait(pending, HEARTBEAT, FIRST_COMPLETED)
-                for future in done:
-                    self._count(p, future.result(), journal)
-                if not self.job.is_intact():
-                    raise DestinationError(f"{self.job.target.directory}: the unfinished work was removed while it was built; start again")
-                yield from self._paced(p.last)
-        finally:
-            self._stop_all(own, pending)
-
-    def _submit(self, own: Executor | None, fill: Callable[[int], Filled], number: int) -> Future[Filled]:
-        executor = own if own is not None else self.executor
-        assert executor is not None
-        return executor.submit(fill, number)
-
-    def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
-        """What fills a tile by its number: here, or in another process."""
-        if remote.is_remote(self.executor):
-            return remote.filler(self.job, i)
-        filler = self.job.filler(p, check=self._check)
-        return filler.fill
-
-    def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Filled]]) -> None:
-        """Waits for what is under way: nothing is written after the build has stopped."""
-        if pending:
-            self._stop.set()
-        for future in pending:
-            future.cancel()
-        if own is not None:
-            own.shutdown(cancel_futures=True)
-        else:
-            wait([f for f in pending if not f.cancelled()])
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
-    def _count(self, p: Pass, filled: Filled, journal: Journal | None) -> None:
-        if filled.unreadable:
-            self._remember_unreadable(p, filled.unreadable)
-        if journal is not None:
-            journal.mark(filled.number)
-        self._read += filled.bytes_read
-        self._written += filled.bytes_written
-        self._done += 1
-        self._work += _weight(p)
-
-    def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
-        """Saved before the tile is marked, so that a resumed build still knows what it lost."""
-        self._unreadable += [{"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions]
-        workspace = self.job.target.workspace
-        workspace.save_state({**workspace.state, "unreadable": self._unreadable})
-
-    # ---- progress --------------------------------------------------------------------------------------------------
-
-    def _paced(self, level: int) -> Iterator[Progress]:
-        now = time.monotonic()
-        if now - self._yielded >= PACE:
-            self._yielded = now
-            yield self._progress(level)
-
-    def _progress(self, level: int) -> Progress:
-        elapsed = time.monotonic() - self._began
-        work = sum(_weight(p) * p.n_tiles for p in self.job.passes)
-        fresh = self._work - self._work_before
-        remaining = elapsed * (work - self._work) / fresh if fresh > 0 else None
-        return Progress(level, self._done, self.job.n_tiles, self._read, self._written, elapsed, remaining)
-
-    def _compile(self) -> Iterator[Progress]:
-        """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
-        spec = self.job.spec
-        steps = {level.factors for level in spec.levels[1:]} if not callable(spec.method) else set()
-
-        def warm_up() -> None:
-            for factors in steps:
-                for extra in (0, 1):
-                    sample = np.zeros([2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype)
-                    downsample(sample, factors, spec.method, ignore_background=spec.ignore_background)
-
-        thread = threading.Thread(target=warm_up, name="napari-pyramid-compile", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(HEARTBEAT)
-            yield self._progress(self.job.passes[0].last if self.job.passes else 0)
-
-    # ---- afterwards ------------------------------------------------------------------------------------------------
-
-    def _verify(self) -> Iterator[Progress]:
-        for _ in verify_levels(self.job):
-            self._check()
-            yield from self._paced(len(self.job.spec.levels) - 1)
-
-    def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
-        """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
-        job = self.job
-        job.target.workspace.acquire()
-        try:
-            yield from self._compile()
-            for i, p in enumerate(job.passes):
-                numbers = sorted({n for region in regions for n in p.touching(job.affected(region, p))})
-                yield from self._fill_pass(i, p, iter(numbers), None)
-        finally:
-            self._stop.set()
-            job.target.workspace.discard()
-        yield self._progress(len(job.spec.levels) - 1)
-        return job.opened()
-
-
-def _weight(p: Pass) -> float:
-    """Samples that a tile reads: what its time is proportional to."""
-    return float(np.prod([float(n) for n in p.levels[p.reads].shape])) / p.n_tiles

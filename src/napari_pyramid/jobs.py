@@ -1,8 +1,7 @@
-"""Prepares a build: source, spec, target and passes, checked against each other before anything is written."""
+"""A build that can be begun: source, spec, target and passes, and what each of them says of the others."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,26 +9,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_pyramid.blocks import Blocks
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import gaussian_radius, is_gaussian, method_name
-from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
-from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Description, Version
+from napari_pyramid.layouts.ome_zarr_write import Description
 from napari_pyramid.memory import peak_of
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
-from napari_pyramid.schedule import Source, plan_passes
-from napari_pyramid.sources import BuildSource, reordered, resolve_source
+from napari_pyramid.schedule import Source
+from napari_pyramid.sources import BuildSource
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.targets import InPlace, NewStore, Target, level_paths, open_level
+from napari_pyramid.targets import InPlace, Target, open_level
 from napari_pyramid.worker import Reader, ResidualFiller, TileFiller
-from napari_pyramid.workspace import fingerprint, is_zarr
+from napari_pyramid.workspace import fingerprint
 
-__all__ = ["Job", "prepare_job"]
+__all__ = ["Job"]
 
 PIXELS_VERSION = 1
 """Changes whenever the same recipe would give other bytes: older unfinished work is then not continued."""
@@ -185,155 +181,3 @@ class Job:
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
         return Pyramid(next((i for i in images if [level.path for level in i.levels] == paths), images[0]))
-
-
-def prepare_job(
-    source: Any,
-    destination: Any = None,
-    spec: PyramidSpec | None = None,
-    *,
-    in_place: bool = False,
-    format: Version | None = None,
-    image: str | None = None,
-    series: str | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    max_workers: int | None = None,
-    memory_limit: int | None = None,
-    channels: Sequence[Channel] = (),
-    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
-    label_properties: Sequence[Mapping[str, Any]] = (),
-    verify: bool = False,
-    skip_unreadable: bool = False,
-    updates: bool = False,
-    only_plan: bool = False,
-    **options: Any,
-) -> Job:
-    """A job from the arguments of `iter_build`, which see; nothing is written.
-
-    Raises
-    ------
-    SpecError, LayoutError, DestinationError
-        If the arguments do not fit each other, the source, or what is at the destination.
-    """
-    found = resolve_source(source, name=image)
-    if format is not None and format not in ZARR_FORMAT:
-        raise SpecError(f"format {format!r} cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)")
-    if spec is None:
-        found, options = reordered(found, {**found.options(), **_given(options)})
-    elif options:
-        raise SpecError(f"{', '.join(sorted(options))}: given beside a spec; put them into the spec")
-    target: Target
-    if in_place or updates:
-        if destination is not None:
-            raise SpecError("a destination and in_place: give one of them")
-        target = InPlace.beside(found, codec=spec.codec if spec else options.get("codec"), series=series, overwrite=overwrite or updates)
-        spec = _spec_beside(found, target, spec, options)
-    else:
-        if destination is None and not only_plan:
-            raise SpecError("no destination: give a path, or build in place")
-        if destination is not None and _is_same_store(destination, found):
-            raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
-        spec = spec or _spec_of(found, {**_of_labelled_image(destination, found), **options}, format or "0.5")
-        target = NewStore.at(Path(destination or "plan.ome.zarr"), spec, format or "0.5", found, overwrite=overwrite)
-    if not spec.name and isinstance(target, NewStore):
-        spec = replace(spec, name=_stem(target.directory))
-    _check_fit(spec, found)
-    sources = [Source.of(a, is_level_0=isinstance(target, InPlace)) for a in found.arrays]
-    passes = plan_passes(spec, sources, max_workers=max_workers, memory_limit=memory_limit)
-    known = found.image
-    job = Job(
-        source=found,
-        spec=spec,
-        target=target,
-        passes=passes,
-        channels=tuple(channels) or (known.channels if known is not None else ()),
-        label_colors=label_colors if label_colors is not None else (known.label_colors if known is not None else None),
-        label_properties=tuple(label_properties) or (known.label_properties if known is not None else ()),
-        resume=resume,
-        verify=verify,
-        skip_unreadable=skip_unreadable,
-        updates=updates,
-    )
-    for level in spec.levels[target.first :]:
-        target.template.of_level(level, ())  # refuses shards in zarr v2
-    if not only_plan and not updates and not (resume and target.workspace.state):
-        job.refuse_existing()
-    return job
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that say something; None means what it means when left out (but for shards, where it means none)."""
-    return {k: v for k, v in options.items() if v is not None or k == "shards"}
-
-
-def _of_labelled_image(destination: Any, source: BuildSource) -> dict[str, Any]:
-    """Axes and transform of the image that a label image is added to, if it has the label image's shape but for channels."""
-    labels = Path(destination or "").parent
-    if labels.name != "labels" or not is_zarr(labels.parent):
-        return {}
-    image = next((i for i in open_images(labels.parent) if i.kind == "image" and not i.path), None)
-    if image is None or image.axes is None or image.levels[0].scale is None:
-        return {}
-    level = image.levels[0]
-    shown = [i for i, a in enumerate(image.axes) if a.type != "channel"]
-    if tuple(level.array.shape[i] for i in shown) != tuple(source.arrays[0].shape):
-        return {}
-    known = {"scale": level.scale, "translation": level.translation}
-    return {"axes": [image.axes[i] for i in shown], **{k: [v[i] for i in shown] for k, v in known.items() if v is not None}}
-
-
-def _stem(directory: Path) -> str:
-    """Name of a store without its suffixes."""
-    name = directory.name
-    for suffix in (".zarr", ".ome"):
-        name = name.removesuffix(suffix)
-    return name
-
-
-def _is_same_store(destination: Any, source: BuildSource) -> bool:
-    """The destination is the group that level 0 sits in."""
-    return any(d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent) for d in map(_directory, source.arrays))
-
-
-def _directory(array: Any) -> Path | None:
-    from napari_pyramid.sources import directory_of
-
-    return directory_of(getattr(array, "array", array))
-
-
-def _spec_of(source: BuildSource, options: dict[str, Any], version: Version) -> PyramidSpec:
-    if version == "0.4":
-        options = {"shards": None, **options}
-    if len(source.arrays) > 1:
-        return PyramidSpec.from_levels(source.arrays, **options)
-    return PyramidSpec.from_array(source.arrays[0], **options)
-
-
-def _spec_beside(source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: dict[str, Any]) -> PyramidSpec:
-    """Spec of the levels beside level 0: with its chunks and shards unless told otherwise, named after it."""
-    level_0 = source.arrays[0]
-    if spec is None:
-        grid = {"chunks": level_0.chunks, "shards": level_0.shards}
-        spec = PyramidSpec.from_array(level_0, **{**grid, **options})
-    paths = level_paths(target.base, len(spec.levels), target.series)
-    levels = [replace(level, path=path) for level, path in zip(spec.levels, paths, strict=True)]
-    levels[0] = replace(levels[0], chunks=tuple(level_0.chunks), shards=level_0.shards)
-    return replace(spec, levels=tuple(levels))
-
-
-def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
-    """
-    Raises
-    ------
-    SpecError
-        If a spec was made for another array, or has a level that is no smaller than the one before: no reader shows it.
-    """
-    for array, level in zip(source.arrays, spec.levels, strict=False):
-        if tuple(array.shape) != level.shape or np.dtype(array.dtype) != spec.dtype:
-            raise SpecError(f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it")
-    for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
-        if len(source.arrays) == 1 and coarse.shape == fine.shape:
-            raise SpecError(f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels")
-
-
