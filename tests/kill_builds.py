@@ -9,6 +9,7 @@ a build needs, touches no array, and looks at nothing but files. Prints one line
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -22,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 SHAPE, CHUNKS = (61, 120, 131), (8, 16, 16)
+sessions: list[int] = []
+"""Of the processes that were started; each leads a session of its own."""
 
 
 def build(source: Path, destination: Path | None, executor: bool) -> None:
@@ -40,6 +43,7 @@ def in_child(action, *arguments) -> int:
     """Forks a process, in a session of its own, that does something and exits without cleaning up."""
     pid = os.fork()
     if pid:
+        sessions.append(pid)
         return pid
     os.setsid()
     try:
@@ -48,6 +52,13 @@ def in_child(action, *arguments) -> int:
     except BaseException as exc:
         print(f"{type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def end_sessions() -> None:
+    """Ends the worker processes of killed pools, which wait for nobody and hold our output open."""
+    while sessions:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(sessions.pop(), signal.SIGKILL)
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -73,7 +84,10 @@ def main() -> int:
     args = parser.parse_args()
     random.seed(args.seed)
     with tempfile.TemporaryDirectory() as tmp:
-        return run(Path(tmp), args)
+        try:
+            return run(Path(tmp), args)
+        finally:
+            end_sessions()
 
 
 def run(tmp: Path, args: argparse.Namespace) -> int:
@@ -106,22 +120,21 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
                     return 1
                 break
             kills += 1
-            unfinished = any(p.name.startswith(".") for p in (tmp / name).iterdir())
+            unfinished = any((tmp / name).glob(".*.building/state.json"))
             finished = built.exists() if not args.in_place else digest(source)["zarr.json"] != before["zarr.json"]
             if not finished and digest(source) != before and not published_levels_only(source, before):
-                print(f"kill {kills}: the source reads differently before the end")
+                changed = sorted({name for name, _ in set(digest(source).items()) ^ set(before.items())})
+                print(f"kill {kills}: the source reads differently before the end: {changed[:5]}")
                 return 1
             if finished and not unfinished:
                 break  # it had just ended
-        try:
-            os.killpg(pid, signal.SIGKILL)  # worker processes of earlier, killed pools wait for nobody
-        except ProcessLookupError:
-            pass
+        end_sessions()
         if digest(built) != expected:
             differing = {k for k in expected.keys() | digest(built).keys() if expected.get(k) != digest(built).get(k)}
             print(f"round {rounds}: {len(differing)} files differ, such as {sorted(differing)[:3]}")
             return 1
-        if left := [p.name for p in (tmp / name).iterdir() if p.name.startswith(".")]:
+        # killed while it removed its own: an empty workspace, which the next build there takes
+        if left := [str(p) for p in (tmp / name).glob(".*.building/*") if p.name not in ("lock", "owner.json")]:
             print(f"round {rounds}: left behind {left}")
             return 1
     print(f"{kills} kills in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     )
     from napari_pyramid.layouts._image import Channel
     from napari_pyramid.lazy import LazyArray
+    from napari_pyramid.level import Level
     from napari_pyramid.pyramid import Pyramid, open_pyramid, open_pyramids
-    from napari_pyramid.spec import Level, PyramidSpec
+    from napari_pyramid.spec import PyramidSpec
 
 _HOME = {
     "Axis": "axes",
@@ -31,7 +32,7 @@ _HOME = {
     "LayoutError": "errors",
     "LayoutWarning": "errors",
     "LazyArray": "lazy",
-    "Level": "spec",
+    "Level": "level",
     "Progress": "build",
     "Pyramid": "pyramid",
     "PyramidError": "errors",

@@ -16,7 +16,8 @@ from zarr.storage import LocalStore, ZipStore
 from napari_pyramid.axes import Axis
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel, Image, StoredLevel
-from napari_pyramid.spec import Level, PyramidSpec, format_bytes
+from napari_pyramid.level import Level, format_bytes
+from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 

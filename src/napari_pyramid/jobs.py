@@ -56,7 +56,7 @@ class Job:
     def peak_memory(self) -> int:
         """Predicted bytes at the peak, beyond the interpreter."""
         blocks = [Source.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
-        return peak_of(self.passes, self.spec, blocks)
+        return peak_of(self.passes, self.spec.method, blocks)
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius, is_gaussian
 from napari_pyramid.regions import Pass
 
-if TYPE_CHECKING:
-    from napari_pyramid.spec import PyramidSpec
-
-__all__ = ["available_memory", "default_limit", "peak_of", "predicted_peak", "worker_bytes"]
+__all__ = ["available_memory", "default_limit", "peak_of", "worker_bytes"]
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
@@ -82,27 +78,12 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
     return part + levels + reduced + 2 * p.codec_threads * max(written, source_block)
 
 
-def predicted_peak(spec: PyramidSpec, *, max_workers: int | None = None, memory_limit: int | None = None) -> int:
-    """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
-
-    Raises
-    ------
-    SpecError
-        If a chunk or shard does not fit the limit.
-    """
-    from napari_pyramid.schedule import Source, plan_passes
-
-    passes = plan_passes(spec, [Source.like(spec.levels[0])], max_workers=max_workers, memory_limit=memory_limit)
-    return peak_of(passes, spec, [spec.levels[0].chunks])
-
-
-def peak_of(passes: Sequence[Pass], spec: PyramidSpec, source_blocks: Sequence[tuple[int, ...]]) -> int:
-    """Largest of the passes' peaks; `source_blocks` are the chunks of each given source array."""
-    size = spec.dtype.itemsize
+def peak_of(passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]) -> int:
+    """Bytes at the peak of a build: the largest of its passes' peaks; `source_chunks` are those of each given source array."""
     peaks = []
     for p in passes:
-        block = source_blocks[p.source] if p.source is not None else spec.levels[p.reads].chunks
-        peaks.append(p.workers * worker_bytes(p, spec.method, math.prod(block) * size))
+        chunk = source_chunks[p.source] if p.source is not None else p.levels[p.reads].chunks
+        peaks.append(p.workers * worker_bytes(p, method, math.prod(chunk) * p.levels[0].dtype.itemsize))
     return OVERHEAD + max(peaks, default=0)
 
 

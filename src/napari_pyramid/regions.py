@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from napari_pyramid.downsample import downsampled_shape
-from napari_pyramid.spec import Level
+from napari_pyramid.level import Level
 
 __all__ = ["Pass", "Region", "Tile", "blocks_in", "shape_of"]
 

@@ -6,21 +6,31 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-from napari_pyramid.downsample import is_gaussian
+from napari_pyramid.downsample import Method, is_gaussian
 from napari_pyramid.errors import SpecError
-from napari_pyramid.memory import OVERHEAD, default_limit, worker_bytes
+from napari_pyramid.level import Level, format_bytes
+from napari_pyramid.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.regions import Pass, aligned_part, aligned_tile, factors_between
-from napari_pyramid.spec import Level, PyramidSpec, format_bytes
 
-__all__ = ["Source", "plan_passes"]
+__all__ = ["Plannable", "Source", "peak_of", "plan_passes"]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
 PART_BYTES = 4 * 2**20
 """A part that stays in the processor's cache between decoding and reducing."""
 TILES_PER_WORKER = 4
+
+
+class Plannable(Protocol):
+    """What of a `PyramidSpec` decides its passes."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def method(self) -> Method: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ class Source:
 
 
 def plan_passes(
-    spec: PyramidSpec, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None
+    spec: Plannable, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None
 ) -> tuple[Pass, ...]:
     """Passes that fill all levels: from one source by reduction, or from one source per level by copying.
 
@@ -76,7 +86,7 @@ def plan_passes(
         block = sources[0].block if not passes else spec.levels[first - 1].chunks
         passes.append(room.deepest(first, None if passes else 0, block))
         first = passes[-1].last + 1
-        if spec.residuals and passes[-1].first > 0:
+        if spec.method == "laplacian" and passes[-1].first > 0:
             passes.append(room.residual(passes[-1]))
     return tuple(passes)
 
@@ -85,9 +95,13 @@ def plan_passes(
 class _Room:
     """What a pass must fit into."""
 
-    spec: PyramidSpec
+    spec: Plannable
     workers: int
     limit: int
+
+    @property
+    def itemsize(self) -> int:
+        return self.spec.levels[0].dtype.itemsize
 
     def deepest(self, first: int, source: int | None, block: tuple[int, ...] | None) -> Pass:
         """The pass from `first` that fuses the most levels while its tiles stay small and many."""
@@ -101,7 +115,7 @@ class _Room:
             except SpecError:
                 continue
             read = math.prod(t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True))
-            small = read * self.spec.dtype.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
+            small = read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
             if small or (last == max(shallowest + 1, first) and first == 0):
                 return p
         return self.choose(first, shallowest, source, block)
@@ -136,7 +150,7 @@ class _Room:
         )
 
     def _bytes(self, p: Pass, block: tuple[int, ...] | None) -> int:
-        return worker_bytes(p, self.spec.method, math.prod(block) * self.spec.dtype.itemsize if block else 0)
+        return worker_bytes(p, self.spec.method, math.prod(block) * self.itemsize if block else 0)
 
     def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
         """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
@@ -171,7 +185,7 @@ class _Room:
                 part = tuple(min(2 * n, extent[axis]) if i == axis else n for i, n in enumerate(p.part))
                 wider = replace(p, part=part)
                 fits = self._bytes(wider, block) * p.workers + OVERHEAD <= self.limit
-                if not fits or math.prod(part) * self.spec.dtype.itemsize > PART_BYTES:
+                if not fits or math.prod(part) * self.itemsize > PART_BYTES:
                     return p
                 p = wider
         return p

@@ -15,42 +15,10 @@ from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled
 from napari_pyramid.errors import SpecError
 from napari_pyramid.factors import Factors, steps_of
 from napari_pyramid.grid import Grid
+from napari_pyramid.level import Level, format_bytes
+from napari_pyramid.schedule import Source, peak_of, plan_passes
 
-__all__ = ["Level", "PyramidSpec", "format_bytes"]
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One level as it will be stored; every sequence has one entry per axis."""
-
-    path: str
-    shape: tuple[int, ...]
-    factors: tuple[int, ...]
-    """Relative to the level before; ones for level 0."""
-    total_factors: tuple[int, ...]
-    """Relative to level 0."""
-    scale: tuple[float, ...]
-    """Distance between samples, in units of the axes."""
-    translation: tuple[float, ...]
-    """Position of the centre of the first sample, in units of the axes."""
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...] | None
-    dtype: np.dtype[Any]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the level before compression."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def write_shape(self) -> tuple[int, ...]:
-        """What is one file, and written by one worker at once: the shard, or the chunk where there are none."""
-        return self.shards or self.chunks
-
-    @property
-    def n_files(self) -> int:
-        """Chunk or shard files, if none is empty."""
-        return math.prod(downsampled_shape(self.shape, self.write_shape))
-
+__all__ = ["PyramidSpec"]
 
 @dataclass(frozen=True, slots=True)
 class PyramidSpec:
@@ -208,10 +176,15 @@ class PyramidSpec:
         return tuple(replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:])
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
-        """Bytes that a build of this spec holds at its peak, beyond the interpreter; see `memory.predicted_peak`."""
-        from napari_pyramid.memory import predicted_peak
+        """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
 
-        return predicted_peak(self, max_workers=max_workers, memory_limit=memory_limit)
+        Raises
+        ------
+        SpecError
+            If a chunk or shard does not fit the limit.
+        """
+        passes = plan_passes(self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit)
+        return peak_of(passes, self.method, [self.levels[0].chunks])
 
     def __str__(self) -> str:
         rows = [("path", "shape", "factors", "voxel size", "chunks", "shards", "files", "bytes"), *map(_row, self.levels)]
@@ -219,12 +192,6 @@ class PyramidSpec:
         axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
         head = f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
         return "\n".join([head, *("  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip() for r in rows)])
-
-
-def format_bytes(n: float) -> str:
-    """``"1.5 GiB"``: bytes in the largest binary unit that keeps the number at 1 or more."""
-    unit = min(int(math.log2(n) // 10), 4) if n >= 1 else 0
-    return f"{n:.0f} B" if unit == 0 else f"{n / 1024**unit:.1f} {'KMGT'[unit - 1]}iB"
 
 
 # ---- parts of from_array ---------------------------------------------------------------------------------------------

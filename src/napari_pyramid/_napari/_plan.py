@@ -15,8 +15,9 @@ from napari_pyramid.axes import default_axes
 from napari_pyramid.build import plan_build
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.layouts._image import Image
+from napari_pyramid.level import format_bytes
 from napari_pyramid.sources import directory_of
-from napari_pyramid.spec import PyramidSpec, format_bytes
+from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["COLUMNS", "IMAGE_METHODS", "LABEL_METHODS", "Choice", "Plan", "picture_of_image", "suggested_destination"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import SpecError
-from napari_pyramid.spec import Level
+from napari_pyramid.level import Level
 
 __all__ = ["DEFAULT_CODEC", "ArrayTemplate", "write_json"]
 

@@ -16,7 +16,8 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Channel
-from napari_pyramid.spec import Level, PyramidSpec
+from napari_pyramid.level import Level
+from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["Attributes", "Description", "Version", "add_levels", "image_attributes", "register_label", "write_image", "write_series"]
 

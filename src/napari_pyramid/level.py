@@ -1,0 +1,53 @@
+"""One level of a pyramid, as plain data. Knows nothing of the other levels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid.downsample import downsampled_shape
+
+__all__ = ["Level", "format_bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level as it will be stored; every sequence has one entry per axis."""
+
+    path: str
+    shape: tuple[int, ...]
+    factors: tuple[int, ...]
+    """Relative to the level before; ones for level 0."""
+    total_factors: tuple[int, ...]
+    """Relative to level 0."""
+    scale: tuple[float, ...]
+    """Distance between samples, in units of the axes."""
+    translation: tuple[float, ...]
+    """Position of the centre of the first sample, in units of the axes."""
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the level before compression."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def write_shape(self) -> tuple[int, ...]:
+        """What is one file, and written by one worker at once: the shard, or the chunk where there are none."""
+        return self.shards or self.chunks
+
+    @property
+    def n_files(self) -> int:
+        """Chunk or shard files, if none is empty."""
+        return math.prod(downsampled_shape(self.shape, self.write_shape))
+
+
+def format_bytes(n: float) -> str:
+    """``"1.5 GiB"``: bytes in the largest binary unit that keeps the number at 1 or more."""
+    unit = min(int(math.log2(n) // 10), 4) if n >= 1 else 0
+    return f"{n:.0f} B" if unit == 0 else f"{n / 1024**unit:.1f} {'KMGT'[unit - 1]}iB"
