@@ -18,7 +18,7 @@ __all__ = ["Plannable", "Source", "peak_of", "plan_passes"]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
-PART_BYTES = 4 * 2**20
+PART_BYTES = 2**20
 """A part that stays in the processor's cache between decoding and reducing."""
 TILES_PER_WORKER = 4
 
