@@ -19,7 +19,7 @@ _UNITS = {
     **dict.fromkeys(("cm", "centimetre", "centimeters"), "centimeter"),
     **dict.fromkeys(("m", "metre", "meters"), "meter"),
     **dict.fromkeys(("pm", "picometre", "picometers"), "picometer"),
-    **dict.fromkeys(("Å", "Å", "A", "angstroms"), "angstrom"),
+    **dict.fromkeys(("Å", "\u212b", "A", "angstroms"), "angstrom"),
     **dict.fromkeys(("s", "sec", "secs", "seconds"), "second"),
     **dict.fromkeys(("ms", "msec", "milliseconds"), "millisecond"),
     **dict.fromkeys(("us", "µs", "μs", "microseconds"), "microsecond"),

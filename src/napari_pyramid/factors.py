@@ -21,9 +21,7 @@ LARGEST_3D_VOXELS = 256**3
 """A volume gets no further level once it has no more voxels: napari's 3-D view shows the last level, whole."""
 
 
-def steps_of(
-    shape: tuple[int, ...], axes: Sequence[Axis], spacing: Sequence[float], factors: Factors | None, n_levels: int | None
-) -> list[tuple[int, ...]]:
+def steps_of(shape: tuple[int, ...], axes: Sequence[Axis], spacing: Sequence[float], factors: Factors | None, n_levels: int | None) -> list[tuple[int, ...]]:
     """Factors of every step, from each level to the next; the arguments are those of `PyramidSpec.from_array`.
 
     Raises

@@ -95,9 +95,10 @@ def _default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence
     """The source's chunks if they suit viewing (no thin slabs, 16 KiB to 16 MiB), else 512 x 512 or 64 x 64 x 64."""
     spatial = [i for i, a in enumerate(axes) if a.is_spatial and shape[i] > 1][-3:]
     if isinstance(source, tuple) and len(source) == len(shape) and all(isinstance(c, int) and c > 0 for c in source):
-        sides = [source[i] for i in spatial if source[i] < shape[i]]
+        cut = [source[i] for i in spatial if source[i] < shape[i]]
+        longest = max((min(source[i], shape[i]) for i in spatial), default=1)
         fits = 2**14 <= math.prod(clipped(source, shape)) * dtype.itemsize <= 2**24
-        if fits and sides and max(sides) <= 16 * min(sides):
+        if fits and cut and longest <= 16 * min(cut):
             return tuple(int(c) for c in source)
     return tuple(_SIDE[len(spatial)] if i in spatial else 1 for i in range(len(shape)))
 

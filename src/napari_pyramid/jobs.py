@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_pyramid.blocks import Blocks
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import gaussian_radius, is_gaussian, method_name
@@ -106,13 +108,13 @@ class Job:
         """What fills the tiles of one pass."""
         if p.residual:
             residual = open_level(self.target.residual_directory(self.spec, p.first), writable=True)
-            return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=1 if residual.shards else p.codec_threads, check=check))
+            return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=p.codec_threads, check=check))
         opened = {k: open_level(self.level_directory(k), writable=True) for k in range(p.first, p.last + 1)}
         return TileFiller(
             p,
             self.reader(p, check),
             # several threads put the chunks of a shard in the order in which they end: never the same bytes twice
-            {k: Blocks(a, codec_threads=1 if a.shards else p.codec_threads, check=check) for k, a in opened.items()},
+            {k: Blocks(a, codec_threads=p.codec_threads, check=check) for k, a in opened.items()},
             method=self.spec.method,
             ignore_background=self.spec.ignore_background,
             rereads=not self.target.template.is_lossless,
@@ -161,6 +163,9 @@ class Job:
             return {"recipe": recipe, "channels": [], "ranges": []}
         coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
         windows, ranges = channel_windows(coarsest, self.spec.axes)
+        if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
+            info = np.iinfo(self.spec.dtype)  # the range of the sliders, as other writers of such pixels have it
+            ranges = [(float(info.min), float(info.max))] * len(windows)
         given = self.channels or tuple(Channel() for _ in windows)
         channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
         return {"recipe": recipe, "channels": [[c.name, c.color, c.window, c.visible] for c in channels], "ranges": [list(r) for r in ranges]}

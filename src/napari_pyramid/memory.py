@@ -89,5 +89,3 @@ def peak_of(passes: Sequence[Pass], method: Method, source_chunks: Sequence[tupl
 
 def _samples(region: Sequence[slice]) -> int:
     return math.prod(s.stop - s.start for s in region)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
 from napari_pyramid.schedule import Source, plan_passes
 from napari_pyramid.sources import BuildSource, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.targets import InPlace, NewStore, Target, level_paths
+from napari_pyramid.targets import InPlace, NewStore, Target, level_paths, take_back_unannounced
 from napari_pyramid.workspace import is_zarr
 
 __all__ = ["prepare_job"]
@@ -53,6 +54,8 @@ def prepare_job(
     SpecError, LayoutError, DestinationError
         If the arguments do not fit each other, the source, or what is at the destination.
     """
+    if in_place and not only_plan and isinstance(source, str | os.PathLike):
+        take_back_unannounced(Path(source))
     found = resolve_source(source, name=image)
     if format is not None and format not in ZARR_FORMAT:
         raise SpecError(f"format {format!r} cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)")

@@ -37,7 +37,7 @@ def check_executor(executor: Executor | None, job: Job) -> None:
     SpecError
         If the tiles would leave this process, and the source cannot be opened from another one.
     """
-    if is_remote(executor) and job.source.identity is None:
+    if is_remote(executor) and not job.source.is_portable:
         raise SpecError("other processes cannot open this source: an executor needs a zarr array in a directory; save the source first, or use threads")
 
 
@@ -76,5 +76,3 @@ def _fill(job: Job, number: int, workspace: str, token: str, tile: int) -> Fille
 
 def _never() -> None:
     pass
-
-

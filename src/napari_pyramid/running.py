@@ -8,13 +8,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_pyramid import remote
 from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import DestinationError
+from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError
 from napari_pyramid.jobs import Job
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
@@ -83,12 +84,19 @@ class Run:
                 yield from self._fill_all()
                 if job.verify:
                     yield from self._verify()
-                state = {**state, "phase": "publish", "description": job.describe(self._unreadable)}
+                levels = [level.path for level in job.spec.levels]
+                state = {**state, "phase": "publish", "levels": levels, "description": job.describe(self._unreadable)}
                 workspace.save_state(state)
             job.publish(state["description"])
             published = True
         except OSError as exc:
-            raise DestinationError(f"{job.target.directory}: {explained(exc)}") from exc
+            raise DestinationError(self._located(job.target.directory, explained(exc))) from exc
+        except BuildInProgressError:
+            raise
+        except DestinationError as exc:
+            raise DestinationError(self._located(job.target.directory, str(exc))) from exc
+        except SourceError as exc:
+            raise SourceError(self._located(job.source.origin, str(exc))) from exc
         finally:
             self._stop.set()
             if not published:
@@ -96,6 +104,12 @@ class Run:
         remove_old(job.target)
         yield self._progress(len(job.spec.levels) - 1)
         return job.opened()
+
+    def _located(self, path: Path | None, message: str) -> str:
+        """The message with the path that it is about, if it does not name it, and whether anything is kept."""
+        where = f"{path}: " if path is not None and str(path) not in message else ""
+        kept = "; what is done is kept" if self.job.resume and self.job.can_resume and self._done else ""
+        return f"{where}{message}{kept}"
 
     def _leave(self, began: bool) -> None:
         """Keeps unfinished work that can be continued, is not ours, or is half published; removes all other."""

@@ -54,9 +54,7 @@ class Source:
         return cls(block, is_level_0)
 
 
-def plan_passes(
-    spec: Plannable, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None
-) -> tuple[Pass, ...]:
+def plan_passes(spec: Plannable, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None) -> tuple[Pass, ...]:
     """Passes that fill all levels: from one source by reduction, or from one source per level by copying.
 
     Parameters

@@ -35,12 +35,19 @@ class BuildSource:
     """One array to reduce, or one per level of a pyramid that is kept as it is."""
     image: Image | None = None
     """What a layout said, if a path was given."""
+    origin: Path | None = None
+    """The path that was given, if it is that of something on this machine."""
 
     @property
     def identity(self) -> dict[str, Any] | None:
         """What must be the same when a build is resumed; None for arrays in memory, which nothing can vouch for."""
-        parts = [_identity(a) for a in self.arrays]
+        parts = [_identity(a) or _file_identity(a, self.origin) for a in self.arrays]
         return {"arrays": parts} if all(p is not None for p in parts) else None
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether another process can open the arrays: zarr arrays in directories can be."""
+        return all(_identity(a) is not None for a in self.arrays)
 
     def options(self) -> dict[str, Any]:
         """Options of `PyramidSpec.from_array` that the layout knows: axes, scale, translation, labels, name."""
@@ -73,7 +80,8 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
 
         images = open_images(source)
         image = _named(images, name, os.fspath(source))
-        return BuildSource((image.levels[0].array,), image)
+        origin = Path(source)
+        return BuildSource((image.levels[0].array,), image, origin if origin.exists() else None)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")
@@ -122,6 +130,16 @@ def _identity(array: Any) -> dict[str, Any] | None:
             found.update((directory / name).read_bytes())
     geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "chunks": list(array.chunks)}
     return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
+
+
+def _file_identity(array: Any, origin: Path | None) -> dict[str, Any] | None:
+    """The file that an array is read from, its size and when it was changed: a TIFF, a zip, a memory-mapped array."""
+    path = getattr(array, "filename", None) or origin
+    if path is None or not Path(path).is_file():
+        return None
+    stat = Path(path).stat()
+    geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "order": getattr(array, "order", None)}
+    return {"path": str(Path(path).resolve()), "size": stat.st_size, "changed": stat.st_mtime_ns, **geometry}
 
 
 # ---- order of axes ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from napari_pyramid.schedule import Source, peak_of, plan_passes
 
 __all__ = ["PyramidSpec"]
 
+
 @dataclass(frozen=True, slots=True)
 class PyramidSpec:
     """What a pyramid will be, level 0 first. Make it with `from_array`; vary it with `dataclasses.replace`."""

@@ -198,6 +198,28 @@ class InPlace:
 Target = NewStore | InPlace
 
 
+def take_back_unannounced(group: Path) -> None:
+    """Takes new levels out of a group again if a build was killed before the metadata could name them.
+
+    Without it they would be taken for arrays of the source's own, and the build could not be recognised and finished.
+
+    Raises
+    ------
+    BuildInProgressError
+        If that build is alive.
+    """
+    workspace = Workspace(Path(os.path.abspath(group)), in_place=True)
+    if workspace.state.get("phase") != "publish":
+        return
+    workspace.acquire()
+    try:
+        entries = ome_zarr.listed_multiscales(ome_zarr.Attributes(workspace.destination))
+        named = {d.get("path") for entry in entries for d in entry["datasets"] if isinstance(d, dict)}
+        workspace.take_back([path for path in workspace.state.get("levels", [])[1:] if path not in named])
+    finally:
+        workspace.release()
+
+
 def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:
     """Paths of the levels beside the array `base`: ``s0`` is followed by ``s1``, ``raw`` by ``raw_1``.
 
@@ -262,7 +284,7 @@ def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
         raise DestinationError(f"{group} is {layout}, which is read but not written: build a new store instead")
 
 
-_WRITABLE = re.compile(r"OME-Zarr|multiscales|bare|array|plain|single|group|collection", re.IGNORECASE)
+_WRITABLE = re.compile(r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE)
 """Layouts in whose groups levels may be added: OME-Zarr itself, and those without metadata of their own."""
 
 

@@ -285,8 +285,7 @@ def explained(exc: BaseException) -> str:
     text = one_line(exc)
     lowered = text.lower()
     if getattr(exc, "errno", None) == 28 or "no space left" in lowered or "quota" in lowered:
-        return f"{text}: make room and run the same command again; what is done is kept"
+        return f"{text}: make room and run the same command again"
     if isinstance(exc, PermissionError) or "permission denied" in lowered or "read-only file system" in lowered:
-        return f"{text}: make the destination writable and run the same command again; what is done is kept"
+        return f"{text}: make the destination writable and run the same command again"
     return f"{type(exc).__name__}: {text}"
-

@@ -216,6 +216,14 @@ class Workspace:
             place.parent.mkdir(parents=True, exist_ok=True)
             fresh.rename(place)
 
+    def take_back(self, paths: Sequence[str]) -> None:
+        """Undoes `publish_levels` for some levels, as if it had not begun."""
+        for path in paths:
+            place, fresh = self.destination / path, self.new / path
+            if place.exists() and not fresh.exists():
+                fresh.parent.mkdir(parents=True, exist_ok=True)
+                place.rename(fresh)
+
     def _set_aside(self, place: Path, path: str) -> None:
         aside = self.directory / "old" / (path or "store")
         aside.parent.mkdir(parents=True, exist_ok=True)

@@ -156,5 +156,3 @@ def _unsharded(codecs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if codec.get("name") == "sharding_indexed":
             return list(codec["configuration"]["codecs"])
     return codecs
-
-

@@ -82,14 +82,18 @@ def _window(window: object, dtype: np.dtype[Any], where: str) -> tuple[float, fl
         warn(f"{where}.window from {' to '.join(map(brief, ends))} is no contrast; ignored")
         return None
     low, high = numbers
-    if _is_placeholder(low, high, dtype):
+    slider = window.get("max") if isinstance(window, Mapping) else None
+    if _is_placeholder(low, high, slider, dtype):
         warn(f"{where}.window {low:g} to {high:g} is a default that does not fit {dtype} pixels; ignored")
         return None
     return low, high
 
 
-def _is_placeholder(low: float, high: float, dtype: np.dtype[Any]) -> bool:
-    """aicsimageio writes 0 to 1 for any image, bioio 0 to 255: honoured, wider integers are all white."""
-    if dtype.kind not in "iu" or low != 0:
+def _is_placeholder(low: float, high: float, slider: object, dtype: np.dtype[Any]) -> bool:
+    """aicsimageio writes 0 to 1 for any image, bioio 0 to 255: honoured, wider integers are all white.
+
+    A slider that goes further shows that the window was chosen.
+    """
+    if dtype.kind not in "iu" or low != 0 or (isinstance(slider, int | float) and slider > high):
         return False
     return high == 1 or (high == 255 and dtype.itemsize > 1)

@@ -34,7 +34,7 @@ class Description:
     """How the levels were made: recorded in ``multiscales.metadata``."""
     channels: tuple[Channel, ...] = ()
     ranges: tuple[tuple[float, float], ...] = ()
-    """Lowest and highest pixel of each channel, where known."""
+    """Lowest and highest pixel of each channel, or of its dtype: the range of its contrast slider."""
     label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     label_properties: tuple[Mapping[str, Any], ...] = ()
 
@@ -160,7 +160,10 @@ def _image_label(description: Description, version: Version) -> dict[str, Any]:
     if description.label_colors:
         out["colors"] = [{"label-value": value, "rgba": list(rgba)} for value, rgba in sorted(description.label_colors.items())]
     if description.label_properties:
-        out["properties"] = [dict(row) for row in description.label_properties]
+        rows = [dict(row) for row in description.label_properties]
+        described = {row.get("label-value") for row in rows}
+        # ome-zarr-models refuses properties that lack a value which has a color
+        out["properties"] = rows + [{"label-value": value} for value in sorted(description.label_colors) if value not in described]
     return out
 
 
@@ -207,17 +210,21 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
 
 def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
     """The entry of ``multiscales`` that begins with the array at `path`, of that name if one is given; None if none does."""
-    listed = attributes.ome.get("multiscales", []) if "multiscales" in attributes.ome else []
-    for entry in listed if isinstance(listed, list) else []:
-        datasets = entry.get("datasets") if isinstance(entry, dict) else None
-        if not isinstance(datasets, list) or (series is not None and entry.get("name") != series):
+    for entry in listed_multiscales(attributes):
+        if series is not None and entry.get("name") != series:
             continue
         if "coordinateSystems" in entry:
             raise DestinationError(f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store")
-        if any(isinstance(d, dict) and d.get("path") == path for d in datasets):
-            found: dict[str, Any] = entry
-            return found
+        if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"]):
+            return entry
     return None
+
+
+def listed_multiscales(attributes: Attributes) -> list[dict[str, Any]]:
+    """The entries of ``multiscales`` that have ``datasets``; none where there are no such metadata."""
+    listed = attributes.ome.get("multiscales")
+    entries = listed if isinstance(listed, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("datasets"), list)]
 
 
 def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Whole chunks through zarrs: the same pixels as zarr-python, for every way that an array can be stored."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_pyramid.blocks import Blocks, present_blocks
+
+SHAPE, CHUNKS = (11, 7, 13), (4, 3, 5)
+WHOLE = tuple(slice(0, n) for n in SHAPE)
+STORED: list[dict[str, Any]] = [
+    {"zarr_format": 3},
+    {"zarr_format": 3, "compressors": None},
+    {"zarr_format": 3, "shards": (8, 6, 5)},
+    {"zarr_format": 3, "shards": (12, 9, 15)},
+    {"zarr_format": 3, "compressors": zarr.codecs.GzipCodec()},
+    {"zarr_format": 3, "compressors": zarr.codecs.BloscCodec(cname="lz4")},
+    {"zarr_format": 3, "chunk_key_encoding": {"name": "default", "separator": "."}},
+    {"zarr_format": 3, "chunk_key_encoding": {"name": "v2", "separator": "."}},
+    {"zarr_format": 3, "filters": [zarr.codecs.TransposeCodec(order=(2, 0, 1))]},
+    {"zarr_format": 2},
+    {"zarr_format": 2, "compressors": None},
+    {"zarr_format": 2, "order": "F"},
+    {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+]
+DTYPES = ["bool", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64", ">u2", ">f8"]
+
+
+def values(dtype: str) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 2 if dtype == "bool" else 99, SHAPE).astype(dtype)
+
+
+def make(path: Path, dtype: str = "uint16", **stored: Any) -> zarr.Array[Any]:
+    return zarr.create_array(path, shape=SHAPE, chunks=CHUNKS, dtype=dtype, **stored)
+
+
+@pytest.mark.parametrize("stored", STORED, ids=str)
+@pytest.mark.parametrize("dtype", ["uint16", ">f8", "bool"])
+def test_read_and_write_as_zarr_python_does(stored: dict[str, Any], dtype: str, tmp_path: Path) -> None:
+    array, data = make(tmp_path / "a", dtype, **stored), values(dtype)
+    blocks = Blocks(array)
+    blocks.write(WHOLE, data)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
+    for region in [WHOLE, (slice(3, 10), slice(0, 1), slice(4, 13)), (slice(10, 11), slice(6, 7), slice(12, 13))]:
+        out = np.empty(tuple(s.stop - s.start for s in region), np.dtype(dtype).newbyteorder("="))
+        blocks.read(region, out)
+        np.testing.assert_array_equal(out, data[region])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_every_dtype(dtype: str, zarr_format: int, tmp_path: Path) -> None:
+    data = values(dtype)
+    Blocks(make(tmp_path / "a", dtype, zarr_format=zarr_format)).write(WHOLE, data)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
+
+
+@pytest.mark.parametrize("stored", STORED, ids=str)
+def test_blocks_that_exist_are_those_that_hold_something(stored: dict[str, Any], tmp_path: Path) -> None:
+    array = make(tmp_path / "a", fill_value=6, **stored)
+    data = np.full(SHAPE, 6, "uint16")
+    data[0, 0, 0] = data[10, 6, 12] = 1
+    Blocks(array).write(WHOLE, data)
+    present = present_blocks(array)
+    assert present is not None
+    block = array.shards or array.chunks
+    for index in itertools.product(*(range(n) for n in present.shape)):
+        part = data[tuple(slice(i * b, (i + 1) * b) for i, b in zip(index, block, strict=True))]
+        assert present[index] == (part != 6).any()
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
+
+
+@pytest.mark.parametrize("stored", STORED, ids=str)
+def test_blocks_that_become_empty_are_removed(stored: dict[str, Any], tmp_path: Path) -> None:
+    array = make(tmp_path / "a", **stored)
+    blocks = Blocks(array)
+    blocks.write(WHOLE, values("uint16"))
+    blocks.write(WHOLE, np.zeros(SHAPE, "uint16"))
+    present = present_blocks(array)
+    assert present is not None
+    assert not present.any()
+
+
+@pytest.mark.parametrize("fill_value", [float("nan"), 0.1, float("inf")])
+def test_float_fill_values(fill_value: float, tmp_path: Path) -> None:
+    array = make(tmp_path / "a", "float32", fill_value=fill_value)
+    data = np.full(SHAPE, fill_value, "float32")
+    data[5, 5, 5] = 2
+    Blocks(array).write(WHOLE, data)
+    present = present_blocks(array)
+    assert present is not None
+    assert present.sum() == 1
+    out = np.empty(SHAPE, "float32")
+    Blocks(array).read(WHOLE, out)
+    np.testing.assert_array_equal(out, data)
+
+
+def test_a_store_that_is_no_directory_is_read_and_written_in_the_ordinary_way() -> None:
+    array = zarr.create_array(zarr.storage.MemoryStore(), shape=SHAPE, chunks=CHUNKS, dtype="uint16")
+    data, out = values("uint16"), np.empty(SHAPE, "uint16")
+    Blocks(array).write(WHOLE, data)
+    Blocks(array).read(WHOLE, out)
+    np.testing.assert_array_equal(out, data)
+    assert present_blocks(array) is None
+
+
+def test_the_configuration_of_the_process_is_not_touched(tmp_path: Path) -> None:
+    before = zarr.config.get("codec_pipeline")
+    Blocks(make(tmp_path / "a")).write(WHOLE, values("uint16"))
+    assert zarr.config.get("codec_pipeline") == before
+
+
+def test_other_files_in_the_directory_are_no_chunks(tmp_path: Path) -> None:
+    array = make(tmp_path / "a")
+    for name in (".DS_Store", "c/.nfs01", "c/0/0/x", "c/9/9/9", "c/0/0"):
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (tmp_path / "a" / name).exists():
+            (tmp_path / "a" / name).write_bytes(b"?")
+    present = present_blocks(array)
+    assert present is not None
+    assert not present.any()
+
+
+@pytest.mark.parametrize("shards", [None, (8, 6, 10)])
+def test_threads_give_the_same_pixels(shards: Any, tmp_path: Path) -> None:
+    data = values("uint16")
+    for threads in (1, 3):
+        array = make(tmp_path / f"a{threads}", zarr_format=3, shards=shards)
+        Blocks(array, codec_threads=threads).write(WHOLE, data)
+        out = np.empty(SHAPE, "uint16")
+        Blocks(array, codec_threads=threads).read(WHOLE, out)
+        np.testing.assert_array_equal(out, data)
+
+
+def test_a_check_between_batches_stops(tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop() -> None:
+        raise StoppedError
+
+    blocks = Blocks(make(tmp_path / "a"), check=stop)
+    with pytest.raises(StoppedError):
+        blocks.write(WHOLE, values("uint16"))
+    with pytest.raises(StoppedError):
+        blocks.read(WHOLE, np.empty(SHAPE, "uint16"))

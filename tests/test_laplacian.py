@@ -1,0 +1,69 @@
+"""The residual pyramid beside the gaussian one, against skimage and the layout of zarr-specs issue 50."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from skimage.transform import pyramid_gaussian, pyramid_laplacian
+
+from napari_pyramid import PyramidSpec, build_pyramid, open_pyramid
+
+ReadLevel = Callable[[Path], np.ndarray]
+
+
+def image(shape: tuple[int, ...] = (48, 96)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4000, shape).astype(np.float32)
+
+
+def multiscales(group: Path) -> list[dict]:
+    attributes = json.loads((group / "zarr.json").read_text())["attributes"]
+    return attributes["ome"]["multiscales"]
+
+
+@pytest.mark.parametrize("chunks", [(48, 96), (16, 32), (7, 11)])
+def test_levels_and_residuals_are_those_of_skimage(chunks: tuple[int, int], tmp_path: Path, read_level: ReadLevel) -> None:
+    data = image()
+    build_pyramid(data, tmp_path / "x.ome.zarr", method="laplacian", n_levels=3, chunks=chunks)
+    gaussian = list(pyramid_gaussian(data, max_layer=2, preserve_range=True))
+    laplacian = list(pyramid_laplacian(data, max_layer=2, preserve_range=True))
+    for k in (1, 2):
+        np.testing.assert_allclose(read_level(tmp_path / "x.ome.zarr" / str(k)), gaussian[k], atol=2e-3)
+        np.testing.assert_allclose(read_level(tmp_path / "x.ome.zarr" / "laplacian" / str(k)), laplacian[k], atol=2e-3)
+
+
+def test_two_multiscales_share_the_base(tmp_path: Path) -> None:
+    build_pyramid(image(), tmp_path / "x.ome.zarr", method="laplacian", n_levels=3, scale=(2.0, 0.5), axes="yx", name="x")
+    first, second = multiscales(tmp_path / "x.ome.zarr")
+    assert (first["type"], second["type"]) == ("gaussian", "laplacian")
+    assert [d["path"] for d in first["datasets"]] == ["0", "1", "2"]
+    assert [d["path"] for d in second["datasets"]] == ["0", "laplacian/1", "laplacian/2"]
+    for a, b in zip(first["datasets"], second["datasets"], strict=True):
+        assert a["coordinateTransformations"] == b["coordinateTransformations"]
+
+
+def test_the_pyramid_comes_first_and_the_residuals_by_name(tmp_path: Path) -> None:
+    build_pyramid(image(), tmp_path / "x.ome.zarr", method="laplacian", n_levels=3, name="x")
+    assert open_pyramid(tmp_path / "x.ome.zarr").image.levels[1].path == "1"
+    assert open_pyramid(tmp_path / "x.ome.zarr", "laplacian").image.levels[1].path == "laplacian/1"
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_in_place_beside_a_plain_array(zarr_format: int, tmp_path: Path, read_level: ReadLevel) -> None:
+    data = image((40, 33))
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w", zarr_format=zarr_format)
+    group.create_array("s0", data=data, chunks=(16, 16))
+    build_pyramid(tmp_path / "g.zarr", in_place=True, method="laplacian", n_levels=2)
+    whole = tmp_path / "whole.ome.zarr"
+    build_pyramid(data, whole, method="laplacian", n_levels=2, chunks=(40, 33))
+    np.testing.assert_array_equal(read_level(tmp_path / "g.zarr" / "laplacian" / "s1"), read_level(whole / "laplacian" / "1"))
+
+
+@pytest.mark.parametrize(("dtype", "residual"), [("uint8", "float32"), ("uint16", "float32"), ("float32", "float32"), ("int32", "float64")])
+def test_residuals_are_signed_floats(dtype: str, residual: str) -> None:
+    spec = PyramidSpec.from_array(np.zeros((40, 40), dtype), method="laplacian", n_levels=2)
+    assert [r.dtype.name for r in spec.residuals] == [residual]

@@ -1,0 +1,352 @@
+"""Builds that are stopped, killed, or fail half-way: what is left, and that the next run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_pyramid import BuildInProgressError, DestinationError, SourceError, build_pyramid, iter_build, open_pyramid
+from napari_pyramid.jobs import Job
+from napari_pyramid.worker import TileFiller
+
+OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
+
+
+def digest(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def names(directory: Path) -> set[str]:
+    return {p.name for p in directory.iterdir()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A group with one array of 8 x 10 x 11 chunks."""
+    data = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
+    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=data, chunks=(8, 8, 8))
+    return tmp_path / "s.zarr"
+
+
+@pytest.fixture
+def undisturbed(source: Path, tmp_path_factory: Any) -> dict[str, str]:
+    path = tmp_path_factory.mktemp("undisturbed") / "x.ome.zarr"
+    build_pyramid(source, path, name="x", **OPTIONS)
+    return digest(path)
+
+
+def stopped(source: Path, destination: Path, **options: Any) -> int:
+    """A build that was left after some tiles; how many were done."""
+    steps = iter_build(source, destination, name="x", **{**OPTIONS, **options})
+    done = next(step.done for step in steps if step.done)
+    steps.close()
+    return done
+
+
+@pytest.fixture
+def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tiles that are filled from now on, and a pause in each, so that a build can be stopped half-way."""
+    filled: list[int] = []
+    plain = TileFiller.fill
+
+    def fill(self: TileFiller, number: int) -> Any:
+        import time
+
+        time.sleep(0.03)
+        found = plain(self, number)
+        filled.append(number)
+        return found
+
+    monkeypatch.setattr(TileFiller, "fill", fill)
+    return filled
+
+
+# ---- kill -9 ---------------------------------------------------------------------------------------------------------
+
+
+MODES = [[], ["--in-place"], ["--executor"], ["--executor", "--in-place"]]
+OFTEN = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kills", "seed"),  # 50 in all, and 500
+    [*((m, 8 if "--executor" in m else 17, 0) for m in MODES), *(pytest.param(m, 125, 1, marks=OFTEN) for m in MODES)],
+    ids=lambda value: " ".join(value) or "threads" if isinstance(value, list) else str(value),
+)
+def test_killed_builds_end_byte_for_byte_as_undisturbed(mode: list[str], kills: int, seed: int) -> None:
+    script = Path(__file__).with_name("kill_builds.py")
+    ended = subprocess.run([sys.executable, str(script), str(kills), "--seed", str(seed), *mode], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "all ended byte for byte as undisturbed" in ended.stdout
+
+
+# ---- stopped and continued -------------------------------------------------------------------------------------------
+
+
+def test_the_next_run_continues_and_does_no_tile_again(source: Path, tmp_path: Path, undisturbed: dict[str, str], tiles: list[int]) -> None:
+    destination = tmp_path / "x.ome.zarr"
+    done = stopped(source, destination, memory_limit=40 * 2**20)
+    assert not destination.exists()
+    before, steps = len(tiles), list(iter_build(source, destination, name="x", memory_limit=40 * 2**20, **OPTIONS))
+    assert before >= done
+    assert len(tiles) <= steps[-1].total + OPTIONS["max_workers"], "only what was under way is done twice"
+    assert digest(destination) == undisturbed
+    assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
+
+
+def test_a_build_in_place_that_is_stopped_leaves_the_group_as_it_was(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    before = digest(source)
+    steps = iter_build(source, in_place=True, n_levels=3, factors=2, memory_limit=40 * 2**20)
+    next(step for step in steps if step.done)
+    steps.close()
+    assert digest(source) == before
+    assert len(open_pyramid(source)) == 1
+    build_pyramid(source, in_place=True, n_levels=3, factors=2, memory_limit=40 * 2**20)
+    assert {k: v for k, v in digest(source).items() if k.startswith("0/")} == {k: v for k, v in before.items() if k.startswith("0/")}
+    assert len(open_pyramid(source)) == 3
+
+
+def test_without_resume_a_stopped_build_leaves_nothing(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    stopped(source, tmp_path / "x.ome.zarr", resume=False)
+    assert names(tmp_path) == {"s.zarr"}
+
+
+def change_attributes(source: Path) -> None:
+    zarr.open_array(source / "0").attrs["note"] = "edited"
+
+
+def change_pixels_and_chunks(source: Path) -> None:
+    shutil.rmtree(source / "0")
+    zarr.open_group(source).create_array("0", data=np.zeros((61, 75, 83), "uint16"), chunks=(16, 16, 16))
+
+
+@pytest.mark.parametrize("change", [change_attributes, change_pixels_and_chunks])
+def test_a_changed_source_is_not_resumed(change: Callable[[Path], None], source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    stopped(source, tmp_path / "x.ome.zarr")
+    change(source)
+    with pytest.raises(DestinationError, match="another recipe or of a source that has changed: start over with --no-resume"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", resume=False, **OPTIONS)
+    assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
+
+
+@pytest.mark.parametrize(
+    "changed", [{"method": "max"}, {"n_levels": 2}, {"chunks": (16, 8, 8)}, {"name": "y"}, {"scale": (2, 1, 1)}, {"format": "0.4"}, {"codec": "zstd-3"}]
+)
+def test_a_changed_recipe_is_not_resumed(changed: dict[str, Any], source: Path, tmp_path: Path, undisturbed: dict[str, str], tiles: list[int]) -> None:
+    stopped(source, tmp_path / "x.ome.zarr")
+    with pytest.raises(DestinationError, match="another recipe"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", **{"name": "x", **OPTIONS, **changed})
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    assert digest(tmp_path / "x.ome.zarr") == undisturbed, "the earlier one can still be finished"
+
+
+def test_a_destination_made_meanwhile_is_not_replaced(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    stopped(source, tmp_path / "x.ome.zarr")
+    zarr.create_group(tmp_path / "x.ome.zarr", attributes={"precious": True})
+    with pytest.raises(DestinationError, match="exists already"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    assert zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["precious"]
+
+
+class Killed(BaseException):
+    """Ends a build at once."""
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("base", ["0", "raw"])
+@pytest.mark.parametrize("after", range(4))
+def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the renames of the levels and the metadata, the group must not become another source."""
+    data = np.random.default_rng(0).integers(0, 9, (40, 50)).astype("uint16")
+    for name in ("killed", "undisturbed"):
+        zarr.create_group(tmp_path / name / "s.zarr", zarr_format=zarr_format).create_array(base, data=data, chunks=(8, 8))
+    build_pyramid(tmp_path / "undisturbed" / "s.zarr", in_place=True, n_levels=3, factors=2)
+
+    with monkeypatch.context() as patch:
+        steps_left = after
+        publish = Job.publish
+
+        def killed(self: Job, described: Any) -> None:
+            def counted(plain: Any) -> Any:
+                def move(path: Path, target: Path) -> Any:
+                    nonlocal steps_left
+                    if steps_left == 0:
+                        raise Killed
+                    steps_left -= 1
+                    return plain(path, target)
+
+                return move
+
+            for name in ("rename", "replace"):
+                patch.setattr(Path, name, counted(getattr(Path, name)))
+            publish(self, described)
+            raise Killed
+
+        patch.setattr(Job, "publish", killed)
+        with pytest.raises(Killed):
+            build_pyramid(tmp_path / "killed" / "s.zarr", in_place=True, n_levels=3, factors=2)
+    build_pyramid(tmp_path / "killed" / "s.zarr", in_place=True, n_levels=3, factors=2)
+    assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
+
+
+# ---- two at once -----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_build_is_refused_and_names_the_first(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    first = iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    next(first)
+    try:
+        with pytest.raises(BuildInProgressError, match=rf"process {os.getpid()} on .* is building there now"):
+            next(iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS))
+        for _ in first:
+            pass
+    finally:
+        first.close()
+    assert len(open_pyramid(tmp_path / "x.ome.zarr")) == 3
+
+
+def test_the_lock_of_a_dead_process_does_not_count(source: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    script = f"""
+    import os
+    from napari_pyramid import iter_build
+    steps = iter_build({str(source)!r}, {str(tmp_path / "x.ome.zarr")!r}, name="x", **{OPTIONS!r})
+    next(steps)
+    os._exit(9)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == 9
+    assert (tmp_path / ".x.ome.zarr.building" / "owner.json").exists()
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    assert digest(tmp_path / "x.ome.zarr") == undisturbed
+
+
+# ---- sources that fail -----------------------------------------------------------------------------------------------
+
+
+def corrupt(source: Path) -> None:
+    (source / "0" / "c" / "1" / "2" / "3").write_bytes(b"not blosc, not zstd, nothing at all")
+
+
+def test_a_corrupt_chunk_is_named_and_nothing_published(source: Path, tmp_path: Path) -> None:
+    corrupt(source)
+    with pytest.raises(SourceError, match=r"region \[.*\] of the source cannot be read"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", **OPTIONS)
+    assert not (tmp_path / "x.ome.zarr").exists()
+
+
+@pytest.mark.parametrize("fill_value", [0, 7])
+def test_skipped_chunks_are_fill_value_and_listed(fill_value: int, tmp_path: Path, read_level: Any, downsampled: Any) -> None:
+    data = np.random.default_rng(0).integers(1, 900, (61, 75)).astype("uint16")
+    path = tmp_path / "s.zarr"
+    zarr.create_group(path).create_array("0", shape=data.shape, dtype=data.dtype, chunks=(8, 8), fill_value=fill_value)[:] = data
+    (path / "0" / "c" / "2" / "3").write_bytes(b"not zstd")
+    data[16:24, 24:32] = fill_value
+    build_pyramid(path, tmp_path / "x.ome.zarr", skip_unreadable=True, factors=2, n_levels=2, chunks=(16, 16))
+    np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "0"), data)
+    np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(data, (2, 2), "mean"))
+    (multiscale,) = zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert multiscale["metadata"]["kwargs"]["unreadable"] == [{"level": 0, "region": [[16, 24], [24, 32]]}]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("bad"), RuntimeError("worse"), KeyError("k"), ZeroDivisionError("0")])
+def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(error: Exception, tmp_path: Path) -> None:
+    class Source:
+        shape, dtype = (200, 200), np.dtype("uint8")
+
+        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+            if key[0].start >= 64:
+                raise error
+            return np.ones(tuple(s.stop - s.start for s in key), self.dtype)
+
+    zarr.create_group(tmp_path / "x.ome.zarr", attributes={"old": 1})
+    before = digest(tmp_path / "x.ome.zarr")
+    with pytest.raises(SourceError, match=rf"region \[\d+:\d+, \d+:\d+\] of the source cannot be read: {type(error).__name__}"):
+        build_pyramid(Source(), tmp_path / "x.ome.zarr", chunks=(32, 32), n_levels=2, overwrite=True)
+    assert digest(tmp_path / "x.ome.zarr") == before
+    assert names(tmp_path) == {"x.ome.zarr"}
+
+
+# ---- destinations that fail ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [200, 900, 2000, 20_000])
+def test_no_space_left(limit: int, tmp_path: Path) -> None:
+    """No file of this process can grow beyond the limit: what a full disk looks like, at different moments."""
+    source = zarr.create_array(tmp_path / "s.zarr", data=np.random.default_rng(0).integers(0, 2**16, (256, 256)).astype("uint16"), chunks=(128, 128))
+    options: dict[str, Any] = {"chunks": (128, 128), "n_levels": 2, "name": "x"}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(DestinationError) as caught:
+            build_pyramid(source, tmp_path / "x.ome.zarr", **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x.ome.zarr").exists()
+    build_pyramid(source, tmp_path / "x.ome.zarr", **options)
+    assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
+    np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[0][:], source[:])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_a_destination_without_permission_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """In a child that gives up root's rights: root may write anywhere."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir(mode=0o555)
+    for parent in [tmp_path, *tmp_path.parents]:
+        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    import napari_pyramid.prepare  # noqa: F401  # before rights are dropped
+
+    child = os.fork()
+    if not child:
+        outcome = 1
+        try:
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            iter_build(np.zeros((9, 9), "uint8"), shelf / "x.ome.zarr", n_levels=2)
+        except DestinationError as exc:
+            outcome = 0 if "no permission to write: choose another destination" in str(exc) else 2
+        finally:
+            os._exit(outcome)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(shelf.iterdir()) == []
+
+
+def test_work_that_is_removed_under_the_build_ends_it(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    steps = iter_build(source, tmp_path / "x.ome.zarr", memory_limit=40 * 2**20, **OPTIONS)
+    next(step for step in steps if step.done)
+    shutil.rmtree(tmp_path / ".x.ome.zarr.building", ignore_errors=True)
+    with pytest.raises(DestinationError, match=r"was removed while it was built|cannot be written"):
+        for _ in steps:
+            pass
+    assert names(tmp_path) == {"s.zarr"}
+
+
+def test_a_build_from_a_tiff_is_resumed_unless_the_file_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "embryo.tif"
+    tifffile.imwrite(path, np.arange(64 * 200 * 200, dtype=np.uint16).reshape(64, 200, 200), tile=(32, 32))
+    options = {"chunks": (4, 16, 16), "n_levels": 2, "max_workers": 1}
+    steps = iter_build(path, tmp_path / "x.ome.zarr", **options)
+    done = next(s.done for s in steps if s.done)
+    steps.close()
+    again = iter_build(path, tmp_path / "x.ome.zarr", **options)
+    assert next(s.done for s in again if s.done) >= done
+    again.close()
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(DestinationError, match="changed"):
+        next(iter_build(path, tmp_path / "x.ome.zarr", **options))

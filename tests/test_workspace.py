@@ -1,0 +1,124 @@
+"""Where unfinished work is kept: places, locks, journals, and publishing that can be repeated after any step."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zarr
+
+from napari_pyramid import BuildInProgressError, DestinationError
+from napari_pyramid.workspace import Journal, Workspace, fingerprint, is_zarr, store_root
+
+
+def test_it_lies_beside_the_outermost_store(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr").create_group("labels").create_group("cells")
+    assert Workspace(tmp_path / "new.zarr", in_place=False).directory == tmp_path / ".new.zarr.building"
+    assert Workspace(tmp_path / "x.zarr", in_place=True).directory == tmp_path / ".x.zarr.building"
+    inner = [Workspace(tmp_path / "x.zarr" / "labels" / name, in_place=False).directory for name in ("cells", "nuclei")]
+    assert all(d.parent == tmp_path and d.name.startswith(".x.zarr.") for d in inner)
+    assert inner[0] != inner[1]
+
+
+def test_the_root_of_a_store_is_its_outermost_group(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr").create_group("a").create_group("b")
+    assert store_root(tmp_path / "x.zarr" / "a" / "b" / "new") == tmp_path / "x.zarr"
+    assert store_root(tmp_path / "y.zarr") == tmp_path / "y.zarr"
+    assert is_zarr(tmp_path / "x.zarr" / "a")
+    assert not is_zarr(tmp_path)
+
+
+def test_one_build_at_a_time(tmp_path: Path) -> None:
+    first, second = (Workspace(tmp_path / "x.zarr", in_place=False) for _ in range(2))
+    first.acquire()
+    with pytest.raises(BuildInProgressError, match=r"process \d+ on .* \(since .*\) is building there now; wait for it or stop it"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DestinationError, match="cannot be written to"):
+        Workspace(tmp_path / "file" / "x.zarr", in_place=False).acquire()
+
+
+def test_it_travels_to_other_processes_without_its_lock(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "x.zarr", in_place=True)
+    workspace.acquire()
+    copy = pickle.loads(pickle.dumps(workspace))
+    assert (copy.directory, copy.in_place) == (workspace.directory, True)
+    workspace.discard()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "nonsense"])
+def test_a_state_that_cannot_be_read_is_none(text: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "x.zarr", in_place=False)
+    workspace.directory.mkdir()
+    (workspace.directory / "state.json").write_text(text)
+    assert workspace.state == {}
+
+
+def test_journals_remember(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", 200_000)
+    for number in (0, 7, 65_535, 65_536, 199_999):
+        journal.mark(number)
+    journal.close()
+    again = Journal(tmp_path / "j", 200_000)
+    assert again.n_done == 5
+    left = list(again.left())
+    assert len(left) == 199_995
+    assert not {0, 7, 65_535, 65_536, 199_999} & set(left)
+    again.close()
+    other = Journal(tmp_path / "j", 10)
+    assert other.n_done == 0, "of another number of tiles it is of another build"
+    other.close()
+
+
+def test_what_is_done_while_it_is_read_is_not_done_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", 100_000)
+    left = journal.left()
+    assert next(left) == 0
+    journal.mark(70_000)
+    assert 70_000 not in list(left)
+    journal.close()
+
+
+def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "x.zarr")
+    group.create_array("0", shape=(4,), dtype="u1")
+    group.create_array("1", shape=(2,), dtype="u1", attributes={"old": True})
+    workspace = Workspace(tmp_path / "x.zarr", in_place=True)
+    for path, n in (("1", 3), ("deep/2", 1)):
+        zarr.create_array(workspace.new / path, shape=(n,), dtype="u1")
+    workspace.publish_levels(["1"])
+    workspace.publish_levels(["1", "deep/2"])
+    workspace.publish_levels(["1", "deep/2"])
+    assert zarr.open_array(tmp_path / "x.zarr" / "1", mode="r").shape == (3,)
+    assert zarr.open_array(workspace.directory / "old" / "1", mode="r").attrs["old"]
+    workspace.take_back(["deep/2"])
+    workspace.take_back(["deep/2"])
+    assert not (tmp_path / "x.zarr" / "deep" / "2").exists()
+    assert (workspace.new / "deep" / "2").exists()
+
+
+def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr", attributes={"old": True})
+    workspace = Workspace(tmp_path / "x.zarr", in_place=False)
+    zarr.create_group(workspace.new, attributes={"old": False})
+    for _ in range(2):
+        workspace.publish_new()
+    assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is False
+    workspace.discard()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+
+
+@pytest.mark.parametrize("changed", [{"a": 2}, {"b": [1, 3]}, {"c": None}])
+def test_fingerprints_differ_with_any_value(changed: dict[str, Any]) -> None:
+    recipe = {"a": 1, "b": [1, 2]}
+    assert fingerprint(recipe) == fingerprint({"b": (1, 2), "a": 1})
+    assert fingerprint(recipe) != fingerprint({**recipe, **changed})
