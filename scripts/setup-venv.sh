@@ -29,6 +29,7 @@ done
 echo "setup: installing napari-pyramid with:$(echo "$groups" | sed 's/--group//g')"
 
 # uv takes seconds where pip takes minutes; pip is kept for machines whose index only pip's configuration knows.
+export UV_SYSTEM_CERTS=1 # as pip does: many an institute's proxy signs with a certificate of its own
 pip="env PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet"
 if { [ -x .venv/bin/uv ] || $pip uv; } && .venv/bin/uv pip install --quiet --python .venv/bin/python --editable . $groups; then
     exit 0

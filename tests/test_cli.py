@@ -116,7 +116,16 @@ def test_a_missing_path_is_one_line(command: str, tmp_path: Path) -> None:
 
 
 def test_a_wrong_number_of_axes_is_one_line(volume: Path) -> None:
-    assert_one_clear_line(invoke("plan", volume, "--axes", "yx"), "2 axes", "3")
+    assert_one_clear_line(invoke("plan", volume, "--axes", "yx"), "volume.npy", "2 axes", "3")
+
+
+def test_a_source_that_fails_half_way_is_named_with_its_region(tmp_path: Path) -> None:
+    array = zarr.create_group(tmp_path / "bad.zarr").create_array("raw", shape=(8, 8, 8), chunks=(4, 4, 4), dtype="u2")
+    array[:] = 7
+    (tmp_path / "bad.zarr/raw/c/1/0/1").write_bytes(b"rubbish")
+    before = {path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()}
+    assert_one_clear_line(invoke("build", tmp_path / "bad.zarr", "--in-place", "--levels", "2", "-q"), "bad.zarr", "region [", "source")
+    assert {path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()} == before
 
 
 def test_a_finished_destination_needs_overwrite(volume: Path, tmp_path: Path) -> None:
@@ -220,6 +229,36 @@ def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None
     assert [axis["name"] for axis in image["axes"]] == ["c", "y", "x"]
     assert [channel["color"] for channel in image["channels"]] == ["#FF0000", "#00FF00", "#0000FF"]
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "picture.ome.zarr" / "0", mode="r")[:], pixels.transpose(2, 0, 1))
+
+
+@pytest.fixture
+def two_images(tmp_path: Path) -> Path:
+    group = zarr.create_group(tmp_path / "two.zarr")
+    group.create_array("a", data=np.zeros((4, 6, 6), np.uint16), chunks=(4, 4, 4))
+    group.create_array("b", data=np.ones((3, 5, 5), np.uint16), chunks=(4, 4, 4))
+    return tmp_path / "two.zarr"
+
+
+def test_the_first_of_several_images_is_named(two_images: Path) -> None:
+    status, out, err = invoke("plan", two_images, "--levels", "2")
+    assert status == 0
+    assert "4 x 6 x 6" in out
+    assert err.splitlines() == [f"napari-pyramid: warning: {two_images} holds 2 images: 'a' is taken, not 'b' (choose with --image NAME)"]
+
+
+def test_one_of_several_images_is_built(two_images: Path, tmp_path: Path) -> None:
+    status, _, err = invoke("build", two_images, tmp_path / "b.ome.zarr", "--image", "b", "--levels", "2", "-q")
+    assert (status, err) == (0, "")
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "b.ome.zarr" / "0", mode="r")[:], np.ones((3, 5, 5)))
+
+
+def test_an_image_that_is_not_there_is_one_line(two_images: Path) -> None:
+    assert_one_clear_line(invoke("plan", two_images, "--image", "c"), "two.zarr", "'c'", "'a', 'b'")
+
+
+def test_a_small_image_is_said_to_need_no_levels(volume: Path) -> None:
+    assert "small enough" in invoke("plan", volume)[2]
+    assert invoke("plan", volume, "--levels", "1")[2] == ""
 
 
 def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:

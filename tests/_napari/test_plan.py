@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,13 @@ def test_rows_are_the_levels() -> None:
 def test_small_image_needs_no_pyramid_and_says_so() -> None:
     plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
     assert "Small enough" in plan.summary()
+
+
+def test_pyramid_is_said_to_be_one() -> None:
+    levels = (np.zeros((20, 30, 40), np.uint16), np.zeros((10, 15, 20), np.uint16))
+    pyramid = replace(picture(levels[0]), levels=levels)
+    assert Plan.of(pyramid, Choice("a.ome.zarr", n_levels=3)).summary().startswith("It has 2 levels already; ")
+    assert in_place_directory(pyramid) is None
 
 
 def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:

@@ -60,10 +60,7 @@ def test_several_paths_are_read_one_after_the_other(ome_zarr: Any) -> None:
 
 
 def test_import_is_light() -> None:
-    code = (
-        "import sys; import napari_pyramid._napari.reader;"
-        "assert not [m for m in ('numba', 'napari', 'dask', 'zarr', 'qtpy') if m in sys.modules]"
-    )
+    code = "import sys; import napari_pyramid._napari.reader;assert not [m for m in ('numba', 'napari', 'dask', 'zarr', 'qtpy') if m in sys.modules]"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -242,6 +239,39 @@ def test_unreadable_coarsest_level_still_opens(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"contrast limits are those of uint16.*a\.zarr"):
         [(_, meta, _)] = read(str(tmp_path / "a.zarr"))
     assert meta["contrast_limits"] == (0, 65535)
+
+
+# ---- colour ----------------------------------------------------------------------------------------------------------
+
+RGB = [{"label": n, "color": c} for n, c in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))]
+
+
+def test_channels_of_a_colour_picture_are_one_rgb_layer(ome_zarr: Any) -> None:
+    pixels = ramp((3, 20, 30), "u1")
+    [(levels, meta, kind)] = read(str(ome_zarr(pixels, "cyx", omero={"channels": RGB})))
+    assert (kind, meta["rgb"], meta["contrast_limits"]) == ("image", True, (0, 255))
+    np.testing.assert_array_equal(np.asarray(levels[0]), np.moveaxis(pixels, 0, -1))
+    np.testing.assert_array_equal(np.asarray(levels[1][3:5, 2]), np.moveaxis(pixels, 0, -1)[::2, ::2][3:5, 2])
+    assert meta["scale"] == [0.5, 0.5]
+    assert meta["axis_labels"] == ["y", "x"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label": "DAPI"}, {"color": "00FFFF"}, {"active": False}, {"window": {"start": 10, "end": 90}}],
+    ids=["name", "colour", "hidden", "stretched"],
+)
+def test_channels_that_are_not_just_red_green_blue_stay_layers(ome_zarr: Any, change: dict[str, Any]) -> None:
+    channels = [*RGB[:2], {**RGB[2], **change}]
+    assert len(read(str(ome_zarr(ramp((3, 20, 30), "u1"), "cyx", omero={"channels": channels})))) == 3
+
+
+def test_deep_colour_is_rgb_only_if_the_store_says_it_is_not_stretched(ome_zarr: Any) -> None:
+    pixels = ramp((3, 20, 30), "u2")
+    assert len(read(str(ome_zarr(pixels, "cyx", omero={"channels": RGB}, name="a.zarr")))) == 3
+    full = [{**channel, "window": {"start": 0, "end": 65535}} for channel in RGB]
+    [(_, meta, _)] = read(str(ome_zarr(pixels, "cyx", omero={"channels": full}, name="b.zarr")))
+    assert meta["rgb"]
 
 
 def test_hostile_unit_is_not_computed(ome_zarr: Any) -> None:

@@ -117,17 +117,11 @@ def test_three_dimensional_view_reads_the_last_level_alone(viewer: Any, qtbot: A
 def test_plugin_menu_offers_the_widget(viewer: Any) -> None:
     from napari._app_model import get_app_model
 
-    titles = [
-        item.command.title
-        for menu in ("napari/layers/data", "napari/file/io_utilities")
-        for item in get_app_model().menus.get_menu(menu)
-    ]
+    titles = [item.command.title for menu in ("napari/layers/data", "napari/file/io_utilities") for item in get_app_model().menus.get_menu(menu)]
     assert sum("Build pyramid" in title for title in titles) == 2
 
 
-def test_widget_works_through_the_proxy_that_plugins_get(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any
-) -> None:
+def test_widget_works_through_the_proxy_that_plugins_get(make_napari_viewer_proxy: Callable[..., Any], qtbot: Any) -> None:
     from napari_pyramid._napari.widget import BuildPyramid
 
     viewer = make_napari_viewer_proxy()

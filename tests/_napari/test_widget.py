@@ -56,9 +56,7 @@ def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], BuildPyramid]]:
     notification_manager.records.clear()
 
 
-def choose(
-    widget: BuildPyramid, qtbot: Any, *, destination: Path | None, levels: int | None = None, **fields: str
-) -> None:
+def choose(widget: BuildPyramid, qtbot: Any, *, destination: Path | None, levels: int | None = None, **fields: str) -> None:
     if destination is not None:
         widget.form.destination.path = str(destination)
     if levels is not None:
@@ -239,6 +237,41 @@ def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
     build(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["bare"]
     np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+
+
+def test_one_of_several_images_at_a_path_is_chosen(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    series = zarr.create_group(tmp_path / "series.zarr")
+    for name, shape in (("a", (12, 20, 20)), ("b", (9, 15, 17))):
+        series.create_array(name, data=np.ones(shape, "u2"), chunks=(8, 8, 8))
+    widget = dock()
+    assert widget.image.isHidden()
+    widget.path.path = str(tmp_path / "series.zarr")
+    widget.path.changed.emit()
+    assert not widget.image.isHidden()
+    titles = [widget.image.itemText(i) for i in range(widget.image.count())]
+    assert titles == ["a (image, 12×20×20)", "b (image, 9×15×17)"]
+    assert widget.table.item(0, 1).text() == "12×20×20"
+    widget.image.setCurrentIndex(1)
+    assert widget.table.item(0, 1).text() == "9×15×17"
+    choose(widget, qtbot, destination=tmp_path / "b.ome.zarr", levels=2)
+    build(widget, qtbot)
+    assert viewer.layers[0].level_shapes.tolist() == [[9, 15, 17], [5, 8, 9]]
+
+
+def test_suffix_is_appended_to_a_new_store(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+    """A file dialog hands over just what was typed; napari opens only folders that end in .zarr without asking."""
+    viewer.add_image(np.ones((12, 20, 20), "u2"), name="cells")
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "cells", levels=2)
+    build(widget, qtbot)
+    assert str(tmp_path / "cells.ome.zarr:") in widget.message.text()
+
+
+def test_home_folder_may_be_abbreviated(viewer: Any, dock: Any, qtbot: Any) -> None:
+    viewer.add_image(np.ones((12, 20, 20), "u2"), name="cells")
+    widget = dock()
+    choose(widget, qtbot, destination=Path("~/cells.ome.zarr"))
+    assert widget._plan.choice.destination == str(Path.home() / "cells.ome.zarr")
 
 
 def test_path_that_is_nothing_is_said(viewer: Any, dock: Any, tmp_path: Path) -> None:

@@ -16,12 +16,16 @@ from ome_zarr_models import open_ome_zarr
 
 from napari_pyramid._napari._pictures import lost_transforms
 from napari_pyramid._napari.reader import read
-from napari_pyramid._napari.writer import write_image, write_labels, write_layers
+from napari_pyramid._napari.writer import write_layers
 from napari_pyramid.errors import DestinationError, PyramidError, SourceError
 
 
 def values(shape: tuple[int, ...] = (5, 40, 30), dtype: str = "u2") -> np.ndarray:
     return np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+
+
+def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    return write_layers(path, [(data, meta, "image")])
 
 
 def ome(path: Path) -> Any:
@@ -76,7 +80,7 @@ def test_labels_are_labels_again(tmp_path: Path) -> None:
         "colormap": {"color_dict": colors},
         "features": {"index": np.array([3, 5]), "area": [7.0, np.nan]},
     }
-    [path] = write_labels(str(tmp_path / "n.ome.zarr"), ids, meta)
+    [path] = write_layers(str(tmp_path / "n.ome.zarr"), [(ids, meta, "labels")])
     [(data, back, kind)] = read(path)
     assert (kind, back["name"]) == ("labels", "nuclei")
     np.testing.assert_array_equal(np.asarray(data), ids)
@@ -103,6 +107,21 @@ def test_channels_named_alike_are_one_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_group(path)["0"][:], np.stack([red, green]))
     assert ome(Path(path))["multiscales"][0]["name"] == "cells"
     assert [c["active"] for c in ome(Path(path))["omero"]["channels"]] == [True, False]
+
+
+@pytest.mark.parametrize(("blending", "n_images"), [("additive", 1), ("translucent_no_depth", 3)])
+def test_channels_that_napari_split_are_one_image(tmp_path: Path, blending: str, n_images: int) -> None:
+    """napari numbers the layers of a channel axis and blends them additively; files opened again are only numbered."""
+    pixels = values((4, 3, 20, 30))
+    names = ["cells", "cells [1]", "cells [2]"]
+    labels = {"axis_labels": ("t", "y", "x"), "blending": blending}
+    layers = [(pixels[:, i], {**labels, "name": name}, "image") for i, name in enumerate(names)]
+    [path] = write_layers(str(tmp_path / "b.ome.zarr"), layers)
+    if n_images == 1:
+        np.testing.assert_array_equal(zarr.open_group(path)["0"][:], pixels)
+        assert [m["name"] for _, m, _ in read(path)] == [f"cells: Channel {i}" for i in range(3)]
+    else:
+        assert [m["name"] for _, m, _ in read(path)] == names
 
 
 def test_channels_that_do_not_fit_stay_apart(tmp_path: Path) -> None:
@@ -144,6 +163,16 @@ def test_rgb_is_stored_as_channels(tmp_path: Path) -> None:
     channels = ome(Path(path))["omero"]["channels"]
     assert [c["color"] for c in channels] == ["FF0000", "00FF00", "0000FF"]
     assert {(c["window"]["start"], c["window"]["end"]) for c in channels} == {(0, 255)}
+
+
+def test_rgb_is_rgb_again(tmp_path: Path) -> None:
+    pixels = values((40, 33, 4), "u1")
+    [path] = write_image(str(tmp_path / "a.zarr"), pixels, {"name": "tissue", "rgb": True})
+    [(data, meta, _)] = read(path)
+    assert (meta["rgb"], meta["name"]) == (True, "tissue")
+    np.testing.assert_array_equal(np.asarray(data), pixels)
+    [again] = write_layers(str(tmp_path / "b.zarr"), read(path))
+    np.testing.assert_array_equal(zarr.open_group(again)["0"][:], zarr.open_group(path)["0"][:])
 
 
 @pytest.mark.parametrize(("typed", "written"), [("a", "a.ome.zarr"), ("a.zarr", "a.zarr"), ("a.b", "a.b.ome.zarr")])
@@ -219,9 +248,7 @@ def test_saved_from_the_layer_list(viewer: Any, tmp_path: Path) -> None:
     image, ids = values(), values(dtype="u1")
     viewer.add_image(image, name="cells", scale=(2, 0.5, 0.5), units="um")
     viewer.add_labels(ids, name="nuclei", scale=(2, 0.5, 0.5), units="um")
-    assert viewer.layers.save(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid") == [
-        str(tmp_path / "all.ome.zarr")
-    ]
+    assert viewer.layers.save(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid") == [str(tmp_path / "all.ome.zarr")]
     assert viewer.layers[1].save(str(tmp_path / "n.zarr"), plugin="napari-pyramid") == [str(tmp_path / "n.zarr")]
     viewer.layers.clear()
     viewer.open(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid")

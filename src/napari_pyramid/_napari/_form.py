@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pyramid._napari._plan import COLUMNS, Choice
+from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 
 __all__ = ["ChoiceForm", "LevelTable", "PathField"]
@@ -49,7 +51,7 @@ class PathField(QWidget):
 
     @property
     def path(self) -> str:
-        return str(self.edit.text()).strip()
+        return os.path.expanduser(str(self.edit.text()).strip())
 
     @path.setter
     def path(self, path: str) -> None:
@@ -152,9 +154,9 @@ class ChoiceForm(QWidget):
         SpecError
             If the chunks are not whole numbers.
         """
-        text = self.chunks.text().strip()
+        text, path = self.chunks.text().strip(), self.destination.path
         return Choice(
-            None if self.place.currentData() else self.destination.path,
+            None if self.place.currentData() else path and str(completed(path)),
             self.method.currentData(),
             self.levels.value() or None,
             None if text in ("", AUTO) else _whole_numbers(text),

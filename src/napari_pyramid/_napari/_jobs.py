@@ -45,9 +45,7 @@ class Job:
         Called in the GUI thread; `on_end` just once, after `steps` is closed.
     """
 
-    def __init__(
-        self, steps: Steps, title: str, on_end: Callable[[Outcome], None], on_step: Callable[[Step], None] | None = None
-    ) -> None:
+    def __init__(self, steps: Steps, title: str, on_end: Callable[[Outcome], None], on_step: Callable[[Step], None] | None = None) -> None:
         self._steps, self._on_end, self._on_step = steps, on_end, on_step
         self._stop = threading.Event()
         self._outcome = Outcome()

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid._napari._contrast import contrast_limits
 from napari_pyramid._napari._units import fill_units, napari_unit
 from napari_pyramid.axes import Axis
+from napari_pyramid.contrast import contrast_limits
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Channel, Image
 from napari_pyramid.lazy import LazyArray
+from napari_pyramid.sources import Reordered
 
-__all__ = ["HEX_OF", "METADATA_KEY", "LayerTuple", "layers_of", "origin_of"]
+__all__ = ["HEX_OF", "METADATA_KEY", "RGBA", "LayerTuple", "layers_of", "origin_of"]
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 METADATA_KEY = "pyramid"
@@ -36,6 +37,8 @@ _NAMED = {
     "#000000": "gray",  # black on black shows nothing; some writers leave it as "not set"
 }
 HEX_OF = {name: color for color, name in _NAMED.items() if color != "#000000"}
+RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
+"""Names and colours of the channels that an RGB layer is stored as; OME-Zarr knows no RGB images."""
 _DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
 _MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 """What napari itself gives the layers of a channel axis."""
@@ -61,11 +64,7 @@ def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
         if problems[id(image)]:
             warnings.warn(f"{source}: {image.name!r} {problems[id(image)]}; left out", stacklevel=2)
     filled = iter(fill_units([image.axes for image in shown if image.axes is not None]))
-    return [
-        layer
-        for image in shown
-        for layer in _layers(image if image.axes is None else replace(image, axes=next(filled)), source)
-    ]
+    return [layer for image in shown for layer in _layers(image if image.axes is None else replace(image, axes=next(filled)), source)]
 
 
 def _why_not(image: Image) -> str:
@@ -78,12 +77,15 @@ def _why_not(image: Image) -> str:
 
 
 def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
+    origin = origin_of(image, source)
+    if _is_rgb_in_channels(image):
+        image = _with_colour_last(image)
     levels = [LazyArray(level.array) for level in image.levels]
     axis = _split_axis(image, levels[0].shape)
     shared = {"multiscale": len(levels) > 1, **_placement(image, axis, source)}
     if axis is None:
         channel = image.channels[0] if len(image.channels) == 1 else Channel()
-        metadata = {**image.metadata, METADATA_KEY: origin_of(image, source)}
+        metadata = {**image.metadata, METADATA_KEY: origin}
         yield _layer(image, levels, channel, "gray", {**shared, "metadata": metadata})
         return
     n = levels[0].shape[axis]
@@ -92,10 +94,40 @@ def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
     for i, (channel, colormap) in enumerate(zip(channels, colormaps, strict=False)):
         named = channel if channel.name or n == 1 else replace(channel, name=str(i))
         view = [v[(slice(None),) * axis + (i,)] for v in levels]
-        metadata = {**image.metadata, METADATA_KEY: origin_of(image, source, channel=i, channel_axis=axis)}
+        metadata = {**image.metadata, METADATA_KEY: {**origin, "channel": i, "channel_axis": axis}}
         # As napari blends the layers that it splits itself.
         blending = "additive" if i else "translucent_no_depth"
         yield _layer(image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending})
+
+
+def _is_rgb_in_channels(image: Image) -> bool:
+    """Whether the channels are those of a colour picture: named red, green, blue, in these colours, and none stretched."""
+    axis = image.channel_axis
+    if axis is None or image.kind == "labels" or image.levels[0].array.shape[axis] != len(image.channels):
+        return False
+    array = image.levels[0].array
+    full = _full_range(np.dtype(array.dtype))
+    untold = full if array.dtype == np.uint8 else None  # of deeper pixels nobody knows how bright they are
+    found = tuple((str(c.name).lower(), str(c.color).upper()) for c in image.channels)
+    unstretched = all((c.window or untold) == full and c.visible == (c.name != "alpha") for c in image.channels)
+    return len(array.shape) > 2 and found in (RGBA[:3], RGBA) and unstretched
+
+
+def _with_colour_last(image: Image) -> Image:
+    """The image with its channel axis last, as napari wants the colours of a picture."""
+    axis, ndim = image.channel_axis, len(image.levels[0].array.shape)
+    order = (*(i for i in range(ndim) if i != axis), *(i for i in range(ndim) if i == axis))
+
+    def moved(values: Any) -> Any:
+        return None if values is None else tuple(values[i] for i in order)
+
+    levels = tuple(replace(v, array=Reordered(v.array, order), scale=moved(v.scale), translation=moved(v.translation)) for v in image.levels)
+    return replace(image, levels=levels, axes=moved(image.axes), channels=(), rgb=True)
+
+
+def _full_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The limits that leave a colour picture as it is."""
+    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
 
 
 def _split_axis(image: Image, shape: Sequence[int]) -> int | None:
@@ -131,12 +163,11 @@ def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: st
     if is_labels:
         levels = [LazyArray(_Integers(v)) if v.dtype == bool else v for v in levels]
         given |= _label_look(image)
-    elif image.rgb:  # drawn as it is: the limits are those that leave it so
-        top = np.iinfo(levels[0].dtype).max if levels[0].dtype.kind in "iu" else 1
-        given |= {"rgb": True, "contrast_limits": (0.0, float(top))}
+    elif image.rgb:
+        given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
     else:
         color = _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
-        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels), "colormap": color}
+        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels[-1]), "colormap": color}
     return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"
 
 
@@ -146,7 +177,7 @@ def _name(image: str, channel: str | None) -> str:
     return f"{image}: {channel}" if image else channel
 
 
-def origin_of(image: Image, source: str, **place: int) -> dict[str, Any]:
+def origin_of(image: Image, source: str) -> dict[str, Any]:
     """Where an image's pixels are and what napari cannot show: the transforms of all its levels."""
     levels = [{"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels]
     return {
@@ -155,7 +186,6 @@ def origin_of(image: Image, source: str, **place: int) -> dict[str, Any]:
         "image": image.name,
         "layout": image.layout,
         "levels": levels,
-        **place,
     }
 
 

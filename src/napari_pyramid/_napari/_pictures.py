@@ -10,14 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_pyramid._napari._arrays import ChannelStack, plain_source
-from napari_pyramid._napari._layers import HEX_OF, METADATA_KEY, LayerTuple
+from napari_pyramid._napari._layers import HEX_OF, METADATA_KEY, RGBA, LayerTuple
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.layouts._image import Channel
 
 __all__ = ["Picture", "lost_transforms", "picture_of", "pictures_of"]
 
 Rgba = tuple[int, int, int, int]
-_RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,7 @@ def picture_of(layer: LayerTuple) -> Picture:
         known = any(a.type == "channel" for a in axes)
         return Picture(name, levels, "image", axes, scale, translation, () if known else (_channel(meta, name),))
     top = float(np.iinfo(levels[0].dtype).max) if levels[0].dtype.kind in "iu" else 1.0
-    channels = tuple(
-        Channel(label, color, (0.0, top), label != "alpha") for label, color in _RGBA[: levels[0].shape[-1]]
-    )
+    channels = tuple(Channel(label, color, (0.0, top), label != "alpha") for label, color in RGBA[: levels[0].shape[-1]])
     return Picture(name, levels, "image", (*axes, Axis.named("c")), (*scale, 1.0), (*translation, 0.0), channels)
 
 
@@ -100,7 +97,8 @@ def _belongs(layer: LayerTuple, group: Sequence[LayerTuple]) -> bool:
     if kind != "image" or other_kind != "image" or meta.get("rgb") or first.get("rgb"):
         return False
     key = _channel_key(meta)
-    if key is None or key != _channel_key(first) or any(_channel_label(meta) == _channel_label(m) for _, m, _ in group):
+    alike = key is not None and key == _channel_key(first)
+    if not (alike or _is_split_off(meta, first)) or any(_channel_label(meta) == _channel_label(m) for _, m, _ in group):
         return False
     shapes = [[tuple(v.shape) for v in (d if m.get("multiscale") else [d])] for d, m in ((data, meta), (other, first))]
     dtypes = [(d[0] if m.get("multiscale") else d).dtype for d, m in ((data, meta), (other, first))]
@@ -117,6 +115,17 @@ def _channel_key(meta: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return (image,) if colon else None
 
 
+def _is_split_off(meta: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
+    """Whether a layer looks like a further channel that napari split from the array of `first`.
+
+    ``add_image(..., channel_axis=...)`` numbers the names, ``cells``, ``cells [1]``, and blends all but the first
+    additively; a file that was opened twice is numbered too, but not blended so.
+    """
+    number = re.fullmatch(re.escape(str(first.get("name"))) + r" \[\d+\]", str(meta.get("name", "")))
+    ours = any(METADATA_KEY in m.get("metadata", {}) for m in (meta, first))
+    return number is not None and meta.get("blending") == "additive" and not ours
+
+
 def _channel_label(meta: Mapping[str, Any]) -> str:
     """The name of a channel: that of the layer, without the name of the image before it."""
     return str(meta.get("name", "")).partition(": ")[2] or str(meta.get("name", ""))
@@ -128,10 +137,7 @@ def _merged(group: Sequence[LayerTuple]) -> Picture:
         group = sorted(group, key=lambda layer: layer[1]["metadata"][METADATA_KEY]["channel"])
     meta = group[0][1]
     name = str(known.get("image") or str(meta["name"]).partition(": ")[0])
-    levels = [
-        [plain_source(level) for level in one]
-        for one in zip(*(data if m.get("multiscale") else [data] for data, m, _ in group), strict=True)
-    ]
+    levels = [[plain_source(level) for level in one] for one in zip(*(data if m.get("multiscale") else [data] for data, m, _ in group), strict=True)]
     axes, scale, translation = _placement(meta, len(levels[0][0].shape))
     at = known.get("channel_axis")
     if not isinstance(at, int) or not 0 <= at <= len(axes):
@@ -143,7 +149,7 @@ def _merged(group: Sequence[LayerTuple]) -> Picture:
         (*axes[:at], Axis.named("c"), *axes[at:]),
         (*scale[:at], 1.0, *scale[at:]),
         (*translation[:at], 0.0, *translation[at:]),
-        tuple(_channel(m, _channel_label(m)) for _, m, _ in group),
+        tuple(_channel(m, None if _is_split_off(group[-1][1], meta) else _channel_label(m)) for _, m, _ in group),
     )
 
 
@@ -155,9 +161,7 @@ def _placement(meta: Mapping[str, Any], ndim: int) -> tuple[tuple[Axis, ...], tu
     units = [str(u) for u in meta.get("units") or ()]
     if len(units) == ndim:
         units_of = parse_axes([a.name for a in axes], ndim, units)
-        axes = tuple(
-            replace(a, unit=u.unit if u.unit != "dimensionless" else None) for a, u in zip(axes, units_of, strict=True)
-        )
+        axes = tuple(replace(a, unit=u.unit if u.unit != "dimensionless" else None) for a, u in zip(axes, units_of, strict=True))
     return axes, _floats(meta.get("scale"), ndim, 1.0), _floats(meta.get("translate"), ndim, 0.0)
 
 
@@ -170,7 +174,7 @@ def _floats(values: Any, ndim: int, default: float) -> tuple[float, ...]:
     return tuple([default] * (ndim - len(found)) + found[-ndim:])
 
 
-def _channel(meta: Mapping[str, Any], name: str) -> Channel:
+def _channel(meta: Mapping[str, Any], name: str | None) -> Channel:
     limits = meta.get("contrast_limits")
     window = None if limits is None else (float(limits[0]), float(limits[1]))
     return Channel(name, _hex(meta.get("colormap")), window, bool(meta.get("visible", True)))

@@ -95,14 +95,15 @@ class Plan:
         ]
 
     def summary(self) -> str:
-        """One line: levels, bytes and files that will be written, and the memory that it takes."""
-        spec = self.spec
+        """What is to be said before a build: levels, bytes and files that will be written, and the memory that it takes."""
+        spec, n_now = self.spec, len(self.picture.levels)
+        already = f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         new = list(spec.levels[self.choice.destination is None :])
         size, files = format_bytes(sum(v.nbytes for v in new)), sum(v.n_files for v in new)
         if len(spec.levels) == 1 and self.choice.n_levels is None:
-            return "Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
+            return f"{already}Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
         count = f"{len(new)} level{'s' * (len(new) != 1)} to write"
-        return f"{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
+        return f"{already}{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
 
 
 def _options(picture: Picture, choice: Choice) -> dict[str, Any]:

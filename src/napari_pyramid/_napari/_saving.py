@@ -13,7 +13,7 @@ from typing import Any
 from napari_pyramid._napari._pictures import Picture
 from napari_pyramid.errors import DestinationError
 
-__all__ = ["Step", "build_steps", "destination", "picture_options", "places", "save_steps"]
+__all__ = ["Step", "build_steps", "completed", "destination", "picture_options", "places", "save_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,27 @@ class Step:
 
 
 def destination(path: str) -> Path:
-    """Where to save, with ``.ome.zarr`` appended to a name that does not end in ``.zarr``.
-
-    File > Save hands over just what was typed when our filter is chosen.
+    """Where to save, in full; nothing is there yet.
 
     Raises
     ------
     DestinationError
         If something is there already: the file dialog never asked whether to overwrite a folder.
     """
-    target = Path(path if path.lower().endswith(".zarr") else f"{path}.ome.zarr").absolute()
+    target = completed(path)
     if target.exists() or target.is_symlink():
         raise DestinationError(f"{target} exists: give another name, or delete it first")
     return target
+
+
+def completed(path: str) -> Path:
+    """The full path of what was typed, with ``.ome.zarr`` appended to a name that does not end in ``.zarr``.
+
+    File dialogs hand over just what was typed. The name of a label image, ``IMAGE.ome.zarr/labels/NAME``, is complete.
+    """
+    target = Path(path).absolute()
+    is_label = target.parent.name == "labels" and target.parents[1].suffix.lower() == ".zarr"
+    return target if is_label or target.suffix.lower() == ".zarr" else target.with_name(f"{target.name}.ome.zarr")
 
 
 def places(target: Path, pictures: Sequence[Picture]) -> tuple[list[tuple[Picture, Path]], list[str]]:

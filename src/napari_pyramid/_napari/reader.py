@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["get_reader", "read"]
 
-_METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".zlevels", "attributes.json", "info")
+_METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".zlevels", "attributes.json", "info", "datasource-properties.json")
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of zip files, and of TIFF and BigTIFF in either byte order."""
 _SUFFIXES = (".zarr", ".n5", ".levels")

@@ -25,6 +25,7 @@ from napari_pyramid._napari._replace import replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts._image import Image as StoredImage
 from napari_pyramid.lazy import LazyArray
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.sources import Reordered, ome_order
@@ -45,11 +46,15 @@ class BuildPyramid(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._life = _Life()
+        self._images: tuple[StoredImage, ...] = ()
         self._picture: Picture | None = None
         self._plan: Plan | None = None
         self.layer = QComboBox()
-        self._path_label, self.path = QLabel("Path"), PathField(ask_folder)
-        self.form = ChoiceForm(("Image", self.layer), (self._path_label, self.path))
+        self.path = PathField(ask_folder)
+        self.image = QComboBox()
+        self._path_row = (QLabel("Path"), self.path)
+        self._image_row = (QLabel("Which"), self.image)
+        self.form = ChoiceForm(("Image", self.layer), self._path_row, self._image_row)
         self.table = LevelTable()
         self.message = QLabel()
         self.message.setWordWrap(True)
@@ -60,6 +65,7 @@ class BuildPyramid(QWidget):
         self._lay_out()
         self.layer.currentIndexChanged.connect(self._source_changed)
         self.path.changed.connect(self._source_changed)
+        self.image.currentIndexChanged.connect(self._image_changed)
         self.form.changed.connect(self._choice_changed)
         self.build.clicked.connect(self.start)
         self.cancel.clicked.connect(self.stop)
@@ -101,16 +107,37 @@ class BuildPyramid(QWidget):
             self._source_changed()
 
     def _source_changed(self) -> None:
-        """Another layer or path: what it is, which methods it allows, where its pyramid could go."""
+        """Another layer or path: which images there are to choose from."""
+        in_viewer = self.layer.currentData() is not None
+        self._images, message = (), "Choose a store on disk."
+        if not in_viewer and self.path.path:
+            try:
+                self._images = open_images(self.path.path)
+            except PyramidError as error:
+                message = str(error)
+        with QSignalBlocker(self.image):
+            self.image.clear()
+            self.image.addItems([_title(image) for image in self._images])
+        for row, visible in ((self._path_row, not in_viewer), (self._image_row, len(self._images) > 1)):
+            for part in row:
+                part.setVisible(visible)
+        if in_viewer or self._images:
+            self._image_changed()
+        else:
+            self._picture = None
+            self._show_plan(None, message)
+
+    def _image_changed(self) -> None:
+        """Another image: what it is, which methods it allows, where its pyramid could go."""
         layer = self.layer.currentData()
-        for part in (self._path_label, self.path):
-            part.setVisible(layer is None)
         self._picture = None
         try:
-            self._picture = self._picture_of_path() if layer is None else _picture_of_layer(layer)
+            if layer is None:
+                self._picture = picture_of_image(self._images[self.image.currentIndex()])
+            else:
+                self._picture = picture_of(layer.as_layer_data_tuple())
         except PyramidError as error:
             self._show_plan(None, str(error))
-        if self._picture is None:
             return
         with QSignalBlocker(self.form):
             self.form.offer(
@@ -119,12 +146,6 @@ class BuildPyramid(QWidget):
                 in_place_directory(self._picture) is not None,
             )
         self._choice_changed()
-
-    def _picture_of_path(self) -> Picture | None:
-        if not self.path.path:
-            self._show_plan(None, "Choose a store on disk.")
-            return None
-        return picture_of_image(open_images(self.path.path)[0])
 
     def _choice_changed(self) -> None:
         if self._picture is None:
@@ -222,10 +243,10 @@ class _Life:
             self.job.cancel()
 
 
-def _picture_of_layer(layer: Any) -> Picture:
-    """Level 0 of a layer as a picture: of a multiscale layer too, a new pyramid is built from its largest level."""
-    data, state, kind = layer.as_layer_data_tuple()
-    return picture_of(((data[0] if layer.multiscale else data), {**state, "multiscale": False}, kind))
+def _title(image: StoredImage) -> str:
+    """An image of several, for people to choose."""
+    shape = "×".join(str(n) for n in image.levels[0].array.shape)
+    return f"{image.name or image.path or '(no name)'} ({image.kind}, {shape})"
 
 
 def _origin_path(layer: Any) -> str | None:

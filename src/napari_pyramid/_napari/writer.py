@@ -1,4 +1,4 @@
-"""npe2 writers: layers become an OME-Zarr store, in the background where there is a window to keep alive."""
+"""npe2 writer: layers become an OME-Zarr store, in the background where there is a window to keep alive."""
 
 from __future__ import annotations
 
@@ -11,17 +11,7 @@ from napari_pyramid._napari._pictures import lost_transforms, pictures_of
 from napari_pyramid._napari._saving import destination, save_steps
 from napari_pyramid.errors import PyramidError
 
-__all__ = ["write_image", "write_labels", "write_layers"]
-
-
-def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Saves one Image layer; see `write_layers`."""
-    return write_layers(path, [(data, meta, "image")])
-
-
-def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Saves one Labels layer; see `write_layers`."""
-    return write_layers(path, [(data, meta, "labels")])
+__all__ = ["write_layers"]
 
 
 def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:

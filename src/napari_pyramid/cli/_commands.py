@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_pyramid.cli._options import Recipe, with_recipe
-from napari_pyramid.cli._terminal import Command
+from napari_pyramid.cli._terminal import Command, say
 
 __all__ = ["app"]
 
@@ -35,8 +35,9 @@ def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False)
     from napari_pyramid.info import describe_spec
     from napari_pyramid.level import format_bytes
 
-    opened = open_source(source)
+    opened = open_source(source, recipe.image)
     spec, _, peak = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
+    _say_if_small(len(spec.levels), recipe)
     if as_json:
         _print_json({**describe_spec(spec), "peak_memory": peak})
         return
@@ -67,7 +68,7 @@ def build(
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe
 
-    opened = open_source(source)
+    opened = open_source(source, recipe.image)
     steps = iter_build(
         opened.data,
         destination,
@@ -78,7 +79,9 @@ def build(
         verify=verify,
         executor=executor_at(scheduler),
     )
-    run(steps, quiet=quiet, resume=resume)
+    pyramid = run(steps, quiet=quiet, resume=resume)
+    if not quiet:
+        _say_if_small(len(pyramid), recipe)
     built = describe(destination or source)
     if as_json:
         _print_json(built.to_json())
@@ -132,6 +135,12 @@ def demo(
     from napari_pyramid.cli._demo import run
 
     run(destination)
+
+
+def _say_if_small(n_levels: int, recipe: Recipe) -> None:
+    """Whoever asks for a pyramid wonders at one level."""
+    if n_levels == 1 and recipe.levels is None:
+        say("one level, for the image is small enough to be shown whole; --levels N builds more")
 
 
 def _print_json(value: Any) -> None:

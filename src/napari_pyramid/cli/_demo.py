@@ -34,7 +34,7 @@ def run(destination: str) -> None:
     run_build(iter_build(os.fspath(BRAIN), destination, n_levels=3, overwrite=True))
     print(describe(destination))
     if _has_display():
-        print(f"Opening {destination} in napari; the demo ends when its window is closed.")
+        print(f"Opening {destination} in napari; the demo ends when its window is closed.", flush=True)
         _show(destination)
         return
     _show(destination, PICTURE)

@@ -25,6 +25,7 @@ def _option(flag: str, metavar: str, meaning: str) -> Any:
 class Recipe:
     """What pyramid to build, as the user wrote it; None where the user said nothing."""
 
+    image: Annotated[str | None, _option("--image", "NAME", "Which one, where SOURCE holds several images; otherwise the first.")] = None
     axes: Annotated[str | None, _option("--axes", "zyx", "Names of the axes.")] = None
     scale: Annotated[str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")] = None
     translation: Annotated[str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")] = None

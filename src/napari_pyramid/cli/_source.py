@@ -30,25 +30,41 @@ class Source:
     """Keywords of `iter_build` that whoever read the array knows."""
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str, image: str | None = None) -> Source:
     """Opens a store of any of our layouts, a .npy file (memory-mapped), or a file that an installed napari plugin reads.
+
+    Parameters
+    ----------
+    path
+        What the user named.
+    image
+        Name of one of several images there; None takes the first, and says so when there are more.
 
     Raises
     ------
     LayoutError
-        If it is a directory or zip that no layout knows, and no plugin either.
+        If it is a directory or zip that no layout knows, and no plugin either; or no image there is called `image`.
     SourceError
         If nothing is there, or nothing installed reads it.
     """
     if path.lower().endswith(".npy"):
         return _from_npy(Path(path))
     try:
-        open_images(path)
-        return Source(path)
+        images = open_images(path)
     except LayoutError as error:
         if "://" not in path and not Path(path).exists():
             raise SourceError(f"{path} does not exist") from None
-        return _from_plugin(path, error)
+        return _from_plugin(path, image, error)
+    if image is not None:
+        return Source(path, {"image": image})
+    _say_which(path, [i.name or i.path for i in images])
+    return Source(path)
+
+
+def _say_which(path: str, names: Sequence[str]) -> None:
+    if len(names) > 1:
+        rest = ", ".join(repr(name) for name in names[1:])
+        warn(f"{path} holds {len(names)} images: {names[0]!r} is taken, not {rest} (choose with --image NAME)")
 
 
 def _from_npy(path: Path) -> Source:
@@ -59,7 +75,7 @@ def _from_npy(path: Path) -> Source:
     return Source(array, {"name": path.stem})
 
 
-def _from_plugin(path: str, refusal: LayoutError) -> Source:
+def _from_plugin(path: str, image: str | None, refusal: LayoutError) -> Source:
     from npe2 import PluginManager, io_utils
 
     PluginManager.instance().discover()
@@ -73,10 +89,12 @@ def _from_plugin(path: str, refusal: LayoutError) -> Source:
     images = [layer for layer in map(_full, layers) if layer[2] in ("image", "labels")]
     if not images:
         raise SourceError(f"{path} holds no image: the plugin that reads it gave {', '.join(layer[2] for layer in map(_full, layers))}")
-    if len(images) > 1:
-        names = ", ".join(str(meta.get("name", "?")) for _, meta, _ in images[1:])
-        warn(f"{path} holds {len(images)} images; the first is taken, not {names}")
-    return _from_layer(*images[0], name=Path(path).name.split(".")[0])
+    names = [str(meta.get("name", "?")) for _, meta, _ in images]
+    if image is None:
+        _say_which(path, names)
+    elif image not in names:
+        raise LayoutError(f"{path} has no image {image!r}: it has {', '.join(map(repr, names))}")
+    return _from_layer(*images[0 if image is None else names.index(image)], name=Path(path).name.split(".")[0])
 
 
 def _full(layer: Any) -> tuple[Any, dict[str, Any], str]:

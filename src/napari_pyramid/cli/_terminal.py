@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from typer.core import TyperCommand
 
-from napari_pyramid.errors import PyramidError
+from napari_pyramid.errors import DestinationError, PyramidError
 
 if TYPE_CHECKING:
     from napari_pyramid.build import Progress
@@ -48,8 +49,15 @@ class Command(TyperCommand):
             if os.environ.get(DEBUG):
                 raise
             is_told = isinstance(error, (PyramidError, OSError))
-            say(str(error) if is_told else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)")
+            say(_naming_file(error, ctx.params) if is_told else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)")
             sys.exit(1)
+
+
+def _naming_file(error: Exception, asked: Mapping[str, Any]) -> str:
+    """The message of an error, with the path that the user gave; the engine sees an array, not the file that it is from."""
+    name = asked.get("destination" if isinstance(error, DestinationError) else "source")
+    named = name is None or isinstance(error, OSError) or Path(name).name in str(error)
+    return str(error) if named else f"{name}: {error}"
 
 
 @contextmanager
