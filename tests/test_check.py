@@ -412,3 +412,16 @@ def test_the_command_exits_with_1_until_it_is_mended(store: Path) -> None:
     assert "mended" in mending.stdout
     assert "backup" in mending.stdout
     assert CliRunner().invoke(app, ["check", str(store), "--json"]).exit_code == 0
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.5, 0.75), (2.0, 0.5)], ids=["resized", "the fifth plane left out"])
+def test_both_scales_of_a_level_that_whole_windows_do_not_cover(tmp_path: Path, scale: float, shift: float) -> None:
+    """ome-zarr-py resizes 5 planes to 2 and says 2.5; the shapes are those of a level that drops a plane."""
+    path = write(tmp_path / "x.ome.zarr", [image(shape=(5, 8)), image(shape=(2, 4))])
+
+    def change(document: Documents) -> None:
+        described = [{"type": "scale", "scale": [0.5 * scale, 1.0]}, {"type": "translation", "translation": [10 + 0.5 * shift, 0.25]}]
+        datasets(document)[1]["coordinateTransformations"] = described
+
+    edit(path, change)
+    assert not check_store(path).findings

@@ -13,6 +13,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
@@ -154,3 +155,15 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(LayoutError, match=r"napari-pyramid\[remote\]"):
         open_root("s3://bucket/x.zarr")
+
+
+def test_zip_on_another_host_is_refused_by_name() -> None:
+    with pytest.raises(LayoutError, match=r"cells\.ozx is a zip file on another host"):
+        open_root("https://127.0.0.1/cells.ozx")
+
+
+def test_http_folder_in_n5(tmp_path: Path, url: str) -> None:
+    """N5 is recognised by ".n5" anywhere in the path: the groups below the container look like any directory."""
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5" / "vol")}, "metadata": {"compression": {"type": "raw"}}}
+    tensorstore.open(spec, create=True, dtype="uint8", shape=(4, 3)).result()[...] = np.arange(12, dtype="uint8").reshape(4, 3)
+    np.testing.assert_array_equal(np.asarray(open_root(f"{url}/a.n5/vol").array()[...]), np.arange(12).reshape(4, 3).T)

@@ -99,11 +99,7 @@ class LazyArray:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunk lengths along the axes of the view; napari widens what it asks for to their edges."""
-        return tuple(
-            -(-chunk // abs(r.step))
-            for r, chunk in zip(self._ranges, self._origin.chunks, strict=True)
-            if isinstance(r, range)
-        )
+        return tuple(-(-chunk // abs(r.step)) for r, chunk in zip(self._ranges, self._origin.chunks, strict=True) if isinstance(r, range))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -225,11 +221,7 @@ class _Origin:
         for first, last in _boxes(missing):
             block = self._fetch(self._box(first, last))
             chunks = {
-                index: block[
-                    tuple(
-                        slice((i - a) * c, (i - a + 1) * c) for i, a, c in zip(index, first, self.chunks, strict=True)
-                    )
-                ]
+                index: block[tuple(slice((i - a) * c, (i - a + 1) * c) for i, a, c in zip(index, first, self.chunks, strict=True))]
                 for index in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True)))
             }
             _CACHE.put(self.token, block, chunks)
@@ -237,9 +229,7 @@ class _Origin:
         return found
 
     def _box(self, first: _Index, last: _Index) -> tuple[slice, ...]:
-        return tuple(
-            slice(a * c, min((b + 1) * c, n)) for a, b, c, n in zip(first, last, self.chunks, self.shape, strict=True)
-        )
+        return tuple(slice(a * c, min((b + 1) * c, n)) for a, b, c, n in zip(first, last, self.chunks, self.shape, strict=True))
 
     def _fetch(self, box: tuple[slice, ...]) -> _Array:
         try:
@@ -249,9 +239,7 @@ class _Origin:
         except Exception as error:
             # Codecs raise whatever their authors liked, RuntimeError and plain Exception among them.
             region = ", ".join(f"{s.start}:{s.stop}" for s in box)
-            raise SourceError(
-                f"{self.location}: cannot read [{region}]{self._culprit(box)}: {error or type(error).__name__}"
-            ) from error
+            raise SourceError(f"{self.location}: cannot read [{region}]{self._culprit(box)}: {error or type(error).__name__}") from error
 
     def _culprit(self, box: tuple[slice, ...]) -> str:
         """The first chunk in `box` that cannot be read by itself, in words."""

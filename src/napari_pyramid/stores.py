@@ -24,6 +24,8 @@ __all__ = ["is_url", "is_zip", "open_root"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
+_NAMED_ZIP = re.compile(r"\.(zip|ozx)$", re.IGNORECASE)
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MODULE_OF_SCHEME = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """What fsspec needs besides itself for a scheme."""
@@ -117,6 +119,8 @@ def _wrapping_folder(keys: list[str]) -> str:
 
 
 def _open_url(url: str) -> Store:
+    if _NAMED_ZIP.search(urlsplit(url).path):
+        raise LayoutError(f"{url} is a zip file on another host, which is not read in place: download it and open the copy")
     scheme = url.partition("://")[0].lower()
     for module in ("fsspec", _MODULE_OF_SCHEME.get(scheme, "fsspec")):
         try:
@@ -128,7 +132,7 @@ def _open_url(url: str) -> Store:
     # Not narrower: fsspec and its back ends raise their own classes for unknown schemes, hosts and credentials.
     except Exception as error:
         raise LayoutError(f"{url} cannot be opened: {type(error).__name__}: {error}") from error
-    return _n5_store(store) if urlsplit(url).path.lower().endswith(".n5") else store
+    return _n5_store(store) if _IN_N5.search(urlsplit(url).path) else store
 
 
 async def _keys(store: Store) -> list[str]:

@@ -132,3 +132,9 @@ def test_an_xml_without_sense_is_no_obstacle(tmp_path: Path, text: str) -> None:
     root = write(tmp_path, [(0, 0)])
     root.with_suffix(".xml").write_text(text)
     assert open_images(root)[0].name == "setup0"
+
+
+def test_a_setup_opened_by_itself_has_its_name(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, [(0, 0), (0, 1)]) / "setup0")
+    assert image.name == "setup0"
+    assert image.levels[0].array.shape == (2, 6, 10, 12)

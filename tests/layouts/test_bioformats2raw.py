@@ -54,3 +54,17 @@ def test_series_that_are_not_there_are_told(new_store: Callable, series: list[ob
     store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", series=series).image("0", (6, 8))
     with pytest.warns(LayoutWarning, match=message):
         assert len(open_images(store.root)) == 1
+
+
+def test_the_xml_needs_no_group_around_it(new_store: Callable) -> None:
+    """Before 0.4, "OME" was a directory without metadata of its own."""
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).image("1", (6, 8))
+    (store.root / "OME").mkdir()
+    (store.root / "OME" / "METADATA.ome.xml").write_bytes(XML)
+    assert [i.name for i in open_images(store.root)] == ["first", "second"]
+
+
+def test_a_server_that_lists_nothing_is_asked_for_one_number_after_the_other(new_store: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = new_store(3).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).image("1", (6, 8))
+    monkeypatch.setattr("napari_pyramid.layouts._files._LocalFiles.names", lambda self, directory: [])
+    assert [i.path for i in open_images(store.root)] == ["0", "1"]

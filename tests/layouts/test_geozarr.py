@@ -51,3 +51,8 @@ def test_a_well_known_set_names_no_groups(tmp_path: Path) -> None:
 def test_a_set_that_names_nothing_falls_through(tmp_path: Path) -> None:
     with pytest.warns(LayoutWarning, match="tile_matrix_set names no group"), pytest.warns(LayoutWarning, match="gone"):
         open_images(write(tmp_path, {"tileMatrices": [{"id": "gone"}]}))
+
+
+def test_ids_may_be_numbers(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, {"tileMatrices": [{**matrix(k), "id": k} for k in range(3)]}))
+    assert [level.scale for level in image.levels] == [(-10, 10), (-20, 20), (-40, 40)]

@@ -179,3 +179,22 @@ def test_plate_that_is_none_leaves_its_fields(new_store: Callable, bad: Any) -> 
     with pytest.warns(LayoutWarning, match="plate"):
         (image,) = open_images(store.group(plate=bad).root)
     assert image.path == "A/1/0"
+
+
+def test_labels_of_fields_are_stitched_like_the_fields(new_store: Callable) -> None:
+    """The second field has none: its place stays empty."""
+    store = new_store(3)
+    for i, path in enumerate(["A/1/0", "A/1/1", "A/2/0"]):
+        field(store, path, i)
+    values = {}
+    for path in ("A/1/0", "A/2/0"):
+        store.group(f"{path}/labels", labels=["nuclei"]).image(f"{path}/labels/nuclei", (6, 10), (3, 5), **{"image-label": {}})
+        values[path] = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    image, labels = open_images(plate(store, {"A/1": 2, "A/2": 1}, name="my plate"))
+    assert (labels.kind, labels.name) == ("labels", "my plate nuclei")
+    assert labels.levels[0].array.shape == image.levels[0].array.shape[1:] == (6, 40)
+    expected = np.zeros((6, 40), np.uint16)
+    expected[:, :10], expected[:, 20:30] = values["A/1/0"], values["A/2/0"]
+    np.testing.assert_array_equal(labels.levels[0].array[...], expected)
+    well_image, well_labels = open_images(store.root / "A/1")
+    assert well_labels.levels[1].array.shape == well_image.levels[1].array.shape[1:]

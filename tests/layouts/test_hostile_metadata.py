@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +178,20 @@ def test_mutated_metadata(hierarchy: str, zarr_format: int, data: st.DataObject)
 def test_ten_thousand_mutations(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
     """The same, 10,000 times over all hierarchies."""
     _check_opening(hierarchy, zarr_format, data)
+
+
+def test_lists_that_repeat_themselves_a_hundred_thousand_times(new_store: Callable) -> None:
+    """Each entry alone is legal; read one by one they would take minutes."""
+    one = {"version": "0.4", "axes": ["y", "x"], "datasets": [{"path": "0"}] * 100_000}
+    store = new_store(2).group(raw={"multiscales": [one] * 3})
+    store.array("0", (6, 8))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert len(open_images(store.root)) == 3
+    assert any("more than any image has" in str(warning.message) for warning in told)
+    plate = new_store(2, "plate.zarr")
+    plate.group(plate={"rows": [], "columns": [], "wells": [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}] * 100_000})
+    plate.group("A").group("A/1", well={"images": [{"path": "0"}] * 100_000}).image("A/1/0", (6, 8))
+    assert open_images(plate.root)[0].levels[0].array.shape == (6, 8)
+    series = new_store(2, "series.zarr").group(**{"bioformats2raw.layout": 3}).group("OME", series=["0"] * 100_000).image("0", (6, 8))
+    assert len(open_images(series.root)) == 1

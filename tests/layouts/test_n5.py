@@ -77,3 +77,24 @@ def test_levels_without_any_geometry_are_another_layout(tmp_path: Path) -> None:
     (image,) = open_images(write(tmp_path, {}))
     assert image.levels[0].scale is None
     assert len(image.levels) == 3
+
+
+def test_channels_below_the_group_with_the_attributes(tmp_path: Path) -> None:
+    """n5-viewer lets one set of attributes stand for all of its channels c0, c1, ..."""
+    path = write(tmp_path, {})
+    group = zarr.open_group(path, mode="a")
+    group.attrs.update({"scales": [[1, 1, 1], [2, 2, 1], [4, 4, 1]], "pixelResolution": {"dimensions": [0.1, 0.2, 3.0], "unit": "um"}})
+    for name, shape in SHAPES.items():
+        group.create_array(f"c1/{name}", data=np.ones(shape, "uint8"))
+    images = open_images(path)
+    assert [image.name for image in images] == ["c0", "c1"]
+    for image in images:
+        assert [level.scale for level in image.levels] == [(3.0, 0.2, 0.1), (3.0, 0.4, 0.2), (3.0, 0.8, 0.4)]
+        assert [axis.unit for axis in image.axes or ()] == ["micrometer"] * 3
+
+
+def test_neuroglancer_names_of_channels(tmp_path: Path) -> None:
+    attributes = {"axes": ["x", "y", "c"], "resolution": [4, 5, 1], "coordinateArrays": {"c": ["a", "b", "c", "d", "e"]}}
+    (image,) = open_images(write(tmp_path, attributes))
+    assert image.channel_axis == 0
+    assert [channel.name for channel in image.channels] == ["a", "b", "c", "d", "e"]

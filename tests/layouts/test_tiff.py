@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_pyramid.errors import LayoutError
+from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts.tiff import open_path
 
@@ -158,3 +158,42 @@ def test_other_files_are_none(tmp_path: Path) -> None:
     assert open_path(str(tmp_path / "a.tif")) is None
     assert open_path(str(tmp_path)) is None
     assert open_path("https://example.org/a.tif") is None
+
+
+def test_files_named_in_the_xml_stay_in_the_folder(tmp_path: Path) -> None:
+    """OME-XML may spread an image over files beside it, never over those elsewhere."""
+    (tmp_path / "open").mkdir()
+    tifffile.imwrite(tmp_path / "secret.tif", GREY[0, 1])
+    pixels_of = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" SizeC="1" SizeT="1">'
+    own = '<TiffData IFD="0" FirstZ="0" PlaneCount="1"/>'
+    other = '<TiffData IFD="0" FirstZ="1" PlaneCount="1"><UUID FileName="../secret.tif">urn:uuid:2</UUID></TiffData>'
+    name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    xml = f'<?xml version="1.0"?><OME {name_space}><Image ID="I">{pixels_of}{own}{other}</Pixels></Image></OME>'
+    tifffile.imwrite(tmp_path / "open" / "a.ome.tif", GREY[0, 0], description=xml, metadata=None)
+    with pytest.warns(LayoutWarning, match=r"names the file '../secret.tif', outside the folder"):
+        (image,) = open_images(tmp_path / "open" / "a.ome.tif")
+    np.testing.assert_array_equal(pixels(image), GREY[0, 0])
+
+
+def test_an_image_over_several_files_of_one_folder(tmp_path: Path) -> None:
+    beside = '<UUID FileName="{0}.ome.tif">urn:uuid:{0}</UUID>'
+    planes = "".join(f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1">{beside.format(z)}</TiffData>' for z in (0, 1))
+    pixels_of = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" SizeC="1" SizeT="1">'
+    name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    for z in (0, 1):
+        xml = f'<?xml version="1.0"?><OME {name_space} UUID="urn:uuid:{z}"><Image ID="I">{pixels_of}{planes}</Pixels></Image></OME>'
+        tifffile.imwrite(tmp_path / f"{z}.ome.tif", GREY[0, z], description=xml, metadata=None)
+    (image,) = open_images(tmp_path / "0.ome.tif")
+    np.testing.assert_array_equal(pixels(image), GREY[0, :2])
+
+
+@pytest.mark.parametrize("hostile", ['SizeZ="1000000000"', 'SizeZ="1"><TiffData NumPlanes="1000000000"/'])
+def test_xml_that_promises_a_billion_planes(tmp_path: Path, hostile: str) -> None:
+    """A list of so many would take 8 GB."""
+    name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    described = f'<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeC="1" SizeT="1" {hostile}>'
+    xml = f'<?xml version="1.0"?><OME {name_space}><Image ID="I">{described}</Pixels></Image></OME>'
+    tifffile.imwrite(tmp_path / "a.ome.tif", GREY[0, 0], description=xml, metadata=None)
+    with pytest.warns(LayoutWarning, match="promises more than"):
+        (image,) = open_images(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(pixels(image), GREY[0, 0])

@@ -88,3 +88,18 @@ def test_properties_without_sense_fall_through(tmp_path: Path, text: str) -> Non
     (path / "datasource-properties.json").write_text(text)
     with pytest.warns(LayoutWarning, match="datasource-properties.json"):
         open_images(path)
+
+
+def test_magnifications_as_text(tmp_path: Path) -> None:
+    """Early versions wrote "2-2-1", and no path since it is the same."""
+    described = open_images(write(tmp_path / "a"))
+    assert open_images(write(tmp_path / "b", mags=[{"mag": name, "axisOrder": ORDER} for name in MAGS]))[0].levels[2].scale == described[0].levels[2].scale
+
+
+def test_a_layer_opened_by_itself(tmp_path: Path) -> None:
+    """Without the dataset's metadata, the names 1, 2-2-1, 4-4-2 still tell that these are levels."""
+    root = zarr.create_group(tmp_path / "color")
+    for name, (x, y, z) in MAGS.items():
+        root.create_array(name, data=np.ascontiguousarray(FULL[0, ::x, ::y, ::z]))
+    (image,) = open_images(tmp_path / "color")
+    assert [level.path for level in image.levels] == ["1", "2-2-1", "4-4-2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,9 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty.levels").mkdir()
     with pytest.warns(LayoutWarning), pytest.raises(LayoutError):
         open_images(tmp_path / "empty.levels")
+
+
+def test_levels_in_a_zip(levels: Path) -> None:
+    dataset(levels / "0.zarr", 1)
+    archive = shutil.make_archive(str(levels), "zip", levels)
+    assert [len(image.levels) for image in open_images(archive)] == [2, 2]

@@ -109,3 +109,15 @@ def test_assets_of_different_rank(tmp_path: Path, shape: tuple[int, ...]) -> Non
     layout = [entry("0", [1, 1], **{"spatial:transform": [10.0, 0, 500.0, 0, -10.0, 900.0]}), entry("1", [2], derived_from="0")]
     (image,) = open_images(write(tmp_path, layout, {"0": (16, 16), "1": shape}, **{"spatial:dimensions": [["y"], "x"]}))
     assert [level.scale for level in image.levels] == [(-10, 10)]
+
+
+def test_spatial_dimensions_name_axes_that_the_arrays_do_not(tmp_path: Path) -> None:
+    """zarr-conventions/spatial: "node" puts the centre of the first pixel at the corner that the transform gives."""
+    registered = {"spatial:dimensions": ["y", "x"], "spatial:registration": "node"}
+    layout = [entry("a", **{"spatial:transform": [10, 0, 100, 0, -10, 200]}), entry("b", [2, 2], derived_from="a")]
+    root = zarr.create_group(tmp_path / "x.zarr", attributes={"multiscales": {"layout": layout}, **registered})
+    for name, n in (("a", 8), ("b", 4)):
+        root.create_array(name, data=np.ones((n, n), "uint8"))
+    (image,) = open_images(tmp_path / "x.zarr")
+    assert [axis.name for axis in image.axes or ()] == ["y", "x"]
+    assert (image.levels[0].scale, image.levels[0].translation) == ((-10, 10), (200, 100))

@@ -82,8 +82,20 @@ def _expected_transforms(image: Image, factors: Sequence[tuple[int, ...]]) -> li
     base = image.levels[0].scale or (1.0,) * image.levels[0].array.ndim
     origin = image.levels[0].translation or (0.0,) * len(base)
     half = 0.0 if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED) else 0.5
-    scales = [tuple(s * f for s, f in zip(base, total, strict=True)) for total in factors]
+    scales = [_expected_scale(image, base, level, total) for level, total in zip(image.levels, factors, strict=True)]
     return [(scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True))) for scale in scales]
+
+
+def _expected_scale(image: Image, base: Sequence[float], level: StoredLevel, total: Sequence[int]) -> tuple[float, ...]:
+    """The scale by integer factors; by the ratio of the shapes where whole windows leave a rest of level 0 and the level says so.
+
+    ome-zarr-py resizes 5 planes to 2, each of them 2.5 planes thick; others leave the fifth out. The shapes are the same.
+    """
+    full, shape = image.levels[0].array.shape, level.array.shape
+    said = level.scale or (math.nan,) * len(base)
+    ratios = [b * n / m for b, n, m in zip(base, full, shape, strict=True)]
+    resized = [m * f < n and abs(s - r) <= _TOLERANCE * abs(r) for n, m, f, s, r in zip(full, shape, total, said, ratios, strict=True)]
+    return tuple(r if is_resized else b * f for r, is_resized, b, f in zip(ratios, resized, base, total, strict=True))
 
 
 def _total_factors(image: Image) -> list[tuple[int, ...]] | None:

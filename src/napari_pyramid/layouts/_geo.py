@@ -39,7 +39,7 @@ class Grid:
         if b or d:
             warn(f"{where}: rotated by {b:g}, {d:g}; only the grid's pixels are shown")
             return None
-        return cls(a, c, e, f)
+        return cls(*map(float, (a, c, e, f)))
 
     @classmethod
     def from_box(cls, value: Any, shape: Sequence[int]) -> Grid | None:

@@ -18,13 +18,16 @@ from napari_pyramid.layouts._image import Channel
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-__all__ = ["Described", "describe"]
+__all__ = ["Described", "describe", "hostile_ome"]
 
 _AXES = {"T": ("t", "time"), "C": ("c", "channel"), "S": ("s", "channel"), "Z": ("z", "space"), "Y": ("y", "space"), "X": ("x", "space")}
 _NAMELESS = {"Q", "I"}
 """What tifffile calls an axis that the file does not name."""
 _RGB_PHOTOMETRICS = {"RGB", "YCBCR"}
 _PIXEL_IS_POINT = 2
+_MAX_PLANES = 2**22
+"""tifffile makes a list of all planes that the XML promises before it looks whether they are there."""
+_OTHER_FOLDER = re.compile(r"[/\\:\0]|^\.\.?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,24 @@ class _Found:
     origin: dict[str, float] = field(default_factory=dict)
     unit: dict[str, str] = field(default_factory=dict)
     channels: tuple[Channel, ...] = ()
+
+
+def hostile_ome(xml: str) -> str | None:
+    """Why OME-XML must not be followed: it names files outside the TIFF's folder, or more planes than any file has. None if it may."""
+    try:
+        elements = list(ElementTree.fromstring(xml).iter())
+    except (ElementTree.ParseError, ValueError):
+        return None  # tifffile ignores it, too
+    for element in elements:
+        tag = element.tag.rpartition("}")[2]
+        name = element.get("FileName", "") if tag == "UUID" else ""
+        if _OTHER_FOLDER.search(name):
+            return f"TiffData names the file {name[:80]!r}, outside the folder of the TIFF"
+        keys = {"Pixels": ("SizeZ", "SizeC", "SizeT"), "TiffData": ("IFD", "NumPlanes", "PlaneCount")}.get(tag, ())
+        counts = [int(value) for key in keys if (value := element.get(key, "")).isascii() and value.isdecimal()]
+        if (math.prod(counts) if tag == "Pixels" else max(counts, default=0)) > _MAX_PLANES:
+            return f"{tag} promises more than {_MAX_PLANES} planes"
+    return None
 
 
 def describe(file: TiffFile, series: TiffPageSeries, number: int) -> Described:

@@ -15,6 +15,8 @@ from napari_pyramid.layouts._node import Node
 NAME = "arrays"
 
 _NUMBERED = re.compile(r"(.*?)(\d+)$")
+_MAGNIFICATION = re.compile(r"\d+-\d+-\d+")
+"""WEBKNOSSOS calls the levels of a layer 1, 2-2-1, 4-4-2."""
 
 
 def read(node: Node) -> Sequence[Image] | None:
@@ -34,14 +36,14 @@ def _base_and_sub_resolutions(node: Node) -> list[Image] | None:
 
 
 def _numbered_series(node: Node) -> list[Image] | None:
-    """Arrays 0, 1, ...; s0, s1, ...; Resolution_0, ...: one common prefix, and shapes that shrink or grow with the number.
+    """Arrays 0, 1, ...; s0, s1, ...; Resolution_0, ...; 1, 2-2-1, ...: one common prefix, and shapes that shrink or grow with the number.
 
     Arrays of the same or of unrelated shapes are no pyramid, whatever their names.
     """
     series: dict[str, list[Node]] = defaultdict(list)
     for child in node.children():
         if child.kind == "array" and (match := _NUMBERED.match(child.name)):
-            series[match[1]].append(child)
+            series["" if _MAGNIFICATION.fullmatch(child.name) else match[1]].append(child)
     pyramids = [arrays for arrays in series.values() if _is_pyramid(arrays)]
     images = [image for arrays in pyramids for image in _image(node, [a.name for a in arrays], "numbered arrays") or ()]
     if len(images) > 1:

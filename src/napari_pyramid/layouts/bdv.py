@@ -15,7 +15,7 @@ import numpy as np
 from napari_pyramid.axes import Axis
 from napari_pyramid.layouts import n5
 from napari_pyramid.layouts._bdv_xml import Setup, read_xml
-from napari_pyramid.layouts._candidates import Candidate, checked_levels, numbered_arrays
+from napari_pyramid.layouts._candidates import Candidate, checked_levels, image_name, numbered_arrays
 from napari_pyramid.layouts._image import Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Stack
@@ -62,7 +62,7 @@ def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup
     first = next(iter(pyramids.values()))
     ndim = first[0].array.ndim
     spatial = tuple(Axis.named(name, described.unit) for name in ("z", "y", "x")[-ndim:]) if ndim <= 3 else None
-    image = Image(described.name or setup.name, first, NAME, setup.path, axes=spatial)
+    image = Image(described.name or image_name(setup), first, NAME, setup.path, axes=spatial)
     if ndim == 3:
         image = _registered(image, described, [t for t in all_times if t in pyramids])
     if len(all_times) < 2 or spatial is None:

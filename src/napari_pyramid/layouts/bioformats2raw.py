@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -13,6 +13,9 @@ from napari_pyramid.layouts._node import Node, brief, warn
 from napari_pyramid.layouts.ome_zarr_document import find_document
 
 NAME = "bioformats2raw"
+_XML = "OME/METADATA.ome.xml"
+_MAX_SERIES = 1000
+"""Asked one after the other on servers that list nothing."""
 
 
 def read(node: Node) -> Sequence[Image] | None:
@@ -25,7 +28,7 @@ def read(node: Node) -> Sequence[Image] | None:
         warn(f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, known is 3; read as such")
     metadata_group = node.child("OME")
     series = _series(node, metadata_group)
-    names = _names_from_xml(metadata_group)
+    names = _names_from_xml(node)
     images: list[Image] = []
     for number, image_node in enumerate(series):
         found = ome_zarr.read(image_node) or ()
@@ -39,9 +42,10 @@ def _series(node: Node, metadata_group: Node | None) -> list[Node]:
     document = find_document(metadata_group) if metadata_group is not None else None
     listed = document.content.get("series") if document is not None else None
     if not isinstance(listed, list):
-        return [child for child in node.children() if child.name.isdecimal() and child.kind == "group"]
+        numbered = [child for child in node.children() if child.name.isdecimal() and child.kind == "group"]
+        return numbered or list(_consecutive(node))
     found = []
-    for path in listed:
+    for path in _once(listed):
         try:
             child = node.child(path)
         except LayoutError as error:
@@ -54,15 +58,33 @@ def _series(node: Node, metadata_group: Node | None) -> list[Node]:
     return found
 
 
-def _names_from_xml(metadata_group: Node | None) -> list[str]:
-    """The names of the images in the file's OME-XML, in its order; [] without any."""
-    content = metadata_group.read_bytes("METADATA.ome.xml") if metadata_group is not None else None
+def _once(listed: list[object]) -> Iterator[object]:
+    """The entries without those that were there before; anything may be in the list."""
+    seen = set()
+    for entry in listed:
+        if not isinstance(entry, str) or entry not in seen:
+            seen.add(str(entry))
+            yield entry
+
+
+def _consecutive(node: Node) -> Iterator[Node]:
+    """The groups 0, 1, ... up to the first number that is not there."""
+    for number in range(_MAX_SERIES):
+        child = node.child(str(number))
+        if child is None or child.kind == "array":
+            return
+        yield child
+
+
+def _names_from_xml(node: Node) -> list[str]:
+    """The names of the images in the file's OME-XML, in its order; [] without any. "OME" need not be a group for it."""
+    content = node.read_bytes(_XML)
     if not content:
         return []
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        warn(f"{metadata_group.location if metadata_group else ''}/METADATA.ome.xml cannot be read: {error}; ignored")
+        warn(f"{node.location}/{_XML} cannot be read: {error}; ignored")
         return []
     return [element.get("Name", "") for element in root.iter() if element.tag.rpartition("}")[2] == "Image"]
 

@@ -42,7 +42,7 @@ def read(node: Node) -> Sequence[Image] | None:
 def _matrices(tiles: Any) -> dict[str, dict[str, Any]]:
     """The tile matrices by id."""
     matrices = tiles.get("tileMatrices", tiles.get("tileMatrix")) if isinstance(tiles, dict) else None
-    return {str(m["id"]): m for m in matrices if isinstance(m, dict) and m.get("id")} if isinstance(matrices, list) else {}
+    return {str(m["id"]): m for m in matrices if isinstance(m, dict) and m.get("id") not in (None, "")} if isinstance(matrices, list) else {}
 
 
 def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> Image:

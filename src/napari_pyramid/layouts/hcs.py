@@ -16,7 +16,7 @@ NAME = "OME-Zarr plate"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """One stitched image of all fields of a plate, or of a well; one for each acquisition where there are several."""
+    """One stitched image of all fields of a plate, or of a well; one for each acquisition where there are several; and its labels."""
     document = find_document(node)
     if document is None:
         return None
@@ -33,17 +33,16 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _images(node: Node, wells: Sequence[Well], plate: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Image] | None:
-    own_name = plate.get("name")
-    name = own_name if isinstance(own_name, str) and own_name else node.title
+    given = plate.get("name")
+    name = given if isinstance(given, str) and given else node.title
     acquisitions = sorted({field.acquisition for well in wells for field in well.fields})
     images = []
     for acquisition in acquisitions:
-        image = stitch([replace(w, fields=tuple(f for f in w.fields if f.acquisition == acquisition)) for w in wells])
-        if image is None:
-            continue
         full_name = f"{name} {_acquisition_name(plate, acquisition)}" if len(acquisitions) > 1 else name
-        layout = image.layout.replace("OME-Zarr", NAME)
-        images.append(replace(image, name=full_name, path=node.path, layout=layout, metadata={**image.metadata, **metadata}))
+        for image in stitch([replace(w, fields=tuple(f for f in w.fields if f.acquisition == acquisition)) for w in wells]):
+            own_name = full_name if image.kind == "image" else f"{full_name} {image.name}"
+            layout = image.layout.replace("OME-Zarr", NAME)
+            images.append(replace(image, name=own_name, path=node.path, layout=layout, metadata={**image.metadata, **metadata}))
     if not images:
         warn(f"{node.location}: no field of the {next(iter(metadata))} can be read")
     return images or None
@@ -60,8 +59,12 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
     if not isinstance(listed, list):
         warn(f"{where}: plate.wells is {brief(listed)}, expected a list; ignored")
         return
+    seen = set()
     for number, entry in enumerate(listed):
         path = entry.get("path") if isinstance(entry, Mapping) else entry
+        if str(path) in seen:
+            continue  # one well stands in one place
+        seen.add(str(path))
         try:
             well = node.child(path)
         except LayoutError as error:
@@ -90,7 +93,7 @@ def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number:
 
 def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, ...]:
     fields = []
-    for entry in _objects(content.get("images")):
+    for entry in {str(entry.get("path")): entry for entry in _objects(content.get("images"))}.values():
         try:
             node = well.child(entry.get("path"))
         except LayoutError as error:

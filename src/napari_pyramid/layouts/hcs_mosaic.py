@@ -7,7 +7,7 @@ first field's. The other arrays are opened when their part of the mosaic is read
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from napari_pyramid.layouts._image import ArrayLike, Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Mosaic, Tile
 from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.layouts.ome_zarr_labels import read_labels
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
 
 __all__ = ["Field", "Position", "Well", "stitch"]
@@ -40,23 +41,40 @@ class Well:
     fields: tuple[Field, ...]
 
 
-def stitch(wells: Sequence[Well]) -> Image | None:
-    """The fields side by side as one image like the first of them; None when none can be read.
+def stitch(wells: Sequence[Well]) -> list[Image]:
+    """The fields side by side as one image like the first of them, and its labels likewise; [] when none can be read.
 
     The fields of a well stand where their translations say, when these differ and leave no large gaps; else in rows of
     a square, in the order of the list. Fields of another rank or data type are left out with a warning. What no field
-    covers is 0.
+    covers is 0. The labels are those that the first field has; their values mean what they mean in each field.
     """
     sample = next((image for well in wells for field in well.fields if (image := _read(field.node)) is not None), None)
     if sample is None or sample.levels[0].array.ndim < 2:
-        return None
+        return []
     fields = [field.node for well in wells for field in well.fields]
     first = next(node for node in fields if node.path == sample.path)
     numbers = [_number_of(first, level) for level in sample.levels]
     grid = _Grid.of(sample, first, wells, numbers[0])
     levels = tuple(_level(grid, level, number) for level, number in zip(sample.levels, numbers, strict=True))
     places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
-    return replace(sample, levels=levels, metadata={**sample.metadata, "fields": places})
+    return [replace(sample, levels=levels, metadata={**sample.metadata, "fields": places}), *_labels(grid, first, sample)]
+
+
+def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
+    """The labels of the first field, beside those of the same name in the others."""
+    group = first.child("labels")
+    if group is None or group.kind == "array":
+        return
+    for labels in read_labels(group, sample.layout, sample):
+        below = labels.path.removeprefix(f"{first.path}/")
+        node = first.child(below)
+        numbers = [_number_of(node, level) for level in labels.levels] if node is not None else []
+        stored = _array_node(node, numbers[0]) if node is not None else None
+        if stored is None or stored.shape[-2:] != grid.full or stored.ndim != labels.levels[0].array.ndim:
+            warn(f"{group.location}: {labels.name!r} has another shape than the field; left out")
+            continue
+        pairs = zip(labels.levels, numbers, strict=True)
+        yield replace(labels, levels=tuple(_level(grid, level, number, below) for level, number in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +123,11 @@ class _Grid:
         return field.well[0] * well[0] + origin[0], field.well[1] * well[1] + origin[1]
 
 
-def _level(grid: _Grid, level: StoredLevel, number: int) -> StoredLevel:
+def _level(grid: _Grid, level: StoredLevel, number: int, below: str = "") -> StoredLevel:
     reduced = (level.array.shape[-2], level.array.shape[-1])
     height, width = _reduced(grid.well_shape, grid.full, reduced)
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
-    tiles = [Tile(grid.corner(field, grid.full, reduced), _Opener(field.node, number)) for field in grid.fields]
+    tiles = [Tile(grid.corner(field, grid.full, reduced), _Opener(field.node, number, below)) for field in grid.fields]
     tile_shape = _reduced(grid.field_shape, grid.full, reduced)
     return replace(level, array=Mosaic(tiles, (*level.array.shape[:-2], *plane), level.array, tile_shape))
 
@@ -169,9 +187,14 @@ class _Opener:
 
     field: Node
     number: int
+    below: str = ""
+    """Path of the labels below the field; not every field has them."""
 
     def __call__(self) -> ArrayLike | None:
-        node = _array_node(self.field, self.number)
+        image = self.field.child(self.below) if self.below else self.field
+        if image is None:
+            return None
+        node = _array_node(image, self.number)
         if node is None:
             warn(f"{self.field.location}: level {self.number} is missing; shown as empty")
             return None

@@ -22,13 +22,14 @@ from napari_pyramid.layouts._candidates import (
     shape_ratio,
     texts,
 )
-from napari_pyramid.layouts._image import Image
+from napari_pyramid.layouts._image import Channel, Image
 from napari_pyramid.layouts._node import Node
 
 __all__ = ["NAME", "candidates", "read"]
 
 NAME = "N5 viewer"
 _LEVEL = re.compile(r"s\d+")
+_CHANNEL = re.compile(r"c\d+")
 _GROUP_KEYS = ("scales", "downsamplingFactors", "multiScale", "resolution", "pixelResolution")
 
 
@@ -37,15 +38,40 @@ def read(node: Node) -> Sequence[Image] | None:
     if node.kind == "array":
         return _single(node)
     arrays = numbered_arrays(node, _LEVEL)
-    if not arrays or not (
+    if not arrays:
+        return _channels(node) or None
+    if not (
         any(key in node.attributes for key in _GROUP_KEYS)
         or any("downsamplingFactors" in array.attributes or "pixelResolution" in array.attributes for array in arrays)
     ):
         return None
-    levels = checked_levels(node, candidates(node, arrays), "s0, s1, ...")
-    if not levels:
-        return None
-    return (Image(image_name(node), levels, NAME, node.path, axes=spatial_axes(node, arrays[0])),)
+    image = _image(node, arrays)
+    return None if image is None else (image,)
+
+
+def _channels(node: Node) -> list[Image]:
+    """Groups c0, c1, ... of levels, and nothing else, whose attributes stand at the group above."""
+    groups = [child for child in node.children() if child.kind == "group"]
+    if not any(key in node.attributes for key in _GROUP_KEYS) or not all(_CHANNEL.fullmatch(group.name) for group in groups):
+        return []
+    images = [_image(group, arrays, (node,)) for group in groups if (arrays := numbered_arrays(group, _LEVEL))]
+    return [image for image in images if image is not None]
+
+
+def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> Image | None:
+    levels = checked_levels(node, candidates(node, arrays, parents=parents), "s0, s1, ...")
+    axes = spatial_axes(node, arrays[0], parents)
+    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, arrays[0])) if levels else None
+
+
+def _channel_names(node: Node, axes: Sequence[Axis] | None, array: Node) -> tuple[Channel, ...]:
+    """neuroglancer's "coordinateArrays" name the positions along an axis."""
+    given = node.attributes.get("coordinateArrays")
+    for axis, size in zip(axes or (), array.shape, strict=False):
+        names = texts(given.get(axis.name), size) if isinstance(given, dict) and axis.type == "channel" else None
+        if names is not None:
+            return tuple(Channel(name) for name in names)
+    return ()
 
 
 def _single(node: Node) -> Sequence[Image] | None:
@@ -53,7 +79,7 @@ def _single(node: Node) -> Sequence[Image] | None:
     if "pixelResolution" not in node.attributes and "resolution" not in node.attributes:
         return None
     factors = _reversed(node.attributes.get("downsamplingFactors"), node.ndim, f"{node.location}: downsamplingFactors", default=1)
-    placed = _placed(node, _resolution(node, node), factors or (1.0,) * node.ndim, (0.0,) * node.ndim)
+    placed = _placed(node, _resolution((node,), node.ndim), factors or (1.0,) * node.ndim, (0.0,) * node.ndim)
     levels = checked_levels(node, [placed], "resolution")
     return (Image(image_name(node), levels, NAME, node.path, axes=spatial_axes(node, node)),) if levels else None
 
@@ -72,10 +98,10 @@ def candidates(node: Node, arrays: Sequence[Node], offset: Vector | None = None,
     offset
         Translation of level 0, in array order.
     parents
-        Groups above that may know the factors, too.
+        Groups above that may know the factors and the size of pixels, too.
     """
     ndim = arrays[0].ndim
-    resolution = _resolution(node, arrays[0])
+    resolution = _resolution((node, arrays[0], *parents), ndim)
     start = offset or (0.0,) * ndim
     found = []
     for index, array in enumerate(arrays):
@@ -104,15 +130,15 @@ def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vect
     return found or shape_ratio(arrays[0].shape, array.shape)
 
 
-def _resolution(node: Node, array: Node) -> Vector:
-    """Size of a pixel of level 0 per array axis; 1 where nobody says."""
-    for owner in (node, array):
+def _resolution(owners: Sequence[Node], ndim: int) -> Vector:
+    """Size of a pixel of level 0 per array axis by the first that says; 1 where nobody does."""
+    for owner in owners:
         for key, given in (("pixelResolution", _dimensions(owner)), ("resolution", owner.attributes.get("resolution"))):
             if isinstance(given, list):
-                found = _reversed(given, array.ndim, f"{owner.location}: {key}", default=1)
+                found = _reversed(given, ndim, f"{owner.location}: {key}", default=1)
                 if found is not None:
                     return found
-    return (1.0,) * array.ndim
+    return (1.0,) * ndim
 
 
 def _dimensions(owner: Node) -> Any:
@@ -129,12 +155,12 @@ def _reversed(value: Any, ndim: int, where: str, *, default: float) -> Vector | 
     return found and found[::-1]
 
 
-def spatial_axes(node: Node, array: Node) -> tuple[Axis, ...] | None:
-    """Axes as the group (neuroglancer's "axes", "units") or the unit of the resolution name them; z, y, x for three."""
-    ndim = array.ndim
-    names = texts(node.attributes.get("axes"), ndim) or texts(array.attributes.get("axes"), ndim)
+def spatial_axes(node: Node, array: Node, parents: Sequence[Node] = ()) -> tuple[Axis, ...] | None:
+    """Axes as neuroglancer's "axes" and "units" or the unit of the resolution name them; z, y, x for three."""
+    ndim, owners = array.ndim, (node, array, *parents)
+    names = next((found for owner in owners if (found := texts(owner.attributes.get("axes"), ndim))), None)
     names = names[::-1] if names is not None and len(set(names)) == ndim else array.dimension_names
-    units = texts(node.attributes.get("units"), ndim) or texts(_unit(node) or _unit(array), ndim)
+    units = texts(node.attributes.get("units"), ndim) or texts(next(filter(None, map(_unit, owners)), None), ndim)
     units = units and units[::-1]
     return axes_named(names or (("z", "y", "x")[-ndim:] if ndim <= 3 else None), units, ndim)
 

@@ -21,6 +21,8 @@ __all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "system_nam
 
 _KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
 """Keys of a multiscale that a viewer cannot show and a user may want."""
+_MOST = 64
+"""Halved as often, no array has a sample left."""
 
 
 def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
@@ -38,6 +40,9 @@ def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
     good = [m for m in found if isinstance(m, Mapping) and isinstance(m.get("datasets"), list) and m["datasets"]]
     if len(good) < len(found) or not found:
         warn(f"{where}: multiscales names no datasets in {len(found) - len(good)} of {len(found)} entries; ignored")
+    if len(good) > _MOST or any(len(m["datasets"]) > _MOST for m in good):
+        warn(f"{where}: multiscales lists more than any image has; only the first {_MOST} multiscales, and levels of each, are read")
+        good = [{**m, "datasets": m["datasets"][:_MOST]} for m in good[:_MOST]]
     return good
 
 

@@ -16,10 +16,11 @@ import zarr
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._candidates import shape_ratio
 from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._tiff_metadata import Described, describe
+from napari_pyramid.layouts._node import warn
+from napari_pyramid.layouts._tiff_metadata import Described, describe, hostile_ome
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPageSeries
+    from tifffile import FileHandle, TiffFile, TiffPageSeries
 
 __all__ = ["NAME", "open_path"]
 
@@ -47,7 +48,13 @@ def open_path(path: str) -> Sequence[Image] | None:
         raise LayoutError(f'{path}: TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"') from error
     try:
         file = tifffile.TiffFile(path)
+        if file.is_ome and (problem := hostile_ome(file.ome_metadata or "")):
+            warn(f"{path}: {problem}; the OME-XML is ignored")
+            file.close()
+            file = tifffile.TiffFile(path, is_ome=False)
         weakref.finalize(file, file.filehandle.close)  # when the last level that reads from it is gone
+        for other in _other_files(file):
+            weakref.finalize(file, other.close)
         series = [s for s in file.series if 0 not in s.shape and s.ndim >= 2]
         if any(len(s.levels) > 1 for s in series):
             series = [s for s in series if s.name not in _SLIDE_EXTRAS]
@@ -58,6 +65,12 @@ def open_path(path: str) -> Sequence[Image] | None:
     if not images:
         raise LayoutError(f"{path}: the TIFF holds no image")
     return images
+
+
+def _other_files(file: TiffFile) -> set[FileHandle]:
+    """The files beside this one that its images are spread over; tifffile opens them again and again while it reads."""
+    pages = [page for series in file.series if series.is_multifile for level in series.levels for page in level.pages if page is not None]
+    return {page.parent.filehandle for page in pages} - {file.filehandle}
 
 
 def _is_tiff(path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,10 @@ NAME = "WEBKNOSSOS"
 _FILE = "datasource-properties.json"
 _MAG_KEYS = ("mags", "wkwResolutions", "resolutions")
 """The list of magnifications, as the versions called it."""
+_MAG_NAME = re.compile(r"\d{1,6}(-\d{1,6}-\d{1,6})?", re.ASCII)
 _SPACE = ("x", "y", "z")
+_MOST = 256
+"""Layers, and magnifications of each, that are read; more are no dataset."""
 _Box = tuple[Mapping[str, int], Mapping[str, int]]
 """First voxel and extent of a layer by axis, in voxels of magnification 1."""
 
@@ -45,7 +49,7 @@ def read(node: Node) -> Sequence[Image] | None:
         warn(f"{where}: has no list of dataLayers; ignored")
         return None
     voxel, unit = _voxel(described.get("scale"), where)
-    images = [_layer(node, layer, voxel, unit) for layer in layers if isinstance(layer, dict)]
+    images = [_layer(node, layer, voxel, unit) for layer in layers[:_MOST] if isinstance(layer, dict)]
     return [image for image in images if image is not None] or None
 
 
@@ -64,7 +68,7 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
     mags = next((layer[key] for key in _MAG_KEYS if layer.get(key)), None)
     box = _box(layer.get("boundingBox"))
     levels, axes = [], None
-    for mag in mags if isinstance(mags, list) else []:
+    for mag in mags[:_MOST] if isinstance(mags, list) else []:
         factors = _factors(mag)
         array = find(node, _path(name, mag, factors), f"{_FILE}: {name!r}") if factors is not None else None
         if array is None or factors is None:
@@ -85,8 +89,11 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
 
 
 def _factors(mag: Any) -> Mapping[str, int] | None:
-    """The magnification by axis: ``[2, 2, 1]``, or one number for all."""
+    """The magnification by axis: ``[2, 2, 1]`` or "2-2-1", or one number for all."""
     given = mag.get("mag", mag.get("resolution")) if isinstance(mag, dict) else mag
+    if isinstance(given, str) and _MAG_NAME.fullmatch(given):
+        parts = [int(part) for part in given.split("-")]
+        given = parts[0] if len(parts) == 1 else parts
     given = [given] * 3 if isinstance(given, int) else given
     if not isinstance(given, list) or len(given) != 3 or not all(isinstance(m, int) and m > 0 for m in given):
         return None

@@ -22,13 +22,14 @@ __all__ = ["NAME", "read"]
 
 NAME = "xcube levels"
 _DATASET = re.compile(r"(\d+)(\.zarr)?")
+_NAMED = re.compile(r"\.levels(\.zip)?$", re.IGNORECASE)
 _LINKS = (".link", ".lnk")
 _MAX_LEVELS = 64
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A directory named ``*.levels``, or with a ".zlevels" file in it."""
-    if not node.is_implicit or not (node.opened.endswith(".levels") or node.read_bytes(".zlevels") is not None):
+    """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
+    if not node.is_implicit or not (_NAMED.search(node.opened) or node.read_bytes(".zlevels") is not None):
         return None
     groups = list(_levels(node))
     images = pyramids(node, groups, NAME)

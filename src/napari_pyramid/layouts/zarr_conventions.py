@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_pyramid.layouts._candidates import Candidate, Vector, checked_levels, find, image_name, shape_ratio
+from napari_pyramid.layouts._candidates import Candidate, Vector, axes_named, checked_levels, find, image_name, shape_ratio, texts
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
 from napari_pyramid.layouts._geo import Grid
 from napari_pyramid.layouts._image import Image
@@ -52,7 +52,7 @@ def read(node: Node) -> Sequence[Image] | None:
         if levels:
             first = candidates[levels[0].path].node
             group = next(asset.group for asset in present.values() if asset.variables[name] is first)
-            axes = variable_axes(group, first)
+            axes = variable_axes(group, first) or axes_named(texts(node.attributes.get("spatial:dimensions"), 2), None, first.ndim)
             images.append(Image(name or image_name(node), levels, NAME, node.path, axes=axes, metadata=metadata))
     return images or None
 
