@@ -350,3 +350,15 @@ def test_a_build_from_a_tiff_is_resumed_unless_the_file_has_changed(tmp_path: Pa
     os.utime(path, ns=(0, 0))
     with pytest.raises(DestinationError, match="changed"):
         next(iter_build(path, tmp_path / "x.ome.zarr", **options))
+
+
+def test_unfinished_work_keeps_its_tiles_with_other_workers_and_memory(source: Path, tmp_path: Path) -> None:
+    build_pyramid(source, tmp_path / "undisturbed.ome.zarr", name="x", **OPTIONS)
+    steps = iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS | {"max_workers": 1})
+    done = next(s.done for s in steps if s.done)
+    steps.close()
+    other = OPTIONS | {"max_workers": 3, "memory_limit": 40 * 2**20}
+    again = iter_build(source, tmp_path / "x.ome.zarr", name="x", **other)
+    assert next(s.done for s in again if s.done) >= done
+    assert list(again)[-1].done
+    assert digest(tmp_path / "x.ome.zarr") == digest(tmp_path / "undisturbed.ome.zarr")

@@ -80,6 +80,11 @@ class Job:
         """Whether the source can be told from another: arrays in memory cannot."""
         return self.source.identity is not None and not (callable(self.spec.method) and "<" in method_name(self.spec.method))
 
+    @property
+    def plan(self) -> list[list[Any]]:
+        """The passes and their tiles, as JSON: what the numbers in the journals mean. Depends on workers and memory."""
+        return [[p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes]
+
     @cached_property
     def fingerprint(self) -> str:
         levels = [[v.path, v.shape, v.factors, v.scale, v.translation, v.chunks, v.shards, str(v.dtype)] for v in self.spec.levels]
@@ -93,7 +98,6 @@ class Job:
                 "kind": self.spec.kind,
                 "target": self.target.identity(),
                 "source": self.source.identity,
-                "passes": [[p.first, p.last, p.tile] for p in self.passes],
                 "skip_unreadable": self.skip_unreadable,
             }
         )

@@ -16,7 +16,7 @@ from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
-from napari_pyramid.schedule import Source, plan_passes
+from napari_pyramid.schedule import Source, plan_passes, planned_passes
 from napari_pyramid.sources import BuildSource, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import InPlace, NewStore, Target, level_paths, take_back_unannounced
@@ -95,9 +95,13 @@ def prepare_job(
         skip_unreadable=skip_unreadable,
         updates=updates,
     )
+    unfinished = target.workspace.state if resume else {}
+    if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
+        earlier = planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit)
+        job = replace(job, passes=earlier)
     for level in spec.levels[target.first :]:
         target.template.of_level(level, ())  # refuses shards in zarr v2
-    if not only_plan and not updates and not (resume and target.workspace.state):
+    if not only_plan and not updates and not unfinished:
         job.refuse_existing()
     return job
 

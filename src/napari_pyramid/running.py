@@ -125,7 +125,7 @@ class Run:
         job, workspace = self.job, self.job.target.workspace
         state = workspace.state
         if state and job.resume and job.can_resume:
-            if state.get("fingerprint") == job.fingerprint:
+            if state.get("fingerprint") == job.fingerprint and state.get("plan") == job.plan:
                 if state.get("phase") == "pixels":
                     job.refuse_existing()
                 self._unreadable = list(state.get("unreadable", []))
@@ -137,7 +137,7 @@ class Run:
         job.refuse_existing()
         workspace.start_over()
         job.target.create(job.spec)
-        state = {"fingerprint": job.fingerprint, "phase": "pixels"}
+        state = {"fingerprint": job.fingerprint, "phase": "pixels", "plan": job.plan}
         workspace.save_state(state)
         return state
 

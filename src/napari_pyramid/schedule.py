@@ -14,7 +14,7 @@ from napari_pyramid.level import Level, format_bytes
 from napari_pyramid.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.regions import Pass, aligned_part, aligned_tile, factors_between
 
-__all__ = ["Plannable", "Source", "peak_of", "plan_passes"]
+__all__ = ["Plannable", "Source", "peak_of", "plan_passes", "planned_passes"]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
@@ -89,6 +89,19 @@ def plan_passes(spec: Plannable, sources: Sequence[Source], *, max_workers: int 
     return tuple(passes)
 
 
+def planned_passes(
+    spec: Plannable, plan: Sequence[Sequence[Any]], sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None
+) -> tuple[Pass, ...]:
+    """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
+    workers = max_workers if max_workers is not None else os.cpu_count() or 1
+    room = _Room(spec, workers, memory_limit if memory_limit is not None else default_limit())
+    passes = []
+    for first, last, source, tile, part, residual in plan:
+        p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)
+        passes.append(room.staffed(p, sources[source].block if source is not None else spec.levels[p.reads].chunks))
+    return tuple(passes)
+
+
 @dataclass(frozen=True, slots=True)
 class _Room:
     """What a pass must fit into."""
@@ -122,7 +135,7 @@ class _Room:
         """The pass that writes the residual of the level that `p` writes."""
         level = self.spec.levels[p.first]
         whole = Pass(self.spec.levels, p.first, p.first, None, level.write_shape, level.write_shape, residual=True)
-        chosen = self._with_workers(whole, level.write_shape)
+        chosen = self.staffed(whole, level.write_shape)
         if self._bytes(chosen, level.write_shape) + OVERHEAD > self.limit:
             raise SpecError(f"the residual of level {p.first} does not fit the memory limit of {format_bytes(self.limit)}: choose smaller chunks or shards")
         return chosen
@@ -137,7 +150,7 @@ class _Room:
             p = Pass(levels, first, last, source, tile, part)
             if grid is not None:
                 p = self._read_once(p, grid)
-            p = self._with_workers(p, block)
+            p = self.staffed(p, block)
             if self._bytes(p, block) * p.workers + OVERHEAD <= self.limit:
                 return self._grown(p, block)
         needed = self._bytes(p, block) + OVERHEAD
@@ -164,7 +177,7 @@ class _Room:
                 p = wider
         return p
 
-    def _with_workers(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
+    def staffed(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
         """As many workers as there are tiles and memory for; the processors left over go to their codecs."""
         for n in range(min(self.workers, p.n_tiles), 0, -1):
             p = replace(p, workers=n, codec_threads=max(1, self.workers // n))
