@@ -30,6 +30,7 @@ __all__ = ["NAME", "candidates", "read"]
 NAME = "N5 viewer"
 _LEVEL = re.compile(r"s\d+")
 _CHANNEL = re.compile(r"c\d+")
+_ARRAY_KEYS = ("downsamplingFactors", "resolution", "pixelResolution")
 _GROUP_KEYS = ("scales", "downsamplingFactors", "multiScale", "resolution", "pixelResolution")
 
 
@@ -40,10 +41,7 @@ def read(node: Node) -> Sequence[Image] | None:
     arrays = numbered_arrays(node, _LEVEL)
     if not arrays:
         return _channels(node) or None
-    if not (
-        any(key in node.attributes for key in _GROUP_KEYS)
-        or any("downsamplingFactors" in array.attributes or "pixelResolution" in array.attributes for array in arrays)
-    ):
+    if not (any(key in node.attributes for key in _GROUP_KEYS) or any(key in array.attributes for key in _ARRAY_KEYS for array in arrays)):
         return None
     image = _image(node, arrays)
     return None if image is None else (image,)
@@ -160,7 +158,8 @@ def spatial_axes(node: Node, array: Node, parents: Sequence[Node] = ()) -> tuple
     ndim, owners = array.ndim, (node, array, *parents)
     names = next((found for owner in owners if (found := texts(owner.attributes.get("axes"), ndim))), None)
     names = names[::-1] if names is not None and len(set(names)) == ndim else array.dimension_names
-    units = texts(node.attributes.get("units"), ndim) or texts(next(filter(None, map(_unit, owners)), None), ndim)
+    units = next((found for owner in owners if (found := texts(owner.attributes.get("units"), ndim))), None)
+    units = units or texts(next(filter(None, map(_unit, owners)), None), ndim)
     units = units and units[::-1]
     return axes_named(names or (("z", "y", "x")[-ndim:] if ndim <= 3 else None), units, ndim)
 
