@@ -148,7 +148,8 @@ def _nearest(seeds, numbers, corner, out):  # type: ignore[no-untyped-def]
 def grown(w: Workload, times: int) -> tuple[Workload, Path]:
     """`w` with its first axis `times` as long, every new chunk a hard link to one of the first: little disk, all the work."""
     big = replace(w, key=f"{w.key}x{times}", shape=(w.shape[0] * times, *w.shape[1:]))
-    small_path, path = source(w), WORK / "data" / f"{w.key}-times-{times}.zarr"
+    shape = "x".join(map(str, big.shape))
+    small_path, path = source(w), WORK / "data" / f"{big.key}-{shape}.zarr"
     if path.exists():
         return big, path
     publish(big, path, n_levels=1)

@@ -17,7 +17,7 @@ from report import FLOOR, OURS, machine, markdown_table, save_rows
 from run import enter, pythons, results
 from workloads import WORKLOADS
 
-KEYS = ("W1", "W2", "W3", "W4", "W6", "W7")
+KEYS = ("W1", "W3", "W4", "W6")
 THREADS = (1, 2)
 
 
