@@ -52,6 +52,18 @@ def test_the_pyramid_comes_first_and_the_residuals_by_name(tmp_path: Path) -> No
     assert open_pyramid(tmp_path / "x.ome.zarr", "laplacian").image.levels[1].path == "laplacian/1"
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float64"])
+def test_residuals_of_integers_open_beside_their_base_as_one_dtype(dtype: str, tmp_path: Path, read_level: ReadLevel) -> None:
+    """Warnings are errors: nothing is left out."""
+    data = np.random.default_rng(1).integers(0, 200, (40, 56)).astype(dtype)
+    build_pyramid(data, tmp_path / "x.ome.zarr", method="laplacian", n_levels=3, factors=2)
+    pyramid, residuals = (open_pyramid(tmp_path / "x.ome.zarr", name) for name in (None, "laplacian"))
+    assert {level.dtype for level in pyramid} == {np.dtype(dtype)}
+    assert len(residuals) == 3
+    assert {level.dtype for level in residuals} == {read_level(tmp_path / "x.ome.zarr" / "laplacian" / "1").dtype}
+    np.testing.assert_array_equal(residuals[0][5:9, ::3], data[5:9, ::3])
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_in_place_beside_a_plain_array(zarr_format: int, tmp_path: Path, read_level: ReadLevel) -> None:
     data = image((40, 33))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import zarr
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import StoredLevel
 from napari_pyramid.layouts._node import Node, brief, warn
-from napari_pyramid.layouts._virtual import Crop
+from napari_pyramid.layouts._virtual import Cast, Crop
 
 __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels"]
 
@@ -28,7 +29,7 @@ class LevelEntry:
     translation: tuple[float, ...] | None = None
 
 
-def open_levels(node: Node, entries: Iterable[LevelEntry], source: str) -> tuple[StoredLevel, ...]:
+def open_levels(node: Node, entries: Iterable[LevelEntry], source: str, *, residuals: bool = False) -> tuple[StoredLevel, ...]:
     """The levels that can be read, largest first; what is left out or put in order is told in a warning each.
 
     Left out are levels that are missing, groups, of no size, unreadable, of another rank or data type than the first
@@ -39,19 +40,23 @@ def open_levels(node: Node, entries: Iterable[LevelEntry], source: str) -> tuple
     ----------
     source
         The metadata that name the levels, for messages: ``".zattrs: multiscales[0]"``.
+    residuals
+        The levels after the first are what smoothing took from them, and signed, whatever the first is: they may have
+        another data type, and all are then shown in one that holds both.
     """
     opened: list[tuple[StoredLevel, zarr.Array[Any]]] = []
     for entry in entries:
         try:
             array_node = _array_node(node, entry.path)
             array = array_node.array()
-            _check_fits(array, [a for _, a in opened])
+            _check_fits(array, [a for _, a in opened], any_dtype=residuals)
         except LayoutError as error:
             warn(f"{node.location} ({source}): level {brief(entry.path)} is left out: {error}")
             continue
         opened.append((StoredLevel(array_node.path, array, entry.scale, entry.translation), array))
     where = f"{node.location} ({source})"
-    return tuple(_shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where))
+    levels = _shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where)
+    return tuple(_of_one_dtype(levels) if residuals else levels)
 
 
 def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
@@ -82,14 +87,21 @@ def _array_node(node: Node, path: object) -> Node:
     return found
 
 
-def _check_fits(array: zarr.Array[Any], others: Sequence[zarr.Array[Any]]) -> None:
+def _check_fits(array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, any_dtype: bool) -> None:
     if not others:
         return
     first = others[0]
     if array.ndim != first.ndim:
         raise LayoutError(f"it has {array.ndim} axes, the levels before have {first.ndim}")
-    if array.dtype != first.dtype:
+    if array.dtype != first.dtype and not any_dtype:
         raise LayoutError(f"its dtype is {array.dtype}, that of the levels before is {first.dtype}")
+
+
+def _of_one_dtype(levels: list[StoredLevel]) -> list[StoredLevel]:
+    if not levels:
+        return levels
+    dtype = np.result_type(*(level.array.dtype for level in levels))
+    return [level if level.array.dtype == dtype else replace(level, array=Cast(level.array, dtype)) for level in levels]
 
 
 def _in_order(levels: list[StoredLevel], where: str) -> list[StoredLevel]:

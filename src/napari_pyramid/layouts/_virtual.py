@@ -1,4 +1,4 @@
-"""Read-only arrays made of other arrays: cropped, stacked, squeezed, side by side. They read nothing until indexed."""
+"""Read-only arrays made of other arrays: converted, cropped, stacked, squeezed, side by side. They read nothing until indexed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_pyramid.layouts._image import ArrayLike
 
-__all__ = ["Crop", "Mosaic", "Squeeze", "Stack", "Tile"]
+__all__ = ["Cast", "Crop", "Mosaic", "Squeeze", "Stack", "Tile"]
 
 _Array = npt.NDArray[Any]
 _Region = tuple[slice, ...]
@@ -55,6 +55,17 @@ class _Virtual(ABC):
             values = self._read(tuple(slice(min(s), max(s) + 1) for s in spans))
             values = values[tuple(slice(None, None, s.step) for s in spans)]
         return values[tuple(0 if isinstance(r, int) else slice(None) for r in ranges)]
+
+
+class Cast(_Virtual):
+    """An array in another data type."""
+
+    def __init__(self, array: ArrayLike, dtype: npt.DTypeLike) -> None:
+        super().__init__(array.shape, np.dtype(dtype), array.chunks)
+        self._array = array
+
+    def _read(self, region: _Region) -> _Array:
+        return np.asarray(self._array[region]).astype(self.dtype)
 
 
 class Crop(_Virtual):

@@ -90,7 +90,7 @@ class _Reader:
             return None
         axes = self._axes(first)
         entries = [self._entry(dataset, path, first.ndim, axes) for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)]
-        levels = open_levels(self.node, entries, self.where)
+        levels = open_levels(self.node, entries, self.where, residuals=self.multiscale.get("type") == "laplacian")
         if not levels:
             return None
         levels, affine = self._placed(levels, axes)
