@@ -13,6 +13,7 @@ TREE = {
     "SpecError": (errors.PyramidError, ValueError),
     "LayoutError": (errors.PyramidError, ValueError),
     "SourceError": (errors.PyramidError,),
+    "VerificationError": (errors.PyramidError,),
     "DestinationError": (errors.PyramidError,),
     "BuildInProgressError": (errors.DestinationError,),
     "LayoutWarning": (UserWarning,),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PyramidError,
         SourceError,
         SpecError,
+        VerificationError,
     )
     from napari_pyramid.layouts._image import Channel
     from napari_pyramid.lazy import LazyArray
@@ -39,6 +40,7 @@ _HOME = {
     "PyramidSpec": "spec",
     "SourceError": "errors",
     "SpecError": "errors",
+    "VerificationError": "errors",
     "build_pyramid": "build",
     "iter_build": "build",
     "open_pyramid": "pyramid",
@@ -59,6 +61,7 @@ __all__ = [
     "PyramidSpec",
     "SourceError",
     "SpecError",
+    "VerificationError",
     "build_pyramid",
     "iter_build",
     "open_pyramid",

@@ -4,6 +4,7 @@
     ├── SpecError         (ValueError)  a pyramid that cannot be described: axes, factors, chunks, dtype, memory
     ├── LayoutError       (ValueError)  a store that no layout can read, or not safely
     ├── SourceError                     a region of the source cannot be read
+    ├── VerificationError               a level is not what the level above gives
     └── DestinationError                the destination is taken, unsafe, full or not writable
         └── BuildInProgressError        another build is writing there now
 
@@ -21,6 +22,7 @@ __all__ = [
     "PyramidError",
     "SourceError",
     "SpecError",
+    "VerificationError",
 ]
 
 
@@ -38,6 +40,10 @@ class LayoutError(PyramidError, ValueError):
 
 class SourceError(PyramidError):
     """A region of the source cannot be read; the message names the region."""
+
+
+class VerificationError(PyramidError):
+    """A level that was just written is not what the level above gives; the message names the region."""
 
 
 class DestinationError(PyramidError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -13,17 +15,19 @@ import numpy as np
 
 from napari_pyramid.blocks import Blocks
 from napari_pyramid.contrast import channel_windows
-from napari_pyramid.downsample import gaussian_radius, is_gaussian, method_name
+from napari_pyramid.downsample import downsampled_shape, gaussian_radius, is_gaussian, method_name
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import Description
-from napari_pyramid.memory import peak_of
+from napari_pyramid.level import Level
+from napari_pyramid.memory import OVERHEAD, comparer_bytes, peak_of
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.regions import Pass, Region
+from napari_pyramid.regions import Pass, Region, compared_block
 from napari_pyramid.schedule import Source
 from napari_pyramid.sources import BuildSource
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import InPlace, Target, open_level
+from napari_pyramid.verify import Comparer
 from napari_pyramid.worker import Reader, ResidualFiller, TileFiller
 from napari_pyramid.workspace import fingerprint
 
@@ -57,8 +61,33 @@ class Job:
     @property
     def peak_memory(self) -> int:
         """Predicted bytes at the peak, beyond the interpreter."""
+        return max(self._peak_of_passes, OVERHEAD + self.comparing_workers * self._comparer_bytes if self.verify else 0)
+
+    @property
+    def _peak_of_passes(self) -> int:
         blocks = [Source.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
         return peak_of(self.passes, self.spec.method, blocks)
+
+    @property
+    def _comparer_bytes(self) -> int:
+        return max((comparer_bytes(a, b, self.spec.method) for a, b in self._computed), default=0)
+
+    @property
+    def _computed(self) -> list[tuple[Level, Level]]:
+        """Each level that is computed, with the level above it; those copied from an existing pyramid are not."""
+        return [] if self.keeps_levels else list(itertools.pairwise(self.spec.levels))
+
+    @property
+    def n_comparisons(self) -> int:
+        """Regions that are compared before publishing."""
+        regions = sum(math.prod(downsampled_shape(coarse.shape, compared_block(fine, coarse))) for fine, coarse in self._computed)
+        return regions * (2 if self.spec.residuals else 1) if self.verify else 0
+
+    @property
+    def comparing_workers(self) -> int:
+        """Threads that compare levels: as many as need no more memory than the passes, at least one."""
+        fitting = (self._peak_of_passes - OVERHEAD) // max(1, self._comparer_bytes)
+        return max(1, min(fitting, *(p.workers * p.codec_threads for p in self.passes)))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -126,6 +155,17 @@ class Job:
             skips_absent=not self.updates,
             check=check,
         )
+
+    def comparers(self, check: Callable[[], None]) -> Iterator[tuple[str, Comparer]]:
+        """What compares each level, and each residual, with what it was computed from, and its path."""
+        spec = self.spec
+        for k, (fine, coarse) in enumerate(self._computed, start=1):
+            above, stored = (Reader(open_level(self.level_directory(i), writable=False), check=check) for i in (k - 1, k))
+            block = compared_block(fine, coarse)
+            yield coarse.path, Comparer(above, stored, coarse.factors, spec.method, block, spec.ignore_background)
+            if spec.residuals:
+                residual = Reader(open_level(self.target.residual_directory(spec, k), writable=False), check=check)
+                yield spec.residuals[k - 1].path, Comparer(stored, residual, coarse.factors, spec.method, block, residual=True)
 
     def level_directory(self, k: int) -> Path:
         if self.updates:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius, is_gaussian
-from napari_pyramid.regions import Pass
+from napari_pyramid.level import Level
+from napari_pyramid.regions import Pass, compared_block
 
-__all__ = ["available_memory", "default_limit", "peak_of", "worker_bytes"]
+__all__ = ["available_memory", "comparer_bytes", "default_limit", "peak_of", "worker_bytes"]
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
@@ -66,16 +70,33 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
         halo = [gaussian_radius(f) for f in p.levels[p.first].factors]
         part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 5 * 8)
     if p.last > p.reads:
-        reduced = math.prod(downsampled_shape(p.part, p.levels[p.reads + 1].factors)) * size
-        if is_gaussian(method):
-            halo = [gaussian_radius(f) for f in p.levels[p.reads + 1].factors]
-            part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 3 * 8)
-        elif callable(method):
-            part *= 2  # whatever it allocates: at least a copy of its block
-        elif size == 2 and p.levels[0].dtype.kind == "f":
-            part *= 3  # computed in float32
+        factors = p.levels[p.reads + 1].factors
+        reduced = math.prod(downsampled_shape(p.part, factors)) * size
+        part = _bytes_to_reduce(p.part, factors, p.levels[0].dtype, method)
     written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (8 if p.residual else size)
     return part + levels + reduced + 2 * p.codec_threads * max(written, source_block)
+
+
+def comparer_bytes(fine: Level, coarse: Level, method: Method) -> int:
+    """Bytes that one worker holds while it compares a level with the level above it."""
+    size = coarse.dtype.itemsize
+    block = compared_block(fine, coarse)
+    under = tuple(min(b * f, n) for b, f, n in zip(block, coarse.factors, fine.shape, strict=True))
+    decoded = max(math.prod(fine.chunks) * fine.dtype.itemsize, math.prod(coarse.chunks) * size)
+    results = math.prod(block) * (2 * size + 5)  # wanted, found, and five arrays of truth
+    return _bytes_to_reduce(under, coarse.factors, fine.dtype, method) + results + 2 * decoded
+
+
+def _bytes_to_reduce(shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any], method: Method) -> int:
+    """Bytes of a block that is reduced, its margins and what the method allocates included, but for the result."""
+    size = dtype.itemsize
+    if is_gaussian(method):
+        return math.prod(n + 2 * gaussian_radius(f) for n, f in zip(shape, factors, strict=True)) * (size + 3 * 8)
+    if callable(method):
+        size *= 2  # whatever it allocates: at least a copy of its block
+    elif dtype == np.float16:
+        size *= 3  # computed in float32
+    return math.prod(shape) * size
 
 
 def peak_of(passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]) -> int:

@@ -16,6 +16,8 @@ from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
+from napari_pyramid.level import format_bytes
+from napari_pyramid.memory import default_limit
 from napari_pyramid.schedule import Source, plan_passes, planned_passes
 from napari_pyramid.sources import BuildSource, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
@@ -95,6 +97,8 @@ def prepare_job(
         skip_unreadable=skip_unreadable,
         updates=updates,
     )
+    if verify:
+        _check_verifiable(job, memory_limit if memory_limit is not None else default_limit())
     unfinished = target.workspace.state if resume else {}
     if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
         earlier = planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit)
@@ -179,3 +183,19 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
         if len(source.arrays) == 1 and coarse.shape == fine.shape:
             raise SpecError(f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels")
+
+
+def _check_verifiable(job: Job, limit: int) -> None:
+    """
+    Raises
+    ------
+    SpecError
+        If levels do not keep the pixels they are given, or comparing them needs more memory than there is.
+    """
+    if not job.target.template.is_lossless:
+        raise SpecError(f"levels in the codec of {job.target.directory} change when they are stored, and cannot be verified: build without --verify")
+    if job.peak_memory > limit:
+        raise SpecError(
+            f"comparing the levels (--verify) needs {format_bytes(job.peak_memory)} of memory, but the limit is {format_bytes(limit)}: "
+            "choose smaller chunks or a higher memory limit"
+        )

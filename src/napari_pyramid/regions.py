@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.level import Level
 
-__all__ = ["Pass", "Region", "Tile", "blocks_in", "shape_of"]
+__all__ = ["Pass", "Region", "Tile", "blocks_in", "compared_block", "shape_of"]
 
 Region = tuple[slice, ...]
+
+COMPARED_SAMPLES = 2**20
+"""Of the finer of two levels: what is compared at once stays in the processor's cache."""
 
 
 def shape_of(region: Region) -> tuple[int, ...]:
@@ -123,6 +126,15 @@ def factors_between(levels: Sequence[Level], fine: int, coarse: int) -> tuple[in
     for k in range(fine + 1, coarse + 1):
         out = tuple(a * b for a, b in zip(out, levels[k].factors, strict=True))
     return out
+
+
+def compared_block(fine: Level, coarse: Level) -> tuple[int, ...]:
+    """What of a level is compared with the level above at once: about what lies under one chunk of it, more if it is small."""
+    block = [min(-(-c // f), n) for c, f, n in zip(fine.chunks, coarse.factors, coarse.shape, strict=True)]
+    for axis in reversed(range(len(block))):
+        while block[axis] < coarse.shape[axis] and 2 * math.prod(block) * math.prod(coarse.factors) <= COMPARED_SAMPLES:
+            block[axis] = min(2 * block[axis], coarse.shape[axis])
+    return tuple(block)
 
 
 def aligned_tile(levels: Sequence[Level], first: int, last: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -9,22 +10,25 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_pyramid import remote
 from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError
+from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError, VerificationError
 from napari_pyramid.jobs import Job
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
 from napari_pyramid.targets import remove_old
-from napari_pyramid.verify import verify_levels
+from napari_pyramid.verify import Difference
 from napari_pyramid.worker import Filled, explained
 from napari_pyramid.workspace import Journal
 
 __all__ = ["Progress", "Run"]
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 HEARTBEAT = 0.1
 """Seconds between two steps at most, so that whoever iterates can stop."""
@@ -41,6 +45,7 @@ class Progress:
     done: int
     """Regions done, those of an earlier, interrupted build included."""
     total: int
+    """Regions to write, and with `verify` to compare."""
     bytes_read: int
     """Of pixels, before compression, in this run."""
     bytes_written: int
@@ -92,6 +97,9 @@ class Run:
         except OSError as exc:
             raise DestinationError(self._located(job.target.directory, explained(exc))) from exc
         except BuildInProgressError:
+            raise
+        except VerificationError:
+            workspace.start_over()  # to go on from it would give the same again
             raise
         except DestinationError as exc:
             raise DestinationError(self._located(job.target.directory, str(exc))) from exc
@@ -157,15 +165,12 @@ class Run:
     def _fill_pass(self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None) -> Iterator[Progress]:
         """Fills tiles with a bounded window of them in flight; marks each as soon as it is done."""
         own = ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid") if self.executor is None else None
-        fill = self._filler(i, p)
+        executor = own or self.executor
+        assert executor is not None
         pending: set[Future[Filled]] = set()
         try:
             window = 2 * (p.workers if self.executor is None else max(p.workers, remote.width(self.executor)))
-            while True:
-                pending |= {self._submit(own, fill, n) for n in islice(numbers, window - len(pending))}
-                if not pending:
-                    break
-                done, pending = wait(pending, HEARTBEAT, FIRST_COMPLETED)
+            for done in _spread(executor, self._filler(i, p), numbers, window, pending):
                 for future in done:
                     self._count(p, future.result(), journal)
                 if not self.job.is_intact():
@@ -174,11 +179,6 @@ class Run:
         finally:
             self._stop_all(own, pending)
 
-    def _submit(self, own: Executor | None, fill: Callable[[int], Filled], number: int) -> Future[Filled]:
-        executor = own if own is not None else self.executor
-        assert executor is not None
-        return executor.submit(fill, number)
-
     def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
         """What fills a tile by its number: here, or in another process."""
         if remote.is_remote(self.executor):
@@ -186,7 +186,7 @@ class Run:
         filler = self.job.filler(p, check=self._check)
         return filler.fill
 
-    def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Filled]]) -> None:
+    def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Any]]) -> None:
         """Waits for what is under way: nothing is written after the build has stopped."""
         if pending:
             self._stop.set()
@@ -227,10 +227,15 @@ class Run:
 
     def _progress(self, level: int) -> Progress:
         elapsed = time.monotonic() - self._began
-        work = sum(_weight(p) * p.n_tiles for p in self.job.passes)
+        work = sum(_weight(p) * p.n_tiles for p in self.job.passes) + self._comparing_weight * self.job.n_comparisons
         fresh = self._work - self._work_before
         remaining = elapsed * (work - self._work) / fresh if fresh > 0 else None
-        return Progress(level, self._done, self.job.n_tiles, self._read, self._written, elapsed, remaining)
+        return Progress(level, self._done, self.job.n_tiles + self.job.n_comparisons, self._read, self._written, elapsed, remaining)
+
+    @property
+    def _comparing_weight(self) -> float:
+        """What comparing one region takes, in the unit of `_weight`."""
+        return sum(float(math.prod(level.shape)) for level in self.job.spec.levels[:-1]) / max(1, self.job.n_comparisons)
 
     def _compile(self) -> Iterator[Progress]:
         """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
@@ -252,9 +257,27 @@ class Run:
     # ---- afterwards ------------------------------------------------------------------------------------------------
 
     def _verify(self) -> Iterator[Progress]:
-        for _ in verify_levels(self.job):
-            self._check()
-            yield from self._paced(len(self.job.spec.levels) - 1)
+        """
+        Raises
+        ------
+        VerificationError
+            At the first region that differs.
+        """
+        own = ThreadPoolExecutor(self.job.comparing_workers, thread_name_prefix="napari-pyramid")
+        pending: set[Future[Difference | None]] = set()
+        try:
+            for path, comparer in self.job.comparers(self._check):
+                for done in _spread(own, comparer.compare, comparer.regions(), 2 * self.job.comparing_workers, pending):
+                    self._done += len(done)
+                    self._work += len(done) * self._comparing_weight
+                    for found in filter(None, (future.result() for future in done)):
+                        raise VerificationError(
+                            f"level {path} differs from what it was computed from in {found}: "
+                            "what was built is removed; look at the disk and the memory of this machine, and build it again"
+                        )
+                    yield from self._paced(len(self.job.spec.levels) - 1)
+        finally:
+            self._stop_all(own, pending)
 
     def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
         """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
@@ -272,6 +295,17 @@ class Run:
         return job.opened()
 
 
+def _spread(executor: Executor, fn: Callable[[A], B], items: Iterator[A], window: int, pending: set[Future[B]]) -> Iterator[set[Future[B]]]:
+    """Calls as they are done, at most `window` of them in flight (`pending`); every `HEARTBEAT` at least, if only none."""
+    while True:
+        pending |= {executor.submit(fn, item) for item in islice(items, window - len(pending))}
+        if not pending:
+            return
+        done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)
+        pending -= done
+        yield done
+
+
 def _weight(p: Pass) -> float:
     """Samples that a tile reads: what its time is proportional to."""
-    return float(np.prod([float(n) for n in p.levels[p.reads].shape])) / p.n_tiles
+    return float(math.prod(p.levels[p.reads].shape)) / p.n_tiles

@@ -41,6 +41,7 @@ class Reader:
 
     def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None]) -> None:
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
+        self.shape = tuple(array.shape)
         found = getattr(array, "fill_value", None)
         self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
@@ -70,6 +71,12 @@ class Reader:
         except _EXPECTED as exc:
             where = ", ".join(f"{s.start}:{s.stop}" for s in region)
             raise SourceError(f"region [{where}] of the source cannot be read: {type(exc).__name__}: {one_line(exc)}") from exc
+
+    def __getitem__(self, region: Region) -> Array:
+        """A region as a fresh array; see `read`."""
+        out = np.empty(shape_of(region), self.dtype)
+        self.read(region, out)
+        return out
 
 
 class TileFiller:

@@ -100,9 +100,15 @@ class ArrayTemplate:
     def is_lossless(self) -> bool:
         """What is read back is what was written: only codecs known to be so."""
         if self.zarr_format == 2:
-            compressor = self.metadata.get("compressor") or {"id": "zlib"}
-            return not self.metadata.get("filters") and compressor.get("id") in {"blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4"}
-        return all(c["name"] in {"bytes", "blosc", "zstd", "gzip", "transpose", "crc32c"} for c in self.metadata["codecs"])
+            stages = [self.metadata.get("compressor"), *(self.metadata.get("filters") or ())]
+            return all(stage is None or stage.get("id") in _LOSSLESS for stage in stages)
+        return all(codec["name"].removeprefix("numcodecs.") in _LOSSLESS for codec in self.metadata["codecs"])
+
+
+_LOSSLESS = frozenset(
+    ("bytes", "transpose", "blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4", "shuffle", "packbits", "crc32", "crc32c", "adler32", "fletcher32")
+)
+"""Codecs whose pixels come back bit for bit; not ``delta``, which rounds floats."""
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
