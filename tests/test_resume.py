@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -204,6 +203,35 @@ def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_for
     assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
 
 
+@pytest.mark.parametrize("after", range(6))
+def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left over of the earlier levels is removed by the run that finishes the build."""
+    build_pyramid(source, in_place=True, n_levels=4, factors=2)
+    options: dict[str, Any] = {"in_place": True, "n_levels": 2, "factors": 2, "method": "max", "overwrite": True}
+    moves = 0
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Any:
+        nonlocal moves
+        moves += 1
+        if moves > after:
+            raise Killed
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        if after < 4:  # old level 1 aside, new level 1 in its place, levels 2 and 3 aside
+            with pytest.raises(Killed):
+                build_pyramid(source, **options)
+        else:
+            build_pyramid(source, **options)
+    if after < 4:
+        build_pyramid(source, **options)
+    assert names(source) == {"zarr.json", "0", "1"}
+    assert names(tmp_path) == {"s.zarr"}
+    assert int(open_pyramid(source)[1][0, 0, 0]) == zarr.open_array(source / "0")[:2, :2, :2].max()
+
+
 # ---- two at once -----------------------------------------------------------------------------------------------------
 
 
@@ -280,52 +308,7 @@ def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(error: Except
     assert names(tmp_path) == {"x.ome.zarr"}
 
 
-# ---- destinations that fail ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", [200, 900, 2000, 20_000])
-def test_no_space_left(limit: int, tmp_path: Path) -> None:
-    """No file of this process can grow beyond the limit: what a full disk looks like, at different moments."""
-    source = zarr.create_array(tmp_path / "s.zarr", data=np.random.default_rng(0).integers(0, 2**16, (256, 256)).astype("uint16"), chunks=(128, 128))
-    options: dict[str, Any] = {"chunks": (128, 128), "n_levels": 2, "name": "x"}
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(DestinationError) as caught:
-            build_pyramid(source, tmp_path / "x.ome.zarr", **options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "x.ome.zarr").exists()
-    build_pyramid(source, tmp_path / "x.ome.zarr", **options)
-    assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
-    np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[0][:], source[:])
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permission bits")
-def test_a_destination_without_permission_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    """In a child that gives up root's rights: root may write anywhere."""
-    shelf = tmp_path / "shelf"
-    shelf.mkdir(mode=0o555)
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o055)
-    import napari_pyramid.prepare  # noqa: F401  # before rights are dropped
-
-    child = os.fork()
-    if not child:
-        outcome = 1
-        try:
-            if os.getuid() == 0:
-                os.setgid(65534)
-                os.setuid(65534)
-            iter_build(np.zeros((9, 9), "uint8"), shelf / "x.ome.zarr", n_levels=2)
-        except DestinationError as exc:
-            outcome = 0 if "no permission to write: choose another destination" in str(exc) else 2
-        finally:
-            os._exit(outcome)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert list(shelf.iterdir()) == []
+# ---- work and sources that change --------------------------------------------------------------------------------------
 
 
 def test_work_that_is_removed_under_the_build_ends_it(source: Path, tmp_path: Path, tiles: list[int]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid import DestinationError, PyramidError, SpecError, build_pyramid, iter_build, open_pyramid
+from napari_pyramid import DestinationError, PyramidError, SpecError, build_pyramid, iter_build, open_pyramid, open_pyramids
 from napari_pyramid.targets import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
@@ -109,6 +109,42 @@ def test_levels_that_exist_need_overwrite_and_are_then_replaced(plain: Path) -> 
     build_pyramid(plain, in_place=True, method="max", overwrite=True, **OPTIONS)
     expected = DATA.reshape(20, 2, 26, 2).max((1, 3))
     np.testing.assert_array_equal(open_pyramid(plain)[1][:], expected)
+
+
+def test_levels_that_fewer_ones_replace_are_removed(plain: Path) -> None:
+    build_pyramid(plain, in_place=True, **{**OPTIONS, "n_levels": 4})
+    build_pyramid(plain, in_place=True, series="kept", **OPTIONS)
+    series, array = digest(plain / "kept"), digest(plain / "raw")
+    build_pyramid(plain, in_place=True, overwrite=True, **{**OPTIONS, "n_levels": 2})
+    assert {p.name for p in plain.iterdir() if p.is_dir()} == {"raw", "raw_1", "kept"}
+    assert (digest(plain / "kept"), digest(plain / "raw")) == (series, array)
+    assert [len(p) for p in open_pyramids(plain)] == [2, 3]
+
+
+def test_residuals_go_with_the_levels_that_they_belong_to(plain: Path) -> None:
+    build_pyramid(plain, in_place=True, method="laplacian", **OPTIONS)
+    build_pyramid(plain, in_place=True, method="mean", overwrite=True, **OPTIONS)
+    found = attributes(plain)
+    (entry,) = found.get("ome", found)["multiscales"]
+    assert entry["type"] == "mean"
+    assert not list((plain / "laplacian").glob("raw_*"))
+
+
+@pytest.mark.parametrize("path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"])
+def test_metadata_cannot_have_anything_else_removed(path: str, plain: Path, tmp_path: Path) -> None:
+    """Level paths are data: what they name is removed only if it is an array of the group itself."""
+    zarr.create_array(tmp_path / "precious.zarr", data=DATA)
+    (plain / "link").symlink_to(tmp_path / "precious.zarr")
+    (plain / "text").mkdir()
+    (plain / "text" / "notes.txt").write_text("precious")
+    as_ome(plain)
+    group = zarr.open_group(plain)
+    found = dict(group.attrs)
+    found.get("ome", found)["multiscales"][0]["datasets"].append({"path": path, "coordinateTransformations": [{"type": "scale", "scale": [6.0, 1.0]}]})
+    group.attrs.put(found)
+    before = digest(tmp_path / "precious.zarr"), digest(plain / "raw"), digest(plain / "text")
+    build_pyramid(zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS)
+    assert (digest(tmp_path / "precious.zarr"), digest(plain / "raw"), digest(plain / "text")) == before
 
 
 def test_an_array_in_the_way_is_not_replaced(plain: Path) -> None:

@@ -203,8 +203,9 @@ class Job:
     def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
         recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
+        described = {"recipe": recipe, "channels": [], "ranges": [], "surplus": self.target.surplus(self.spec)}
         if self.spec.kind == "labels":
-            return {"recipe": recipe, "channels": [], "ranges": []}
+            return described
         coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
         windows, ranges = channel_windows(coarsest, self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
@@ -212,7 +213,7 @@ class Job:
             ranges = [(float(info.min), float(info.max))] * len(windows)
         given = self.channels or tuple(Channel() for _ in windows)
         channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
-        return {"recipe": recipe, "channels": [[c.name, c.color, c.window, c.visible] for c in channels], "ranges": [list(r) for r in ranges]}
+        return {**described, "channels": [[c.name, c.color, c.window, c.visible] for c in channels], "ranges": [list(r) for r in ranges]}
 
     def publish(self, described: Mapping[str, Any]) -> None:
         """Makes the pyramid visible; can be repeated."""
@@ -223,7 +224,7 @@ class Job:
             label_colors=self.label_colors or {},
             label_properties=self.label_properties,
         )
-        self.target.publish(self.spec, description)
+        self.target.publish(self.spec, description, described["surplus"])
 
     def opened(self) -> Pyramid:
         """The published pyramid."""

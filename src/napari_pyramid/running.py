@@ -89,7 +89,7 @@ class Run:
                 yield from self._fill_all()
                 if job.verify:
                     yield from self._verify()
-                levels = [level.path for level in job.spec.levels]
+                levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
                 state = {**state, "phase": "publish", "levels": levels, "description": job.describe(self._unreadable)}
                 workspace.save_state(state)
             job.publish(state["description"])

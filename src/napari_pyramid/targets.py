@@ -22,7 +22,7 @@ from napari_pyramid.layouts._array_metadata import ArrayTemplate
 from napari_pyramid.layouts.consolidated import refresh_consolidated
 from napari_pyramid.sources import BuildSource, directory_of
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.workspace import Workspace, is_zarr, store_root
+from napari_pyramid.workspace import Workspace, is_array, is_zarr, store_root
 
 __all__ = ["InPlace", "NewStore", "Target", "level_paths"]
 
@@ -90,7 +90,11 @@ class NewStore:
             self.template.create(self.workspace.new / level.path, level, names)
         create_residuals(self.workspace.new, self.template, spec)
 
-    def publish(self, spec: PyramidSpec, description: ome_zarr.Description) -> None:
+    def surplus(self, spec: PyramidSpec) -> list[str]:
+        """Levels that nothing will name any more: a new store has none."""
+        return []
+
+    def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""
         if self.workspace.new.exists():
             self.refuse_existing()  # somebody else may have made it meanwhile
@@ -182,13 +186,23 @@ class InPlace:
             self.template.create(self.workspace.new / level.path, level, names)
         create_residuals(self.workspace.new, self.template, spec)
 
-    def publish(self, spec: PyramidSpec, description: ome_zarr.Description) -> None:
-        """Renames of whole levels, then the group's metadata; can be repeated after a crash."""
+    def surplus(self, spec: PyramidSpec) -> list[str]:
+        """Levels of an earlier build that are overwritten by fewer ones; only arrays inside the group, never level 0."""
+        return [path for path in ome_zarr.surplus_paths(self.directory, spec, self.series) if self._is_own_array(path)]
+
+    def _is_own_array(self, path: str) -> bool:
+        place = self.directory / path
+        inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(self.directory.resolve())
+        return inside and place.resolve() != (self.directory / self.base).resolve() and is_array(place)
+
+    def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+        """Renames of whole levels, the group's metadata, and what they name no more set aside; can be repeated after a crash."""
         paths = [level.path for level in (*spec.levels[1:], *spec.residuals)]
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
             ome_zarr.Attributes.create(self.directory / parent, self.template.zarr_format).save()
         self.workspace.publish_levels(paths)
         ome_zarr.add_levels(self.directory, spec, description, series=self.series)
+        self.workspace.set_aside(surplus)
         refresh_consolidated(self.directory)
 
     def identity(self) -> dict[str, Any]:
@@ -199,9 +213,10 @@ Target = NewStore | InPlace
 
 
 def take_back_unannounced(group: Path) -> None:
-    """Takes new levels out of a group again if a build was killed before the metadata could name them.
+    """Makes a group whole again if a build was killed while it put its levels there: as if it had not begun to.
 
-    Without it they would be taken for arrays of the source's own, and the build could not be recognised and finished.
+    New levels that the metadata do not name yet would be taken for arrays of the source's own, and the build could not
+    be recognised and finished; levels that they name and that are to be replaced must not be missing.
 
     Raises
     ------
@@ -215,7 +230,9 @@ def take_back_unannounced(group: Path) -> None:
     try:
         entries = ome_zarr.listed_multiscales(ome_zarr.Attributes(workspace.destination))
         named = {d.get("path") for entry in entries for d in entry["datasets"] if isinstance(d, dict)}
-        workspace.take_back([path for path in workspace.state.get("levels", [])[1:] if path not in named])
+        paths = workspace.state.get("levels", [])[1:]
+        workspace.take_back([path for path in paths if path not in named])
+        workspace.put_back(paths)
     finally:
         workspace.release()
 

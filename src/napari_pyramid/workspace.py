@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from napari_pyramid.errors import BuildInProgressError, DestinationError
 from napari_pyramid.layouts._array_metadata import write_json
 
-__all__ = ["Journal", "Workspace", "fingerprint", "is_zarr", "store_root"]
+__all__ = ["Journal", "Workspace", "fingerprint", "is_array", "is_zarr", "store_root"]
 
 _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
 
@@ -36,6 +36,17 @@ _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
 def is_zarr(directory: Path) -> bool:
     """Whether a directory is a group or array of zarr."""
     return any((directory / name).is_file() for name in _NODE_FILES)
+
+
+def is_array(directory: Path) -> bool:
+    """Whether a directory is an array of zarr."""
+    if (directory / ".zarray").is_file():
+        return True
+    try:
+        document = json.loads((directory / "zarr.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("node_type") == "array"
 
 
 def store_root(path: Path) -> Path:
@@ -224,7 +235,22 @@ class Workspace:
                 fresh.parent.mkdir(parents=True, exist_ok=True)
                 place.rename(fresh)
 
+    def put_back(self, paths: Sequence[str]) -> None:
+        """Puts levels that were set aside in their places again, where nothing has come in their stead."""
+        for path in paths:
+            if self._aside(path).exists() and not (self.destination / path).exists():
+                self._aside(path).rename(self.destination / path)
+
+    def set_aside(self, paths: Sequence[str]) -> None:
+        """Takes levels out of the destination; they are removed with all that was replaced."""
+        for path in paths:
+            if (self.destination / path).exists():
+                self._set_aside(self.destination / path, path)
+
     def _set_aside(self, place: Path, path: str) -> None:
-        aside = self.directory / "old" / (path or "store")
+        aside = self._aside(path)
         aside.parent.mkdir(parents=True, exist_ok=True)
         place.rename(aside)
+
+    def _aside(self, path: str) -> Path:
+        return self.directory / "old" / (path or "store")

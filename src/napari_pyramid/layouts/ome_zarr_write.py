@@ -19,7 +19,7 @@ from napari_pyramid.layouts._image import Channel
 from napari_pyramid.level import Level
 from napari_pyramid.spec import PyramidSpec
 
-__all__ = ["Attributes", "Description", "Version", "add_levels", "image_attributes", "register_label", "write_image", "write_series"]
+__all__ = ["Attributes", "Description", "Version", "add_levels", "image_attributes", "register_label", "surplus_paths", "write_image", "write_series"]
 
 Version = Literal["0.4", "0.5"]
 ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
@@ -199,13 +199,36 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
         entry["name"] = series
         attributes.ome["multiscales"].append(entry)
     first = next(d for d in entry["datasets"] if d.get("path") == spec.levels[0].path)
+    outdated = _residuals_of(attributes, entry)
     entry["datasets"] = [first, *(_beside(first, spec.levels[0], level) for level in spec.levels[1:])]
     entry["type"] = "gaussian" if spec.residuals else description.recipe["method"]
     entry["metadata"] = _provenance(description.recipe)
     listed = attributes.ome["multiscales"]
-    residuals = _residual_entry(entry, spec)
-    listed[:] = [m for m in listed if not (residuals and isinstance(m, dict) and m.get("name") == "laplacian")] + residuals
+    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(entry, spec)
     attributes.save()
+
+
+def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
+    """Paths of levels and residuals that `add_levels` would leave unnamed: those of the earlier levels which it replaces."""
+    attributes = Attributes(directory)
+    entry = find_multiscale(attributes, spec.levels[0].path, series)
+    if entry is None:
+        return []
+    replaced = [entry, *_residuals_of(attributes, entry)]
+    others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
+    named = {level.path for level in (*spec.levels, *spec.residuals)} | {path for m in others for path in _paths(m)}
+    return [path for m in replaced for path in _paths(m) if path not in named]
+
+
+def _paths(entry: Mapping[str, Any]) -> list[str]:
+    found = (d.get("path") for d in entry["datasets"] if isinstance(d, dict))
+    return [path for path in found if isinstance(path, str)]
+
+
+def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries that `_residual_entry` made of the levels of an entry."""
+    paths = [f"laplacian/{path}" for path in _paths(entry)[1:]]
+    return [m for m in listed_multiscales(attributes) if m.get("type") == "laplacian" and paths and _paths(m)[1:] == paths]
 
 
 def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
