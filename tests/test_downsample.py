@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.transform import pyramid_reduce
 
+import napari_pyramid
 from napari_pyramid.downsample import METHODS, downsample, downsampled_shape, gaussian_radius, gaussian_reduce
 from napari_pyramid.errors import SpecError
 
@@ -334,3 +340,16 @@ def test_a_callable_that_returns_another_shape_is_named() -> None:
 @pytest.mark.parametrize(("n", "f"), list(itertools.product([1, 2, 5, 8], [1, 2, 3, 4])))
 def test_shape_is_rounded_up(n: int, f: int) -> None:
     assert downsampled_shape((n,), (f,)) == (len(range(0, n, f)),)
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    """As in a container: the package is read-only, and there is no home to write to."""
+    package = tmp_path / "napari_pyramid"
+    shutil.copytree(Path(napari_pyramid.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__pycache__").touch()  # no directory can be made there, by root neither
+    reduced = "d.downsample(np.arange(16, dtype='u1').reshape(4, 4), (2, 2)).tolist()"
+    script = f"import numpy as np; from napari_pyramid import downsample as d; print(d.__file__, {reduced})"
+    nowhere = {"HOME": os.devnull, "XDG_CACHE_HOME": os.devnull, "PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=nowhere)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split(maxsplit=1) == [str(package / "downsample.py"), "[[2, 4], [10, 12]]\n"]

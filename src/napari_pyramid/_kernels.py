@@ -7,6 +7,8 @@ and *windows* for any factors of a block of six axes, where the last window alon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,16 @@ __all__ = ["METHODS", "pairs", "windows"]
 
 Array = npt.NDArray[Any]
 
-_compiled = njit(nogil=True, cache=True)
-_inlined = njit(nogil=True, cache=True, inline="always")
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """Compiled when it is first called, and kept on disk for the next process where there is a place to keep it."""
+    try:
+        return njit(nogil=True, cache=True, **options)(function)
+    except RuntimeError:  # "no locator available": neither the package nor the home directory can be written to
+        return njit(nogil=True, **options)(function)
+
+
+_inlined = partial(_compiled, inline="always")
 
 # ---- pairs -------------------------------------------------------------------------------------------------------
 

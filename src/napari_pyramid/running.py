@@ -243,16 +243,22 @@ class Run:
         steps = {level.factors for level in spec.levels[1:]} if not callable(spec.method) else set()
 
         def warm_up() -> None:
-            for factors in steps:
-                for extra in (0, 1):
-                    sample = np.zeros([2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype)
-                    downsample(sample, factors, spec.method, ignore_background=spec.ignore_background)
+            try:
+                for factors in steps:
+                    for extra in (0, 1):
+                        sample = np.zeros([2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype)
+                        downsample(sample, factors, spec.method, ignore_background=spec.ignore_background)
+            except Exception as exc:
+                failed.append(exc)
 
+        failed: list[Exception] = []
         thread = threading.Thread(target=warm_up, name="napari-pyramid-compile", daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(HEARTBEAT)
             yield self._progress(self.job.passes[0].last if self.job.passes else 0)
+        for exc in failed:
+            raise exc
 
     # ---- afterwards ------------------------------------------------------------------------------------------------
 
