@@ -281,6 +281,14 @@ def test_refused_before_anything_is_written(source: Any, destination: Any, optio
     assert digest(tmp_path) == before
 
 
+def test_in_place_says_what_is_wrong_with_the_order_of_axes(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=np.zeros((40, 50, 3), "uint8"), chunks=(16, 16, 3))
+    before = digest(tmp_path)
+    with pytest.raises(DestinationError, match=r"channels behind its planes.*give a destination instead"):
+        build_pyramid(tmp_path / "s.zarr", in_place=True, axes="yxc", n_levels=2)
+    assert digest(tmp_path) == before
+
+
 def test_a_spec_of_another_array_is_refused(tmp_path: Path) -> None:
     from napari_pyramid import PyramidSpec
 

@@ -20,7 +20,7 @@ from napari_pyramid.errors import DestinationError
 from napari_pyramid.layouts import ome_zarr_write as ome_zarr
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
 from napari_pyramid.layouts.consolidated import refresh_consolidated
-from napari_pyramid.sources import BuildSource, directory_of
+from napari_pyramid.sources import BuildSource, Reordered, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.workspace import Workspace, is_array, is_zarr, store_root
 
@@ -128,9 +128,13 @@ class InPlace:
         Raises
         ------
         DestinationError
-            If level 0 is not an array in a local directory, is the root of its store, is of a layout that we do not
-            write, or its group cannot be written.
+            If level 0 is not an array in a local directory, has its axes in another order than OME-Zarr's, is the root
+            of its store, is of a layout that we do not write, or its group cannot be written.
         """
+        if isinstance(source.arrays[0], Reordered):
+            raise DestinationError(
+                "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is never changed: give a destination instead"
+            )
         array = directory_of(source.arrays[0])
         if array is None or len(source.arrays) != 1:
             raise DestinationError("levels can be added in place only beside a zarr array in a local directory: give a destination instead")
