@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_pyramid import PyramidSpec, build_pyramid, iter_build
+from napari_pyramid import PyramidSpec, SourceError, build_pyramid, iter_build
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import downsample, downsampled_shape
 
@@ -301,3 +301,16 @@ def test_nothing_is_written_before_the_first_step(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     steps.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_in_one_of_the_threads_that_share_a_tile_ends_the_build(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "s.zarr")
+    group.create_array("0", shape=(64, 512, 512), chunks=(1, 512, 512), dtype="uint16")[:] = 1
+    for z in range(8, 64):
+        (tmp_path / "s.zarr" / "0" / "c" / str(z) / "0" / "0").write_bytes(b"no codec wrote this")
+    options: dict[str, Any] = {"chunks": (1, 512, 512), "shards": (64, 512, 512), "factors": (1, 2, 2), "n_levels": 2, "max_workers": 4}
+    (p,) = plan_build(tmp_path / "s.zarr", in_place=True, **options)[1]
+    assert (p.n_tiles, p.readers) == (1, 4)
+    with pytest.raises(SourceError, match="of the source cannot be read"):
+        build_pyramid(tmp_path / "s.zarr", in_place=True, **options)
+    assert not (tmp_path / "s.zarr" / "1").exists()

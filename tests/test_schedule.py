@@ -31,6 +31,13 @@ def test_levels_are_fused_and_every_one_is_written_once() -> None:
     assert all(a.last + 1 == b.first for a, b in itertools.pairwise(passes))
 
 
+def test_levels_of_a_single_tile_are_one_pass_whose_parts_all_threads_share() -> None:
+    spec = spec_of((256, 256, 256), n_levels=4, shards=(128, 128, 128))
+    (p,) = plan_passes(spec, [Source((32, 32, 32), is_level_0=True)], max_workers=4, memory_limit=2**30)
+    assert (p.first, p.last, p.n_tiles, p.workers, p.readers) == (1, 3, 1, 1, 4)
+    assert len(list(p.parts(p[0]))) >= 4
+
+
 def test_level_0_is_written_in_the_pass_that_reduces_it() -> None:
     (first, *_) = plan_passes(spec_of((256, 512, 512), n_levels=3), [Source(None)], max_workers=2, memory_limit=2**30)
     assert first.copies

@@ -135,7 +135,7 @@ class Job:
 
     def reader(self, p: Pass, check: Callable[[], None]) -> Reader:
         array = self.source.arrays[p.source] if p.source is not None else open_level(self.level_directory(p.reads), writable=False)
-        return Reader(array, codec_threads=p.codec_threads, check=check)
+        return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
@@ -146,8 +146,7 @@ class Job:
         return TileFiller(
             p,
             self.reader(p, check),
-            # several threads put the chunks of a shard in the order in which they end: never the same bytes twice
-            {k: Blocks(a, codec_threads=p.codec_threads, check=check) for k, a in opened.items()},
+            {k: Blocks(a, codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads, check=check) for k, a in opened.items()},
             method=self.spec.method,
             ignore_background=self.spec.ignore_background,
             rereads=not self.target.template.is_lossless,

@@ -58,8 +58,8 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
 
     Notes
     -----
-    One part of the source, the levels that it is reduced to, the part's reduction before it is put in its place, and
-    per codec thread two copies of a block: the pixels and their encoded bytes.
+    One part of the source for each of the tile's readers, with its reduction before it is put in its place; the levels
+    that they are reduced to; and per codec thread two copies of a block: the pixels and their encoded bytes.
     """
     size = p.levels[0].dtype.itemsize
     tile = p[0]
@@ -74,7 +74,7 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
         reduced = math.prod(downsampled_shape(p.part, factors)) * size
         part = _bytes_to_reduce(p.part, factors, p.levels[0].dtype, method)
     written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (8 if p.residual else size)
-    return part + levels + reduced + 2 * p.codec_threads * max(written, source_block)
+    return p.readers * (part + reduced) + levels + 2 * p.codec_threads * max(written, source_block)
 
 
 def comparer_bytes(fine: Level, coarse: Level, method: Method) -> int:

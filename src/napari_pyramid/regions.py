@@ -63,7 +63,9 @@ class Pass:
     part: tuple[int, ...]
     """In samples of the level read."""
     workers: int = 1
+    """Tiles that are filled at once."""
     codec_threads: int = 1
+    """Threads that each of them has: they share the parts, or the blocks of one part."""
     residual: bool = False
     """Writes not level `first` but its residual, from the level as stored."""
 
@@ -78,6 +80,18 @@ class Pass:
     def copies(self) -> bool:
         """The level read is also written."""
         return self.reads == self.first
+
+    @property
+    def readers(self) -> int:
+        """Threads that share the parts of one tile: those that there are no further tiles for, if each gets a part."""
+        return self.codec_threads if self._n_parts >= self.codec_threads else 1
+
+    @property
+    def _n_parts(self) -> int:
+        """Parts of the largest tile."""
+        between = factors_between(self.levels, self.reads, self.last)
+        extent = [min(t * f, n) for t, f, n in zip(self.tile, between, self.levels[self.reads].shape, strict=True)]
+        return math.prod(downsampled_shape(extent, self.part))
 
     @property
     def grid(self) -> tuple[int, ...]:

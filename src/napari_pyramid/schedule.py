@@ -120,6 +120,7 @@ class _Room:
         shallowest = first if source is None or first == 1 else 0
         if is_gaussian(self.spec.method):  # needs neighbours of the level before as stored: one level a pass
             return self.choose(first, first, source, block)
+        shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
             try:
                 p = self.choose(first, last, source, block)
@@ -127,9 +128,10 @@ class _Room:
                 continue
             read = math.prod(t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True))
             small = read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
-            if small or (last == max(shallowest + 1, first) and first == 0):
+            costs_nothing = p.n_tiles == shallow.n_tiles
+            if small or costs_nothing or (last == max(shallowest + 1, first) and first == 0):
                 return p
-        return self.choose(first, shallowest, source, block)
+        return shallow
 
     def residual(self, p: Pass) -> Pass:
         """The pass that writes the residual of the level that `p` writes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,20 +143,40 @@ class TileFiller:
         if self._skips_absent and self._reader.is_absent(self._with_halo(tile.read)[0]):
             return Filled(number)
         levels = {k: self._scratch.take(k, shape_of(self._region(tile, k))) for k in range(self.p.reads + 1, self.p.last + 1)}
-        read, written = 0, 0
-        unreadable: list[Region] = []
-        for part in self.p.parts(tile):
-            self._check()
-            filled = self._fill_part(tile, part, levels.get(self.p.reads + 1))
-            read += filled.bytes_read
-            written += filled.bytes_written
-            unreadable += filled.unreadable
+        parts = self._fill_parts(tile, levels.get(self.p.reads + 1))
+        written = sum(part.bytes_written for part in parts)
         for k in range(self.p.reads + 1, self.p.last + 1):
             self._check()
             written += self._write(k, self._region(tile, k), levels[k])
             if k < self.p.last:
                 levels[k + 1][...] = self._reduced(levels[k], k + 1)
-        return Filled(number, read, written, tuple(unreadable))
+        unreadable = sorted((region for part in parts for region in part.unreadable), key=lambda region: [s.start for s in region])
+        return Filled(number, sum(part.bytes_read for part in parts), written, tuple(unreadable))
+
+    def _fill_parts(self, tile: Tile, below: Array | None) -> list[Filled]:
+        """Fills all parts of a tile, in as many threads as read it."""
+        parts, one_at_a_time, failed = self.p.parts(tile), threading.Lock(), threading.Event()
+
+        def fill_some() -> list[Filled]:
+            done = []
+            try:
+                while not failed.is_set():
+                    self._check()
+                    with one_at_a_time:
+                        part = next(parts, None)
+                    if part is None:
+                        break
+                    done.append(self._fill_part(tile, part, below))
+            except BaseException:
+                failed.set()
+                raise
+            return done
+
+        if self.p.readers == 1:
+            return fill_some()
+        with ThreadPoolExecutor(self.p.readers, thread_name_prefix="napari-pyramid-part") as pool:
+            shares = [pool.submit(fill_some) for _ in range(self.p.readers)]
+        return [filled for share in shares for filled in share.result()]
 
     def _fill_part(self, tile: Tile, part: Region, below: Array | None) -> Filled:
         """Reads one part; writes it if its level is written, and reduces it into its place of the level below."""
