@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore
+import zarr
 
-from napari_pyramid.errors import LayoutWarning
+from napari_pyramid._napari.reader import get_reader
+from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 
 XML = """<SpimData version="0.2"><SequenceDescription><ViewSetups>
@@ -126,15 +128,70 @@ def test_registrations_that_differ_over_time_are_not_applied(tmp_path: Path) -> 
     assert image.levels[0].translation == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("text", ["<SpimData>", "<Other/>", "<SpimData><Timepoints type='range'/></SpimData>"])
-@pytest.mark.filterwarnings("ignore::napari_pyramid.errors.LayoutWarning")
-def test_an_xml_without_sense_is_no_obstacle(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["<Other/>", "<SpimData><Timepoints type='range'/></SpimData>"])
+def test_an_xml_that_says_nothing_is_no_obstacle(tmp_path: Path, text: str) -> None:
     root = write(tmp_path, [(0, 0)])
     root.with_suffix(".xml").write_text(text)
     assert open_images(root)[0].name == "setup0"
+
+
+def test_a_file_that_is_no_xml_is_told(tmp_path: Path) -> None:
+    root = write(tmp_path, [(0, 0)])
+    root.with_suffix(".xml").write_text("<SpimData>")
+    with pytest.warns(LayoutWarning, match="not XML"):
+        assert open_images(root)[0].name == "setup0"
 
 
 def test_a_setup_opened_by_itself_has_its_name(tmp_path: Path) -> None:
     (image,) = open_images(write(tmp_path, [(0, 0), (0, 1)]) / "setup0")
     assert image.name == "setup0"
     assert image.levels[0].array.shape == (2, 6, 10, 12)
+
+
+LOADER = '<SequenceDescription><ImageLoader format="{format}"><{tag} type="relative">{name}</{tag}></ImageLoader>'
+
+
+def described_by(path: Path, name: str, *, tag: str = "n5", kind: str = "bdv.n5") -> Path:
+    """An XML file, of another name than the container that it names."""
+    text = XML.format(kind=RANGE[0], times=RANGE[1], registrations="")
+    path.write_text(text.replace("<SequenceDescription>", LOADER.format(format=kind, tag=tag, name=name)))
+    return path
+
+
+def test_the_xml_itself_opens_what_it_names(tmp_path: Path) -> None:
+    write(tmp_path, [(0, 0), (0, 1)], resolution=False)
+    (image,) = open_images(described_by(tmp_path / "registered-v2.xml", "data.n5"))
+    assert (image.name, image.levels[0].scale) == ("nuclei", (1, 2, 0.6, 0.5))
+    np.testing.assert_array_equal(image.levels[0].array[1], volume(0, 1).T)
+
+
+def test_the_xml_of_a_zarr_container(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "data.ome.zarr")
+    for name in ("s0-t0.zarr", "s1-t0.zarr"):
+        group.create_group(name).create_array("0", data=np.ones((4, 6), "uint8"))
+    images = open_images(described_by(tmp_path / "data.xml", "data.ome.zarr", tag="zarr", kind="bdv.multimg.zarr"))
+    assert [image.path for image in images] == ["s0-t0.zarr/0", "s1-t0.zarr/0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "kind", "message"),
+    [
+        ("data.h5", "hdf5", "bdv.hdf5", "'bdv.hdf5' names no N5 or zarr container: save it as N5"),
+        ("../elsewhere.n5", "n5", "bdv.n5", "is not in the folder of the XML"),
+        ("/etc", "n5", "bdv.n5", "is not in the folder of the XML"),
+        ("gone.n5", "n5", "bdv.n5", "gone.n5 cannot be opened"),
+        ("", "n5", "bdv.n5", "names no N5 or zarr container"),
+    ],
+)
+def test_an_xml_whose_container_cannot_be_opened(tmp_path: Path, name: str, tag: str, kind: str, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        open_images(described_by(tmp_path / "data.xml", name, tag=tag, kind=kind))
+
+
+def test_other_xml_is_none_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "notes.xml"
+    path.write_text("<notes/>")
+    with pytest.raises(LayoutError, match="neither a directory nor a zip"):
+        open_images(path)
+    assert get_reader(str(path)) is None
+    assert get_reader(str(described_by(tmp_path / "data.xml", "data.n5"))) is not None

@@ -17,6 +17,8 @@ __all__ = ["get_reader", "read"]
 _METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".zlevels", "attributes.json", "info", "datasource-properties.json")
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of zip files, and of TIFF and BigTIFF in either byte order."""
+_START = 1024
+"""Bytes of an XML file in which BigDataViewer's root element is, after its declaration."""
 _SUFFIXES = (".zarr", ".n5", ".levels")
 _FEW = 64
 """Entries of a folder that are looked at: a pyramid without metadata of its own shows itself in the first ones."""
@@ -57,9 +59,10 @@ def _may_be_ours(path: str) -> bool:
         return os.path.isfile(path)
     try:
         with open(path, "rb") as file:
-            return file.read(4) in _MAGIC
+            start = file.read(_START)
     except OSError:
         return False
+    return start[:4] in _MAGIC or (path.lower().endswith(".xml") and b"<SpimData" in start)
 
 
 def _store_of(path: str) -> str:

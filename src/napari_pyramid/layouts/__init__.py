@@ -95,8 +95,8 @@ LAYOUTS: tuple[Layout, ...] = (
     bare,  #              names only: base + sub-resolutions, s0 s1 s2, an array with arrays in it, a single array
 )
 
-SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed)
-"""Formats whose files are no zarr store, asked before `LAYOUTS`."""
+SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
+"""Files that are no zarr store, or name one, asked before `LAYOUTS`."""
 
 
 def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> tuple[Image, ...]:

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 import numpy as np
 from zarr.storage import LocalStore
 
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Affine
 from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["BdvXml", "Setup", "read_xml"]
+__all__ = ["BdvXml", "Setup", "container", "described", "parse_xml", "read_xml"]
 
 _MAX_BYTES = 64 * 2**20
 _MAX_TIMEPOINTS = 100_000
@@ -51,21 +52,57 @@ def read_xml(root: Node) -> BdvXml:
         return BdvXml()
     path = Path(os.path.realpath(inner.root)).with_suffix(".xml")
     try:
+        tree = parse_xml(path)
+    except LayoutError as error:
+        warn(f"{error}; names, units and registrations are left out")
+        return BdvXml()
+    return described(tree) if tree is not None else BdvXml()
+
+
+def parse_xml(path: Path) -> ElementTree.Element | None:
+    """The root of an XML file of BigDataViewer's; None for no file, or one of another kind.
+
+    Raises
+    ------
+    LayoutError
+        If it is no XML, or far too large.
+    """
+    try:
         if path.stat().st_size > _MAX_BYTES:
-            warn(f"{path}: larger than {_MAX_BYTES} bytes; not read")
-            return BdvXml()
+            raise LayoutError(f"{path}: larger than {_MAX_BYTES} bytes; not read")
         tree = ElementTree.fromstring(path.read_bytes())
     except OSError:
-        return BdvXml()
+        return None
     except (ElementTree.ParseError, ValueError) as error:
-        warn(f"{path}: not XML ({error}); names, units and registrations are left out")
-        return BdvXml()
-    if tree.tag != "SpimData":
-        return BdvXml()
+        raise LayoutError(f"{path}: not XML ({error})") from error
+    return tree if tree.tag == "SpimData" else None
+
+
+def described(tree: ElementTree.Element) -> BdvXml:
+    """What the XML says of the setups and timepoints."""
     registrations = _registrations(tree)
     numbered = [(_integer(element.findtext("id")), element) for element in tree.iter("ViewSetup")]
     setups = {number: _setup(element, registrations.get(number, {})) for number, element in numbered if number is not None}
     return BdvXml(setups, _timepoints(tree.find(".//Timepoints")))
+
+
+def container(tree: ElementTree.Element, folder: Path) -> Path:
+    """The container that the XML describes: N5 or zarr, in the folder of the XML or below it.
+
+    Raises
+    ------
+    LayoutError
+        If it is of another format, or elsewhere.
+    """
+    loader = tree.find(".//ImageLoader")
+    kind = loader.get("format", "") if loader is not None else ""
+    named = next((loader.findtext(tag) for tag in ("n5", "zarr") if loader.findtext(tag)), None) if loader is not None else None
+    if not named:
+        raise LayoutError(f"its ImageLoader {kind!r} names no N5 or zarr container: save it as N5 or OME-Zarr in BigDataViewer or BigStitcher first")
+    path = Path(os.path.realpath(folder / named.strip()))
+    if not path.is_relative_to(os.path.realpath(folder)):
+        raise LayoutError(f"its container {named.strip()[:200]!r} is not in the folder of the XML; open the container itself")
+    return path
 
 
 def _setup(element: ElementTree.Element, registrations: Mapping[int, Affine]) -> Setup:

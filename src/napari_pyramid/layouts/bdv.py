@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import n5
-from napari_pyramid.layouts._bdv_xml import Setup, read_xml
+from napari_pyramid.layouts._bdv_xml import BdvXml, Setup, container, described, parse_xml, read_xml
 from napari_pyramid.layouts._candidates import Candidate, checked_levels, image_name, numbered_arrays
 from napari_pyramid.layouts._image import Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Stack
 
-__all__ = ["NAME", "read"]
+__all__ = ["NAME", "open_path", "read"]
 
 NAME = "BigDataViewer N5"
 _SETUP = re.compile(r"setup(\d+)")
@@ -31,21 +33,48 @@ Times = Mapping[int, Node]
 """Timepoints of one setup by number."""
 
 
+def open_path(path: str) -> Sequence[Image] | None:
+    """The images of the container that an XML file of BigDataViewer's names; None for any other file.
+
+    Raises
+    ------
+    LayoutError
+        If the container is no N5 or zarr, is not in the folder of the XML, or holds nothing that can be read.
+    """
+    if not path.lower().endswith(".xml") or (tree := parse_xml(Path(path))) is None:
+        return None
+    from napari_pyramid import stores  # stores and the table know this module, which comes with them
+    from napari_pyramid.layouts import open_images
+
+    try:
+        found = container(tree, Path(path).parent)
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from error
+    images = _images_of_setups(stores.open_root(found), described(tree)) if found.is_dir() else None
+    return images or open_images(found)
+
+
 def read(node: Node) -> Sequence[Image] | None:
     """A group of setups, or one setup opened by itself; a single timepoint is a pyramid of `n5`."""
     if node.kind != "group":
         return None
-    setups = {int(m[1]): times for child in node.children() if (m := _SETUP.fullmatch(child.name)) and (times := _timepoints(child))}
-    if setups:
-        xml = read_xml(node)
-        number_of = {number: f"setup{number}" for number in setups}
-        parents = {number: child for child in node.children() for number, name in number_of.items() if child.name == name}
-        all_times = sorted({t for times in setups.values() for t in times} | set(xml.timepoints))
-        found = [_image(parents[number], times, all_times, xml.setups.get(number, Setup())) for number, times in sorted(setups.items())]
-        return [image for image in found if image is not None] or None
+    if (images := _images_of_setups(node)) is not None:
+        return images or None
     times = _timepoints(node)
     image = _image(node, times, sorted(times), Setup()) if times else None
     return None if image is None else (image,)
+
+
+def _images_of_setups(node: Node, xml: BdvXml | None = None) -> list[Image] | None:
+    """The image of each setup in a group, with what the XML says, that beside the container unless one is given; None without setups."""
+    groups = {int(m[1]): child for child in node.children() if (m := _SETUP.fullmatch(child.name))}
+    setups = {number: times for number, child in groups.items() if (times := _timepoints(child))}
+    if not setups:
+        return None
+    xml = xml if xml is not None else read_xml(node)
+    all_times = sorted({t for times in setups.values() for t in times} | set(xml.timepoints))
+    found = [_image(groups[number], times, all_times, xml.setups.get(number, Setup())) for number, times in sorted(setups.items())]
+    return [image for image in found if image is not None]
 
 
 def _timepoints(setup: Node) -> Times:
