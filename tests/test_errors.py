@@ -17,6 +17,7 @@ TREE = {
     "DestinationError": (errors.PyramidError,),
     "BuildInProgressError": (errors.DestinationError,),
     "LayoutWarning": (UserWarning,),
+    "LayoutNotice": (errors.LayoutWarning,),
 }
 
 
@@ -27,7 +28,7 @@ def test_parents(name: str) -> None:
 
 def test_nothing_is_missing_from_the_tree_or_the_drawing() -> None:
     assert set(errors.__all__) == set(TREE)
-    assert set(re.findall(r"\w+(?:Error|Warning)\b", errors.__doc__ or "")) >= set(TREE)
+    assert set(re.findall(r"\w+(?:Error|Warning|Notice)\b", errors.__doc__ or "")) >= set(TREE)
 
 
 @pytest.mark.parametrize("name", TREE)

@@ -9,6 +9,7 @@
         └── BuildInProgressError        another build is writing there now
 
     LayoutWarning         (UserWarning) something in a store was left out or replaced; the rest is shown
+    └── LayoutNotice                    nothing is wrong with a store, but its reader did what one may not expect
 
 Wrong arguments are also `ValueError`, so that callers who know nothing of us can catch them.
 None inherits `RuntimeError`: superqt's generator worker takes that for a deleted Qt object and tells no one.
@@ -18,6 +19,7 @@ __all__ = [
     "BuildInProgressError",
     "DestinationError",
     "LayoutError",
+    "LayoutNotice",
     "LayoutWarning",
     "PyramidError",
     "SourceError",
@@ -56,3 +58,7 @@ class BuildInProgressError(DestinationError):
 
 class LayoutWarning(UserWarning):
     """Something in a store was left out or replaced; the message names file and key, and the rest is shown."""
+
+
+class LayoutNotice(LayoutWarning):
+    """Nothing is left out, but the user should know: pixels come from outside the store that was opened."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.check import check_store
+from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
 from napari_pyramid.layouts import open_images
 
 
@@ -51,10 +52,18 @@ def test_links_are_followed_and_told(levels: Path, suffix: str, absolute: bool) 
     base = levels.with_name("base.zarr")
     dataset(base, 1)
     (levels / f"0.{suffix}").write_text(f"{base}\n" if absolute else "../base.zarr")
-    with pytest.warns(LayoutWarning, match=rf"0.{suffix}: level is read from .*base.zarr, outside"):
+    with pytest.warns(LayoutNotice, match=rf"0.{suffix}: level is read from .*base.zarr, outside"):
         images = open_images(levels)
     assert [level.array.shape for level in images[0].levels] == [(2, 8, 12), (2, 4, 6)]
     assert images[0].levels[0].scale == (1, -1, 1)
+
+
+def test_a_followed_link_is_nothing_wrong(levels: Path) -> None:
+    dataset(levels.with_name("base.zarr"), 1)
+    (levels / "0.link").write_text("../base.zarr")
+    report = check_store(levels)
+    assert report.findings == ()
+    assert any("outside the opened store" in note for note in report.notes)
 
 
 def test_a_link_that_stays_inside_is_silent(levels: Path) -> None:
@@ -78,7 +87,7 @@ def test_a_link_that_stays_inside_is_silent(levels: Path) -> None:
         ("a\nb", "not one path"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*outside the opened store")
+@pytest.mark.filterwarnings("ignore:.*outside the opened store:napari_pyramid.errors.LayoutNotice")
 def test_links_that_lead_nowhere_leave_the_other_levels(levels: Path, target: str, message: str) -> None:
     levels.with_name("other.levels").mkdir()
     (levels / "0.link").write_text(target)

@@ -15,7 +15,7 @@ from napari_pyramid.check._documents import check_consolidated, check_documents,
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
 from napari_pyramid.check._repair import repair_store
-from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Image, StoredLevel
 
@@ -34,7 +34,7 @@ class Report:
     n_levels: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
-    """What is worth knowing and not wrong: the method that the pixels fit."""
+    """What is worth knowing and not wrong: the method that the pixels fit, levels that are stored elsewhere."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -77,7 +77,8 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
         findings = [finding for image in images for level in image.levels for finding in _unreadable(image, level)]
         findings += _metadata_findings(path, images)
         notes = _check_pixels(images, findings) if pixels else []
-    told = [Finding(path, "", str(w.message)) for w in caught if issubclass(w.category, LayoutWarning)]
+    notes += [str(w.message) for w in caught if issubclass(w.category, LayoutNotice)]
+    told = [Finding(path, "", str(w.message)) for w in caught if issubclass(w.category, LayoutWarning) and not issubclass(w.category, LayoutNotice)]
     n_levels = sum(len(image.levels) for image in images)
     return Report(path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes))
 

@@ -26,9 +26,9 @@ _UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
     """Tell the user that something in a store is left out or replaced; one line that names file and key."""
-    warnings.warn(message, LayoutWarning, stacklevel=3)
+    warnings.warn(message, category, stacklevel=3)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

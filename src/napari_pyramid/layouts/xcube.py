@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from zarr.storage import LocalStore
 
-from napari_pyramid.errors import LayoutError
+from napari_pyramid.errors import LayoutError, LayoutNotice
 from napari_pyramid.layouts._dataset import pyramids
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node, warn
@@ -75,7 +75,7 @@ def _follow(node: Node, file: str, target: str) -> Node:
     if is_url(target):
         if not node.follow_urls:
             raise LayoutError(f"the link leads to another host, {target[:80]}, which is not followed unless asked")
-        warn(f"{where}: level is read from {target}, outside the opened store")
+        warn(f"{where}: level is read from {target}, outside the opened store", LayoutNotice)
         return open_root(target, follow_urls=True)
     if not isinstance(node.store, LocalStore):
         raise LayoutError(f"the link {target[:80]!r} is in no directory on this machine; not followed")
@@ -86,7 +86,7 @@ def _follow(node: Node, file: str, target: str) -> Node:
     if path.endswith(".levels") or os.path.isfile(os.path.join(path, ".zlevels")):
         raise LayoutError(f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle")
     if not path.startswith(f"{os.path.realpath(directory)}{os.sep}"):
-        warn(f"{where}: level is read from {path}, outside the opened store")
+        warn(f"{where}: level is read from {path}, outside the opened store", LayoutNotice)
     root = open_root(path)
     if root.is_implicit:
         raise LayoutError(f"{path} is no zarr dataset")
