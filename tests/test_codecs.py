@@ -57,6 +57,58 @@ def test_a_codec_that_imagecodecs_lacks_is_named() -> None:
         provide_codecs({"compressor": {"id": "imagecodecs_nonsense"}})
 
 
-@pytest.mark.parametrize("metadata", [{}, {"compressor": 3, "filters": "x"}, {"compressor": {"id": 5}, "filters": [None, []]}])
+NONSENSE = {"name": "imagecodecs_nonsense"}
+
+
+@pytest.mark.parametrize("codecs", [[NONSENSE], ["imagecodecs_nonsense"], [{"name": "sharding_indexed", "configuration": {"codecs": [NONSENSE]}}]])
+def test_a_codec_of_zarr_v3_that_imagecodecs_lacks_is_named(codecs: list[Any]) -> None:
+    with pytest.raises(LayoutError, match="imagecodecs_nonsense"):
+        provide_codecs({"zarr_format": 3, "codecs": codecs})
+
+
+def test_a_codec_of_zarr_v3_that_others_have_registered_is_left_to_them() -> None:
+    """As the entry points of the package imagecodecs-zarr do."""
+    code = (
+        "from zarr.codecs import GzipCodec\n"
+        "from zarr.registry import get_codec_class, register_codec\n"
+        "from napari_pyramid.codecs import provide_codecs\n"
+        "register_codec('imagecodecs_jpegxl', GzipCodec)\n"
+        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'bytes'}, {'name': 'imagecodecs_jpegxl'}]})\n"
+        "print(get_codec_class('imagecodecs_jpegxl').__name__)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "GzipCodec\n"
+
+
+def test_a_codec_of_zarr_v3_is_registered_under_its_name() -> None:
+    """imagecodecs has codecs for zarr v3 only for Pythons newer than the oldest that we run on: a stand-in with its names."""
+    code = (
+        "import sys, types\n"
+        "import imagecodecs\n"
+        "from zarr.codecs import GzipCodec\n"
+        "from zarr.registry import get_codec_class\n"
+        "stand_in = sys.modules['imagecodecs.zarr'] = imagecodecs.zarr = types.ModuleType('imagecodecs.zarr')\n"
+        "stand_in.Jpegxl = type('Jpegxl', (GzipCodec,), {})\n"
+        "from napari_pyramid.codecs import provide_codecs\n"
+        "inner = {'codecs': [{'name': 'imagecodecs_jpegxl'}]}\n"
+        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'sharding_indexed', 'configuration': inner}]})\n"
+        "print(get_codec_class('imagecodecs_jpegxl').__name__)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "Jpegxl\n"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"compressor": 3, "filters": "x"},
+        {"compressor": {"id": 5}, "filters": [None, []]},
+        {"zarr_format": 3, "codecs": [3, {"configuration": {"codecs": 4}}, {"name": []}]},
+    ],
+)
 def test_metadata_without_sense_name_nothing(metadata: dict[str, Any]) -> None:
     provide_codecs(metadata)
+
+
+@pytest.mark.parametrize("codecs", [None, 3, [3, {"configuration": {"codecs": 4}}, {"name": []}]])
+def test_metadata_of_zarr_v3_without_sense_name_nothing(codecs: Any) -> None:
+    provide_codecs({"zarr_format": 3, "codecs": codecs})

@@ -5,7 +5,7 @@ Only a codec that is asked for and that nobody else knows is registered, so othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from napari_pyramid.errors import LayoutError
@@ -13,29 +13,46 @@ from napari_pyramid.errors import LayoutError
 __all__ = ["provide_codecs"]
 
 _PREFIX = "imagecodecs_"
+_DEEPEST = 4
+"""Shards in shards, each with codecs of its own."""
 
 
 def provide_codecs(metadata: Mapping[str, Any]) -> None:
-    """Register the codecs of imagecodecs that a ``.zarray`` names; cheap and silent when it names none.
+    """Register the codecs of imagecodecs that an array's metadata name; cheap and silent when they name none.
 
     Parameters
     ----------
     metadata
-        ``.zarray`` of zarr v2. Zarr v3 has no names for these codecs.
+        ``.zarray`` of zarr v2, or ``zarr.json`` of v3: both call them ``"imagecodecs_jpegxl"`` and the like.
 
     Raises
     ------
     LayoutError
         If such a codec is named and imagecodecs is not installed, or does not have it.
     """
+    if metadata.get("zarr_format") == 3:
+        for name in _names_in(metadata.get("codecs")):
+            _register_v3(name)
+        return
     filters = metadata.get("filters")
     for codec in (metadata.get("compressor"), *(filters if isinstance(filters, list) else ())):
         identifier = codec.get("id") if isinstance(codec, Mapping) else None
         if isinstance(identifier, str) and identifier.startswith(_PREFIX):
-            _register(identifier)
+            _register_v2(identifier)
 
 
-def _register(identifier: str) -> None:
+def _names_in(codecs: object, depth: int = 0) -> Iterator[str]:
+    """The codecs of imagecodecs in a list of zarr v3's, those inside shards too."""
+    for codec in codecs if isinstance(codecs, list) and depth < _DEEPEST else ():
+        name = codec.get("name") if isinstance(codec, Mapping) else codec
+        if isinstance(name, str) and name.startswith(_PREFIX):
+            yield name
+        configuration = codec.get("configuration") if isinstance(codec, Mapping) else None
+        if isinstance(configuration, Mapping):
+            yield from _names_in(configuration.get("codecs"), depth + 1)
+
+
+def _register_v2(identifier: str) -> None:
     from numcodecs.registry import codec_registry  # type: ignore[import-untyped]
 
     if identifier in codec_registry:
@@ -43,7 +60,33 @@ def _register(identifier: str) -> None:
     try:
         import imagecodecs.numcodecs
     except ImportError as error:
-        raise LayoutError(f'codec {identifier!r} needs the package imagecodecs: pip install "napari-pyramid[imagecodecs]"') from error
+        raise _missing(identifier) from error
     imagecodecs.numcodecs.register_codecs([identifier], verbose=False)
     if identifier not in codec_registry:
         raise LayoutError(f"codec {identifier!r} is none of imagecodecs {imagecodecs.__version__}")
+
+
+def _register_v3(name: str) -> None:
+    from zarr.registry import get_codec_class, register_codec
+
+    try:
+        get_codec_class(name)
+        return
+    except KeyError:
+        pass  # unknown until now
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise _missing(name) from error
+    try:
+        import imagecodecs.zarr
+    except ImportError as error:
+        raise LayoutError(f"codec {name!r} in zarr v3 needs an imagecodecs newer than {imagecodecs.__version__}, which knows zarr v2 only") from error
+    codec = getattr(imagecodecs.zarr, name.removeprefix(_PREFIX).capitalize(), None)
+    if codec is None:
+        raise LayoutError(f"codec {name!r} is none of imagecodecs {imagecodecs.__version__}")
+    register_codec(name, codec)
+
+
+def _missing(name: str) -> LayoutError:
+    return LayoutError(f'codec {name!r} needs the package imagecodecs: pip install "napari-pyramid[imagecodecs]"')
