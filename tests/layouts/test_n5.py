@@ -52,6 +52,19 @@ def test_neuroglancer_axes_and_units(tmp_path: Path) -> None:
     assert image.levels[1].scale == (2, 10, 8)
 
 
+def test_missing_factors_are_the_ratio_of_the_resolutions_where_each_level_says_its_own(tmp_path: Path) -> None:
+    """As TensorStore writes N5: the ratio of shapes that were rounded up would be a little off."""
+    arrays: dict[str, dict[str, Any]] = {name: {"resolution": [x, x, 3.0], "units": ["nm"] * 3} for name, x in (("s0", 2.0), ("s1", 4.0), ("s2", 10.0))}
+    (image,) = open_images(write(tmp_path, {}, arrays))
+    assert [level.scale for level in image.levels] == [(3, 2, 2), (3, 4, 4), (3, 10, 10)]
+    assert image.levels[2].translation == (0, 4, 4)
+
+
+def test_levels_that_all_repeat_the_resolution_of_the_first_are_placed_by_their_shapes(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, {}, {name: {"resolution": [2.0, 2.0, 3.0]} for name in SHAPES}))
+    assert [level.scale for level in image.levels] == [(3, 2, 2), (3, 4, 4), (3, 8, 8)]
+
+
 def test_missing_factors_are_the_ratio_of_the_shapes(tmp_path: Path) -> None:
     """Not powers of two along every axis, which would be wrong for z here."""
     (image,) = open_images(write(tmp_path, {"resolution": [1, 1, 1]}))

@@ -45,7 +45,7 @@ def test_raw(tmp_path: Path) -> None:
     assert image.levels[0].scale == (1, 1, 1)
 
 
-@pytest.mark.filterwarnings("ignore::napari_pyramid.errors.LayoutWarning")
+@pytest.mark.filterwarnings("ignore:.*attributes.json. isLabelMultiset:napari_pyramid.errors.LayoutWarning")  # of each level
 def test_label_multisets_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, {"painteraData": {"type": "label"}}, {"isLabelMultiset": True}, {"isLabelMultiset": True})
     with pytest.warns(LayoutWarning, match="cells/data: isLabelMultiset"), pytest.raises(LayoutError):

@@ -22,10 +22,10 @@ from napari_pyramid.layouts._candidates import (
     shape_ratio,
     texts,
 )
-from napari_pyramid.layouts._image import Channel, Image
+from napari_pyramid.layouts._image import Channel, Image, StoredLevel
 from napari_pyramid.layouts._node import Node
 
-__all__ = ["NAME", "candidates", "read"]
+__all__ = ["NAME", "candidates", "first_level", "read", "spatial_axes"]
 
 NAME = "N5 viewer"
 _LEVEL = re.compile(r"s\d+")
@@ -58,8 +58,16 @@ def _channels(node: Node) -> list[Image]:
 
 def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> Image | None:
     levels = checked_levels(node, candidates(node, arrays, parents=parents), "s0, s1, ...")
-    axes = spatial_axes(node, arrays[0], parents)
-    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, arrays[0])) if levels else None
+    if not levels:
+        return None
+    first = first_level(arrays, levels)
+    axes = spatial_axes(node, first, parents)
+    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, first))
+
+
+def first_level(arrays: Sequence[Node], levels: Sequence[StoredLevel]) -> Node:
+    """The node of the largest level that is kept: of arrays that do not fit it, nothing is to be learnt."""
+    return next(array for array in arrays if array.path == levels[0].path)
 
 
 def _channel_names(node: Node, axes: Sequence[Axis] | None, array: Node) -> tuple[Channel, ...]:
@@ -116,7 +124,7 @@ def _placed(array: Node, resolution: Vector, factors: Vector, start: Vector) -> 
 
 
 def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vector:
-    """Factors of a level to level 0, in array order: its own, the group's, or the ratio of the shapes."""
+    """Factors of a level to level 0, in array order: its own, the group's, or the ratio of the resolutions or of the shapes."""
     array, ndim = arrays[index], arrays[0].ndim
     found = _reversed(array.attributes.get("downsamplingFactors"), ndim, f"{array.location}: downsamplingFactors", default=1)
     number = int(array.name[1:])
@@ -125,18 +133,30 @@ def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vect
             per_level = owner.attributes.get(key)
             if found is None and isinstance(per_level, list) and number < len(per_level):
                 found = _reversed(per_level[number], ndim, f"{owner.location}: {key}", default=1)
-    return found or shape_ratio(arrays[0].shape, array.shape)
+    return found or _resolution_ratio(arrays[0], array) or shape_ratio(arrays[0].shape, array.shape)
+
+
+def _resolution_ratio(first: Node, array: Node) -> Vector | None:
+    """How much larger the pixels of a level are where each array says its own; None where they do not, or say the same."""
+    fine, coarse = _own_resolution(first, first.ndim), _own_resolution(array, first.ndim)
+    if fine is None or coarse is None or fine == coarse:
+        return None
+    return tuple(c / f for f, c in zip(fine, coarse, strict=True))
 
 
 def _resolution(owners: Sequence[Node], ndim: int) -> Vector:
     """Size of a pixel of level 0 per array axis by the first that says; 1 where nobody does."""
-    for owner in owners:
-        for key, given in (("pixelResolution", _dimensions(owner)), ("resolution", owner.attributes.get("resolution"))):
-            if isinstance(given, list):
-                found = _reversed(given, ndim, f"{owner.location}: {key}", default=1)
-                if found is not None:
-                    return found
-    return (1.0,) * ndim
+    return next((found for owner in owners if (found := _own_resolution(owner, ndim)) is not None), (1.0,) * ndim)
+
+
+def _own_resolution(owner: Node, ndim: int) -> Vector | None:
+    """Size of a pixel per array axis by the attributes of one node."""
+    for key, given in (("pixelResolution", _dimensions(owner)), ("resolution", owner.attributes.get("resolution"))):
+        if isinstance(given, list):
+            found = _reversed(given, ndim, f"{owner.location}: {key}", default=1)
+            if found is not None:
+                return found
+    return None
 
 
 def _dimensions(owner: Node) -> Any:

@@ -41,4 +41,4 @@ def read(node: Node) -> Sequence[Image] | None:
         return None
     is_label = description.get("type") == "label" or "maxId" in data.attributes or "maxId" in node.attributes
     kind: Literal["image", "labels"] = "labels" if is_label and levels[0].array.dtype.kind in "ui" else "image"
-    return (Image(image_name(node), levels, NAME, node.path, kind, axes=n5.spatial_axes(data, arrays[0])),)
+    return (Image(image_name(node), levels, NAME, node.path, kind, axes=n5.spatial_axes(data, n5.first_level(arrays, levels))),)
