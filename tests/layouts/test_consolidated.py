@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,27 @@ def test_groups_above_are_written_anew(nested: Path) -> None:
     refresh_consolidated(nested / "inner")
     assert "inner/1" in zarr.open_consolidated(str(nested))
     assert not has_consolidated(nested / "inner"), "none are made where there were none"
+
+
+def test_they_say_what_zarr_itself_would_write(nested: Path, tmp_path: Path) -> None:
+    """Read by zarr from the consolidated copy alone: the same nodes, with the same metadata and attributes."""
+    zarr.open_group(nested)["inner"].attrs["stage"] = [1, 2]
+    zarr.open_group(nested).create_group("empty").create_group("deeper")
+    shutil.copytree(nested, tmp_path / "theirs.zarr")
+    consolidate(nested)
+    consolidate(tmp_path / "theirs.zarr")
+    refresh_consolidated(nested)
+    ours, theirs = (dict(zarr.open_consolidated(str(path)).members(max_depth=None)) for path in (nested, tmp_path / "theirs.zarr"))
+    assert sorted(ours) == sorted(theirs) == ["empty", "empty/deeper", "inner", "inner/0"]
+    assert {path: dict(node.attrs) for path, node in ours.items()} == {path: dict(node.attrs) for path, node in theirs.items()}
+    assert ours["inner/0"].metadata == theirs["inner/0"].metadata
+
+
+def test_no_warning_filter_is_touched(nested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They belong to the whole process, and builds run in threads."""
+    consolidate(nested)
+    monkeypatch.setattr(warnings, "catch_warnings", None)
+    refresh_consolidated(nested)
 
 
 def test_without_any_nothing_is_written(nested: Path) -> None:
