@@ -212,6 +212,22 @@ def test_build_in_place_leaves_level_0(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data))
 
 
+def test_what_was_skipped_is_listed_in_the_end(tmp_path: Path) -> None:
+    source = tmp_path / "s.zarr"
+    zarr.create_group(source).create_array("0", data=np.ones((64, 200), "uint16"), chunks=(16, 8))
+    for x in range(3, 25):
+        (source / "0" / "c" / "1" / str(x)).write_bytes(b"not blosc")
+    recipe = ["build", source, tmp_path / "x.ome.zarr", "--levels", "2"]
+    assert_one_clear_line(invoke(*recipe, "-q"), "s.zarr", "cannot be read")
+    status, out, _ = invoke(*recipe, "--skip-unreadable", "--no-resume")
+    assert status == 0
+    assert "22 regions of the source could not be read, and are fill value:" in out
+    assert "level 0 [16:32, 24:32]" in out
+    assert "and 2 more" in out
+    [image] = json.loads(invoke("info", tmp_path / "x.ome.zarr", "--json")[1])["images"]
+    assert len(image["unreadable"]) == 22
+
+
 def test_build_as_0_4_is_zarr_v2(volume: Path, tmp_path: Path) -> None:
     assert invoke("build", volume, tmp_path / "x.ome.zarr", "--format", "0.4", "-q")[0] == 0
     assert json.loads((tmp_path / "x.ome.zarr" / ".zattrs").read_text())["multiscales"][0]["version"] == "0.4"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
+_LISTED = 20
+"""Unreadable regions that are printed."""
 _SILENT_CODECS = ("bytes", "crc32c")
 """They compress nothing."""
 
@@ -57,6 +59,8 @@ class ImageInfo:
     channels: tuple[Channel, ...]
     n_label_colors: int
     levels: tuple[LevelInfo, ...]
+    unreadable: tuple[str, ...] = ()
+    """Regions that could not be read when our build made it, and are fill value: ``"level 0 [0:64, 64:128]"``."""
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
@@ -66,6 +70,7 @@ class ImageInfo:
         lines += [f"  channel {_channel_text(channel)}" for channel in self.channels]
         if self.n_label_colors:
             lines.append(f"  {self.n_label_colors} labels with a colour of their own")
+        lines += _unreadable_lines(self.unreadable)
         header = ("level", "shape", "chunks", "shards", "codec", "voxel size", "translation", "on disk")
         return "\n".join([*lines, *text_table([header, *(_level_row(level, self.path) for level in self.levels)])])
 
@@ -163,7 +168,27 @@ def _image_info(image: Image) -> ImageInfo:
         image.channels,
         len(image.label_colors),
         tuple(_level_info(level) for level in image.levels),
+        tuple(_unreadable(image)),
     )
+
+
+def _unreadable(image: Image) -> Iterator[str]:
+    """What ``skip_unreadable`` has left in the metadata of a build; other people's metadata may hold anything there."""
+    found: Any = image.metadata
+    for key in ("metadata", "kwargs", "unreadable"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    for entry in found if isinstance(found, list) else ():
+        region = entry.get("region") if isinstance(entry, Mapping) else None
+        if isinstance(region, list) and all(isinstance(span, list) and len(span) == 2 for span in region):
+            yield f"level {entry.get('level')} [{', '.join(f'{start}:{stop}' for start, stop in region)}]"
+
+
+def _unreadable_lines(regions: Sequence[str]) -> list[str]:
+    if not regions:
+        return []
+    count = "1 region of the source" if len(regions) == 1 else f"{len(regions):,} regions of the source"
+    rest = [f"    and {len(regions) - _LISTED:,} more (info --json lists all)"] if len(regions) > _LISTED else []
+    return [f"  {count} could not be read, and are fill value:", *(f"    {region}" for region in regions[:_LISTED]), *rest]
 
 
 def _level_info(level: StoredLevel) -> LevelInfo:
