@@ -25,8 +25,8 @@ def picture(array: object, axes: str = "zyx") -> Picture:
 def test_rows_are_the_levels() -> None:
     plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)))
     assert plan.rows() == [
-        ("0", "20×30×40", "1×1×1", "46.9 KiB", "24", "10×10×10"),
-        ("1", "10×15×20", "2×2×2", "5.9 KiB", "4", "10×10×10"),
+        ("0", "20×30×40", "46.9 KiB", "24", "10×10×10", "1×1×1"),
+        ("1", "10×15×20", "5.9 KiB", "4", "10×10×10", "2×2×2"),
     ]
 
 

@@ -95,7 +95,7 @@ def test_table_follows_the_choice(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
     viewer.add_image(cells((40, 600, 700)), name="cells", scale=(2, 0.5, 0.5), units="um")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=3)
-    shown = [[widget.table.item(i, j).text() for j in range(3)] for i in range(widget.table.rowCount())]
+    shown = [[widget.table.item(i, j).text() for j in (0, 1, 5)] for i in range(widget.table.rowCount())]
     # near-isotropic: z is not halved while it is the coarsest
     assert shown == [["0", "40×600×700", "2×0.5×0.5"], ["1", "40×300×350", "2×1×1"], ["2", "40×150×175", "2×2×2"]]
     assert "of memory" in widget.message.text()

@@ -26,7 +26,7 @@ LABEL_METHODS = ("mode", "median", "min", "max", "stride")
 """None that would invent an id."""
 _PACKAGE = Path(__file__).parents[1]
 """Where the sample data are."""
-COLUMNS = ("level", "shape", "voxel size", "size", "files", "chunks")
+COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Plan:
             (
                 level.path,
                 _by(level.shape),
-                _by(f"{s:.4g}" for s in level.scale),
                 format_bytes(level.nbytes),
                 f"{level.n_files:,}",
                 _by(level.chunks),
+                _by(f"{s:.4g}" for s in level.scale),
             )
             for level in self.spec.levels
         ]
