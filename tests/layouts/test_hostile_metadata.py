@@ -1,7 +1,8 @@
-"""Whatever stands in the metadata of OME-Zarr, opening gives sound images or one of our own errors."""
+"""Whatever stands in the metadata, opening gives sound images or one of our own errors, and so do info, check and repair."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -11,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from napari_pyramid.check import check_store, repair_store
 from napari_pyramid.errors import LayoutWarning, PyramidError
+from napari_pyramid.info import describe
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Image
 
@@ -111,7 +115,7 @@ def _write_json(directory: Path, zarr_format: int, attributes: Any) -> None:
 def _check_opening(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
     documents = HIERARCHIES[hierarchy]
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root = Path(folder) / "s.zarr"
         array_files = []
         for path, document in documents.items():
             _write_json(root / path, zarr_format, document)
@@ -126,16 +130,23 @@ def _check_opening(hierarchy: str, zarr_format: int, data: st.DataObject) -> Non
             else:
                 path = data.draw(st.sampled_from(sorted(documents)), "group")
                 _write_json(root / path, zarr_format, _mutated(documents[path], data))
-        with warnings.catch_warnings():
-            # zarr warns of data types without a specification: rightly, and not for us to silence
-            warnings.simplefilter("ignore", LayoutWarning)
-            warnings.filterwarnings("ignore", module="zarr|napari_pyramid.layouts._node", append=False)
-            try:
-                images = open_images(root)
-            except PyramidError:
-                return
-        for image in images:
-            _check_sound(image)
+        _check_everything(root)
+
+
+def _check_everything(root: Path) -> None:
+    with warnings.catch_warnings():
+        # zarr warns of data types without a specification: rightly, and not for us to silence
+        warnings.simplefilter("ignore", LayoutWarning)
+        warnings.filterwarnings("ignore", module="zarr|napari_pyramid.layouts._node", append=False)
+        for look in (describe, check_store, repair_store, check_store):
+            with contextlib.suppress(PyramidError):
+                look(root)
+        try:
+            images = open_images(root)
+        except PyramidError:
+            return
+    for image in images:
+        _check_sound(image)
 
 
 def _check_sound(image: Image) -> None:
@@ -178,6 +189,117 @@ def test_mutated_metadata(hierarchy: str, zarr_format: int, data: st.DataObject)
 def test_ten_thousand_mutations(hierarchy: str, zarr_format: int, data: st.DataObject) -> None:
     """The same, 10,000 times over all hierarchies."""
     _check_opening(hierarchy, zarr_format, data)
+
+
+# ---- other layouts: any of their JSON files, in stores of two levels ------------------------------------------------------
+
+
+def _group(path: Path, attributes: Any, **arrays: Any) -> Path:
+    """A group of zarr v3 with arrays: name -> shape, or shape and attributes."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+    for name, array in arrays.items():
+        shape, own, names = (*array, None, None)[:3] if isinstance(array[0], tuple) else (array, None, None)
+        zarr.create_array(path / name, shape=shape, dtype="uint16", chunks=tuple(min(4, n) for n in shape), attributes=own, dimension_names=names)
+    return path
+
+
+def _coordinates(path: Path, **sizes: int) -> None:
+    for name, n in sizes.items():
+        zarr.create_array(path / name, data=np.arange(float(n)), dimension_names=[name], attributes={"units": "meter"})
+
+
+def _xarray_levels(root: Path, attributes: Any, names: tuple[str, str]) -> None:
+    _group(root, attributes)
+    for name, n in zip(names, (8, 4), strict=True):
+        _coordinates(_group(root / name, {"crs": "EPSG:4326"}, band=((n, n), {"grid_mapping": "crs"}, ["y", "x"])), y=n, x=n)
+
+
+def _n5(root: Path) -> None:
+    level = {"blockSize": [4, 4], "dataType": "uint16", "compression": {"type": "gzip"}}
+    documents: dict[str, dict[str, Any]] = {
+        "c0": {"scales": [[1, 1], [2, 2]], "resolution": [2.0, 4.0], "units": ["nm", "nm"], "axes": ["x", "y"]},
+        "c0/s0": {**level, "dimensions": [8, 8]},
+        "c0/s1": {**level, "dimensions": [4, 4]},
+    }
+    for path, attributes in documents.items():
+        (root / path).mkdir(parents=True)
+        (root / path / "attributes.json").write_text(json.dumps(attributes))
+
+
+_MOVED = {"scale": [2.0, 4.0], "translate": [1.0, 1.0], "units": ["nm", "nm"], "axes": ["y", "x"]}
+_ISSUE_50 = {"multiscales": [{"version": "0.1", "name": "i", "type": "reduce", "datasets": [{"path": "0"}, {"path": "1"}], "metadata": {"method": "mean"}}]}
+_BY_NAME = {"scale": {"X": 2, "Y": 2}, "offset": {"X": 0.5, "Y": 0.5}, "units": {"X": "nm", "Y": "nm"}}
+_LAYER = {"name": "color", "category": "segmentation", "boundingBox": {"topLeft": [0, 0, 0], "width": 8, "height": 8, "depth": 8}, "dataFormat": "zarr3",
+          "mags": [{"mag": [1, 1, 1], "path": "color/1", "axisOrder": {"c": 0, "x": 1, "y": 2, "z": 3}}, {"mag": "2-2-2", "path": "color/2-2-2"}]}  # fmt: skip
+_TILES = {"id": "x", "crs": "EPSG:3857", "tileMatrices": [{"id": str(k), "cellSize": 10.0 * 2**k, "pointOfOrigin": [0, 80]} for k in range(2)]}
+_ASSETS = [{"asset": "0", "spatial:transform": [10, 0, 0, 0, -10, 80]}, {"asset": "1", "derived_from": "0", "transform": {"scale": [2.0, 2.0]}}]
+
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "multiscales 0.1": lambda root: _group(root, _ISSUE_50, **{"0": (2, 8, 8), "1": (2, 4, 4)}),
+    "multiscale": lambda root: _group(root, {"multiscale": {"datasets": {"a": _BY_NAME, "b": _BY_NAME}}}, a=(8, 8), b=(4, 4)),
+    "ITK": lambda root: _xarray_levels(root, {"_MULTISCALE_LEVELS": ["0", "1"], "_SPATIAL_IMAGE": "band"}, ("0", "1")),
+    "ndpyramid": lambda root: _xarray_levels(root, {"multiscales": [{"datasets": [{"path": "1"}, {"path": "0"}]}]}, ("0", "1")),
+    "scale0": lambda root: _xarray_levels(root, {}, ("scale0", "scale1")),
+    "tile matrix set": lambda root: _xarray_levels(root, {"multiscales": {"tile_matrix_set": _TILES}}, ("0", "1")),
+    "zarr-conventions": lambda root: _group(root, {"multiscales": {"layout": _ASSETS}, "spatial:dimensions": ["y", "x"]}, **{"0": (8, 8), "1": (4, 4)}),
+    "COSEM": lambda root: _group(
+        root, {"multiscales": [{"datasets": [{"path": p, "transform": _MOVED} for p in ("s0", "s1")]}]}, s0=((8, 8), {"transform": _MOVED}), s1=(4, 4)
+    ),
+    "N5 viewer": lambda root: _group(
+        root, {"scales": [[1, 1], [2, 2]], "pixelResolution": {"dimensions": [2.0, 4.0], "unit": "nm"}}, s0=(8, 8), s1=((4, 4), {"downsamplingFactors": [2, 2]})
+    ),
+    "Paintera": lambda root: _group(
+        _group(root, {"painteraData": {"type": "label"}}) / "data", {"resolution": [1, 2], "offset": [3, 4], "maxId": 9}, s0=(8, 8), s1=(4, 4)
+    ),
+    "summary_of": lambda root: _group(root, {}, a=((8, 8), {"summarized_by": ["b"]}), b=((4, 4), {"summary_of": "a"})),
+    "WEBKNOSSOS": lambda root: (
+        (_group(root, {}) / "datasource-properties.json").write_text(json.dumps({"scale": {"factor": [1, 1, 2], "unit": "nanometer"}, "dataLayers": [_LAYER]})),
+        _group(root / "color", {}, **{"1": (1, 8, 8, 8), "2-2-2": (1, 4, 4, 4)}),
+    ),
+    "N5": _n5,
+}
+
+
+def _mutate_a_file(root: Path, data: st.DataObject) -> None:
+    files = sorted(f for f in root.rglob("*.json") if "c" not in f.relative_to(root).parts)
+    file = data.draw(st.sampled_from(files), "file")
+    with contextlib.suppress(ValueError):  # an earlier mutation has left NaN there, which is no JSON
+        file.write_text(json.dumps(_mutated(json.loads(file.read_text()), data)))
+
+
+def _check_other(layout: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / ("s.n5" if layout == "N5" else "s.zarr")
+        OTHERS[layout](root)
+        for _ in range(data.draw(st.integers(1, 3), "mutations")):
+            _mutate_a_file(root, data)
+        _check_everything(root)
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+def test_the_other_stores_are_what_they_should_be(layout: str, tmp_path: Path) -> None:
+    """Or else mutating them would show nothing."""
+    root = tmp_path / ("s.n5" if layout == "N5" else "s.zarr")
+    OTHERS[layout](root)
+    (image,) = open_images(root)
+    assert len(image.levels) == 2
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+@settings(max_examples=10, **_settings)
+@given(data=st.data())
+def test_mutated_metadata_of_other_layouts(layout: str, data: st.DataObject) -> None:
+    _check_other(layout, data)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("layout", OTHERS)
+@settings(max_examples=400, **_settings)
+@given(data=st.data())
+def test_five_thousand_mutations_of_other_layouts(layout: str, data: st.DataObject) -> None:
+    _check_other(layout, data)
 
 
 def test_lists_that_repeat_themselves_a_hundred_thousand_times(new_store: Callable) -> None:

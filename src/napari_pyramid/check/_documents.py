@@ -48,7 +48,7 @@ def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
         for dataset in entry.get("datasets", []) if isinstance(entry, dict) else []:
             if isinstance(dataset, dict) and dataset.get("path") == name:
                 transforms = dataset.get("coordinateTransformations") or []
-                scales = [t.get("scale") for t in transforms if t.get("type") == "scale"]
+                scales = [t.get("scale") for t in transforms if isinstance(t, dict) and t.get("type") == "scale"]
                 is_told = bool(scales) or not any(level.scale for level in image.levels)
                 return is_told and all(_is_scale(scale, image.levels[0].array.ndim) for scale in scales)
     return False

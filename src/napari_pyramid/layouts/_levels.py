@@ -16,7 +16,7 @@ from napari_pyramid.layouts._image import StoredLevel
 from napari_pyramid.layouts._node import Node, brief, warn
 from napari_pyramid.layouts._virtual import Cast, Crop
 
-__all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels"]
+__all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "shrinking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ def open_levels(node: Node, entries: Iterable[LevelEntry], source: str, *, resid
             array = array_node.array()
             _check_fits(array, [a for _, a in opened], any_dtype=residuals)
         except LayoutError as error:
-            warn(f"{node.location} ({source}): level {brief(entry.path)} is left out: {error}")
+            warn(f"{node.location} ({source}): level {brief(_path_of(entry))} is left out: {error}")
             continue
         opened.append((StoredLevel(array_node.path, array, entry.scale, entry.translation), array))
     where = f"{node.location} ({source})"
-    levels = _shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where)
+    levels = shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where)
     return tuple(_of_one_dtype(levels) if residuals else levels)
 
 
@@ -72,6 +72,10 @@ def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
     dtype = levels[0].array.dtype
     kept = len({shape[-1:] for shape in shapes}) == 1 and shapes[0][-1:] in ((3,), (4,))
     return len(levels) > 1 and len(shapes[0]) == 3 and kept and (dtype == "uint8" or dtype.kind == "f")
+
+
+def _path_of(entry: LevelEntry) -> object:
+    return entry.path.path if isinstance(entry.path, Node) else entry.path
 
 
 def _array_node(node: Node, path: object) -> Node:
@@ -118,8 +122,8 @@ def _never_grows(levels: Sequence[StoredLevel]) -> bool:
     return all(m >= n for a, b in pairwise(levels) for m, n in zip(a.array.shape, b.array.shape, strict=True))
 
 
-def _shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
-    """The levels that are smaller than the one before."""
+def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
+    """The levels, largest first, that are smaller than the one before; `where` begins the warning about any other."""
     kept = levels[:1]
     for level in levels[1:]:
         shape, before = level.array.shape, kept[-1].array.shape

@@ -40,14 +40,30 @@ class Description:
 
 
 class Attributes:
-    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them."""
+    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them.
+
+    Raises
+    ------
+    DestinationError
+        If there are metadata, but no objects where objects must be: they would be lost.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.zarr_format = 2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
         self._path = directory / (".zattrs" if self.zarr_format == 2 else "zarr.json")
-        document = json.loads(self._path.read_text()) if self._path.exists() else {}
+        document = _read_object(self._path)
         self._document: dict[str, Any] = document if self.zarr_format == 2 else {"zarr_format": 3, "node_type": "group", **document}
+        if self.zarr_format == 3:
+            self._document["attributes"] = self._object("attributes", self._document.get("attributes"))
+        if "ome" in self.all:
+            self.all["ome"] = self._object("ome", self.all["ome"])
+
+    def _object(self, key: str, value: Any) -> dict[str, Any]:
+        """A value that must be an object; null is an empty one."""
+        if not isinstance(value, dict | None):
+            raise DestinationError(f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first")
+        return value or {}
 
     @classmethod
     def create(cls, directory: Path, zarr_format: int) -> Attributes:
@@ -59,7 +75,7 @@ class Attributes:
     @property
     def all(self) -> dict[str, Any]:
         """All attributes; changes are kept by `save`."""
-        found: dict[str, Any] = self._document if self.zarr_format == 2 else self._document.setdefault("attributes", {})
+        found: dict[str, Any] = self._document if self.zarr_format == 2 else self._document["attributes"]
         return found
 
     @property
@@ -72,6 +88,19 @@ class Attributes:
 
     def save(self) -> None:
         write_json(self._path, self._document)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON file as an object; an empty one where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise DestinationError(f"{path}: not JSON ({error}); mend it by hand first") from error
+    if not isinstance(document, dict):
+        raise DestinationError(f"{path}: {type(document).__name__} instead of an object; mend it by hand first")
+    return document
 
 
 # ---- a new image -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.layouts._candidates import find, numbers
 from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._levels import LevelEntry, open_levels
+from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Crop
 
@@ -85,6 +85,7 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
     kept = [level for level in levels if (level.array.dtype, level.array.ndim) == (dtype, ndim)]
     kept.sort(key=lambda level: -math.prod(level.array.shape))
     is_labels = layer.get("category") == "segmentation" and dtype.kind in "ui"
+    kept = shrinking(kept, where)
     return Image(name, tuple(kept), NAME, name, "labels" if is_labels else "image", axes=axes)
 
 
