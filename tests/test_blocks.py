@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 
 from napari_pyramid.blocks import Blocks, present_blocks
+from napari_pyramid.shards import has_plain_index
 
 SHAPE, CHUNKS = (11, 7, 13), (4, 3, 5)
 WHOLE = tuple(slice(0, n) for n in SHAPE)
@@ -150,3 +153,39 @@ def test_a_check_between_batches_stops(tmp_path: Path) -> None:
         blocks.write(WHOLE, values("uint16"))
     with pytest.raises(StoppedError):
         blocks.read(WHOLE, np.empty(SHAPE, "uint16"))
+
+
+@pytest.mark.parametrize("present", ["all", "some", "one", "none"])
+def test_shards_have_the_same_bytes_for_any_number_of_threads(present: str, tmp_path: Path) -> None:
+    """Those of one thread; chunks of all sizes, so that several threads are surely done in another order."""
+    rng = np.random.default_rng(0)
+    data = np.zeros((64, 64, 64), "uint16")
+    for i, index in enumerate(itertools.product(range(0, 64, 8), repeat=3)):
+        if present == "all" or (present == "some" and i % 3) or (present == "one" and i == 100):
+            data[tuple(slice(n, n + 8) for n in index)] = rng.integers(1, 2 ** rng.integers(2, 16), (8, 8, 8))
+    stored: list[dict[str, bytes]] = []
+    for threads in (1, 2, 8, 8, 8):
+        root = tmp_path / str(len(stored))
+        array = zarr.create_array(root, shape=data.shape, chunks=(8, 8, 8), shards=(32, 64, 64), dtype="uint16")
+        Blocks(array, codec_threads=threads).write(tuple(slice(0, n) for n in data.shape), data)
+        stored.append({str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()})
+    assert all(files == stored[0] for files in stored[1:])
+    read = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(tmp_path / "4")}}).result().read().result()
+    np.testing.assert_array_equal(np.asarray(read), data)
+
+
+@pytest.mark.parametrize(
+    ("changed", "plain"),
+    [({}, True), ({"index_location": "start"}, False), ({"index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}, False)],
+)
+def test_only_plain_shards_are_put_in_order(changed: dict[str, Any], plain: bool, tmp_path: Path) -> None:
+    """Others are written by one thread."""
+    zarr.create_array(tmp_path / "a", shape=(64, 64), chunks=(8, 8), shards=(64, 64), dtype="uint16")
+    document = json.loads((tmp_path / "a" / "zarr.json").read_text())
+    document["codecs"][0]["configuration"].update(changed)
+    (tmp_path / "a" / "zarr.json").write_text(json.dumps(document))
+    array = zarr.open_array(tmp_path / "a")
+    assert has_plain_index(array) is plain
+    data = np.random.default_rng(0).integers(1, 999, (64, 64)).astype("uint16")
+    Blocks(array, codec_threads=4).write((slice(0, 64), slice(0, 64)), data)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)

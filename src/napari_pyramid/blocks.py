@@ -24,6 +24,7 @@ from zarr.storage import LocalStore
 from zarrs._internal import ChunkItem, CodecPipelineImpl
 
 from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.shards import has_plain_index, put_in_order
 
 __all__ = ["Blocks", "present_blocks"]
 
@@ -60,8 +61,10 @@ class Blocks:
         self._check = check
         self._key = array.metadata.encode_chunk_key
         self._reader = _pipeline(array, codec_threads)
-        # Several threads would put the chunks of a shard in the order in which they are done: other bytes each time.
-        self._writer = _pipeline(array, 1) if array.shards and codec_threads > 1 else self._reader
+        # Several threads put the chunks of a shard in the order in which they are done: other bytes each time.
+        mixed = array.shards is not None and codec_threads > 1
+        self._orders_shards = mixed and self._reader is not None and has_plain_index(array)
+        self._writer = _pipeline(array, 1) if mixed and not self._orders_shards else self._reader
 
     def read(self, region: Region, out: Array) -> None:
         """Fills `out` (C-contiguous, native byte order, shape of `region`); missing chunks are fill value."""
@@ -88,6 +91,8 @@ class Blocks:
             if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
                 self._check()
                 self._write_padded(block, data[tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(block, region, strict=True))])
+            if self._orders_shards:
+                put_in_order(self.file_of(self._index(block)), math.prod(self.block) // math.prod(self.array.chunks))
 
     def takes_encoded_from(self, other: Blocks) -> bool:
         """Whether a block of `other` can be copied as it is stored: same grid, dtype, fill value and codecs, both in directories."""
@@ -99,12 +104,15 @@ class Blocks:
         for block in blocks_in(region, self.block):
             self._check()
             pixels = data[tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(block, region, strict=True))]
-            index = tuple(s.start // b for s, b in zip(block, self.block, strict=True))
+            index = self._index(block)
             stored = source.file_of(index)
             if stored.exists() and not _is_constant(pixels, self.array.fill_value):
                 place = self.file_of(index)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(stored, place)
+
+    def _index(self, block: Region) -> tuple[int, ...]:
+        return tuple(s.start // b for s, b in zip(block, self.block, strict=True))
 
     def file_of(self, index: tuple[int, ...]) -> Path:
         """Where a block of an array in a directory is stored."""
@@ -121,7 +129,7 @@ class Blocks:
         padded = np.full(self.block, self.array.fill_value, self.dtype)
         padded[tuple(slice(0, n) for n in data.shape)] = data
         assert self._writer is not None
-        index = tuple(s.start // b for s, b in zip(block, self.block, strict=True))
+        index = self._index(block)
         everything = [slice(0, n) for n in self.block]
         self._writer.store_chunks_with_indices([self._item(index, everything, everything, self.block)], padded, False)
 
@@ -135,7 +143,7 @@ class Blocks:
     def _items(self, region: Region, within: Region) -> Iterator[ChunkItem]:
         shape = shape_of(within)
         for block in blocks_in(region, self.block):
-            index = tuple(s.start // b for s, b in zip(block, self.block, strict=True))
+            index = self._index(block)
             inside = [slice(s.start - i * b, s.stop - i * b) for s, i, b in zip(block, index, self.block, strict=True)]
             place = [slice(s.start - r.start, s.stop - r.start) for s, r in zip(block, within, strict=True)]
             yield self._item(index, inside, place, shape)
