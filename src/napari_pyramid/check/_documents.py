@@ -21,6 +21,7 @@ __all__ = [
     "groups_above",
     "has_sound_base",
     "is_mendable",
+    "objects",
     "ome_of",
     "omero_problems",
     "read_json",
@@ -43,15 +44,18 @@ def is_mendable(image: Image) -> bool:
 def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
     """Whether the document gives level 0 a scale that others can be derived from, or gives none to any level: then it is 1."""
     name = image.levels[0].path.removeprefix(f"{image.path}/")
-    listed = ome.get("multiscales")
-    for entry in listed if isinstance(listed, list) else []:
-        for dataset in entry.get("datasets", []) if isinstance(entry, dict) else []:
-            if isinstance(dataset, dict) and dataset.get("path") == name:
-                transforms = dataset.get("coordinateTransformations") or []
-                scales = [t.get("scale") for t in transforms if isinstance(t, dict) and t.get("type") == "scale"]
+    for entry in objects(ome.get("multiscales")):
+        for dataset in objects(entry.get("datasets")):
+            if dataset.get("path") == name:
+                scales = [t.get("scale") for t in objects(dataset.get("coordinateTransformations")) if t.get("type") == "scale"]
                 is_told = bool(scales) or not any(level.scale for level in image.levels)
                 return is_told and all(_is_scale(scale, image.levels[0].array.ndim) for scale in scales)
     return False
+
+
+def objects(values: Any) -> list[dict[str, Any]]:
+    """The objects in a list that metadata hold; anything may be there instead."""
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _is_scale(scale: object, ndim: int) -> bool:

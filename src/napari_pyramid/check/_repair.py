@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from zarr.storage import LocalStore
 
 from napari_pyramid import stores
@@ -22,16 +23,18 @@ from napari_pyramid.check._documents import (
     groups_above,
     has_sound_base,
     is_mendable,
+    objects,
     ome_of,
     omero_problems,
     read_json,
 )
 from napari_pyramid.check._geometry import wrong_transforms
-from napari_pyramid.errors import DestinationError, LayoutWarning
+from napari_pyramid.errors import DestinationError, LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node
+from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.layouts.ome_zarr_write import Attributes
 
 __all__ = ["Repair", "repair_store"]
@@ -106,7 +109,7 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
     wrong = list(wrong_transforms(image)) if has_sound_base(ome_of(node), image) else []
     if wrong:
         attributes = backup.attributes(image.path)
-        _set_transforms(image, _objects(attributes.ome["multiscales"]))
+        _set_transforms(image, objects(attributes.ome.get("multiscales")), node)
         attributes.save()
         yield from (f"{entry.level.path or '/'}: {entry.message}" for entry in wrong)
     omero = ome_of(node).get("omero")
@@ -118,15 +121,15 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
         yield from (f"{image.path or '/'}: {key}: {message}" for key, message in problems)
 
 
-def _set_transforms(image: Image, multiscales: Sequence[Any]) -> None:
+def _set_transforms(image: Image, multiscales: Sequence[Any], node: Node) -> None:
     """Transforms of the levels that are wrong, as they follow from level 0, in each series that has all of the image's levels."""
     expected = {wrong.level.path.removeprefix(f"{image.path}/"): wrong for wrong in wrong_transforms(image)}
     names = {level.path.removeprefix(f"{image.path}/") for level in image.levels}
     for entry in multiscales:
-        datasets = {dataset.get("path"): dataset for dataset in _objects(entry.get("datasets"))}
+        datasets = {str(dataset.get("path")): dataset for dataset in objects(entry.get("datasets"))}
         if not names <= datasets.keys():
             continue
-        outer_scale, outer_translation = _outer(entry, image.levels[0].array.ndim)
+        outer_scale, outer_translation = _outer(entry, image.levels[0].array.ndim, node)
         for name, wrong in expected.items():
             inner = [(t - u) / o for t, u, o in zip(wrong.translation, outer_translation, outer_scale, strict=True)]
             datasets[name]["coordinateTransformations"] = [
@@ -135,20 +138,13 @@ def _set_transforms(image: Image, multiscales: Sequence[Any]) -> None:
             ]
 
 
-def _objects(values: Any) -> list[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-
-
-def _outer(entry: Mapping[str, Any], ndim: int) -> tuple[list[float], list[float]]:
-    """Scale and translation that OME-Zarr applies to all levels after their own (0.4, "multiscales" metadata)."""
-    scale, translation = [1.0] * ndim, [0.0] * ndim
-    for transform in entry.get("coordinateTransformations") or ():
-        if transform.get("type") == "scale":
-            scale = [a * b for a, b in zip(scale, transform["scale"], strict=True)]
-            translation = [a * b for a, b in zip(translation, transform["scale"], strict=True)]
-        elif transform.get("type") == "translation":
-            translation = [a + b for a, b in zip(translation, transform["translation"], strict=True)]
-    return scale, translation
+def _outer(entry: Mapping[str, Any], ndim: int, node: Node) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and translation that OME-Zarr applies to all levels after their own (0.4, "multiscales" metadata), as the reader takes them."""
+    try:
+        matrix = compose(entry.get("coordinateTransformations") or [], ndim, node)
+    except LayoutError:
+        matrix = np.eye(ndim + 1)
+    return diagonal(matrix if is_axis_aligned(matrix) else np.eye(ndim + 1))
 
 
 def _set_channels(ome: dict[str, Any], n_channels: int) -> None:

@@ -105,12 +105,12 @@ class _Reader:
         return path
 
     def _peek(self, path: object) -> Node | None:
-        """The array at a path, None when there is none or the path is no good; `open_levels` says why."""
+        """The array at a path, None when there is none that can be opened; `open_levels` says why."""
         try:
             node = self.node.child(path)
+            return node if node is not None and node.ndim and node.array().ndim else None
         except LayoutError:
             return None
-        return node if node is not None and node.ndim else None
 
     def _entry(self, dataset: object, path: object, ndim: int, axes: tuple[Axis, ...] | None) -> LevelEntry:
         transforms = dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
