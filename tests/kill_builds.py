@@ -54,11 +54,11 @@ def in_child(action, *arguments) -> int:
         os._exit(1)
 
 
-def end_sessions() -> None:
-    """Ends the worker processes of killed pools, which wait for nobody and hold our output open."""
-    while sessions:
+def end_sessions(keep: int = 0) -> None:
+    """Ends the worker processes of killed pools, which wait for nobody and hold our output open; not those of the last `keep`."""
+    while len(sessions) > keep:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(sessions.pop(), signal.SIGKILL)
+            os.killpg(sessions.pop(0), signal.SIGKILL)
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -110,11 +110,14 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
         source, built = wanted(name)
         os.waitpid(in_child(make_source, source), 0)
         before = digest(source)
+        patience = 0.5 * usual
         while True:
             pid = in_child(build, source, None if args.in_place else built, args.executor)
-            time.sleep(random.uniform(0, 0.5 * usual))
+            time.sleep(random.uniform(0, patience))
             os.kill(pid, signal.SIGKILL)
             status = os.waitpid(pid, 0)[1]
+            end_sessions(keep=2)  # workers that outlive the killed build meet the next one
+            patience *= 1.05  # or else a machine that has become slower would never get to a tile
             if os.WIFEXITED(status):
                 if os.WEXITSTATUS(status):
                     return 1
