@@ -67,13 +67,14 @@ def _register_v2(identifier: str) -> None:
 
 
 def _register_v3(name: str) -> None:
+    from zarr.errors import UnknownCodecError
     from zarr.registry import get_codec_class, register_codec
 
     try:
         get_codec_class(name)
         return
-    except KeyError:
-        pass  # unknown until now
+    except (KeyError, UnknownCodecError):
+        pass  # unknown until now; zarr-python 3.1 raises the former, later ones the latter
     try:
         import imagecodecs
     except ImportError as error:
