@@ -121,6 +121,15 @@ def test_levels_that_fewer_ones_replace_are_removed(plain: Path) -> None:
     assert [len(p) for p in open_pyramids(plain)] == [2, 3]
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_building_from_a_coarser_level_does_not_lose_level_0(overwrite: bool, plain: Path) -> None:
+    build_pyramid(plain, in_place=True, **OPTIONS)
+    before = digest(plain)
+    with pytest.raises(DestinationError, match=r"'raw_1' is a coarser level of an image whose level 0 is 'raw': build from that one"):
+        build_pyramid(zarr.open_array(plain / "raw_1", mode="r"), in_place=True, n_levels=2, factors=2, overwrite=overwrite)
+    assert digest(plain) == before
+
+
 def test_residuals_go_with_the_levels_that_they_belong_to(plain: Path) -> None:
     build_pyramid(plain, in_place=True, method="laplacian", **OPTIONS)
     build_pyramid(plain, in_place=True, method="mean", overwrite=True, **OPTIONS)

@@ -5,6 +5,7 @@ Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -155,14 +156,22 @@ class InPlace:
         Raises
         ------
         DestinationError
-            If the image has further levels that are not to be overwritten.
+            If the image has larger levels than this one, or further levels that are not to be overwritten.
         """
         attributes = ome_zarr.Attributes(self.directory)
         entry = ome_zarr.find_multiscale(attributes, self.base, self.series)
+        self._refuse_larger(entry["datasets"] if entry is not None else [])
         if entry is not None and len(entry["datasets"]) > 1 and not self.overwrite:
             n = len(entry["datasets"])
             what = f"the series {self.series!r}" if self.series else "the image"
             raise DestinationError(f"{self.directory}: {what} has {n} levels already: overwrite them (--overwrite), or name a second series (--name)")
+
+    def _refuse_larger(self, datasets: Sequence[Any]) -> None:
+        """Replacing the levels of an image by those of one of its coarser ones would lose its level 0."""
+        size = math.prod(open_level(self.directory / self.base, writable=False).shape)
+        for path in (d.get("path") for d in datasets if isinstance(d, dict)):
+            if isinstance(path, str) and self._is_own_array(path) and math.prod(open_level(self.directory / path, writable=False).shape) > size:
+                raise DestinationError(f"{self.directory}: {self.base!r} is a coarser level of an image whose level 0 is {path!r}: build from that one")
 
     def refuse_taken(self, paths: Sequence[str]) -> None:
         """
