@@ -85,8 +85,7 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
     kept = [level for level in levels if (level.array.dtype, level.array.ndim) == (dtype, ndim)]
     kept.sort(key=lambda level: -math.prod(level.array.shape))
     is_labels = layer.get("category") == "segmentation" and dtype.kind in "ui"
-    kept = shrinking(kept, where)
-    return Image(name, tuple(kept), NAME, name, "labels" if is_labels else "image", axes=axes)
+    return Image(name, tuple(shrinking(kept, where)), NAME, name, "labels" if is_labels else "image", axes=axes)
 
 
 def _factors(mag: Any) -> Mapping[str, int] | None:
