@@ -199,6 +199,7 @@ def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_for
         patch.setattr(Job, "publish", killed)
         with pytest.raises(Killed):
             build_pyramid(tmp_path / "killed" / "s.zarr", in_place=True, n_levels=3, factors=2)
+    assert not list((tmp_path / "killed" / "s.zarr").rglob("*.part"))
     build_pyramid(tmp_path / "killed" / "s.zarr", in_place=True, n_levels=3, factors=2)
     assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
 

@@ -214,7 +214,7 @@ class InPlace:
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
             ome_zarr.Attributes.create(self.directory / parent, self.template.zarr_format).save()
         self.workspace.publish_levels(paths)
-        ome_zarr.add_levels(self.directory, spec, description, series=self.series)
+        ome_zarr.add_levels(self.directory, spec, description, series=self.series, staging=self.workspace.directory)
         self.workspace.set_aside(surplus)
         refresh_consolidated(self.directory)
 

@@ -86,8 +86,8 @@ class Attributes:
         found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
         return found
 
-    def save(self) -> None:
-        write_json(self._path, self._document)
+    def save(self, staging: Path | None = None) -> None:
+        write_json(self._path, self._document, staging)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def _image_label(description: Description, version: Version) -> dict[str, Any]:
 # ---- levels added beside level 0 ----------------------------------------------------------------------------------
 
 
-def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, series: str | None = None) -> None:
+def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, series: str | None = None, staging: Path | None = None) -> None:
     """Publishes the levels after level 0 in the group that holds level 0, which may be of OME-Zarr already or not.
 
     In an OME-Zarr group only ``datasets`` grows, with transforms derived from those of level 0 as it says them
@@ -210,6 +210,8 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     ----------
     series
         Name of a second series: the levels become an entry of their own in ``multiscales`` that shares level 0.
+    staging
+        See `write_json`.
 
     Raises
     ------
@@ -221,7 +223,7 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     if entry is None and find_multiscale(attributes, spec.levels[0].path, None) is None:
         version: Version = "0.4" if attributes.zarr_format == 2 else "0.5"
         attributes.ome.update(image_attributes(spec, description, version))
-        attributes.save()
+        attributes.save(staging)
         return
     if entry is None:
         entry = copy.deepcopy(find_multiscale(attributes, spec.levels[0].path, None)) or {}
@@ -234,7 +236,7 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     entry["metadata"] = _provenance(description.recipe)
     listed = attributes.ome["multiscales"]
     listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(entry, spec)
-    attributes.save()
+    attributes.save(staging)
 
 
 def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
