@@ -59,6 +59,12 @@ def test_old_versions(tmp_path: Path) -> None:
     assert image.levels[1].scale == (1, 22, 24, 25)
 
 
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_layer_without_a_name_is_called_after_the_dataset(tmp_path: Path, name: Any) -> None:
+    (image,) = open_images(write(tmp_path / "cortex.zarr", name=name))
+    assert image.name == "cortex"
+
+
 def test_segmentations_are_labels(tmp_path: Path) -> None:
     assert open_images(write(tmp_path, category="segmentation"))[0].kind == "labels"
 

@@ -63,7 +63,7 @@ def _voxel(scale: Any, where: str) -> tuple[Mapping[str, float], str | None]:
 
 
 def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], unit: str | None) -> Image | None:
-    name = str(layer.get("name", ""))
+    name = str(layer.get("name") or "")
     where = f"{node.location}/{_FILE}: layer {name!r}"
     mags = next((layer[key] for key in _MAG_KEYS if layer.get(key)), None)
     box = _box(layer.get("boundingBox"))
@@ -85,7 +85,7 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
     kept = [level for level in levels if (level.array.dtype, level.array.ndim) == (dtype, ndim)]
     kept.sort(key=lambda level: -math.prod(level.array.shape))
     is_labels = layer.get("category") == "segmentation" and dtype.kind in "ui"
-    return Image(name, tuple(shrinking(kept, where)), NAME, name, "labels" if is_labels else "image", axes=axes)
+    return Image(name or node.title, tuple(shrinking(kept, where)), NAME, name, "labels" if is_labels else "image", axes=axes)
 
 
 def _factors(mag: Any) -> Mapping[str, int] | None:
