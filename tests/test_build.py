@@ -226,7 +226,7 @@ def test_chunks_that_are_all_fill_value_are_not_written(tmp_path: Path) -> None:
 
 
 def test_missing_chunks_of_the_source_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_pyramid.worker import Reader
+    from napari_pyramid.reading import Reader
 
     path = tmp_path / "s.zarr"
     array = zarr.create_group(path).create_array("0", shape=(256, 256), chunks=(8, 8), dtype="uint8")

@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from napari_pyramid import DestinationError, PyramidError, SpecError, build_pyramid, iter_build, open_pyramid, open_pyramids
-from napari_pyramid.targets import level_paths
+from napari_pyramid.in_place import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}

@@ -15,8 +15,8 @@ from napari_pyramid import SpecError, VerificationError, build_pyramid, iter_bui
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import METHODS, Method
 from napari_pyramid.jobs import Job
+from napari_pyramid.reading import Reader
 from napari_pyramid.verify import Comparer, Difference
-from napari_pyramid.worker import Reader
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 

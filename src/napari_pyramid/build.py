@@ -11,9 +11,10 @@ from typing import Any
 
 from napari_pyramid import remote
 from napari_pyramid.prepare import prepare_job
+from napari_pyramid.progress import Progress
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass
-from napari_pyramid.running import Progress, Run
+from napari_pyramid.running import Run
 from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
@@ -23,8 +24,8 @@ def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     """Builds a pyramid step by step.
 
     Everything is checked and nothing is written until the first step. Closing the generator (leaving the loop) stops
-    the build within a second; unfinished work is kept for the next run of the same build, or removed when `resume` is
-    False. No reader sees the pyramid before the last step.
+    the build as soon as the chunks or shards under way are done; unfinished work is kept for the next run of the same
+    build, or removed when `resume` is False. No reader sees the pyramid before the last step.
 
     Parameters
     ----------

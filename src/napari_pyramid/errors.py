@@ -1,4 +1,4 @@
-"""The exceptions of napari-pyramid.
+"""The exceptions of napari-pyramid, and how those of others are told in one line.
 
     PyramidError
     ├── SpecError         (ValueError)  a pyramid that cannot be described: axes, factors, chunks, dtype, memory
@@ -15,7 +15,12 @@ Wrong arguments are also `ValueError`, so that callers who know nothing of us ca
 None inherits `RuntimeError`: superqt's generator worker takes that for a deleted Qt object and tells no one.
 """
 
+from __future__ import annotations
+
+import errno
+
 __all__ = [
+    "STORAGE_ERRORS",
     "BuildInProgressError",
     "DestinationError",
     "LayoutError",
@@ -25,7 +30,12 @@ __all__ = [
     "SourceError",
     "SpecError",
     "VerificationError",
+    "explained",
+    "one_line",
 ]
+
+STORAGE_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError, EOFError, ArithmeticError)
+"""What zarr, zarrs, numcodecs, h5py, tifffile and dask raise for data they cannot read or write."""
 
 
 class PyramidError(Exception):
@@ -62,3 +72,22 @@ class LayoutWarning(UserWarning):
 
 class LayoutNotice(LayoutWarning):
     """Nothing is left out, but the user should know: pixels come from outside the store that was opened."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of a message; the class of our own says nothing."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PyramidError):
+        return text
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def explained(error: BaseException) -> str:
+    """What went wrong on writing, with what to do about it where we know."""
+    text = one_line(error)
+    lowered = str(error).lower()
+    if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in lowered or "quota" in lowered:
+        return f"{text}: make room and run the same command again"
+    if isinstance(error, PermissionError) or "permission denied" in lowered or "read-only file system" in lowered:
+        return f"{text}: make the destination writable and run the same command again"
+    return text

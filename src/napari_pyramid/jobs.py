@@ -22,13 +22,14 @@ from napari_pyramid.layouts.ome_zarr_write import Description
 from napari_pyramid.level import Level
 from napari_pyramid.memory import OVERHEAD, comparer_bytes, peak_of
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.reading import Reader
 from napari_pyramid.regions import Pass, Region, compared_block
 from napari_pyramid.schedule import Source
 from napari_pyramid.sources import BuildSource
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.targets import InPlace, Target, open_level
+from napari_pyramid.targets import Target, open_level
 from napari_pyramid.verify import Comparer
-from napari_pyramid.worker import Reader, ResidualFiller, TileFiller
+from napari_pyramid.worker import ResidualFiller, TileFiller
 from napari_pyramid.workspace import fingerprint
 
 __all__ = ["Job"]
@@ -53,10 +54,6 @@ class Job:
     skip_unreadable: bool = False
     updates: bool = False
     """Levels that exist are changed where they are."""
-
-    @property
-    def n_tiles(self) -> int:
-        return sum(p.n_tiles for p in self.passes)
 
     @property
     def peak_memory(self) -> int:
@@ -195,9 +192,7 @@ class Job:
     # ---- metadata ----------------------------------------------------------------------------------------------------
 
     def refuse_existing(self) -> None:
-        self.target.refuse_existing()
-        if isinstance(self.target, InPlace):
-            self.target.refuse_taken([level.path for level in (*self.spec.levels[1:], *self.spec.residuals)])
+        self.target.refuse_existing(self.spec)
 
     def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.in_place import InPlace, level_paths, take_back_unannounced
 from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
 from napari_pyramid.level import format_bytes
 from napari_pyramid.memory import default_limit
+from napari_pyramid.new_store import NewStore
 from napari_pyramid.schedule import Source, plan_passes, planned_passes
-from napari_pyramid.sources import BuildSource, reordered, resolve_source
+from napari_pyramid.sources import BuildSource, directory_of, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
-from napari_pyramid.targets import InPlace, NewStore, Target, level_paths, take_back_unannounced
+from napari_pyramid.targets import Target
 from napari_pyramid.workspace import is_zarr
 
 __all__ = ["prepare_job"]
@@ -74,12 +76,7 @@ def prepare_job(
     else:
         if destination is None and not only_plan:
             raise SpecError("no destination: give a path, or build in place")
-        if destination is not None and _is_same_store(destination, found):
-            raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
-        spec = spec or _spec_of(found, {**_of_labelled_image(destination, found), **options}, format or "0.5")
-        target = NewStore.at(Path(destination or "plan.ome.zarr"), spec, format or "0.5", found, overwrite=overwrite)
-    if not spec.name and isinstance(target, NewStore):
-        spec = replace(spec, name=_stem(target.directory))
+        target, spec = _new_store(found, destination, spec, options, format or "0.5", overwrite=overwrite)
     _check_fit(spec, found)
     sources = [Source.of(a, is_level_0=isinstance(target, InPlace)) for a in found.arrays]
     passes = plan_passes(spec, sources, max_workers=max_workers, memory_limit=memory_limit)
@@ -101,8 +98,8 @@ def prepare_job(
         _check_verifiable(job, memory_limit if memory_limit is not None else default_limit())
     unfinished = target.workspace.state if resume else {}
     if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
-        earlier = planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit)
-        job = replace(job, passes=earlier)
+        # the tiles that are done stay done, whatever workers and memory there are now
+        job = replace(job, passes=planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit))
     for level in spec.levels[target.first :]:
         target.template.of_level(level, ())  # refuses shards in zarr v2
     if not only_plan and not updates and not unfinished:
@@ -113,6 +110,17 @@ def prepare_job(
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that say something; None means what it means when left out (but for shards, where it means none)."""
     return {k: v for k, v in options.items() if v is not None or k == "shards"}
+
+
+def _new_store(
+    source: BuildSource, destination: Any, spec: PyramidSpec | None, options: Mapping[str, Any], version: Version, *, overwrite: bool
+) -> tuple[NewStore, PyramidSpec]:
+    """The store and the spec of the levels in it, named after it; without a destination one to plan with."""
+    if destination is not None and _is_same_store(destination, source):
+        raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
+    spec = spec or _spec_of(source, {**_of_labelled_image(destination, source), **options}, version)
+    target = NewStore.at(Path(destination or "plan.ome.zarr"), spec, version, source, overwrite=overwrite)
+    return target, spec if spec.name else replace(spec, name=_stem(target.directory))
 
 
 def _of_labelled_image(destination: Any, source: BuildSource) -> dict[str, Any]:
@@ -141,13 +149,7 @@ def _stem(directory: Path) -> str:
 
 def _is_same_store(destination: Any, source: BuildSource) -> bool:
     """The destination is the group that level 0 sits in."""
-    return any(d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent) for d in map(_directory, source.arrays))
-
-
-def _directory(array: Any) -> Path | None:
-    from napari_pyramid.sources import directory_of
-
-    return directory_of(getattr(array, "array", array))
+    return any(d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent) for d in map(directory_of, source.arrays))
 
 
 def _spec_of(source: BuildSource, options: dict[str, Any], version: Version) -> PyramidSpec:

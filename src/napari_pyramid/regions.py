@@ -15,10 +15,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from napari_pyramid.downsample import downsampled_shape
+from napari_pyramid.downsample import downsampled_shape, gaussian_radius
 from napari_pyramid.level import Level
 
-__all__ = ["Pass", "Region", "Tile", "blocks_in", "compared_block", "shape_of"]
+__all__ = ["Pass", "Region", "Tile", "blocks_in", "compared_block", "shape_of", "with_halo"]
 
 Region = tuple[slice, ...]
 
@@ -180,3 +180,13 @@ def aligned_part(levels: Sequence[Level], first: int, reads: int, tile: Sequence
             step = math.lcm(step, grid[axis])
         part.append(min(step, extent))
     return tuple(part)
+
+
+def with_halo(region: Region, factors: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Region, tuple[tuple[int, int], ...]]:
+    """A region with the samples around it that a gaussian looks at, and how many there are on each side."""
+    out, margins = [], []
+    for s, f, n in zip(region, factors, shape, strict=True):
+        halo = gaussian_radius(f)
+        out.append(slice(max(0, s.start - halo), min(n, s.stop + halo)))
+        margins.append((s.start - out[-1].start, out[-1].stop - s.stop))
+    return tuple(out), tuple(margins)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -16,43 +14,23 @@ import numpy as np
 
 from napari_pyramid import remote
 from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError, VerificationError
+from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError, VerificationError, explained
 from napari_pyramid.jobs import Job
+from napari_pyramid.progress import Meter, Progress
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
 from napari_pyramid.targets import remove_old
 from napari_pyramid.verify import Difference
-from napari_pyramid.worker import Filled, explained
+from napari_pyramid.worker import Filled
 from napari_pyramid.workspace import Journal
 
-__all__ = ["Progress", "Run"]
+__all__ = ["Run"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 HEARTBEAT = 0.1
 """Seconds between two steps at most, so that whoever iterates can stop."""
-PACE = 0.05
-"""Seconds between two steps at least, but for the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is."""
-
-    level: int
-    """The coarsest level that is being written."""
-    done: int
-    """Regions done, those of an earlier, interrupted build included."""
-    total: int
-    """Regions to write, and with `verify` to compare."""
-    bytes_read: int
-    """Of pixels, before compression, in this run."""
-    bytes_written: int
-    elapsed: float
-    """Seconds since this run began."""
-    remaining: float | None
-    """Estimated seconds to the end; None until there is something to estimate from."""
 
 
 class _Stopped(Exception):
@@ -66,14 +44,11 @@ class Run:
     job: Job
     executor: Executor | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
-    _began: float = field(default_factory=time.monotonic)
-    _yielded: float = 0.0
-    _read: int = 0
-    _written: int = 0
-    _done: int = 0
-    _work_before: float = 0.0
-    _work: float = 0.0
+    _meter: Meter = field(init=False)
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._meter = Meter(self.job.passes, self.job.spec.levels, self.job.n_comparisons)
 
     # ---- the whole build -------------------------------------------------------------------------------------------
 
@@ -110,13 +85,13 @@ class Run:
             if not published:
                 self._leave(began)
         remove_old(job.target)
-        yield self._progress(len(job.spec.levels) - 1)
+        yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
 
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        kept = "; what is done is kept" if self.job.resume and self.job.can_resume and self._done else ""
+        kept = "; what is done is kept" if self.job.resume and self.job.can_resume and self._meter.done else ""
         return f"{where}{message}{kept}"
 
     def _leave(self, began: bool) -> None:
@@ -153,8 +128,8 @@ class Run:
         workspace = self.job.target.workspace
         journals = [workspace.journal(i, p.n_tiles) for i, p in enumerate(self.job.passes)]
         try:
-            self._done = sum(j.n_done for j in journals)
-            self._work_before = self._work = sum(_weight(p) * j.n_done for p, j in zip(self.job.passes, journals, strict=True))
+            for p, journal in zip(self.job.passes, journals, strict=True):
+                self._meter.had_done(p, journal.n_done)
             for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
                 if journal.n_done < p.n_tiles:
                     yield from self._fill_pass(i, p, journal.left(), journal)
@@ -175,7 +150,8 @@ class Run:
                     self._count(p, future.result(), journal)
                 if not self.job.is_intact():
                     raise DestinationError(f"{self.job.target.directory}: the unfinished work was removed while it was built; start again")
-                yield from self._paced(p.last)
+                if self._meter.is_due():
+                    yield self._meter.progress(p.last)
         finally:
             self._stop_all(own, pending)
 
@@ -206,36 +182,13 @@ class Run:
             self._remember_unreadable(p, filled.unreadable)
         if journal is not None:
             journal.mark(filled.number)
-        self._read += filled.bytes_read
-        self._written += filled.bytes_written
-        self._done += 1
-        self._work += _weight(p)
+        self._meter.filled(p, filled.bytes_read, filled.bytes_written)
 
     def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
         """Saved before the tile is marked, so that a resumed build still knows what it lost."""
         self._unreadable += [{"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions]
         workspace = self.job.target.workspace
         workspace.save_state({**workspace.state, "unreadable": self._unreadable})
-
-    # ---- progress --------------------------------------------------------------------------------------------------
-
-    def _paced(self, level: int) -> Iterator[Progress]:
-        now = time.monotonic()
-        if now - self._yielded >= PACE:
-            self._yielded = now
-            yield self._progress(level)
-
-    def _progress(self, level: int) -> Progress:
-        elapsed = time.monotonic() - self._began
-        work = sum(_weight(p) * p.n_tiles for p in self.job.passes) + self._comparing_weight * self.job.n_comparisons
-        fresh = self._work - self._work_before
-        remaining = elapsed * (work - self._work) / fresh if fresh > 0 else None
-        return Progress(level, self._done, self.job.n_tiles + self.job.n_comparisons, self._read, self._written, elapsed, remaining)
-
-    @property
-    def _comparing_weight(self) -> float:
-        """What comparing one region takes, in the unit of `_weight`."""
-        return sum(float(math.prod(level.shape)) for level in self.job.spec.levels[:-1]) / max(1, self.job.n_comparisons)
 
     def _compile(self) -> Iterator[Progress]:
         """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
@@ -256,7 +209,7 @@ class Run:
         thread.start()
         while thread.is_alive():
             thread.join(HEARTBEAT)
-            yield self._progress(self.job.passes[0].last if self.job.passes else 0)
+            yield self._meter.progress(self.job.passes[0].last if self.job.passes else 0)
         for exc in failed:
             raise exc
 
@@ -274,14 +227,14 @@ class Run:
         try:
             for path, comparer in self.job.comparers(self._check):
                 for done in _spread(own, comparer.compare, comparer.regions(), 2 * self.job.comparing_workers, pending):
-                    self._done += len(done)
-                    self._work += len(done) * self._comparing_weight
+                    self._meter.compared(len(done))
                     for found in filter(None, (future.result() for future in done)):
                         raise VerificationError(
                             f"level {path} differs from what it was computed from in {found}: "
                             "what was built is removed; look at the disk and the memory of this machine, and build it again"
                         )
-                    yield from self._paced(len(self.job.spec.levels) - 1)
+                    if self._meter.is_due():
+                        yield self._meter.progress(len(self.job.spec.levels) - 1)
         finally:
             self._stop_all(own, pending)
 
@@ -297,7 +250,7 @@ class Run:
         finally:
             self._stop.set()
             job.target.workspace.discard()
-        yield self._progress(len(job.spec.levels) - 1)
+        yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
 
 
@@ -310,8 +263,3 @@ def _spread(executor: Executor, fn: Callable[[A], B], items: Iterator[A], window
         done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)
         pending -= done
         yield done
-
-
-def _weight(p: Pass) -> float:
-    """Samples that a tile reads: what its time is proportional to."""
-    return float(math.prod(p.levels[p.reads].shape)) / p.n_tiles

@@ -110,7 +110,9 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 
 def directory_of(array: Any) -> Path | None:
-    """Directory of a zarr array stored in one; None for all else."""
+    """Directory of a zarr array stored in one, or of the array whose axes were reordered; None for all else."""
+    if isinstance(array, Reordered):
+        array = array.array
     if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
         return Path(array.store.root) / array.path
     return None

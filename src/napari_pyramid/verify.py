@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.downsample import Method, downsample, gaussian_reduce, gaussian_residual, is_gaussian
-from napari_pyramid.regions import Region, blocks_in
-from napari_pyramid.worker import Reader, with_halo
+from napari_pyramid.reading import Reader
+from napari_pyramid.regions import Region, blocks_in, with_halo
 
 __all__ = ["Comparer", "Difference"]
 

@@ -11,19 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
-from napari_pyramid.blocks import Blocks, present_blocks
-from napari_pyramid.downsample import Method, downsample, gaussian_radius, gaussian_reduce, gaussian_residual, is_gaussian
-from napari_pyramid.errors import DestinationError, SourceError
-from napari_pyramid.regions import Pass, Region, Tile, blocks_in, shape_of
+from napari_pyramid.blocks import Blocks
+from napari_pyramid.downsample import Method, downsample, gaussian_reduce, gaussian_residual, is_gaussian
+from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
+from napari_pyramid.reading import Reader
+from napari_pyramid.regions import Pass, Region, Tile, blocks_in, shape_of, with_halo
 
-__all__ = ["Filled", "Reader", "ResidualFiller", "TileFiller", "with_halo"]
+__all__ = ["Filled", "ResidualFiller", "TileFiller"]
 
 Array = npt.NDArray[Any]
-
-_EXPECTED = (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError, EOFError, ArithmeticError)
-"""What zarr, zarrs, numcodecs, h5py, tifffile and dask raise for data they cannot read or write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,49 +32,6 @@ class Filled:
     bytes_written: int = 0
     unreadable: tuple[Region, ...] = ()
     """Regions of the level read that were taken as fill value."""
-
-
-class Reader:
-    """Regions of the array that a pass reads: by chunks for zarr, by plain indexing for all else."""
-
-    def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None]) -> None:
-        self.dtype = np.dtype(array.dtype).newbyteorder("=")
-        self.shape = tuple(array.shape)
-        found = getattr(array, "fill_value", None)
-        self.fill_value = self.dtype.type(found if found is not None else 0)
-        self._array = array
-        self.blocks = Blocks(array, codec_threads=codec_threads, check=check) if isinstance(array, zarr.Array) else None
-        self.block: tuple[int, ...] | None = self.blocks.block if self.blocks else None
-        self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
-
-    def is_absent(self, region: Region) -> bool:
-        """True if no chunk of the region exists, so that all of it is fill value."""
-        if self.present is None or self.block is None:
-            return False
-        return not self.present[tuple(slice(s.start // b, -(-s.stop // b)) for s, b in zip(region, self.block, strict=True))].any()
-
-    def read(self, region: Region, out: Array) -> None:
-        """Fills `out`.
-
-        Raises
-        ------
-        SourceError
-            If a sample cannot be read; the message names the region.
-        """
-        try:
-            if self.blocks is not None:
-                self.blocks.read(region, out)
-            else:
-                out[...] = np.asarray(self._array[region])
-        except _EXPECTED as exc:
-            where = ", ".join(f"{s.start}:{s.stop}" for s in region)
-            raise SourceError(f"region [{where}] of the source cannot be read: {type(exc).__name__}: {one_line(exc)}") from exc
-
-    def __getitem__(self, region: Region) -> Array:
-        """A region as a fresh array; see `read`."""
-        out = np.empty(shape_of(region), self.dtype)
-        self.read(region, out)
-        return out
 
 
 class TileFiller:
@@ -239,7 +193,7 @@ class TileFiller:
             self._writers[k].write(region, data)
             if self._rereads:
                 self._writers[k].read(region, data)
-        except _EXPECTED as exc:
+        except STORAGE_ERRORS as exc:
             raise DestinationError(f"level {self.p.levels[k].path} cannot be written: {explained(exc)}") from exc
         return data.nbytes
 
@@ -262,7 +216,7 @@ class ResidualFiller:
         residual = gaussian_residual(block, factors, margins=margins).astype(self._writer.dtype)
         try:
             self._writer.write(region, residual)
-        except _EXPECTED as exc:
+        except STORAGE_ERRORS as exc:
             raise DestinationError(f"the residual of level {self.p.first} cannot be written: {explained(exc)}") from exc
         return Filled(number, block.nbytes, residual.nbytes)
 
@@ -282,16 +236,6 @@ class _Scratch(threading.local):
         return self._kept[key][:size].reshape(shape)
 
 
-def with_halo(region: Region, factors: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Region, tuple[tuple[int, int], ...]]:
-    """A region with the samples around it that a gaussian looks at, and how many there are on each side."""
-    out, margins = [], []
-    for s, f, n in zip(region, factors, shape, strict=True):
-        halo = gaussian_radius(f)
-        out.append(slice(max(0, s.start - halo), min(n, s.stop + halo)))
-        margins.append((s.start - out[-1].start, out[-1].stop - s.stop))
-    return tuple(out), tuple(margins)
-
-
 def _is_same(a: Any, b: Any) -> bool:
     """Two fill values are one; NaN is NaN."""
     return bool(a is not None and (a == b or (a != a and b != b)))
@@ -302,18 +246,3 @@ def _keeps_constant(method: Method, dtype: np.dtype[Any], fill_value: Any) -> bo
     if callable(method):
         return False
     return method in ("mode", "median", "min", "max", "stride") or dtype.kind != "f" or bool(fill_value == 0)
-
-
-def one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
-
-
-def explained(exc: BaseException) -> str:
-    """What went wrong on writing, with what to do about it where we know."""
-    text = one_line(exc)
-    lowered = text.lower()
-    if getattr(exc, "errno", None) == 28 or "no space left" in lowered or "quota" in lowered:
-        return f"{text}: make room and run the same command again"
-    if isinstance(exc, PermissionError) or "permission denied" in lowered or "read-only file system" in lowered:
-        return f"{text}: make the destination writable and run the same command again"
-    return f"{type(exc).__name__}: {text}"

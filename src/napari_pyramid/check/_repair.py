@@ -35,7 +35,7 @@ from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
-from napari_pyramid.layouts.ome_zarr_write import Attributes
+from napari_pyramid.layouts.group_attributes import Attributes
 
 __all__ = ["Repair", "repair_store"]
 

@@ -111,13 +111,13 @@ _LOSSLESS = frozenset(
 """Codecs whose pixels come back bit for bit; not ``delta``, which rounds floats."""
 
 
-def write_json(path: Path, document: dict[str, Any], staging: Path | None = None) -> None:
+def write_json(path: Path, document: dict[str, Any], *, staging: Path | None = None) -> None:
     """Replaces a JSON file at once: a reader sees the old or the new one, never half of it.
 
     Parameters
     ----------
     staging
-        Directory on the same disk where it is written first, so that a crash leaves nothing beside the file; there if None.
+        Directory on the same disk where it is written first, so that a crash leaves nothing beside the file. Default: beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = (staging or path.parent) / f".{path.name}.part"

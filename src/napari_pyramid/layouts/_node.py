@@ -15,10 +15,10 @@ from zarr.core.array import AsyncArray
 from zarr.storage import StorePath
 
 from napari_pyramid.codecs import provide_codecs
-from napari_pyramid.errors import LayoutError, LayoutWarning, PyramidError
+from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.layouts._files import Files, files_of
 
-__all__ = ["Node", "brief", "natural_key", "one_line", "root_node", "warn"]
+__all__ = ["Node", "brief", "natural_key", "root_node", "warn"]
 
 _UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
@@ -289,11 +289,3 @@ def brief(value: object) -> str:
     """A value of the store's as a word or two of a message."""
     text = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line of a message; the class of our own says nothing."""
-    text = " ".join(str(error).split())
-    if isinstance(error, PyramidError):
-        return text
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.errors import LayoutError
+from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.layouts._image import Affine
-from napari_pyramid.layouts._node import Node, brief, one_line, warn
+from napari_pyramid.layouts._node import Node, brief, warn
 
 __all__ = ["compose", "diagonal", "is_axis_aligned", "parse_transform"]
 
@@ -115,8 +115,9 @@ def _vector(transform: Mapping[str, Any], key: str, ndim: int, node: Node, defau
 
 def _usable(value: object, key: str) -> bool:
     # An int that float64 cannot hold is no coordinate either, and is compared without converting it.
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return is_number and not (key == "scale" and abs(value) < 1e-300)  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 1e300 and not (key == "scale" and abs(value) < 1e-300)
 
 
 def _replaced(value: object, key: str, node: Node, default: float) -> float:

@@ -27,22 +27,28 @@ def has_consolidated(group: Path) -> bool:
     return document is not None and document.get("consolidated_metadata") is not None
 
 
-def refresh_consolidated(group: Path) -> None:
-    """Writes the consolidated metadata of `group` and of every zarr group above it anew, where there are any."""
+def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
+    """Writes the consolidated metadata of `group` and of every zarr group above it anew, where there are any.
+
+    Parameters
+    ----------
+    staging
+        Where they are written first, see `write_json`.
+    """
     for directory in (group, *group.parents):
         if not any((directory / name).is_file() for name in ("zarr.json", ".zgroup")):
             return
         if has_consolidated(directory):
-            _write(directory)
+            _write(directory, staging)
 
 
-def _write(group: Path) -> None:
+def _write(group: Path, staging: Path | None) -> None:
     document = _read(group / "zarr.json")
     if document is None:
-        write_json(group / ".zmetadata", {"metadata": dict(_files_v2(group)), "zarr_consolidated_format": 1})
+        write_json(group / ".zmetadata", {"metadata": dict(_files_v2(group)), "zarr_consolidated_format": 1}, staging=staging)
         return
     document["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": dict(_nodes_v3(group))}
-    write_json(group / "zarr.json", document)
+    write_json(group / "zarr.json", document, staging=staging)
 
 
 def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:

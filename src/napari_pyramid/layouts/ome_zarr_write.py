@@ -6,20 +6,18 @@ Every document is replaced in one step, and every key that is not ours is kept a
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
-from napari_pyramid.errors import DestinationError
-from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Channel
+from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales
 from napari_pyramid.level import Level
 from napari_pyramid.spec import PyramidSpec
 
-__all__ = ["Attributes", "Description", "Version", "add_levels", "image_attributes", "register_label", "surplus_paths", "write_image", "write_series"]
+__all__ = ["Description", "Version", "add_levels", "image_attributes", "register_label", "surplus_paths", "write_image", "write_series"]
 
 Version = Literal["0.4", "0.5"]
 ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
@@ -37,70 +35,6 @@ class Description:
     """Lowest and highest pixel of each channel, or of its dtype: the range of its contrast slider."""
     label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     label_properties: tuple[Mapping[str, Any], ...] = ()
-
-
-class Attributes:
-    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them.
-
-    Raises
-    ------
-    DestinationError
-        If there are metadata, but no objects where objects must be: they would be lost.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.zarr_format = 2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
-        self._path = directory / (".zattrs" if self.zarr_format == 2 else "zarr.json")
-        document = _read_object(self._path)
-        self._document: dict[str, Any] = document if self.zarr_format == 2 else {"zarr_format": 3, "node_type": "group", **document}
-        if self.zarr_format == 3:
-            self._document["attributes"] = self._object("attributes", self._document.get("attributes"))
-        if "ome" in self.all:
-            self.all["ome"] = self._object("ome", self.all["ome"])
-
-    def _object(self, key: str, value: Any) -> dict[str, Any]:
-        """A value that must be an object; null is an empty one."""
-        if not isinstance(value, dict | None):
-            raise DestinationError(f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first")
-        return value or {}
-
-    @classmethod
-    def create(cls, directory: Path, zarr_format: int) -> Attributes:
-        """Makes the group if there is none; its attributes are written by `save`."""
-        if zarr_format == 2 and not (directory / "zarr.json").exists():
-            write_json(directory / ".zgroup", {"zarr_format": 2})
-        return cls(directory)
-
-    @property
-    def all(self) -> dict[str, Any]:
-        """All attributes; changes are kept by `save`."""
-        found: dict[str, Any] = self._document if self.zarr_format == 2 else self._document["attributes"]
-        return found
-
-    @property
-    def ome(self) -> dict[str, Any]:
-        """Where OME-Zarr's keys are: in ``ome`` since 0.5, else beside all others."""
-        if self.zarr_format == 2 or ("ome" not in self.all and "multiscales" in self.all):
-            return self.all
-        found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
-        return found
-
-    def save(self, staging: Path | None = None) -> None:
-        write_json(self._path, self._document, staging)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON file as an object; an empty one where there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(path.read_text())
-    except ValueError as error:
-        raise DestinationError(f"{path}: not JSON ({error}); mend it by hand first") from error
-    if not isinstance(document, dict):
-        raise DestinationError(f"{path}: {type(document).__name__} instead of an object; mend it by hand first")
-    return document
 
 
 # ---- a new image -----------------------------------------------------------------------------------------------------
@@ -211,19 +145,19 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     series
         Name of a second series: the levels become an entry of their own in ``multiscales`` that shares level 0.
     staging
-        See `write_json`.
+        Where the metadata are written first, see `write_json`.
 
     Raises
     ------
     DestinationError
         If the group's metadata is of a version whose levels cannot be added to.
     """
-    attributes = Attributes(directory)
+    attributes = Attributes(directory, staging=staging)
     entry = find_multiscale(attributes, spec.levels[0].path, series)
     if entry is None and find_multiscale(attributes, spec.levels[0].path, None) is None:
         version: Version = "0.4" if attributes.zarr_format == 2 else "0.5"
         attributes.ome.update(image_attributes(spec, description, version))
-        attributes.save(staging)
+        attributes.save()
         return
     if entry is None:
         entry = copy.deepcopy(find_multiscale(attributes, spec.levels[0].path, None)) or {}
@@ -236,7 +170,7 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     entry["metadata"] = _provenance(description.recipe)
     listed = attributes.ome["multiscales"]
     listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(entry, spec)
-    attributes.save(staging)
+    attributes.save()
 
 
 def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
@@ -260,25 +194,6 @@ def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict
     """The entries that `_residual_entry` made of the levels of an entry."""
     paths = [f"laplacian/{path}" for path in _paths(entry)[1:]]
     return [m for m in listed_multiscales(attributes) if m.get("type") == "laplacian" and paths and _paths(m)[1:] == paths]
-
-
-def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
-    """The entry of ``multiscales`` that begins with the array at `path`, of that name if one is given; None if none does."""
-    for entry in listed_multiscales(attributes):
-        if series is not None and entry.get("name") != series:
-            continue
-        if "coordinateSystems" in entry:
-            raise DestinationError(f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store")
-        if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"]):
-            return entry
-    return None
-
-
-def listed_multiscales(attributes: Attributes) -> list[dict[str, Any]]:
-    """The entries of ``multiscales`` that have ``datasets``; none where there are no such metadata."""
-    listed = attributes.ome.get("multiscales")
-    entries = listed if isinstance(listed, list) else []
-    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("datasets"), list)]
 
 
 def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:

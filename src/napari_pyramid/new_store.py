@@ -1,0 +1,115 @@
+"""A target that does not exist yet: a store, or a label image in an existing one, published by one rename."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid.errors import DestinationError
+from napari_pyramid.layouts import ome_zarr_write as ome_zarr
+from napari_pyramid.layouts._array_metadata import ArrayTemplate
+from napari_pyramid.layouts.consolidated import refresh_consolidated
+from napari_pyramid.sources import BuildSource, directory_of
+from napari_pyramid.spec import PyramidSpec
+from napari_pyramid.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.workspace import Workspace, is_zarr, store_root
+
+__all__ = ["NewStore"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewStore:
+    """A store, or a label image in an existing one, that is published by one rename."""
+
+    directory: Path
+    template: ArrayTemplate
+    version: ome_zarr.Version
+    workspace: Workspace
+    overwrite: bool = False
+
+    first = 0
+
+    @classmethod
+    def at(cls, directory: Path, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource, *, overwrite: bool) -> NewStore:
+        """
+        Raises
+        ------
+        DestinationError
+            If the directory is the source, in it or around it; exists and is not to be overwritten, or is no zarr store;
+            or cannot be written.
+        """
+        directory = Path(os.path.abspath(directory))
+        _refuse_overlap(directory, source)
+        fill_value = getattr(source.arrays[0], "fill_value", None)
+        template = ArrayTemplate.new(spec.dtype, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec, fill_value=fill_value)
+        target = cls(directory, template, version, Workspace(directory, in_place=False), overwrite)
+        refuse_unwritable(store_root(directory).parent)
+        return target
+
+    def refuse_existing(self, spec: PyramidSpec) -> None:
+        """
+        Raises
+        ------
+        DestinationError
+            If something is there that is not to be overwritten, or that is no zarr store.
+        """
+        if not os.path.lexists(self.directory):
+            return
+        if not self.overwrite:
+            raise DestinationError(f"{self.directory} exists already: choose another name, or overwrite it (--overwrite, overwrite=True)")
+        if not is_zarr(self.directory) and (not self.directory.is_dir() or any(self.directory.iterdir())):
+            raise DestinationError(f"{self.directory} is not a zarr store and will not be overwritten: choose another name")
+
+    @property
+    def is_label(self) -> bool:
+        """The directory is ``labels/NAME`` of an image."""
+        labels = self.directory.parent
+        return labels.name == "labels" and is_zarr(labels.parent)
+
+    def level_directory(self, spec: PyramidSpec, k: int) -> Path:
+        return self.workspace.new / spec.levels[k].path
+
+    def residual_directory(self, spec: PyramidSpec, k: int) -> Path:
+        return self.workspace.new / spec.residuals[k - 1].path
+
+    def create(self, spec: PyramidSpec) -> None:
+        names = tuple(a.name for a in spec.axes)
+        for level in spec.levels:
+            self.template.create(self.workspace.new / level.path, level, names)
+        create_residuals(self.workspace.new, self.template, spec)
+
+    def surplus(self, spec: PyramidSpec) -> list[str]:
+        """A new store has none."""
+        return []
+
+    def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+        """Metadata last, then the rename; can be repeated after a crash."""
+        if self.workspace.new.exists():
+            self.refuse_existing(spec)  # somebody else may have made it meanwhile
+            ome_zarr.write_image(self.workspace.new, spec, description, self.version)
+        self.workspace.publish_new()
+        if self.is_label:
+            ome_zarr.register_label(self.directory.parent, self.directory.name, self.version)
+            refresh_consolidated(self.directory.parent)
+
+    def identity(self) -> dict[str, Any]:
+        return {"version": self.version, "template": self.template.metadata}
+
+
+def _refuse_overlap(directory: Path, source: BuildSource) -> None:
+    for array in source.arrays:
+        found = directory_of(array)
+        if found is None:
+            continue
+        real, there = Path(os.path.realpath(found)), Path(os.path.realpath(directory))
+        root = store_root(real)
+        if there == real or real in there.parents:
+            raise DestinationError(f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)")
+        group = group_around(real)
+        if group is not None and group in there.parents and there.parent != group / "labels":
+            raise DestinationError(f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)")
+        if there == root or there in real.parents:
+            raise DestinationError(f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)")
