@@ -53,7 +53,7 @@ def _names_in(codecs: object, depth: int = 0) -> Iterator[str]:
 
 
 def _register_v2(identifier: str) -> None:
-    from numcodecs.registry import codec_registry  # type: ignore[import-untyped]
+    from numcodecs.registry import codec_registry  # type: ignore[import-untyped]  # numcodecs has no types
 
     if identifier in codec_registry:
         return

@@ -38,7 +38,7 @@ def _gunzip(data: bytes) -> bytes:
 
 
 def _unblosc(data: bytes) -> bytes:
-    from numcodecs import Blosc  # type: ignore[import-untyped]
+    from numcodecs import Blosc  # type: ignore[import-untyped]  # numcodecs has no types
 
     return bytes(Blosc().decode(data))
 

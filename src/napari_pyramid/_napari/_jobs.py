@@ -91,7 +91,7 @@ class Job:
         self._on_end(self._outcome)
 
 
-class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]
+class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # superqt is untyped: a base of type Any
     """superqt leaves the generator of an aborted worker open: its ``finally`` would run at some garbage collection."""
 
     def work(self) -> Any:
@@ -105,7 +105,7 @@ class _Bar:
     """A bar in the activity dock; it lives in the GUI thread."""
 
     def __init__(self, title: str, on_cancel: Callable[[], None]) -> None:
-        class Cancelable(cancelable_progress):  # type: ignore[misc]
+        class Cancelable(cancelable_progress):  # type: ignore[misc]  # so is this one of napari
             def cancel(self) -> None:
                 # napari only notes the click: nobody reads it when the bar is updated by hand.
                 super().cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +103,8 @@ def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[St
     """`iter_build` with its progress as steps; returns the pyramid."""
     from napari_pyramid.build import iter_build  # brings the engine: only where something is built
 
-    build: Iterator[Any] = iter_build(source, folder, **options)
-    with closing(build):  # type: ignore[type-var]
+    build: Generator[Any, None, Any] = iter_build(source, folder, **options)
+    with closing(build):
         while True:
             try:
                 progress = next(build)

@@ -49,7 +49,7 @@ def _pint_knows(unit: str) -> bool:
     except ImportError:
         return False
     try:
-        registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+        registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]  # pint leaves this one out
         quantity = registry.parse_expression(unit)  # as napari does
     except (pint.errors.PintError, AttributeError, ValueError, TypeError):
         return False
