@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import zarr
 
 from napari_pyramid import Axis, LayoutError, LazyArray, SpecError, build_pyramid
 from napari_pyramid.axes import parse_axes
+from napari_pyramid.schedule import Source
 from napari_pyramid.sources import Reordered, directory_of, ome_order, reordered, resolve_source
 
 DATA = np.random.default_rng(0).integers(0, 900, (31, 45)).astype("uint16")
@@ -98,6 +100,34 @@ def test_options_move_with_the_axes() -> None:
     assert source.arrays[0].shape == (3, 4, 5)
     assert options["axes"] == [Axis.named(n) for n in "cyx"]
     assert (options["scale"], options["chunks"], options["factors"]) == ([1, 2, 3], [1, 4, 4], 2)
+
+
+def test_factors_of_each_step_move_with_the_axes() -> None:
+    _, options = reordered(resolve_source(np.zeros((4, 5, 3))), {"axes": "yxc", "factors": [(2, 3, 1), (2, 1, 1)]})
+    assert options["factors"] == [[1, 2, 3], [1, 2, 1]]
+
+
+def test_views_of_one_mapped_file_are_told_apart(tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "raw", np.uint8, "w+", shape=(2, 30, 40))
+    views = [mapped[0], mapped[1], mapped[0, ::2, ::2], mapped[0, :15, :20]]
+    identities = [str(resolve_source(view).identity) for view in views]
+    assert len(set(identities)) == len(views)
+    assert str(resolve_source(np.memmap(tmp_path / "raw", np.uint8, "r", shape=(2, 30, 40))[1]).identity) == identities[1]
+
+
+def test_images_of_one_file_are_told_apart(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "s.zarr")
+    for name in ("a", "b"):
+        group.create_array(name, data=DATA)
+    packed = shutil.make_archive(str(tmp_path / "s.zarr"), "zip", tmp_path / "s.zarr")
+    a, b = (resolve_source(packed, name=name).identity for name in ("a", "b"))
+    assert a is not None
+    assert a != b
+
+
+def test_an_array_without_chunks_can_be_read_in_any_parts() -> None:
+    assert Source.of(Reordered(np.zeros((4, 5, 3)), (2, 0, 1))).block is None
+    assert Source.of(LazyArray(np.zeros((4, 5)))).block is None
 
 
 def test_a_reordered_array_reads_regions() -> None:

@@ -13,7 +13,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.errors import SpecError
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "regular_chunks"]
 
 MAX_CODEC_BYTES = 2**31 - 1
 """Blosc and others refuse larger buffers."""
@@ -21,6 +21,13 @@ _SIDE = {0: 1, 1: 2**16, 2: 512, 3: 64}
 """Default side of a chunk along each of n spatial axes: a few hundred KiB, small enough to view, large enough to store."""
 _CHUNKS_WITHOUT_SHARDS = 20_000
 _SHARD_BYTES = 64 * 2**20
+
+
+def regular_chunks(array: Any) -> tuple[int, ...] | None:
+    """The ``chunks`` of an array-like, one length per axis; None where any region costs the same, or they differ in size (dask)."""
+    chunks = getattr(array, "chunks", None)
+    regular = isinstance(chunks, tuple) and len(chunks) == len(array.shape) and all(isinstance(n, int) and n > 0 for n in chunks)
+    return chunks if regular and getattr(array, "is_chunked", True) else None
 
 
 @dataclass(frozen=True, slots=True)

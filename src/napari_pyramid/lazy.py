@@ -55,7 +55,7 @@ class LazyArray:
     shape: tuple[int, ...]
 
     def __init__(self, source: ArrayLike) -> None:
-        self._origin = _Origin(source, cached=bool(getattr(source, "chunks", None)))
+        self._origin = _Origin(source, cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True))
         self._set_ranges(tuple(range(n) for n in source.shape))
 
     def _set_ranges(self, ranges: tuple[int | range, ...]) -> None:
@@ -100,6 +100,11 @@ class LazyArray:
     def chunks(self) -> tuple[int, ...]:
         """Chunk lengths along the axes of the view; napari widens what it asks for to their edges."""
         return tuple(-(-chunk // abs(r.step)) for r, chunk in zip(self._ranges, self._origin.chunks, strict=True) if isinstance(r, range))
+
+    @property
+    def is_chunked(self) -> bool:
+        """False where any region costs the same: `chunks` are then all of the array."""
+        return self._origin.cached
 
     def __len__(self) -> int:
         if not self.shape:

@@ -11,6 +11,7 @@ import zarr
 
 from napari_pyramid.blocks import Blocks, present_blocks
 from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
+from napari_pyramid.grid import regular_chunks
 from napari_pyramid.regions import Region, shape_of
 
 __all__ = ["Reader"]
@@ -28,7 +29,7 @@ class Reader:
         self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
         self.blocks = Blocks(array, codec_threads=codec_threads, check=check) if isinstance(array, zarr.Array) else None
-        self.block: tuple[int, ...] | None = self.blocks.block if self.blocks else None
+        self.block: tuple[int, ...] | None = self.blocks.block if self.blocks else regular_chunks(array)
         self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
 
     def is_absent(self, region: Region) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from napari_pyramid.downsample import Method, is_gaussian
 from napari_pyramid.errors import SpecError
+from napari_pyramid.grid import regular_chunks
 from napari_pyramid.level import Level, format_bytes
 from napari_pyramid.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.regions import Pass, aligned_part, aligned_tile, factors_between
@@ -48,10 +49,7 @@ class Source:
 
     @classmethod
     def of(cls, array: Any, *, is_level_0: bool = False) -> Source:
-        block = getattr(array, "chunks", None)
-        if not (isinstance(block, tuple) and len(block) == len(array.shape) and all(isinstance(n, int) and n > 0 for n in block)):
-            block = None
-        return cls(block, is_level_0)
+        return cls(regular_chunks(array), is_level_0)
 
 
 def plan_passes(spec: Plannable, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None) -> tuple[Pass, ...]:

@@ -19,6 +19,7 @@ from zarr.storage import LocalStore
 
 from napari_pyramid.axes import Axis, parse_axes
 from napari_pyramid.errors import LayoutError, SpecError
+from napari_pyramid.grid import regular_chunks
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.lazy import LazyArray
 
@@ -41,8 +42,18 @@ class BuildSource:
     @property
     def identity(self) -> dict[str, Any] | None:
         """What must be the same when a build is resumed; None for arrays in memory, which nothing can vouch for."""
-        parts = [_identity(a) or _file_identity(a, self.origin) for a in self.arrays]
+        parts = [_identity(a) or self._file_identity(a) for a in self.arrays]
         return {"arrays": parts} if all(p is not None for p in parts) else None
+
+    def _file_identity(self, array: Any) -> dict[str, Any] | None:
+        """The file that an array is read from and which of its images, its size and when it was changed: a TIFF, a zip, a memory-mapped array."""
+        path = getattr(array, "filename", None) or self.origin
+        if path is None or not Path(path).is_file():
+            return None
+        stat = Path(path).stat()
+        image = None if self.image is None else [self.image.path, self.image.name]
+        geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "order": getattr(array, "order", None), "memory": _place_in_map(array)}
+        return {"path": str(Path(path).resolve()), "image": image, "size": stat.st_size, "changed": stat.st_mtime_ns, **geometry}
 
     @property
     def is_portable(self) -> bool:
@@ -134,14 +145,13 @@ def _identity(array: Any) -> dict[str, Any] | None:
     return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
 
 
-def _file_identity(array: Any, origin: Path | None) -> dict[str, Any] | None:
-    """The file that an array is read from, its size and when it was changed: a TIFF, a zip, a memory-mapped array."""
-    path = getattr(array, "filename", None) or origin
-    if path is None or not Path(path).is_file():
+def _place_in_map(array: Any) -> list[int] | None:
+    """First byte and strides of a view of a memory-mapped file; None for all else."""
+    mapped = getattr(array, "_mmap", None)
+    if not isinstance(array, np.memmap) or mapped is None:
         return None
-    stat = Path(path).stat()
-    geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "order": getattr(array, "order", None)}
-    return {"path": str(Path(path).resolve()), "size": stat.st_size, "changed": stat.st_mtime_ns, **geometry}
+    start = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+    return [array.__array_interface__["data"][0] - start, *array.strides]
 
 
 # ---- order of axes ---------------------------------------------------------------------------------------------------
@@ -159,7 +169,9 @@ def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource
     order = ome_order(axes)
     if order == tuple(range(ndim)):
         return source, options
-    moved = {k: [v[i] for i in order] for k, v in options.items() if k in _PER_AXIS and _is_per_axis(v, ndim)}
+    moved: dict[str, Any] = {k: [v[i] for i in order] for k, v in options.items() if k in _PER_AXIS and _is_per_axis(v, ndim)}
+    if "factors" not in moved and isinstance(steps := options.get("factors"), list | tuple):  # one per step
+        moved["factors"] = [[step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps]
     arrays = tuple(Reordered(a, order) for a in source.arrays)
     return replace(source, arrays=arrays), {**options, **moved, "axes": [axes[i] for i in order], "unit": None}
 
@@ -193,9 +205,13 @@ class Reordered:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        found = getattr(self.array, "chunks", None)
-        regular = isinstance(found, tuple) and all(isinstance(n, int) for n in found)
-        return tuple(found[i] if regular and found is not None else self.array.shape[i] for i in self.order)
+        """Those of the array; all of it where it has none."""
+        found = regular_chunks(self.array) or self.array.shape
+        return tuple(found[i] for i in self.order)
+
+    @property
+    def is_chunked(self) -> bool:
+        return regular_chunks(self.array) is not None
 
     def __getitem__(self, key: tuple[slice, ...]) -> Any:
         inner = [slice(None)] * len(self.order)
