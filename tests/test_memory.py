@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid import PyramidSpec, SpecError, build_pyramid
+from napari_pyramid import PyramidSpec, SpecError, build_pyramid, memory
 from napari_pyramid.memory import available_memory, default_limit
 
 MB = 2**20
@@ -126,17 +126,37 @@ def test_one_worker_with_one_codec_thread_is_tried_before_giving_up() -> None:
 @pytest.mark.parametrize(
     ("shards", "message"),
     [
-        ((512, 1024, 1024), "level 1 with shards"),
-        (None, "level 1 with chunks"),
+        ((512, 1024, 1024), "level 0 with shards (512, 1024, 1024)"),
+        (None, "level 0 with chunks (512, 1024, 512)"),
     ],
 )
 def test_what_cannot_fit_is_refused_before_anything_is_written(shards: Any, message: str, tmp_path: Path) -> None:
     source = zarr.create_array(tmp_path / "s.zarr", shape=(512, 1024, 1024), chunks=(64, 64, 64), dtype="uint16")
     chunks = (64, 64, 64) if shards else (512, 1024, 512)
-    with pytest.raises(SpecError, match=r"needs .* of memory, but the limit is 256.0 MiB: choose smaller (shards|chunks) or a higher memory limit"):
+    with pytest.raises(SpecError, match=r"needs .* of memory, but the limit is 256.0 MiB: choose smaller (shards|chunks) or a higher memory limit") as caught:
         build_pyramid(source, tmp_path / "x.ome.zarr", chunks=chunks, shards=shards, n_levels=3, memory_limit=256 * MB)
+    assert message in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
 
 
-def test_the_default_limit_is_a_quarter_of_what_is_free() -> None:
-    assert default_limit() == pytest.approx(max(min(available_memory() // 4, 4 * 2**30), 2**28), rel=0.2)
+@pytest.mark.parametrize(
+    ("free_kib", "container", "available", "limit"),
+    [
+        (8 * 2**20, None, 8 * 2**30, 2 * 2**30),
+        (64 * 2**20, None, 64 * 2**30, 4 * 2**30),
+        (2**19, None, 2**29, 2**28),
+        (8 * 2**20, ("max", "0", "file 0"), 8 * 2**30, 2 * 2**30),
+        # 4 GiB for the container, of which 3 are used, but 2 of them by files that can be read again
+        (8 * 2**20, (str(4 * 2**30), str(3 * 2**30), f"anon 5\nfile {2 * 2**30}\nfile_mapped 7"), 3 * 2**30, 3 * 2**28),
+    ],
+)
+def test_the_default_limit_is_a_quarter_of_what_is_free(
+    free_kib: int, container: Any, available: int, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemFree: 5 kB\nMemAvailable:   {free_kib} kB\n")
+    for name, text in zip(("memory.max", "memory.current", "memory.stat"), container or (), strict=False):
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(memory, "_MEMINFO", str(tmp_path / "meminfo"))
+    monkeypatch.setattr(memory, "_CGROUP", str(tmp_path))
+    assert available_memory() == available
+    assert default_limit() == limit

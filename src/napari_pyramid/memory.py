@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,27 @@ LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
 """Compiled kernels, journals, thread stacks: what a build holds besides pixels."""
 _FALLBACK = 4 * 2**30
+_MEMINFO, _CGROUP = "/proc/meminfo", "/sys/fs/cgroup"
 
 
 def available_memory() -> int:
     """Bytes that can be used without swapping, respecting a container's limit; 4 GiB where the system does not say."""
     try:
-        with open("/proc/meminfo") as f:
-            free = next(int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable"))
+        lines = Path(_MEMINFO).read_text().splitlines()
+        free: float = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         free = _from_sysconf()
+    return int(max(min(free, _left_in_container()), 0))
+
+
+def _left_in_container() -> float:
+    """Bytes up to the limit of a container; what it has of files in the page cache is given up when it is needed."""
     try:
-        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
-            free = min(free, int(limit.read()) - int(used.read()))
-    except (OSError, ValueError):
-        pass  # no cgroup v2, or "max"
-    return max(free, 0)
+        limit, used, of_files = (Path(_CGROUP, name).read_text() for name in ("memory.max", "memory.current", "memory.stat"))
+        cached = next(int(line.split()[1]) for line in of_files.splitlines() if line.startswith("file "))
+        return int(limit) - int(used) + cached
+    except (OSError, ValueError, StopIteration):  # no cgroup v2, or "max"
+        return math.inf
 
 
 def _from_sysconf() -> int:
