@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import zarr
 
 from napari_pyramid import DestinationError, build_pyramid, iter_build, open_pyramid
+from napari_pyramid.worker import TileFiller
 
 DATA = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "factors": 2, "name": "x", "memory_limit": 40 * 2**20}
@@ -167,10 +169,17 @@ def test_permission_that_is_lost_half_way_stops_the_build_and_given_back_lets_it
     shelf.chmod(0o777)
 
     def build_and_lose() -> None:
+        lost_now, plain = threading.Event(), TileFiller.fill
+
+        def fill(self: TileFiller, number: int) -> Any:
+            return plain(self, number) if number < 2 or lost_now.wait(60) else None
+
+        TileFiller.fill = fill  # of this child alone: the build must not be through before it loses anything
         steps = iter_build(source, shelf / "x.ome.zarr", **OPTIONS)
         next(step for step in steps if step.done)
         for directory in directories():
             directory.chmod(0o555)
+        lost_now.set()
         for _ in steps:
             pass
 

@@ -139,6 +139,13 @@ def test_residuals_go_with_the_levels_that_they_belong_to(plain: Path) -> None:
     assert not list((plain / "laplacian").glob("raw_*"))
 
 
+def test_residuals_can_be_replaced_by_residuals(plain: Path) -> None:
+    for overwrite in (False, True):
+        build_pyramid(plain, in_place=True, method="laplacian", overwrite=overwrite, **OPTIONS)
+    found = attributes(plain)
+    assert [entry["type"] for entry in found.get("ome", found)["multiscales"]] == ["gaussian", "laplacian"]
+
+
 @pytest.mark.parametrize("path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"])
 def test_metadata_cannot_have_anything_else_removed(path: str, plain: Path, tmp_path: Path) -> None:
     """Level paths are data: what they name is removed only if it is an array of the group itself."""
@@ -256,6 +263,7 @@ def file(tmp: Path) -> Path:
         (DATA[:0], "x.ome.zarr", {}, "there is nothing to build"),
         ([], "x.ome.zarr", {}, "an empty list of levels cannot be a source"),
         ("nowhere.zarr", "x.ome.zarr", {}, "nowhere.zarr"),
+        (DATA, "s3://bucket/x.ome.zarr", {}, "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there"),
         (DATA, None, {}, "no destination: give a path, or build in place"),
         (DATA, None, {"in_place": True}, "only beside a zarr array in a local directory: give a destination instead"),
         (store, "x.ome.zarr", {"in_place": True}, "a destination and in_place: give one of them"),

@@ -7,6 +7,7 @@ it stops the work.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 from napari_pyramid import remote
@@ -23,15 +24,17 @@ __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
 def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any) -> Generator[Progress, None, Pyramid]:
     """Builds a pyramid step by step.
 
-    Everything is checked and nothing is written until the first step. Closing the generator (leaving the loop) stops
-    the build as soon as the chunks or shards under way are done; unfinished work is kept for the next run of the same
-    build, or removed when `resume` is False. No reader sees the pyramid before the last step.
+    Everything is checked and nothing is built until the first step. Closing the generator (leaving the loop) stops the
+    build as soon as the chunks or shards under way are done; unfinished work is kept for the next run of the same build,
+    or removed when `resume` is False, or when nothing can tell that the next run is of the same build: for arrays in
+    memory, URLs, and methods that are no plain function of a module. No reader sees the pyramid before it is whole.
 
     Parameters
     ----------
     source
         A path or URL of anything that can be opened; anything with ``shape``, ``dtype`` and ``__getitem__`` (numpy,
-        zarr, dask, h5py, ...), read once, region by region; or a list of levels, largest first, that are kept as they are.
+        zarr, dask, h5py, ...), read region by region, each once where memory allows (gaussian: with margins); or a list
+        of levels, largest first, that are kept as they are.
     destination
         Directory of the new store; ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an existing image.
     spec
@@ -61,7 +64,8 @@ def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     skip_unreadable : bool
         Take blocks of the source that cannot be read as fill value, and list them in the metadata.
     regions : sequence of tuple of slice, optional
-        Only what depends on these regions of level 0 is computed anew, in an existing pyramid and in place.
+        Only what depends on these regions of level 0 is computed anew, in an existing pyramid and in place. Method,
+        factors and chunks are those that it was built with.
     **options
         As in `PyramidSpec.from_array`.
 
@@ -94,18 +98,15 @@ def build_pyramid(
     source: Any, destination: Any = None, spec: PyramidSpec | None = None, *, progress: Callable[[Progress], None] | None = None, **options: Any
 ) -> Pyramid:
     """Builds a pyramid and returns it; see `iter_build` for everything but `progress`, which is called at every step."""
-    steps = iter_build(source, destination, spec, **options)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            pyramid: Pyramid = end.value
-            return pyramid
-        except BaseException:
-            steps.close()
-            raise
-        if progress is not None:
-            progress(step)
+    with closing(iter_build(source, destination, spec, **options)) as steps:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                pyramid: Pyramid = end.value
+                return pyramid
+            if progress is not None:
+                progress(step)
 
 
 def plan_build(source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any) -> tuple[PyramidSpec, tuple[Pass, ...], int]:

@@ -18,7 +18,7 @@ from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale,
 from napari_pyramid.sources import BuildSource, Reordered, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, open_level, refuse_unwritable
-from napari_pyramid.workspace import Workspace, is_array
+from napari_pyramid.workspace import Workspace, is_array, publishing_in
 
 __all__ = ["InPlace", "level_paths", "take_back_unannounced"]
 
@@ -75,22 +75,22 @@ class InPlace:
         """
         attributes = Attributes(self.directory)
         entry = find_multiscale(attributes, self.base, self.series)
-        self._refuse_larger(entry["datasets"] if entry is not None else [])
+        ours = [] if entry is None else ome_zarr.paths_of(attributes, entry)
+        self._refuse_larger(ours)
         if entry is not None and len(entry["datasets"]) > 1 and not self.overwrite:
             n = len(entry["datasets"])
             what = f"the series {self.series!r}" if self.series else "the image"
             raise DestinationError(f"{self.directory}: {what} has {n} levels already: overwrite them (--overwrite), or name a second series (--name)")
-        self._refuse_taken([level.path for level in (*spec.levels[1:], *spec.residuals)], entry["datasets"] if entry is not None else [])
+        self._refuse_taken([level.path for level in (*spec.levels[1:], *spec.residuals)], ours if self.overwrite else [])
 
-    def _refuse_larger(self, datasets: Sequence[Any]) -> None:
+    def _refuse_larger(self, ours: Sequence[str]) -> None:
         """Replacing the levels of an image by those of one of its coarser ones would lose its level 0."""
         size = math.prod(open_level(self.directory / self.base, writable=False).shape)
-        for path in (d.get("path") for d in datasets if isinstance(d, dict)):
-            if isinstance(path, str) and self._is_own_array(path) and math.prod(open_level(self.directory / path, writable=False).shape) > size:
+        for path in ours:
+            if self._is_own_array(path) and math.prod(open_level(self.directory / path, writable=False).shape) > size:
                 raise DestinationError(f"{self.directory}: {self.base!r} is a coarser level of an image whose level 0 is {path!r}: build from that one")
 
-    def _refuse_taken(self, paths: Sequence[str], datasets: Sequence[Any]) -> None:
-        ours = {d.get("path") for d in datasets if isinstance(d, dict)} if self.overwrite else set()
+    def _refuse_taken(self, paths: Sequence[str], ours: Sequence[str]) -> None:
         for path in paths:
             if (self.directory / path).exists() and path not in ours:
                 raise DestinationError(f"{self.directory / path} exists already and is no level of this image: name a series (--name), or move it away")
@@ -116,6 +116,10 @@ class InPlace:
         inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(self.directory.resolve())
         return inside and place.resolve() != (self.directory / self.base).resolve() and is_array(place)
 
+    def take_back(self) -> None:
+        if self.workspace.state.get("phase") == "publish":
+            _take_back(self.workspace)
+
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Renames of whole levels, the group's metadata, and what they name no more set aside; can be repeated after a crash."""
         paths = [level.path for level in (*spec.levels[1:], *spec.residuals)]
@@ -131,8 +135,8 @@ class InPlace:
         return {"template": self.template.metadata, "series": self.series}
 
 
-def take_back_unannounced(group: Path) -> None:
-    """Makes a group whole again if a build was killed while it put its levels there: as if it had not begun to.
+def take_back_unannounced(path: Path) -> None:
+    """Makes the groups of a store whole again in which a build was killed while it put its levels there.
 
     New levels that the metadata do not name yet would be taken for arrays of the source's own, and the build could not
     be recognised and finished; levels that they name and that are to be replaced must not be missing.
@@ -142,18 +146,22 @@ def take_back_unannounced(group: Path) -> None:
     BuildInProgressError
         If that build is alive.
     """
-    workspace = Workspace(Path(os.path.abspath(group)), in_place=True)
-    if workspace.state.get("phase") != "publish":
-        return
-    workspace.acquire()
-    try:
-        entries = listed_multiscales(Attributes(workspace.destination))
-        named = {d.get("path") for entry in entries for d in entry["datasets"] if isinstance(d, dict)}
-        paths = workspace.state.get("levels", [])[1:]
-        workspace.take_back([path for path in paths if path not in named])
-        workspace.put_back(paths)
-    finally:
-        workspace.release()
+    for workspace in publishing_in(Path(os.path.abspath(path))):
+        workspace.acquire()
+        try:
+            _take_back(workspace)
+        finally:
+            workspace.release()
+
+
+def _take_back(workspace: Workspace) -> None:
+    """As if the build had not begun to publish: what the metadata name is there, and nothing else."""
+    entries = listed_multiscales(Attributes(workspace.destination))
+    named = {d.get("path") for entry in entries for d in entry["datasets"] if isinstance(d, dict)}
+    state = workspace.state
+    fresh = state.get("levels", [])[1:]
+    workspace.take_back([path for path in fresh if path not in named])
+    workspace.put_back([path for path in (*fresh, *state.get("description", {}).get("surplus", ())) if path in named])
 
 
 def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,13 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
 from napari_pyramid.blocks import Blocks
 from napari_pyramid.contrast import channel_windows
-from napari_pyramid.downsample import downsampled_shape, gaussian_radius, is_gaussian, method_name
+from napari_pyramid.downsample import Downsampler, downsampled_shape, gaussian_radius, is_gaussian, method_name
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import Description
@@ -84,7 +86,7 @@ class Job:
     def comparing_workers(self) -> int:
         """Threads that compare levels: as many as need no more memory than the passes, at least one."""
         fitting = (self._peak_of_passes - OVERHEAD) // max(1, self._comparer_bytes)
-        return max(1, min(fitting, *(p.workers * p.codec_threads for p in self.passes)))
+        return max(1, min((fitting, *(p.workers * p.codec_threads for p in self.passes))))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -103,8 +105,8 @@ class Job:
 
     @property
     def can_resume(self) -> bool:
-        """Whether the source can be told from another: arrays in memory cannot."""
-        return self.source.identity is not None and not (callable(self.spec.method) and "<" in method_name(self.spec.method))
+        """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
+        return self.source.identity is not None and not (callable(self.spec.method) and _digest_of(self.spec.method) is None)
 
     @property
     def plan(self) -> list[list[Any]]:
@@ -118,6 +120,7 @@ class Job:
             {
                 "pixels": PIXELS_VERSION,
                 "recipe": self.recipe,
+                "method": _digest_of(self.spec.method) if callable(self.spec.method) else self.spec.method,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
                 "name": self.spec.name,
@@ -137,7 +140,7 @@ class Job:
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
         if p.residual:
-            residual = open_level(self.target.residual_directory(self.spec, p.first), writable=True)
+            residual = open_level(self.residual_directory(p.first), writable=True)
             return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=p.codec_threads, check=check))
         opened = {k: open_level(self.level_directory(k), writable=True) for k in range(p.first, p.last + 1)}
         return TileFiller(
@@ -160,13 +163,18 @@ class Job:
             block = compared_block(fine, coarse)
             yield coarse.path, Comparer(above, stored, coarse.factors, spec.method, block, spec.ignore_background)
             if spec.residuals:
-                residual = Reader(open_level(self.target.residual_directory(spec, k), writable=False), check=check)
+                residual = Reader(open_level(self.residual_directory(k), writable=False), check=check)
                 yield spec.residuals[k - 1].path, Comparer(stored, residual, coarse.factors, spec.method, block, residual=True)
 
     def level_directory(self, k: int) -> Path:
         if self.updates:
             return self.target.directory / self.spec.levels[k].path
         return self.target.level_directory(self.spec, k)
+
+    def residual_directory(self, k: int) -> Path:
+        if self.updates:
+            return self.target.directory / self.spec.residuals[k - 1].path
+        return self.target.residual_directory(self.spec, k)
 
     def is_intact(self) -> bool:
         return self.updates or self.target.workspace.is_intact()
@@ -225,3 +233,16 @@ class Job:
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
         return Pyramid(next((i for i in images if [level.path for level in i.levels] == paths), images[0]))
+
+
+def _digest_of(method: Downsampler) -> str | None:
+    """What tells a function from another of its name: its code; None for what is no plain function of a module."""
+    if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
+        return None
+    return hashlib.sha256(repr((method.__module__, method.__qualname__, method.__defaults__, _code(method.__code__))).encode()).hexdigest()
+
+
+def _code(code: CodeType) -> tuple[object, ...]:
+    """Instructions, names and constants: not where they stand in which file."""
+    constants = [_code(c) if isinstance(c, CodeType) else sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in code.co_consts]
+    return code.co_code, code.co_names, code.co_varnames, constants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class NewStore:
             If the directory is the source, in it or around it; exists and is not to be overwritten, or is no zarr store;
             or cannot be written.
         """
+        if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
+            raise DestinationError(f"{directory} is not on this machine: build in a local directory, and copy it there")
         directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
         fill_value = getattr(source.arrays[0], "fill_value", None)
@@ -84,6 +87,9 @@ class NewStore:
     def surplus(self, spec: PyramidSpec) -> list[str]:
         """A new store has none."""
         return []
+
+    def take_back(self) -> None:
+        self.workspace.put_back_store()
 
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""

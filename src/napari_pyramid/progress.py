@@ -40,15 +40,17 @@ class Meter:
 
     Parameters
     ----------
+    n_tiles
+        Of each pass, to fill.
     compared
         The levels of which each is compared with the one above after the build, in `n_comparisons` regions.
     """
 
-    def __init__(self, passes: Sequence[Pass], compared: Sequence[Level], n_comparisons: int) -> None:
+    def __init__(self, passes: Sequence[Pass], n_tiles: Sequence[int], compared: Sequence[Level] = (), n_comparisons: int = 0) -> None:
         samples = sum(float(math.prod(level.shape)) for level in compared[:-1])
         self._work_of_comparing = samples / max(1, n_comparisons)
-        self._total = sum(p.n_tiles for p in passes) + n_comparisons
-        self._all_work = sum(_work(p) * p.n_tiles for p in passes) + self._work_of_comparing * n_comparisons
+        self._total = sum(n_tiles) + n_comparisons
+        self._all_work = sum(_work(p) * n for p, n in zip(passes, n_tiles, strict=True)) + self._work_of_comparing * n_comparisons
         self._began = time.monotonic()
         self._reported = 0.0
         self._read = self._written = 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_pyramid import remote
 from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import BuildInProgressError, DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
 from napari_pyramid.jobs import Job
 from napari_pyramid.progress import Meter, Progress
 from napari_pyramid.pyramid import Pyramid
@@ -48,7 +48,8 @@ class Run:
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._meter = Meter(self.job.passes, self.job.spec.levels, self.job.n_comparisons)
+        passes = self.job.passes
+        self._meter = Meter(passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons)
 
     # ---- the whole build -------------------------------------------------------------------------------------------
 
@@ -64,34 +65,37 @@ class Run:
                 yield from self._fill_all()
                 if job.verify:
                     yield from self._verify()
+            yield self._meter.progress(len(job.spec.levels) - 1)  # the last moment to stop: what is published stays
+            if state["phase"] == "pixels":
                 levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
                 state = {**state, "phase": "publish", "levels": levels, "description": job.describe(self._unreadable)}
                 workspace.save_state(state)
             job.publish(state["description"])
             published = True
-        except OSError as exc:
-            raise DestinationError(self._located(job.target.directory, explained(exc))) from exc
-        except BuildInProgressError:
-            raise
         except VerificationError:
             workspace.start_over()  # to go on from it would give the same again
             raise
-        except DestinationError as exc:
-            raise DestinationError(self._located(job.target.directory, str(exc))) from exc
-        except SourceError as exc:
-            raise SourceError(self._located(job.source.origin, str(exc))) from exc
+        except (OSError, DestinationError, SourceError) as exc:
+            raise self._told(exc) from exc
         finally:
             self._stop.set()
             if not published:
                 self._leave(began)
         remove_old(job.target)
-        yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
+
+    def _told(self, error: Exception) -> Exception:
+        """The error with the path that it is about, as one of ours."""
+        job = self.job
+        if isinstance(error, SourceError):
+            return SourceError(self._located(job.source.origin, str(error)))
+        return DestinationError(self._located(job.target.directory, str(error) if isinstance(error, DestinationError) else explained(error)))
 
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        kept = "; what is done is kept" if self.job.resume and self.job.can_resume and self._meter.done else ""
+        keeps = self.job.resume and self.job.can_resume and not self.job.updates
+        kept = "; what is done is kept" if keeps and self._meter.done else ""
         return f"{where}{message}{kept}"
 
     def _leave(self, began: bool) -> None:
@@ -117,10 +121,11 @@ class Run:
                 f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
                 "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
             )
+        job.target.take_back()
         job.refuse_existing()
         workspace.start_over()
         job.target.create(job.spec)
-        state = {"fingerprint": job.fingerprint, "phase": "pixels", "plan": job.plan}
+        state = {"fingerprint": job.fingerprint, "phase": "pixels", "plan": job.plan, **workspace.place}
         workspace.save_state(state)
         return state
 
@@ -186,7 +191,8 @@ class Run:
 
     def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
         """Saved before the tile is marked, so that a resumed build still knows what it lost."""
-        self._unreadable += [{"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions]
+        found = [{"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions]
+        self._unreadable += [each for each in found if each not in self._unreadable]  # a kill before the mark: filled again
         workspace = self.job.target.workspace
         workspace.save_state({**workspace.state, "unreadable": self._unreadable})
 
@@ -240,16 +246,22 @@ class Run:
 
     def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
         """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
-        job = self.job
-        job.target.workspace.acquire()
+        job, workspace = self.job, self.job.target.workspace
+        workspace.acquire()
+        if workspace.state:
+            workspace.release()
+            raise DestinationError(f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)")
+        numbers = [sorted({n for region in regions for n in p.touching(job.affected(region, p))}) for p in job.passes]
+        self._meter = Meter(job.passes, [len(touched) for touched in numbers])
         try:
             yield from self._compile()
-            for i, p in enumerate(job.passes):
-                numbers = sorted({n for region in regions for n in p.touching(job.affected(region, p))})
-                yield from self._fill_pass(i, p, iter(numbers), None)
+            for i, (p, touched) in enumerate(zip(job.passes, numbers, strict=True)):
+                yield from self._fill_pass(i, p, iter(touched), None)
+        except (OSError, DestinationError, SourceError) as exc:
+            raise self._told(exc) from exc
         finally:
             self._stop.set()
-            job.target.workspace.discard()
+            workspace.discard()
         yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
 

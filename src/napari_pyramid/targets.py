@@ -63,6 +63,9 @@ class Target(Protocol):
     def surplus(self, spec: PyramidSpec) -> list[str]:
         """Paths of levels that nothing will name any more when these are published."""
 
+    def take_back(self) -> None:
+        """Undoes a publishing that did not come to its end, so that nothing that was replaced is lost."""
+
     def publish(self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()) -> None:
         """Makes the levels visible, and removes those in `surplus`; can be repeated after a crash."""
 

@@ -12,6 +12,7 @@ No reader looks there, so that nothing unfinished is ever seen. Knows files and 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ from filelock import FileLock, Timeout
 from napari_pyramid.errors import BuildInProgressError, DestinationError
 from napari_pyramid.layouts._array_metadata import write_json
 
-__all__ = ["Journal", "Workspace", "fingerprint", "is_array", "is_zarr", "store_root"]
+__all__ = ["Journal", "Workspace", "fingerprint", "is_array", "is_zarr", "publishing_in", "store_root"]
 
 _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
 
@@ -63,6 +64,20 @@ def store_root(path: Path) -> Path:
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     """Digest of everything that decides a single byte of the result."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def publishing_in(path: Path) -> Iterator[Workspace]:
+    """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
+    root = store_root(path)
+    for directory in sorted(root.parent.glob(f".{glob.escape(root.name)}*.building")):
+        try:
+            state = json.loads((directory / "state.json").read_text())
+            group = root.parent / state["group"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        workspace = Workspace(group, in_place=True)
+        if state.get("phase") == "publish" and workspace.directory == directory:
+            yield workspace
 
 
 class Journal:
@@ -145,6 +160,7 @@ class Workspace:
             raise DestinationError(f"{self.directory.parent}: cannot be written to: {exc.strerror or exc}") from exc
         host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since})
+        (self.directory / "token").unlink(missing_ok=True)  # of an earlier build, whose workers may live on
         self._wait_for_orphans()
 
     def _owner(self) -> str:
@@ -187,6 +203,11 @@ class Workspace:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    @property
+    def place(self) -> dict[str, str]:
+        """What the state says of the group that levels are added to, for `publishing_in`."""
+        return {"group": os.path.relpath(self.destination, self.directory.parent)} if self.in_place else {}
 
     def journal(self, number: int, n_tiles: int) -> Journal:
         return Journal(self.directory / f"journal-{number}", n_tiles)
@@ -234,6 +255,11 @@ class Workspace:
             if place.exists() and not fresh.exists():
                 fresh.parent.mkdir(parents=True, exist_ok=True)
                 place.rename(fresh)
+
+    def put_back_store(self) -> None:
+        """Puts the store that was set aside in its place again, if the new one has not come in its stead."""
+        if self._aside("").exists() and not self.destination.exists():
+            self._aside("").rename(self.destination)
 
     def put_back(self, paths: Sequence[str]) -> None:
         """Puts levels that were set aside in their places again, where nothing has come in their stead."""

@@ -182,7 +182,12 @@ def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None)
     replaced = [entry, *_residuals_of(attributes, entry)]
     others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
     named = {level.path for level in (*spec.levels, *spec.residuals)} | {path for m in others for path in _paths(m)}
-    return [path for m in replaced for path in _paths(m) if path not in named]
+    return [path for path in paths_of(attributes, entry) if path not in named]
+
+
+def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
+    """Paths of the levels of an entry of ``multiscales``, and of their residuals."""
+    return [path for m in (entry, *_residuals_of(attributes, entry)) for path in _paths(m)]
 
 
 def _paths(entry: Mapping[str, Any]) -> list[str]:
