@@ -13,7 +13,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_pyramid import build_pyramid, iter_build
+from napari_pyramid import DestinationError, SpecError, build_pyramid, iter_build
 
 SHAPE = (18, 50, 61)
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
@@ -48,7 +48,7 @@ def built(tmp_path_factory: Any) -> Any:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(data=st.data(), method=st.sampled_from(["mean", "mode", "max", "stride", "gaussian"]), value=st.sampled_from([0, 7]))
+@given(data=st.data(), method=st.sampled_from(["mean", "mode", "max", "stride", "gaussian", "laplacian"]), value=st.sampled_from([0, 7]))
 def test_the_same_bytes_as_a_full_build(data: st.DataObject, method: str, value: int, built: Any, tmp_path_factory: Any) -> None:
     starts = [data.draw(st.integers(0, n - 1)) for n in SHAPE]
     region = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, SHAPE, strict=True))
@@ -84,3 +84,63 @@ def test_negative_and_open_slices_are_those_of_numpy(tmp_path: Path) -> None:
     build_pyramid(tmp_path / "a" / "x.zarr", in_place=True, method="mean", regions=[(slice(-8, None), slice(None), slice(None, 8))], **OPTIONS)
     build_pyramid(tmp_path / "b" / "x.zarr", in_place=True, method="mean", regions=[(slice(10, 18), slice(0, 50), slice(0, 8))], **OPTIONS)
     assert digest(tmp_path / "a" / "x.zarr") == digest(tmp_path / "b" / "x.zarr")
+
+
+REGION = (slice(0, 8), slice(24, 40), slice(0, 8))
+
+
+def test_what_is_left_out_is_as_it_was_built(tmp_path: Path) -> None:
+    """Chunks, number of levels, factors and method are those of the levels that are there."""
+    recipe: dict[str, Any] = {"method": "max", "n_levels": 3, "factors": [(1, 2, 2), (2, 2, 2)], "chunks": (4, 16, 16), "codec": "zstd-3"}
+    for name in ("some", "all"):
+        path = tmp_path / name / "x.zarr"
+        zarr.create_group(path).create_array("0", data=np.random.default_rng(0).integers(0, 99, SHAPE).astype("uint16"), chunks=(8, 8, 8))
+        build_pyramid(path, in_place=True, **recipe)
+        edit(path, REGION, 1000)
+    build_pyramid(tmp_path / "some" / "x.zarr", in_place=True, regions=[REGION])
+    build_pyramid(tmp_path / "all" / "x.zarr", in_place=True, overwrite=True, **recipe)
+    assert digest(tmp_path / "some") == digest(tmp_path / "all")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"method": "min"}, r"was built with method mean, not min: leave it out, or overwrite all levels"),
+        ({"n_levels": 2}, r"has 3 levels, not 2: leave their number out"),
+        ({"factors": 3}, r"level 1 of .* is \(9, 25, 31\), uint16, not \(6, 17, 21\), uint16: ask for what was built"),
+        ({"chunks": (4, 4, 4)}, r"level 1 of .*\(8, 8, 8\), None, not .*\(4, 4, 4\), None"),
+        ({"verify": True}, r"regions, with verify or skip_unreadable: those are for whole builds"),
+        ({"skip_unreadable": True}, r"those are for whole builds"),
+    ],
+)
+def test_another_recipe_is_not_mixed_in(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
+    make(tmp_path / "x.zarr", "mean")
+    before = digest(tmp_path / "x.zarr")
+    with pytest.raises(SpecError, match=message):
+        build_pyramid(tmp_path / "x.zarr", in_place=True, regions=[REGION], **asked)
+    assert digest(tmp_path / "x.zarr") == before
+
+
+def test_there_must_be_levels(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr").create_array("0", shape=SHAPE, chunks=(8, 8, 8), dtype="uint8")
+    with pytest.raises(DestinationError, match="no levels whose regions could be computed anew: build them first"):
+        build_pyramid(tmp_path / "x.zarr", in_place=True, regions=[REGION])
+
+
+def test_unfinished_work_is_not_removed_by_an_update(tmp_path: Path) -> None:
+    make(tmp_path / "x.zarr", "mean")
+    steps = iter_build(tmp_path / "x.zarr", in_place=True, method="max", overwrite=True, memory_limit=40 * 2**20, **OPTIONS)
+    next(step for step in steps if step.done)
+    steps.close()
+    kept = digest(tmp_path)
+    with pytest.raises(DestinationError, match="holds unfinished work: finish that build first"):
+        build_pyramid(tmp_path / "x.zarr", in_place=True, regions=[REGION])
+    assert {k: v for k, v in digest(tmp_path).items() if not k.endswith(("owner.json", "lock"))} == {
+        k: v for k, v in kept.items() if not k.endswith(("owner.json", "lock"))
+    }
+
+
+def test_progress_ends_at_its_total(tmp_path: Path) -> None:
+    make(tmp_path / "x.zarr", "mean")
+    last = list(iter_build(tmp_path / "x.zarr", in_place=True, regions=[REGION], memory_limit=40 * 2**20))[-1]
+    assert last.done == last.total > 0

@@ -23,6 +23,7 @@ from napari_pyramid.new_store import NewStore
 from napari_pyramid.schedule import Source, plan_passes, planned_passes
 from napari_pyramid.sources import BuildSource, directory_of, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
+from napari_pyramid.stored import stored_pyramid
 from napari_pyramid.targets import Target
 from napari_pyramid.workspace import is_zarr
 
@@ -71,8 +72,10 @@ def prepare_job(
     if in_place or updates:
         if destination is not None:
             raise SpecError("a destination and in_place: give one of them")
+        if updates and (verify or skip_unreadable):
+            raise SpecError("regions, with verify or skip_unreadable: those are for whole builds")
         target = InPlace.beside(found, codec=spec.codec if spec else options.get("codec"), series=series, overwrite=overwrite or updates)
-        spec = _spec_beside(found, target, spec, options)
+        target, spec = stored_pyramid(found, target, spec, options) if updates else (target, _spec_beside(found, target, spec, options))
     else:
         if destination is None and not only_plan:
             raise SpecError("no destination: give a path, or build in place")
@@ -100,6 +103,7 @@ def prepare_job(
     if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
         # the tiles that are done stay done, whatever workers and memory there are now
         job = replace(job, passes=planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit))
+        _check_still_fits(job, memory_limit if memory_limit is not None else default_limit())
     for level in spec.levels[target.first :]:
         target.template.of_level(level, ())  # refuses shards in zarr v2
     if not only_plan and not updates and not unfinished:
@@ -185,6 +189,20 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
         if len(source.arrays) == 1 and coarse.shape == fine.shape:
             raise SpecError(f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels")
+
+
+def _check_still_fits(job: Job, limit: int) -> None:
+    """
+    Raises
+    ------
+    SpecError
+        If unfinished work was planned for more memory than there is now.
+    """
+    if job.peak_memory > limit:
+        raise SpecError(
+            f"the unfinished work in {job.target.workspace.directory} was planned for {format_bytes(job.peak_memory)} of memory, but the limit is "
+            f"{format_bytes(limit)}: allow as much (--memory), or start over (--no-resume)"
+        )
 
 
 def _check_verifiable(job: Job, limit: int) -> None:
