@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
+from scipy import ndimage
 
 StoreMaker = Callable[..., Path]
 Downsampled = Callable[[np.ndarray, Sequence[int], str], np.ndarray]
@@ -22,6 +24,22 @@ def downsampled() -> Downsampled:
     def reduce(block: np.ndarray, factors: Sequence[int], method: str) -> np.ndarray:
         native = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("="))
         return np.asarray(tensorstore.downsample(tensorstore.array(native), [int(f) for f in factors], method).read().result())
+
+    return reduce
+
+
+@pytest.fixture(scope="session")
+def gaussian_by_scipy() -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
+    """The whole image smoothed and sampled at the centres of its windows; reflected beyond the end for a partial last one."""
+
+    def reduce(image: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+        radius = [math.ceil(4 * f / 3) + f for f in factors]
+        padded = np.pad(image.astype(np.float64), [(0, r if f > 1 else 0) for r, f in zip(radius, factors, strict=True)], mode="symmetric")
+        smooth = ndimage.gaussian_filter(padded, [f / 3 if f > 1 else 0 for f in factors], mode="reflect", truncate=4)
+        for axis, (f, n) in enumerate(zip(factors, image.shape, strict=True)):
+            starts = np.arange(-(-n // f)) * f
+            smooth = (np.take(smooth, starts + (f - 1) // 2, axis) + np.take(smooth, starts + f // 2, axis)) / 2
+        return smooth
 
     return reduce
 

@@ -96,19 +96,21 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
         return source, (source if args.in_place else tmp / name / "built.ome.zarr")
 
     source, undisturbed = wanted("undisturbed")
-    os.waitpid(in_child(make_source, source), 0)
+    if os.waitpid(in_child(make_source, source), 0)[1]:
+        return 1
     begin = time.monotonic()
     if os.waitpid(in_child(build, source, None if args.in_place else undisturbed, args.executor), 0)[1]:
         return 1
     usual = time.monotonic() - begin
     expected = digest(undisturbed)
-
-    kills = rounds = 0
+    assert expected
+    kills = rounds = continued = 0
     while kills < args.kills:
         rounds += 1
         name = f"round-{rounds}"
         source, built = wanted(name)
-        os.waitpid(in_child(make_source, source), 0)
+        if os.waitpid(in_child(make_source, source), 0)[1]:
+            return 1
         before = digest(source)
         patience = 0.5 * usual
         while True:
@@ -124,6 +126,7 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
                 break
             kills += 1
             unfinished = any((tmp / name).glob(".*.building/state.json"))
+            continued += unfinished
             finished = built.exists() if not args.in_place else digest(source)["zarr.json"] != before["zarr.json"]
             if not finished and digest(source) != before and not published_levels_only(source, before):
                 changed = sorted({name for name, _ in set(digest(source).items()) ^ set(before.items())})
@@ -140,7 +143,10 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
         if left := [str(p) for p in (tmp / name).glob(".*.building/*") if p.name not in ("lock", "owner.json")]:
             print(f"round {rounds}: left behind {left}")
             return 1
-    print(f"{kills} kills in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed")
+    if not continued:
+        print(f"none of {kills} kills left unfinished work: nothing was tried")
+        return 1
+    print(f"{kills} kills, {continued} of them with work to go on from, in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed")
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from scipy import ndimage
 from skimage.transform import pyramid_gaussian, pyramid_laplacian
 
 from napari_pyramid import PyramidSpec, build_pyramid, open_pyramid
@@ -62,6 +63,20 @@ def test_residuals_of_integers_open_beside_their_base_as_one_dtype(dtype: str, t
     assert len(residuals) == 3
     assert {level.dtype for level in residuals} == {read_level(tmp_path / "x.ome.zarr" / "laplacian" / "1").dtype}
     np.testing.assert_array_equal(residuals[0][5:9, ::3], data[5:9, ::3])
+
+
+@pytest.mark.parametrize("chunks", [(8, 8), (39, 57)])
+@pytest.mark.parametrize(("dtype", "rounding"), [("uint8", 2**-16), ("uint16", 2**-8), ("int32", 2**-16), ("float32", 2**-8), ("float64", 2**-20)])
+def test_residuals_are_the_level_minus_itself_smoothed(dtype: str, rounding: float, chunks: tuple[int, int], tmp_path: Path, read_level: ReadLevel) -> None:
+    """Also of integers, and where the last window is partial."""
+    top = np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else 60_000
+    data = np.random.default_rng(1).integers(0, top, (39, 57)).astype(dtype)
+    build_pyramid(data, tmp_path / "x.ome.zarr", method="laplacian", n_levels=3, factors=2, chunks=chunks)
+    for k in (1, 2):
+        level = read_level(tmp_path / "x.ome.zarr" / str(k)).astype(np.float64)
+        smooth = ndimage.gaussian_filter(level, 2 / 3, mode="reflect", truncate=4)
+        residual = read_level(tmp_path / "x.ome.zarr" / "laplacian" / str(k))
+        np.testing.assert_allclose(residual, level - smooth, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

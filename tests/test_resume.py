@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from napari_pyramid import BuildInProgressError, DestinationError, SourceError, 
 from napari_pyramid.build import plan_build
 from napari_pyramid.jobs import Job
 from napari_pyramid.worker import TileFiller
+from napari_pyramid.workspace import Journal
 
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
 
@@ -152,6 +154,29 @@ def test_a_changed_recipe_is_not_resumed(changed: dict[str, Any], source: Path, 
         build_pyramid(source, tmp_path / "x.ome.zarr", **{"name": "x", **OPTIONS, **changed})
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     assert digest(tmp_path / "x.ome.zarr") == undisturbed, "the earlier one can still be finished"
+
+
+def corner(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
+    return block[tuple(slice(None, None, f) for f in factors)]
+
+
+def other_corner(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
+    return block[tuple(slice(None, None, f) for f in factors)] + np.uint16(1)
+
+
+def test_a_function_of_the_same_name_but_other_code_is_another_recipe(source: Path, tmp_path: Path, tiles: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(source, tmp_path / "x.ome.zarr", method=corner)
+    monkeypatch.setattr(other_corner, "__qualname__", "corner")
+    with pytest.raises(DestinationError, match="another recipe"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", method=other_corner, **OPTIONS)
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", method=corner, **OPTIONS)
+    np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[1][:], zarr.open_array(source / "0")[::2, ::2, ::2])
+
+
+def test_what_is_no_plain_function_is_not_resumed(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    """Nothing tells one partial, or one object, from another."""
+    stopped(source, tmp_path / "x.ome.zarr", method=partial(corner))
+    assert names(tmp_path) == {"s.zarr"}
 
 
 def test_a_destination_made_meanwhile_is_not_replaced(source: Path, tmp_path: Path, tiles: list[int]) -> None:
@@ -378,6 +403,24 @@ def test_skipped_chunks_are_fill_value_and_listed(fill_value: int, tmp_path: Pat
     np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(data, (2, 2), "mean"))
     (multiscale,) = zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["ome"]["multiscales"]
     assert multiscale["metadata"]["kwargs"]["unreadable"] == [{"level": 0, "region": [[16, 24], [24, 32]]}]
+
+
+def test_a_chunk_that_is_met_again_after_a_kill_is_listed_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corrupt(source)
+    mark = Journal.mark
+
+    def killed(self: Journal, number: int) -> None:
+        if (tmp_path / ".x.ome.zarr.building" / "state.json").read_text().count("region"):
+            raise Killed
+        mark(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "mark", killed)
+        with pytest.raises(Killed):
+            build_pyramid(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+    (multiscale,) = zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["ome"]["multiscales"]
+    assert multiscale["metadata"]["kwargs"]["unreadable"] == [{"level": 0, "region": [[8, 16], [16, 24], [24, 32]]}]
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("bad"), RuntimeError("worse"), KeyError("k"), ZeroDivisionError("0")])

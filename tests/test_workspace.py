@@ -41,6 +41,17 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_workers_of_an_earlier_build_lose_their_right(tmp_path: Path) -> None:
+    """Whoever builds next: workers look for the token of their build before each tile."""
+    workspace = Workspace(tmp_path / "x.zarr", in_place=False)
+    workspace.acquire()
+    (workspace.directory / "token").write_text("of a build in processes")
+    workspace.release()
+    workspace.acquire()
+    assert not (workspace.directory / "token").exists()
+    workspace.discard()
+
+
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DestinationError, match="cannot be written to"):
