@@ -11,6 +11,7 @@ import os
 import pickle
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -78,6 +79,8 @@ class Row:
     cannot: str = ""
     """Why the runner does not do this workload."""
     threads: int = 2
+    command: str = ""
+    """What was typed to measure it: results of several runs are merged."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,7 +138,8 @@ def _measure_once(
         row, final = _run(runner, python, Job(workload, mine, box / "out.zarr", threads, memory_limit), box, timeout)
         if final is None:
             return row
-        new = {path: file for path, file in files(final).items() if file.inode not in {f.inode for f in known.values()}}
+        old = {file.inode for file in known.values()}
+        new = {path: file for path, file in files(final).items() if file.inode not in old}
         problems, remarks = verify(workload, source, final) if verify else ([], [])
         if files(source) != known:
             problems = [*problems, "the source was touched"]
@@ -158,12 +162,12 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
     row = Row(runner, job.workload.key, threads=job.threads)
     cpu, busy, start = _children_cpu(), _machine_cpu()[0], time.perf_counter()
     with log.open("wb") as out:
-        child = subprocess.Popen(command, cwd=box, env=environment, stdout=out, stderr=out)
+        child = subprocess.Popen(command, cwd=box, env=environment, stdout=out, stderr=out, start_new_session=True)
         with _PeakOfTree(child.pid, box / "started") as tree:
             try:
                 child.wait(timeout)
             except subprocess.TimeoutExpired:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # with the processes that it started
                 child.wait()
                 return replace(row, problems=(f"not finished after {timeout:.0f} s",)), None
     cpu, busy = _children_cpu() - cpu, _machine_cpu()[0] - busy

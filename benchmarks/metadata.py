@@ -13,7 +13,7 @@ from workloads import Workload
 
 __all__ = ["array_json", "create_levels", "publish", "write_json"]
 
-_TYPES = {"t": {"type": "time"}, "c": {"type": "channel"}}
+_TYPES = {"t": {"type": "time", "unit": "second"}, "c": {"type": "channel"}}
 _SPACE = {"type": "space", "unit": "micrometer"}
 
 

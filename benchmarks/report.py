@@ -31,7 +31,7 @@ class Cell:
         self.problems = tuple(dict.fromkeys(p for r in rows for p in r.problems))
         self.remarks = tuple(dict.fromkeys(p for r in self.rows for p in r.remarks))
         self.walls = [r.wall for r in self.rows if r.wall is not None]
-        pairs = zip(self.walls, [r.wall for r in floor if r.wall is not None], strict=False)
+        pairs = zip(self.walls, [r.wall for r in floor if r.wall is not None and not r.problems], strict=False)
         self.ratios = [wall / least for wall, least in pairs]
 
     @property
@@ -83,21 +83,22 @@ def load(path: Path) -> list[Row]:
     return [Row(**{k: tuple(v) if k in tuples else v for k, v in row.items()}) for row in json.loads(path.read_text())["rows"]]
 
 
-def save_rows(rows: Sequence[Row], path: Path, command: str) -> None:
-    """What was measured, as JSON, for whoever wants other tables."""
+def save_rows(rows: Sequence[Row], path: Path, command: str = "") -> None:
+    """What was measured, as JSON, for whoever wants other tables; `command` if it is one for all rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    saved = {"machine": machine(), "command": command, "rows": [r.to_json() for r in rows]}
+    saved = {"machine": machine(), **({"command": command} if command else {}), "rows": [r.to_json() for r in rows]}
     path.write_text(json.dumps(saved, indent=1) + "\n")
 
 
-def save(rows: Sequence[Row], folder: Path, command: str) -> None:
+def save(rows: Sequence[Row], folder: Path) -> None:
     """``results.json``, ``results.md`` and ``results.svg`` in `folder`."""
-    save_rows(rows, folder / "results.json", command)
-    (folder / "results.md").write_text(markdown(rows, command))
+    save_rows(rows, folder / "results.json")
+    (folder / "results.md").write_text(markdown(rows))
     plot(cells(rows), folder / "results.svg")
 
 
-def markdown(rows: Sequence[Row], command: str) -> str:
+def markdown(rows: Sequence[Row]) -> str:
+    commands = list(dict.fromkeys(r.command for r in rows if r.command))
     table = cells(rows)
     runners, keys = _names(table)
     overview = [[name, *(str(table.get((name, key), "")) for key in keys)] for name in runners]
@@ -105,17 +106,19 @@ def markdown(rows: Sequence[Row], command: str) -> str:
         [
             "# Results",
             "",
-            f"{machine()}. `{command}`. Median seconds, and how many times those of the floor.",
+            f"{machine()}. Median seconds, and how many times those of the floor.",
             "`*` writes level 0 again into a new store (it cannot add levels in place). In parentheses: the output is not the",
             "pyramid that was asked for, so the time does not count. `-`: does not do this workload.",
             "",
             *(f"- {key}: {WORKLOADS[key].title}" for key in keys),
             "",
+            "Measured by " + ", then ".join(f"`{c}`" for c in commands) + ".",
+            "",
             markdown_table(["", *keys], overview),
             "",
-            "## Against the goals",
+            "## In short",
             "",
-            *_goals(table, keys),
+            *_in_short(table, keys),
             "",
             "## Every cell",
             "",
@@ -130,8 +133,8 @@ def _names(table: Table) -> tuple[list[str], list[str]]:
     return [n for n in ORDER if n in found] + sorted(found - set(ORDER)), sorted({key for _, key in table})
 
 
-def _goals(table: Table, keys: Sequence[str]) -> Iterable[str]:
-    """Ours against the floor, the fastest package and ome-zarr-py; packages with right pixels but wrong metadata take part."""
+def _in_short(table: Table, keys: Sequence[str]) -> Iterable[str]:
+    """Ours against the floor, the fastest package and ome-zarr-py; packages with the right pixels, codec and shards take part."""
     rows = []
     for key in keys:
         ours = table.get((OURS, key))

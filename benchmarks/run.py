@@ -18,6 +18,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import environments
@@ -92,8 +93,10 @@ def main() -> int:
                     row = measure(name, python, workload, made, verify, care=care)
                 new.append(row)
                 print(describe(row), flush=True)
+        command = shlex.join(["python", *sys.argv])
+        new = [replace(row, command=command) for row in new]
         rows = [r for r in rows if (r.runner, r.workload) not in {(n.runner, n.workload) for n in new}] + new
-        save(rows, folder, shlex.join(["python", *sys.argv]))
+        save(rows, folder)
     print(f"\n{(folder / 'results.md').read_text()}")
     return int(any(r.problems for r in rows if r.runner == OURS))
 

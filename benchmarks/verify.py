@@ -2,7 +2,8 @@
 
 Reads with zarr-python; shares no code with any runner. Any rounding of a mean passes (one unit per level), any of
 several most frequent values passes, and so does a level made from level 0 instead of the level before: what is asked
-of everyone is a right pyramid, not our choice among them.
+of everyone is a right pyramid, not our choice among them. The codec counts, since encoding is most of the work, and so
+do shards where they are asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from workloads import Workload
 
 __all__ = ["verify"]
 
+CODEC = "blosc-zstd-5 with shuffle"
 N_REGIONS = 6
 SIDE = 12
 """Samples along each axis of a region of the coarser level."""
@@ -31,7 +33,7 @@ def verify(w: Workload, source: Path, result: Path) -> tuple[list[str], list[str
         pyramid = _Pyramid(w, result)
     except (OSError, KeyError, ValueError, TypeError) as error:  # a peer's output may be anything
         return [f"not a readable pyramid: {type(error).__name__}: {error}"[:200]], []
-    problems = _geometry(w, pyramid)
+    problems = _geometry(w, pyramid) + _storage(w, pyramid)
     if any(not p.startswith(METADATA) for p in problems):
         return problems, pyramid.remarks
     level0 = zarr.open_array(source / "0" if w.in_place else source, mode="r")
@@ -58,7 +60,8 @@ class _Pyramid:
         elif axes != list(w.axes):
             self.remarks.append(f"axes stored as {''.join(axes)}")
         self.paths = [path / d["path"] for d in multiscale["datasets"]]
-        self.levels = [_Level(zarr.open_array(p, mode="r"), self.order) for p in self.paths]
+        self.arrays = [zarr.open_array(p, mode="r") for p in self.paths]
+        self.levels = [_Level(array, self.order) for array in self.arrays]
         self.scales = [self._transform(d, "scale", 1.0) for d in multiscale["datasets"]]
         self.translations = [self._transform(d, "translation", 0.0) for d in multiscale["datasets"]]
 
@@ -102,6 +105,25 @@ def _geometry(w: Workload, pyramid: _Pyramid) -> list[str]:
     if not all(np.allclose(t, scale0 * (f - 1) / 2) for t, f in zip(shifts, steps, strict=True)):
         problems.append(f"{METADATA} {'wrong' if any(t.any() for t in shifts) else 'no'} translation")
     return problems
+
+
+def _storage(w: Workload, pyramid: _Pyramid) -> list[str]:
+    """Other codecs, or no shards: other work."""
+    new = pyramid.arrays[1 if w.in_place else 0 :]
+    problems = [f"{name} instead of {CODEC}" for name in sorted({_codec(array) for array in new} - {CODEC})]
+    if w.shards and any(array.shards is None for array in new):
+        problems.append("not in shards")
+    return problems
+
+
+def _codec(array: zarr.Array) -> str:
+    """The compressor, named as in `CODEC`."""
+    try:
+        (blosc,) = array.compressors
+        shuffle = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}.get(blosc.shuffle) or blosc.shuffle.value
+        return f"blosc-{getattr(blosc.cname, 'value', blosc.cname)}-{blosc.clevel} with {shuffle}"
+    except (ValueError, AttributeError):
+        return ", ".join(type(codec).__name__ for codec in array.compressors) or "no codec"
 
 
 def _copied(w: Workload, level0: zarr.Array, pyramid: _Pyramid, spots: list[np.ndarray]) -> list[str]:
