@@ -9,7 +9,7 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make format    let ruff mend the formatting"
-	@echo "make bench     compare with other builders and with the least possible work (QUICK=1: in two minutes)"
+	@echo "make bench     measure all of docs/benchmarks.md again (QUICK=1: the builders side by side, in two minutes)"
 	@echo "make docs      the pages in docs/ as a site in build/site"
 	@echo "make clean     remove everything that make made"
 
@@ -36,6 +36,12 @@ format: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
+ifndef QUICK
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/linear.py
+	$(BIN)/python benchmarks/codecs.py
+endif
 
 docs: .venv/.ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
