@@ -1,11 +1,11 @@
-"""Measures codecs on real images, per core: encode, decode and size; the table decides the default codec of new stores.
+"""Measures codecs on images, per core: encode, decode and size; the table decides the default codec of new stores.
 
     python benchmarks/codecs.py [IMAGE ...]
 
-Takes the brain that this project ships, the microscopy, astronomy and texture images that scikit-image carries, and any
-TIFF or zarr array named.
-Writes ``docs/benchmarks/codecs.md`` and ``codecs.json``. One thread, one chunk at a time, the best of several
-passes (noise of a shared machine only ever adds time); knows no pyramid.
+Takes the brain that this project ships, the microscopy, astronomy and texture images that scikit-image carries (all of
+8 bits), parts of the benchmarks' own sources (of 16 and 32 bits), and any TIFF or zarr array named. Writes
+``docs/benchmarks/codecs.md`` and ``codecs.json``. One thread, one chunk at a time, CPU time, the best of several passes
+(noise of a shared machine only ever adds time); knows no pyramid.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from report import machine, markdown_table
 from run import enter
-from workloads import HERE, RESULTS
+from workloads import HERE, RESULTS, WORKLOADS
 
 if __name__ == "__main__":
     enter()  # what follows is in the harness's own environment
 
 import numpy as np
 import zarr
+from data import source
 from numcodecs import GZip, Zstd, blosc
 
 Codec = Any  # anything of numcodecs: encode(buffer) -> bytes, decode(bytes) -> buffer
@@ -35,6 +39,12 @@ Codec = Any  # anything of numcodecs: encode(buffer) -> bytes, decode(bytes) -> 
 SKIMAGE = ("cell.png", "coins.png", "ihc.png", "retina.jpg", "hubble_deep_field.jpg")
 SKIMAGE += ("moon.png", "camera.png", "brick.png", "grass.png", "gravel.png")
 """Read as files of the package: its own functions would download what a wheel lacks."""
+MADE = {
+    "W1, a part": ("W1", np.s_[:128, :256, :256]),
+    "W6, a plane": ("W6", np.s_[0, 0, 0]),
+    "W4, a part (labels)": ("W4", np.s_[:128, :128, :128]),
+}
+"""Of the quick sources, which `data` makes."""
 SHUFFLES = {"": blosc.NOSHUFFLE, "-shuffle": blosc.SHUFFLE, "-bitshuffle": blosc.BITSHUFFLE}
 CHUNK = {2: (1024, 1024), 3: (128, 128, 128)}
 SECONDS = 0.05
@@ -60,6 +70,8 @@ def images(paths: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
         yield name, planes(skimage.io.imread(folder / name))
     with zarr.storage.ZipStore(HERE.parent / "src" / "napari_pyramid" / "data" / "brain.ozx", mode="r") as brain:
         yield "brain", np.asarray(zarr.open_array(brain, path="0", mode="r")[...])
+    for name, (key, part) in MADE.items():
+        yield name, np.asarray(zarr.open_array(source(WORKLOADS[key].quick()), path="0", mode="r")[part])
     for path in paths:
         yield path.name, planes(read(path))
 
@@ -83,11 +95,11 @@ def chunks(a: np.ndarray) -> list[np.ndarray]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Fastest run of `work`, in seconds."""
+    """Fastest run of `work`, in seconds of CPU."""
     best = math.inf
     for _ in range(PASSES):
-        n, start = 0, time.perf_counter()
-        while (spent := time.perf_counter() - start) < SECONDS or not n:
+        n, start = 0, time.process_time()
+        while (spent := time.process_time() - start) < SECONDS or not n:
             work()
             n += 1
         best = min(best, spent / n)
@@ -113,7 +125,7 @@ def geometric_mean(values: list[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str]) -> str:
+def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str], command: str) -> str:
     """Two tables: every codec over all images (each image counts the same), and the size per image."""
     names = list(next(iter(found.values())))
     mean = {c: {k: geometric_mean([found[i][c][k] for i in found]) for k in ("encode", "decode", "size")} for c in names}
@@ -125,9 +137,10 @@ def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str])
     sizes = [[i, about[i], *(f"{100 * found[i][c]['size']:.1f}" for c in names)] for i in found]
     return "\n".join(
         [
-            "# Codecs on real images",
+            "# Codecs",
             "",
-            f"Per core, GB of uncompressed data per second; geometric mean over {len(found)} images. {machine()}.",
+            f"{machine()}, numcodecs {version('numcodecs')}. `{command}`. GB of uncompressed data per",
+            f"second of one core; geometric mean over {len(found)} images. Those named W are made by `data.py`, all others are real.",
             "",
             markdown_table(["codec", "encode GB/s", "decode GB/s", "size", "over the smallest"], rows),
             "",
@@ -151,9 +164,10 @@ def main() -> None:
         found[name] = {codec_name: measure(codec, parts) for codec_name, codec in codecs().items()}
         print(name, about[name], flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    text = report(found, about)
+    command = shlex.join(["python", *sys.argv])
+    text = report(found, about, command)
     (RESULTS / "codecs.md").write_text(text)
-    (RESULTS / "codecs.json").write_text(json.dumps({"images": about, "measured": found}, indent=1) + "\n")
+    (RESULTS / "codecs.json").write_text(json.dumps({"machine": machine(), "command": command, "images": about, "measured": found}, indent=1) + "\n")
     print(text)
 
 
