@@ -36,6 +36,13 @@ def test_every_module_says_what_it_does_and_exports_what_it_has(name: str) -> No
         assert hasattr(module, member), member
 
 
+def test_the_module_downsample_is_not_hidden_by_its_function() -> None:
+    import napari_pyramid.downsample as module
+
+    assert "downsample" not in napari_pyramid.__all__
+    assert isinstance(module, ModuleType)
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="frobnicate"):
         _ = napari_pyramid.frobnicate  # type: ignore[attr-defined]

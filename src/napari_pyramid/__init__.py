@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_pyramid.axes import Axis
-    from napari_pyramid.build import Progress, build_pyramid, iter_build
+    from napari_pyramid.build import Progress, build_pyramid, iter_build, plan_build
     from napari_pyramid.errors import (
         BuildInProgressError,
         DestinationError,
@@ -47,6 +47,7 @@ _HOME = {
     "iter_build": "build",
     "open_pyramid": "pyramid",
     "open_pyramids": "pyramid",
+    "plan_build": "build",
 }
 __all__ = [
     "Axis",
@@ -69,6 +70,7 @@ __all__ = [
     "iter_build",
     "open_pyramid",
     "open_pyramids",
+    "plan_build",
 ]
 __version__ = version("napari-pyramid")
 
