@@ -17,6 +17,7 @@ import zarr
 from napari_pyramid.check import Report, check_store, repair_store
 from napari_pyramid.check._geometry import step_factors
 from napari_pyramid.errors import DestinationError, LayoutError
+from napari_pyramid.layouts import open_images
 
 Array = npt.NDArray[Any]
 Documents = dict[str, Any]
@@ -207,10 +208,15 @@ def test_nothing_wrong_changes_nothing(store: Path) -> None:
     assert sorted(store.parent.rglob("*")) == before
 
 
-def test_a_zip_is_not_mended(tmp_path: Path) -> None:
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A zip in which something is wrong that would be mended in a directory."""
     path = write(tmp_path / "x.ome.zarr", [image(), mean_2x2(image())])
     edit(path, drop_translation)
-    archive = shutil.make_archive(str(tmp_path / "x.zarr"), "zip", path)
+    return Path(shutil.make_archive(str(tmp_path / "x.zarr"), "zip", path))
+
+
+def test_a_zip_is_not_mended(archive: Path) -> None:
     assert "translation is missing" in messages(check_store(archive))
     with pytest.raises(DestinationError, match="zip"):
         repair_store(archive)
@@ -239,6 +245,33 @@ def test_the_list_of_labels_is_compared_with_the_groups(tmp_path: Path, listed: 
     repair_store(path)
     assert zarr.open_group(path / "labels").attrs["ome"]["labels"] == ["nuclei"]
     assert check_store(path).findings == ()
+
+
+def test_a_label_image_opened_by_itself_is_backed_up_outside_of_the_store(tmp_path: Path) -> None:
+    """Inside, the copies would be a label image that nobody made."""
+    store = with_labels(tmp_path / "x.ome.zarr", ["nuclei"])
+    opened = store / "labels" / "nuclei"
+    edit(opened, drop_translation)
+    damaged = (opened / "zarr.json").read_bytes()
+    before = set(store.rglob("*"))
+
+    mended = repair_store(opened)
+
+    assert check_store(store).findings == ()
+    assert set(store.rglob("*")) == before
+    assert mended.backup is not None
+    backup = Path(mended.backup)
+    assert backup.parent == tmp_path
+    assert backup.name.startswith("x.ome.zarr.backup-")
+    assert {str(f.relative_to(backup)): f.read_bytes() for f in backup.rglob("*") if f.is_file()} == {"labels/nuclei/zarr.json": damaged}
+
+
+def test_a_store_named_by_a_file_url_is_mended(store: Path) -> None:
+    edit(store, drop_translation)
+    mended = repair_store(store.as_uri())
+    assert check_store(store).findings == ()
+    assert mended.backup is not None
+    assert Path(mended.backup).parent == store.parent
 
 
 def test_averaged_labels_are_found(tmp_path: Path) -> None:
@@ -306,9 +339,8 @@ def test_consolidated_metadata_of_a_group_inside(tmp_path: Path) -> None:
 
 def test_a_missing_level(store: Path) -> None:
     shutil.rmtree(store / "1")
-    report = check_store(store)
-    assert "1" in messages(report)
-    assert report.findings
+    [finding] = check_store(store).findings
+    assert finding.message.endswith("level '1' is left out: there is no array")
 
 
 def test_a_corrupt_chunk_in_the_middle(store: Path) -> None:
@@ -326,7 +358,11 @@ def test_shapes_that_no_factor_explains(tmp_path: Path) -> None:
 def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:
     edit(store, lambda document: datasets(document)[0]["coordinateTransformations"][0].update(scale=[0, 0.5]))
     report = check_store(store)
-    assert report.findings
+    assert [finding.message.removeprefix(f"{store}: ") for finding in report.findings] == [
+        "scale 0 is replaced by 1",
+        "scale is 1, 1, the shapes say 2, 1",
+        "scale is 2, 2, the shapes say 4, 2",
+    ]
     assert not any(finding.is_mendable for finding in report.findings)
     assert repair_store(store).backup is None
 
@@ -334,7 +370,7 @@ def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:
 def test_levels_in_the_wrong_order(tmp_path: Path) -> None:
     path = write(tmp_path / "x.zarr", [image(), mean_2x2(image())])
     edit(path, lambda document: datasets(document).reverse())
-    assert check_store(path).findings
+    assert "the order of levels is smallest first" in messages(check_store(path))
 
 
 def test_axes_out_of_order(tmp_path: Path) -> None:
@@ -386,8 +422,31 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_at_all_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "x.zarr").mkdir()
     (tmp_path / "x.zarr" / "zarr.json").write_text("{")
-    report = check_store(tmp_path / "x.zarr")
-    assert "zarr.json" in messages(report)
+    [finding] = check_store(tmp_path / "x.zarr").findings
+    assert "x.zarr/zarr.json cannot be read" in finding.message
+
+
+# ---- warnings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("look", [check_store, repair_store])
+def test_warnings_of_others_are_not_swallowed(store: Path, look: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filters of `warnings` belong to the whole process: another thread, or another package, may warn meanwhile."""
+    edit(store, lambda document: datasets(document).append({"path": "gone"}))
+    seen = []
+
+    def noisy(path: Path) -> object:
+        seen.append(list(warnings.filters))
+        warnings.warn("not ours", stacklevel=1)
+        return open_images(path)
+
+    monkeypatch.setattr(f"{look.__module__}.open_images", noisy)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        look(store)
+    assert seen == [filters]
+    assert [str(warning.message) for warning in told] == ["not ours"]
 
 
 # ---- what is printed -------------------------------------------------------------------------------------------------
@@ -412,6 +471,34 @@ def test_the_command_exits_with_1_until_it_is_mended(store: Path) -> None:
     assert "mended" in mending.stdout
     assert "backup" in mending.stdout
     assert CliRunner().invoke(app, ["check", str(store), "--json"]).exit_code == 0
+
+
+def test_what_cannot_be_mended_is_still_printed(archive: Path) -> None:
+    from typer.testing import CliRunner
+
+    from napari_pyramid.cli import app
+
+    told = CliRunner().invoke(app, ["check", str(archive), "--repair"])
+    assert told.exit_code == 1
+    assert told.stdout == f"{check_store(archive)}\n"
+    assert "translation is missing" in told.stdout
+    assert told.stderr.splitlines() == [f"napari-pyramid: {archive}: only zarr directories on this machine can be mended; unpack or copy it first"]
+    as_json = CliRunner().invoke(app, ["check", str(archive), "--repair", "--json"])
+    assert as_json.exit_code == 1
+    assert "translation is missing" in json.loads(as_json.stdout)["findings"][0]["message"]
+
+
+def test_what_cannot_be_opened_is_still_printed(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from napari_pyramid.cli import app
+
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr" / "zarr.json").write_text("{")
+    told = CliRunner().invoke(app, ["check", str(tmp_path / "x.zarr"), "--repair"])
+    assert told.exit_code == 1
+    assert "1 thing wrong" in told.stdout
+    assert len(told.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(2.5, 0.75), (2.0, 0.5)], ids=["resized", "the fifth plane left out"])

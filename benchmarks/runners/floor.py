@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["numpy", "numba>=0.61", "numcodecs>=0.15", "google-crc32c>=1.5"]
 # ///
-"""The floor: what nobody can avoid. Decode each level-0 chunk once, reduce, encode and write each output chunk once.
+"""The floor: the least that a plain program does. Decode each level-0 chunk once, reduce, encode and write each output chunk once.
 
 No framework and no builder: every level but the first stays in memory until the next is done, nothing is checked,
 resumed or reported, and the codec is fixed. Half-even rounding and lowest-value ties, as this project does.

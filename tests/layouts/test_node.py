@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid.errors import LayoutError, LayoutWarning
-from napari_pyramid.layouts._node import natural_key
+from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
+from napari_pyramid.layouts._node import collected_warnings, natural_key, warn
 from napari_pyramid.stores import open_root
 
 
@@ -68,6 +69,24 @@ def test_unreadable_child_is_none_with_a_warning_that_names_the_file(new_store: 
     (store.root / "a" / ".zarray").write_text(content)
     with pytest.warns(LayoutWarning, match=r"a/\.zarray"):
         assert open_root(store.root).child("a") is None
+
+
+def test_collected_warnings_are_told_to_nobody_else() -> None:
+    with collected_warnings() as outer:
+        warn("one")
+        with collected_warnings() as inner:
+            warn("two", LayoutNotice)
+        warn("three")
+    assert [(type(w), str(w)) for w in outer] == [(LayoutWarning, "one"), (LayoutWarning, "three")]
+    assert [(type(w), str(w)) for w in inner] == [(LayoutNotice, "two")]
+    with pytest.warns(LayoutWarning, match="four"):
+        warn("four")
+
+
+def test_warnings_of_other_threads_are_not_collected() -> None:
+    with ThreadPoolExecutor(1) as other, collected_warnings() as told, pytest.warns(LayoutWarning, match="elsewhere"):
+        other.submit(warn, "elsewhere").result()
+    assert told == []
 
 
 def test_unreadable_root_is_an_error_that_names_the_file(new_store: Callable) -> None:

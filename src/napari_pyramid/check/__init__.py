@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,9 +14,10 @@ from napari_pyramid.check._documents import check_consolidated, check_documents,
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
 from napari_pyramid.check._repair import repair_store
-from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
+from napari_pyramid.errors import LayoutError, LayoutNotice, one_line
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._node import collected_warnings
 
 __all__ = ["Finding", "Report", "check_store", "repair_store"]
 
@@ -66,8 +66,7 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
         If nothing is there at all.
     """
     path = os.fspath(path)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", LayoutWarning)
+    with collected_warnings() as warned:
         try:
             images = open_images(path)
         except LayoutError as error:
@@ -77,8 +76,8 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
         findings = [finding for image in images for level in image.levels for finding in _unreadable(image, level)]
         findings += _metadata_findings(path, images)
         notes = _check_pixels(images, findings) if pixels else []
-    notes += [str(w.message) for w in caught if issubclass(w.category, LayoutNotice)]
-    told = [Finding(path, "", str(w.message)) for w in caught if issubclass(w.category, LayoutWarning) and not issubclass(w.category, LayoutNotice)]
+    notes += [str(w) for w in warned if isinstance(w, LayoutNotice)]
+    told = [Finding(path, "", str(w)) for w in warned if not isinstance(w, LayoutNotice)]
     n_levels = sum(len(image.levels) for image in images)
     return Report(path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes))
 
@@ -116,7 +115,7 @@ def _unreadable(image: Image, level: StoredLevel) -> Iterator[Finding]:
         np.asarray(array[tuple(slice(n // 2, n // 2 + 1) for n in array.shape)])
     # Not narrower: what a codec raises on bytes that are none of its own is up to the codec.
     except Exception as error:
-        yield Finding(level.path or image.path, "", f"level cannot be read: {' '.join(str(error).split()) or type(error).__name__}")
+        yield Finding(level.path or image.path, "", f"level cannot be read: {one_line(error)}")
 
 
 def _count(n: int, word: str) -> str:

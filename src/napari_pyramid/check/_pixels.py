@@ -14,6 +14,7 @@ import numpy.typing as npt
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import step_factors
 from napari_pyramid.downsample import METHODS, downsample, gaussian_radius
+from napari_pyramid.errors import one_line
 from napari_pyramid.layouts._image import ArrayLike, Image
 
 __all__ = ["check_pixels"]
@@ -72,7 +73,7 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
             samples = list(_samples(above.array, level.array, factors))
         # Not narrower: codecs raise what they like on chunks that are broken.
         except Exception as error:
-            findings.append(Finding(level.path, "", f"samples cannot be read: {' '.join(str(error).split()) or type(error).__name__}"))
+            findings.append(Finding(level.path, "", f"samples cannot be read: {one_line(error)}"))
             continue
         if image.kind == "labels" and (invented := _invented(samples)):
             findings.append(Finding(level.path, "pixels", f"ids that the level above has not, such as {invented[0]}: averaged, not chosen"))

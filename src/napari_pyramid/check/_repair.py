@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -29,13 +28,14 @@ from napari_pyramid.check._documents import (
     read_json,
 )
 from napari_pyramid.check._geometry import wrong_transforms
-from napari_pyramid.errors import DestinationError, LayoutError, LayoutWarning
+from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.layouts._node import Node, collected_warnings
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.layouts.group_attributes import Attributes
+from napari_pyramid.workspace import store_root
 
 __all__ = ["Repair", "repair_store"]
 
@@ -59,7 +59,7 @@ class Repair:
 
 
 def repair_store(path: str | os.PathLike[str]) -> Repair:
-    """Mends what `check_store` calls mendable. The files that change are copied to a directory beside the store first.
+    """Mends what `check_store` calls mendable. The files that change are copied first, to a directory beside the outermost store.
 
     Raises
     ------
@@ -68,13 +68,12 @@ def repair_store(path: str | os.PathLike[str]) -> Repair:
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LayoutWarning)  # check_store has told them
+    with collected_warnings():  # check_store has told them
         root = stores.open_root(path)
         if not isinstance(root.store, LocalStore):
             raise DestinationError(f"{os.fspath(path)}: only zarr directories on this machine can be mended; unpack or copy it first")
         images = open_images(path)
-        backup = _Backup(Path(path).absolute())
+        backup = _Backup(Path(os.path.abspath(root.store.root)))
         actions = [action for image in images if is_mendable(image) for action in _mend_image(root, image, backup)]
         actions += [action for image in images for action in _mend_labels(root.child(image.path) if image.path else root, backup)]
         actions += _mend_consolidated(path, images, backup)
@@ -82,11 +81,13 @@ def repair_store(path: str | os.PathLike[str]) -> Repair:
 
 
 class _Backup:
-    """Copies of files as they were before the first change, beside the store."""
+    """Copies of files as they were before the first change, beside the outermost store: inside, readers would find an image in them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.directory = root.with_name(f"{root.name}.backup-{datetime.now():%Y%m%d-%H%M%S}")
+        """What was opened, which may be a group inside a store."""
+        self._store = store_root(root)
+        self.directory = self._store.with_name(f"{self._store.name}.backup-{datetime.now():%Y%m%d-%H%M%S}")
 
     def attributes(self, path: str) -> Attributes:
         """The attributes of a group, of which a copy is kept."""
@@ -95,11 +96,12 @@ class _Backup:
         return attributes
 
     def keep(self, file: Path) -> None:
-        copy = self.directory / file
-        if copy.exists() or not (self.root / file).exists():
+        found = self.root / file
+        copy = self.directory / found.relative_to(self._store)
+        if copy.exists() or not found.exists():
             return
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(self.root / file, copy)
+        shutil.copy2(found, copy)
 
 
 def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:

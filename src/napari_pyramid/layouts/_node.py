@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ from napari_pyramid.codecs import provide_codecs
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.layouts._files import Files, files_of
 
-__all__ = ["Node", "brief", "natural_key", "root_node", "warn"]
+__all__ = ["Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
 
 _UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
@@ -26,9 +28,30 @@ _UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
+_collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", default=None)
+
+
 def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
     """Tell the user that something in a store is left out or replaced; one line that names file and key."""
-    warnings.warn(message, category, stacklevel=3)
+    collected = _collected.get()
+    if collected is None:
+        warnings.warn(message, category, stacklevel=3)
+    else:
+        collected.append(category(message))
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[LayoutWarning]]:
+    """What `warn` tells in here goes to a list and to nobody else.
+
+    Not by `warnings.catch_warnings`, which would silence all other threads and all other packages, too.
+    """
+    collected: list[LayoutWarning] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
