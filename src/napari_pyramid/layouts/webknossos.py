@@ -126,17 +126,21 @@ def _box(given: Any) -> _Box | None:
     return dict(zip(_SPACE, corner, strict=True)), dict(zip(_SPACE, sizes, strict=True))
 
 
+def _inside(box: _Box | None, shape: Sequence[int], names: Sequence[str], factors: Mapping[str, int]) -> tuple[list[int], list[int]]:
+    """First voxel of the box in a level, by axis, and the one after its last; those of the level where no voxel of it is in the box."""
+    start, stop = [0] * len(shape), list(shape)
+    for i, name in enumerate(names):
+        if box is not None and name in _SPACE:
+            start[i] = box[0][name] // factors[name]
+            stop[i] = min(shape[i], math.ceil((box[0][name] + box[1][name]) / factors[name]))
+    meets = all(a < b for a, b in zip(start, stop, strict=True))
+    return (start, stop) if meets else ([0] * len(shape), list(shape))
+
+
 def _placed(level: StoredLevel, names: Sequence[str], factors: Mapping[str, int], voxel: Mapping[str, float], box: _Box | None) -> StoredLevel:
-    """The level cut to the bounding box, where that is inside the array."""
+    """The level cut to the bounding box."""
     array = level.array
-    start, stop = [0] * array.ndim, list(array.shape)
-    if box is not None:
-        for i, name in enumerate(names):
-            if name in _SPACE:
-                first = box[0][name] // factors[name]
-                last = math.ceil((box[0][name] + box[1][name]) / factors[name])
-                if first < min(last, array.shape[i]):
-                    start[i], stop[i] = first, min(last, array.shape[i])
+    start, stop = _inside(box, array.shape, names, factors)
     shape = [b - a for a, b in zip(start, stop, strict=True)]
     scale = tuple(voxel.get(name, 1.0) * factors.get(name, 1) for name in names)
     translation = tuple(s * first + voxel.get(name, 1.0) * (factors.get(name, 1) - 1) / 2 for s, first, name in zip(scale, start, names, strict=True))
