@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import typer
 import zarr
+from npe2 import DynamicPlugin
 from typer.testing import CliRunner
 
 from napari_pyramid.build import Progress
 from napari_pyramid.cli import app
-from napari_pyramid.cli._build import run
+from napari_pyramid.cli._build import run, start
 from napari_pyramid.cli._options import Recipe
+from napari_pyramid.downsample import METHODS
 
 
 @pytest.fixture
@@ -71,6 +77,8 @@ def test_help_imports_nothing_heavy() -> None:
         pytest.param(["plan", "a.npy", "--memory", "lots"], id="memory that is no size"),
         pytest.param(["plan", "a.npy", "--levels", "0"], id="no levels"),
         pytest.param(["plan", "a.npy", "--format", "0.3"], id="a format that is not written"),
+        pytest.param(["plan", "a.npy", "--in-place", "--format", "0.4"], id="a format for a plan in place"),
+        pytest.param(["build", "a.npy", "--in-place", "--format", "0.5"], id="a format in place"),
     ],
 )
 def test_usage_errors_exit_with_2(arguments: list[str], volume: Path) -> None:
@@ -85,6 +93,14 @@ def test_usage_errors_exit_with_2(arguments: list[str], volume: Path) -> None:
 )
 def test_memory_is_read_in_decimal_and_binary_units(text: str, expected: int) -> None:
     assert Recipe(memory=text).build_options()["memory_limit"] == expected
+
+
+def test_help_names_every_method() -> None:
+    """Written out, since `downsample` imports NumPy, which the start of the command would have to wait for."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for command in ("plan", "build"):
+        [help_] = [parameter.help for parameter in commands[command].params if parameter.name == "method"]
+        assert tuple(re.split(r", | or ", help_.rstrip("."))) == METHODS
 
 
 def test_recipe_gives_the_engine_only_what_was_said() -> None:
@@ -212,6 +228,18 @@ def test_build_in_place_leaves_level_0(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data))
 
 
+def test_what_was_built_in_place_is_printed_with_all_levels(tmp_path: Path) -> None:
+    """Also where the array was named, and not the group that the levels are added to."""
+    data = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
+    zarr.create_group(tmp_path / "x.zarr").create_array("raw", data=data, chunks=(16, 16))
+    status, out, err = invoke("build", tmp_path / "x.zarr" / "raw", "--in-place", "--levels", "3", "--factors", "2,2", "--json", "-q")
+    assert (status, err) == (0, "")
+    built = json.loads(out)
+    assert built["path"] == str(tmp_path / "x.zarr")
+    [image] = built["images"]
+    assert [level["shape"] for level in image["levels"]] == [[40, 50], [20, 25], [10, 13]]
+
+
 def test_what_was_skipped_is_listed_in_the_end(tmp_path: Path) -> None:
     source = tmp_path / "s.zarr"
     zarr.create_group(source).create_array("0", data=np.ones((64, 200), "uint16"), chunks=(16, 8))
@@ -245,6 +273,54 @@ def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None
     assert [axis["name"] for axis in image["axes"]] == ["c", "y", "x"]
     assert [channel["color"] for channel in image["channels"]] == ["#FF0000", "#00FF00", "#0000FF"]
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "picture.ome.zarr" / "0", mode="r")[:], pixels.transpose(2, 0, 1))
+
+
+@contextmanager
+def reader_that_gives(*layers: tuple[Any, ...]) -> Iterator[None]:
+    """An installed napari plugin that reads files named *.cells."""
+    with DynamicPlugin("cells") as plugin:
+
+        @plugin.contribute.reader(filename_patterns=["*.cells"])
+        def get_reader(path: object) -> Callable[[object], list[tuple[Any, ...]]]:
+            return lambda path: list(layers)
+
+        yield
+
+
+PIXELS = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)
+
+
+@pytest.mark.parametrize(
+    ("layer", "scale"),
+    [
+        pytest.param((PIXELS,), [1, 1], id="data"),
+        pytest.param((PIXELS, {"scale": (3, 2)}), [3, 2], id="data and metadata"),
+        pytest.param((PIXELS, {"scale": (3, 2)}, "image"), [3, 2], id="data, metadata and type"),
+        pytest.param((PIXELS, None), [1, 1], id="no metadata"),
+    ],
+)
+def test_build_of_layer_tuples_of_every_length(layer: tuple[Any, ...], scale: list[float], tmp_path: Path) -> None:
+    """npe2's LayerData: the type of the layer is an image where it is left out, and so are its metadata."""
+    (tmp_path / "a.cells").touch()
+    with reader_that_gives(layer):
+        status, out, err = invoke("build", tmp_path / "a.cells", tmp_path / "a.ome.zarr", "--json", "-q")
+    assert status == 0, err
+    [image] = json.loads(out)["images"]
+    assert (image["name"], image["levels"][0]["scale"]) == ("a", scale)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.ome.zarr" / "0", mode="r")[:], PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        pytest.param((PIXELS, {}, "points"), "gave points", id="points"),
+        pytest.param((None,), "gave no layer", id="npe2's sign for no layers"),
+    ],
+)
+def test_a_reader_that_gives_no_image_is_one_line(layer: tuple[Any, ...], told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.cells").touch()
+    with reader_that_gives(layer):
+        assert_one_clear_line(invoke("plan", tmp_path / "a.cells"), "a.cells holds no image", told)
 
 
 @pytest.fixture
@@ -287,10 +363,39 @@ def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:
     assert "gone" in err
 
 
+# ---- demo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """The command in an empty directory, with a smaller brain, and without a window."""
+    monkeypatch.chdir(tmp_path)
+    zarr.create_group(tmp_path / "brain.zarr").create_array("0", data=np.load(volume))
+    monkeypatch.setattr("napari_pyramid.cli._demo.BRAIN", tmp_path / "brain.zarr")
+    monkeypatch.setattr("napari_pyramid.cli._demo._has_display", lambda: True)
+    monkeypatch.setattr("napari_pyramid.cli._demo._show", lambda path: None)
+    return lambda *arguments: invoke("demo", *arguments)
+
+
+def test_demo_replaces_what_an_earlier_demo_made(demo: Callable[..., tuple[int, str, str]]) -> None:
+    for _ in range(2):
+        status, out, err = demo()
+        assert status == 0, err
+        assert "Opening demo.ome.zarr" in out
+
+
+def test_demo_replaces_nothing_else_unasked(demo: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "my.ome.zarr", attributes={"precious": True})
+    assert_one_clear_line(demo("my.ome.zarr"), "my.ome.zarr exists already", "--overwrite")
+    assert zarr.open_group(tmp_path / "my.ome.zarr", mode="r").attrs["precious"] is True
+    assert demo("my.ome.zarr", "--overwrite")[0] == 0
+    assert "precious" not in zarr.open_group(tmp_path / "my.ome.zarr", mode="r").attrs
+
+
 # ---- interruption ----------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_closes_the_build_and_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_closes_the_build_and_exits_with_130(tmp_path: Path) -> None:
     closed = []
 
     def steps() -> Iterator[Progress]:
@@ -305,11 +410,59 @@ def test_ctrl_c_closes_the_build_and_exits_with_130(capsys: pytest.CaptureFixtur
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as exit_:
-        run(steps(), quiet=True)  # type: ignore[arg-type]
+        run(steps(), tmp_path, quiet=True)  # type: ignore[arg-type]
     assert exit_.value.code == 130
     assert closed == [True]
     assert signal.getsignal(signal.SIGINT) is before
-    assert "goes on" in capsys.readouterr().err
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What is said in the end of a build that is interrupted."""
+
+    def build(source: Any, **options: Any) -> str:
+        steps, target = start(source, str(tmp_path / "x.ome.zarr"), executor=_Interrupting(1), chunks=(8, 8), n_levels=2, **options)
+        with pytest.raises(SystemExit) as exit_:
+            run(steps, target.workspace.directory, quiet=True)
+        assert exit_.value.code == 130
+        assert not (tmp_path / "x.ome.zarr").exists()
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return build
+
+
+class _Interrupting(ThreadPoolExecutor):
+    """Ctrl-C when the first tile is under way; none is ever done."""
+
+    asked = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not self.asked:
+            self.asked = True
+            signal.raise_signal(signal.SIGINT)
+        return Future()
+
+
+GOES_ON = "napari-pyramid: interrupted; the same command goes on from here"
+REMOVED = "napari-pyramid: interrupted; what was written is removed"
+
+
+def test_after_ctrl_c_a_file_goes_on(interrupted: Callable[..., str], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((40, 50), np.uint16))
+    assert interrupted(np.load(tmp_path / "a.npy", mmap_mode="r")) == GOES_ON
+    assert list(tmp_path.glob(".x.ome.zarr*.building"))
+
+
+def test_after_ctrl_c_with_no_resume_nothing_is_kept(interrupted: Callable[..., str], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((40, 50), np.uint16))
+    assert interrupted(np.load(tmp_path / "a.npy", mmap_mode="r"), resume=False) == REMOVED
+    assert not list(tmp_path.glob(".x.ome.zarr*"))
+
+
+def test_after_ctrl_c_nothing_is_kept_of_what_cannot_be_recognised_again(interrupted: Callable[..., str], tmp_path: Path) -> None:
+    """What a plugin has read is an array in memory."""
+    assert interrupted(np.ones((40, 50), np.uint16)) == REMOVED
+    assert not list(tmp_path.glob(".x.ome.zarr*"))
 
 
 def test_ctrl_c_twice_ends_the_process_at_once() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +19,7 @@ import tensorstore
 import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
-from napari_pyramid.stores import is_url, open_root
+from napari_pyramid.stores import _MODULE_OF_SCHEME, _NOT_IN_EXTRA, is_url, open_root
 
 
 @pytest.fixture
@@ -148,13 +150,29 @@ def test_http(directory: Path, url: str) -> None:
     assert root.child_names() == ("deep",)  # by the consolidated metadata alone
 
 
-def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "missing", "told"),
+    [
+        ("s3", "s3fs", r's3fs: pip install "napari-pyramid\[remote\]"$'),
+        ("https", "fsspec", r'fsspec: pip install "napari-pyramid\[remote\]"$'),
+        ("gs", "gcsfs", "gcsfs: pip install gcsfs$"),  # not in the extra
+        ("az", "adlfs", "adlfs: pip install adlfs$"),
+        ("abfs", "fsspec", "adlfs: pip install adlfs$"),  # which brings fsspec
+    ],
+)
+def test_missing_package_is_named(scheme: str, missing: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def without(module: str) -> None:
-        raise ImportError(module)
+        if module == missing:
+            raise ImportError(module)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(LayoutError, match=r"napari-pyramid\[remote\]"):
-        open_root("s3://bucket/x.zarr")
+    with pytest.raises(LayoutError, match=told):
+        open_root(f"{scheme}://bucket/x.zarr")
+
+
+def test_the_extra_has_what_its_error_promises() -> None:
+    needed = {re.split(r"[<>=; ]", r)[0] for r in importlib.metadata.requires("napari-pyramid") or () if "extra == 'remote'" in r}
+    assert needed == {"fsspec", *_MODULE_OF_SCHEME.values()} - set(_NOT_IN_EXTRA)
 
 
 def test_zip_on_another_host_is_refused_by_name() -> None:

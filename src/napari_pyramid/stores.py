@@ -29,6 +29,8 @@ _NAMED_ZIP = re.compile(r"\.(zip|ozx)$", re.IGNORECASE)
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _MODULE_OF_SCHEME = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """What fsspec needs besides itself for a scheme."""
+_NOT_IN_EXTRA = ("gcsfs", "adlfs")
+"""Those that ``napari-pyramid[remote]`` does not bring; they bring fsspec."""
 
 
 def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Node:
@@ -122,11 +124,13 @@ def _open_url(url: str) -> Store:
     if _NAMED_ZIP.search(urlsplit(url).path):
         raise LayoutError(f"{url} is a zip file on another host, which is not read in place: download it and open the copy")
     scheme = url.partition("://")[0].lower()
-    for module in ("fsspec", _MODULE_OF_SCHEME.get(scheme, "fsspec")):
+    backend = _MODULE_OF_SCHEME.get(scheme, "fsspec")
+    for module in ("fsspec", backend):
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise LayoutError(f'{url}: "{scheme}" needs the package {module}: pip install "napari-pyramid[remote]"') from error
+            missing = f"{backend}: pip install {backend}" if backend in _NOT_IN_EXTRA else f'{module}: pip install "napari-pyramid[remote]"'
+            raise LayoutError(f'{url}: "{scheme}" needs the package {missing}') from error
     try:
         store = FsspecStore.from_url(url, read_only=True)
     # Not narrower: fsspec and its back ends raise their own classes for unknown schemes, hosts and credentials.

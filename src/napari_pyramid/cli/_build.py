@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
-from napari_pyramid.build import Progress
+from napari_pyramid import remote
 from napari_pyramid.cli._terminal import INTERRUPTED, Interrupt, progress_bar, say
 from napari_pyramid.errors import PyramidError
+from napari_pyramid.prepare import prepare_job
+from napari_pyramid.progress import Progress
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.running import Run
+from napari_pyramid.targets import Target
 
-__all__ = ["Steps", "executor_at", "run"]
+__all__ = ["Steps", "executor_at", "run", "start"]
 
 Steps = Generator[Progress, None, Pyramid]
 
 
-def run(build: Steps, *, quiet: bool = False, resume: bool = True) -> Pyramid:
-    """Draws the build's progress until it is done; Ctrl-C closes it, and the process ends with status 130."""
+def start(source: Any, destination: str | None = None, *, executor: Any = None, **options: Any) -> tuple[Steps, Target]:
+    """As `iter_build`, with the target: where the pyramid will be, and where unfinished work is kept if it is."""
+    job = prepare_job(source, destination, **options)
+    remote.check_executor(executor, job)
+    return Run(job, executor).steps(), job.target
+
+
+def run(build: Steps, unfinished: Path, *, quiet: bool = False) -> Pyramid:
+    """Draws the build's progress until it is done; Ctrl-C closes it, and the process ends with status 130.
+
+    Parameters
+    ----------
+    unfinished
+        Where the build leaves what another run can go on from. Nothing is left of sources that could not be recognised
+        again (arrays in memory, URLs, N5, most plugins' files), nor when the user wants nothing resumed.
+    """
     with Interrupt() as interrupt, progress_bar(quiet=quiet) as show:
         while not interrupt.asked:
             try:
@@ -26,7 +45,7 @@ def run(build: Steps, *, quiet: bool = False, resume: bool = True) -> Pyramid:
                 pyramid: Pyramid = end.value
                 return pyramid
         build.close()
-    say("interrupted; the same command goes on from here" if resume else "interrupted; what was written is removed")
+    say(f"interrupted; {'the same command goes on from here' if unfinished.exists() else 'what was written is removed'}")
     sys.exit(INTERRUPTED)
 
 

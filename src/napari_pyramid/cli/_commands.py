@@ -10,8 +10,12 @@ import typer
 
 from napari_pyramid.cli._options import Recipe, with_recipe
 from napari_pyramid.cli._terminal import Command, say
+from napari_pyramid.errors import PyramidError
 
 __all__ = ["app"]
+
+DEMO = "demo.ome.zarr"
+"""What the demo makes where the user names nothing, and may replace."""
 
 app = typer.Typer(
     help="Build, describe and check image pyramids (multiscale zarr).",
@@ -63,13 +67,12 @@ def build(
     """Build a pyramid of SOURCE. A build that was stopped goes on where it was."""
     if (destination is None) != recipe.in_place:
         raise typer.BadParameter("give either a DESTINATION or --in-place")
-    from napari_pyramid.build import iter_build
-    from napari_pyramid.cli._build import executor_at, run
+    from napari_pyramid.cli._build import executor_at, run, start
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe
 
     opened = open_source(source, recipe.image)
-    steps = iter_build(
+    steps, target = start(
         opened.data,
         destination,
         **{**opened.options, **recipe.build_options()},
@@ -79,10 +82,10 @@ def build(
         verify=verify,
         executor=executor_at(scheduler),
     )
-    pyramid = run(steps, quiet=quiet, resume=resume)
+    pyramid = run(steps, target.workspace.directory, quiet=quiet)
     if not quiet:
         _say_if_small(len(pyramid), recipe)
-    built = describe(destination or source)
+    built = describe(destination or target.directory)
     if as_json:
         _print_json(built.to_json())
     else:
@@ -113,28 +116,35 @@ def check(
     from napari_pyramid.check import check_store, repair_store
 
     report = check_store(path, pixels=pixels)
-    mended = None
+    mended = refused = None
     if repair and report.findings:
-        mended = repair_store(path)
-        report = check_store(path, pixels=pixels)
+        try:
+            mended = repair_store(path)
+            report = check_store(path, pixels=pixels)
+        except (PyramidError, OSError) as error:
+            refused = error  # raised below: what was found is printed all the same
     if as_json:
         _print_json({**report.to_json(), **({"repaired": mended.to_json()} if mended else {})})
     else:
         if mended:
             print(mended)
         print(report)
+    if refused:
+        raise refused
     if report.findings:
         raise typer.Exit(1)
 
 
 @app.command(cls=Command)
 def demo(
-    destination: Annotated[str, typer.Argument(help="Where the pyramid goes.")] = "demo.ome.zarr",
+    destination: Annotated[str, typer.Argument(help="Where the pyramid goes.")] = DEMO,
+    *,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help=f"Replace a finished destination; {DEMO} always is.")] = False,
 ) -> None:
     """Build a pyramid of a brain and open it in napari; without a display, draw it to demo.png."""
     from napari_pyramid.cli._demo import run
 
-    run(destination)
+    run(destination, overwrite=overwrite or destination == DEMO)
 
 
 def _say_if_small(n_levels: int, recipe: Recipe) -> None:

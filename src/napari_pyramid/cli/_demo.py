@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from napari_pyramid.cli._build import run as run_build
+from napari_pyramid.cli._build import start
 from napari_pyramid.cli._terminal import say
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.info import describe
@@ -20,7 +21,7 @@ PICTURE = "demo.png"
 SCREEN = ("xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1000x24 +extension GLX +render -noreset")
 
 
-def run(destination: str) -> None:
+def run(destination: str, *, overwrite: bool) -> None:
     """Builds, prints what was built, and opens it; with no display, draws it to a file instead.
 
     Raises
@@ -28,10 +29,9 @@ def run(destination: str) -> None:
     PyramidError
         If napari or, without a display, Xvfb is not installed.
     """
-    from napari_pyramid.build import iter_build
-
     # Three levels, although a volume this small would open well with one: it is a demo.
-    run_build(iter_build(os.fspath(BRAIN), destination, n_levels=3, overwrite=True))
+    steps, target = start(os.fspath(BRAIN), destination, n_levels=3, overwrite=overwrite)
+    run_build(steps, target.workspace.directory)
     print(describe(destination))
     if _has_display():
         print(f"Opening {destination} in napari; the demo ends when its window is closed.", flush=True)

@@ -30,13 +30,15 @@ class Recipe:
     scale: Annotated[str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")] = None
     translation: Annotated[str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")] = None
     unit: Annotated[str | None, _option("--unit", "micrometer", "One for all spatial axes, or one per axis.")] = None
-    method: Annotated[str | None, _option("--method", "mean", "mean, mode, median, min, max, stride or gaussian.")] = None
+    method: Annotated[str | None, _option("--method", "mean", "mean, mode, median, min, max, stride, gaussian or laplacian.")] = None
     factors: Annotated[str | None, _option("--factors", "2,2,2", "From each level to the next, per axis; chosen near-isotropic if left out.")] = None
     levels: Annotated[int | None, typer.Option(min=1, help="How many, level 0 included.", rich_help_panel="Recipe")] = None
     chunks: Annotated[str | None, _option("--chunks", "64,64,64", "Per axis.")] = None
     shards: Annotated[str | None, _option("--shards", "256,256,256|none", "Per axis.")] = None
     codec: Annotated[str | None, _option("--codec", "blosc-zstd-5", "How chunks are compressed.")] = None
-    format: Annotated[Literal["0.5", "0.4"], typer.Option(help="OME-Zarr version: 0.5 is zarr v3, 0.4 zarr v2.", rich_help_panel="Recipe")] = "0.5"
+    format: Annotated[
+        Literal["0.5", "0.4"] | None, typer.Option(help="OME-Zarr version of a new store: 0.5 (zarr v3) if left out; 0.4 is zarr v2.", rich_help_panel="Recipe")
+    ] = None
     name: Annotated[str | None, _option("--name", "NAME", "Name of the image, or of a further series in place.")] = None
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Add the levels beside the source's level 0, which stays as it is.", rich_help_panel="Recipe")
@@ -47,6 +49,10 @@ class Recipe:
         str | None,
         typer.Option(metavar="2GB", help="Not to be exceeded; a quarter of what is free, at most 4GiB, if left out.", rich_help_panel="Machine"),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.in_place and self.format is not None:
+            raise typer.BadParameter("--format is for a new store: levels added --in-place are of the zarr format of level 0")
 
     def spec_options(self) -> dict[str, Any]:
         """Keywords of `PyramidSpec.from_array`, only those that the user gave."""

@@ -86,9 +86,10 @@ def _from_plugin(path: str, image: str | None, refusal: LayoutError) -> Source:
         if "No readers returned data" in str(error):
             raise SourceError(f"{refusal}; no installed napari plugin reads it either") from None
         raise SourceError(f"{path} cannot be read by the installed napari plugins: {error}") from error
-    images = [layer for layer in map(_full, layers) if layer[2] in ("image", "labels")]
+    given = [_full(layer) for layer in layers if layer[0] is not None]  # (None,) is npe2's word for no layer
+    images = [layer for layer in given if layer[2] in ("image", "labels")]
     if not images:
-        raise SourceError(f"{path} holds no image: the plugin that reads it gave {', '.join(layer[2] for layer in map(_full, layers))}")
+        raise SourceError(f"{path} holds no image: the plugin that reads it gave {', '.join(kind for _, _, kind in given) or 'no layer'}")
     names = [str(meta.get("name", "?")) for _, meta, _ in images]
     if image is None:
         _say_which(path, names)
@@ -97,10 +98,11 @@ def _from_plugin(path: str, image: str | None, refusal: LayoutError) -> Source:
     return _from_layer(*images[0 if image is None else names.index(image)], name=Path(path).name.split(".")[0])
 
 
-def _full(layer: Any) -> tuple[Any, dict[str, Any], str]:
+def _full(layer: Sequence[Any]) -> tuple[Any, dict[str, Any], str]:
     """Layer data tuples may be shortened: (data,), (data, meta), (data, meta, type)."""
-    data, meta, kind = (*layer, {}, "image")[:3] if len(layer) < 3 else layer
-    return data, meta if isinstance(meta, dict) else {}, str(kind).lower()
+    meta = layer[1] if len(layer) > 1 else {}
+    kind = layer[2] if len(layer) > 2 else "image"
+    return layer[0], meta if isinstance(meta, dict) else {}, str(kind).lower()
 
 
 def _from_layer(data: Any, meta: Mapping[str, Any], kind: str, *, name: str) -> Source:
