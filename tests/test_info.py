@@ -123,12 +123,18 @@ def test_json_is_json(ome_zarr: Callable[..., Path]) -> None:
 
 
 def test_a_spec_is_described_in_the_same_words(ome_zarr: Callable[..., Path]) -> None:
-    planned = describe_spec(PyramidSpec.from_array(np.zeros((40, 50), np.uint8), n_levels=2))
-    json.dumps(planned)
-    built = describe(ome_zarr(np.zeros((40, 50), np.uint8), "yx")).to_json()["images"][0]
-    common = {"path", "shape", "dtype", "chunks", "shards", "scale", "translation", "nbytes"}
-    assert common <= set(planned["levels"][0])
-    assert common <= set(built["levels"][0])
+    pixels = np.zeros((40, 50), np.uint8)
+    spec = PyramidSpec.from_array(pixels, axes="yx", scale=(0.5, 0.5), unit="um", method="stride", factors=2, n_levels=2, chunks=(8, 8))
+    planned = json.loads(json.dumps(describe_spec(spec)))
+    [built] = json.loads(json.dumps(describe(ome_zarr(pixels, "yx")).to_json()))["images"]
+    same = {"dtype": "uint8", "chunks": [8, 8], "shards": None, "translation": [0, 0]}
+    expected = [
+        {"path": "0", "shape": [40, 50], "scale": [0.5, 0.5], "nbytes": 2000, **same},
+        {"path": "1", "shape": [20, 25], "scale": [1, 1], "nbytes": 500, **same},
+    ]
+    for described in (planned, built):
+        assert [{key: level[key] for key in expected[0]} for level in described["levels"]] == expected
+    assert planned["axes"] == built["axes"]
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -36,8 +36,7 @@ def test_arrays_of_the_same_or_of_unrelated_shapes_are_images_of_their_own(new_s
     store = new_store(2).group()
     for k, shape in enumerate(shapes):
         store.array(str(k), shape)
-    images = open_images(store.root)
-    assert [len(i.levels) for i in images] == [1] * len(images)
+    assert [[level.path for level in i.levels] for i in open_images(store.root)] == [[str(k)] for k in range(len(shapes))]
 
 
 def test_two_series_are_two_images(new_store: Callable) -> None:

@@ -50,7 +50,8 @@ def test_a_well_known_set_names_no_groups(tmp_path: Path) -> None:
 
 def test_a_set_that_names_nothing_falls_through(tmp_path: Path) -> None:
     with pytest.warns(LayoutWarning, match="tile_matrix_set names no group"), pytest.warns(LayoutWarning, match="gone"):
-        open_images(write(tmp_path, {"tileMatrices": [{"id": "gone"}]}))
+        images = open_images(write(tmp_path, {"tileMatrices": [{"id": "gone"}]}))
+    assert [[level.path for level in image.levels] for image in images] == [["0/band"], ["1/band"], ["2/band"]]
 
 
 def test_ids_may_be_numbers(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import math
 import tempfile
@@ -154,7 +155,7 @@ def _check_sound(image: Image) -> None:
     assert isinstance(image.name, str)
     ndim, dtype = image.levels[0].array.ndim, image.levels[0].array.dtype
     sizes = [math.prod(level.array.shape) for level in image.levels]
-    assert len(set(sizes)) == len(sizes) or len({level.array.shape for level in image.levels}) == len(sizes)
+    assert all(larger > smaller for larger, smaller in itertools.pairwise(sizes)), sizes
     for level in image.levels:
         assert level.array.ndim == ndim == len(level.array.shape) == len(level.array.chunks)
         assert level.array.dtype == dtype

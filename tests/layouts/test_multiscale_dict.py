@@ -50,4 +50,5 @@ def test_a_transform_that_lacks_an_axis_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("datasets", [None, 3, [], {}, [3]])
 def test_datasets_without_sense_fall_through(tmp_path: Path, datasets: Any) -> None:
     with pytest.warns(LayoutWarning, match="multiscale has no datasets"):
-        open_images(write(tmp_path, datasets))
+        images = open_images(write(tmp_path, datasets))
+    assert [[level.path for level in image.levels] for image in images] == [["L1"], ["base"]]

@@ -303,23 +303,29 @@ def test_greyscale_model_is_grey(new_store: Callable) -> None:
 
 @pytest.mark.parametrize(
     ("omero", "message"),
+    [("x", "omero is ignored"), ({"channels": "x"}, "omero is ignored")],
+)
+def test_omero_that_is_none_is_told(new_store: Callable, omero: Any, message: str) -> None:
+    with pytest.warns(LayoutWarning, match=message):
+        assert with_omero(new_store, omero) == ()
+
+
+@pytest.mark.parametrize(
+    ("channels", "message", "first"),
     [
-        ("x", "omero is ignored"),
-        ({"channels": "x"}, "omero is ignored"),
-        ({"channels": [{}]}, "1 entries for 2 channels"),
-        ({"channels": [{}, {}, {}]}, "3 entries for 2 channels"),
-        ({"channels": [None, {}]}, r"channels\[0\] is None"),
-        ({"channels": [{"color": "red"}, {}]}, r"channels\[0\]\.color 'red'"),
-        ({"channels": [{"window": {"start": 5, "end": 5}}, {}]}, r"channels\[0\]\.window"),
-        ({"channels": [{"window": {"start": "a", "end": 5}}, {}]}, r"channels\[0\]\.window"),
-        ({"channels": [{"window": {"start": 0, "end": 1}}, {}]}, "does not fit uint16"),
-        ({"channels": [{"window": {"start": 0, "end": 255}}, {}]}, "does not fit uint16"),
+        ([{"label": "a"}], "1 entries for 2 channels", Channel("a")),
+        ([{"label": "a"}, {}, {}], "3 entries for 2 channels", Channel("a")),
+        ([None, {}], r"channels\[0\] is None", Channel()),
+        ([{"label": "a", "color": "red"}, {}], r"channels\[0\]\.color 'red'", Channel("a")),
+        ([{"label": "a", "window": {"start": 5, "end": 5}}, {}], r"channels\[0\]\.window", Channel("a")),
+        ([{"label": "a", "window": {"start": "a", "end": 5}}, {}], r"channels\[0\]\.window", Channel("a")),
+        ([{"label": "a", "window": {"start": 0, "end": 1}}, {}], "does not fit uint16", Channel("a")),
+        ([{"label": "a", "window": {"start": 0, "end": 255}}, {}], "does not fit uint16", Channel("a")),
     ],
 )
-def test_omero_that_cannot_be_used_is_told(new_store: Callable, omero: Any, message: str) -> None:
+def test_what_cannot_be_used_of_a_channel_is_told_and_left_out(new_store: Callable, channels: list[Any], message: str, first: Channel) -> None:
     with pytest.warns(LayoutWarning, match=message):
-        channels = with_omero(new_store, omero)
-    assert channels in ((), (Channel(), Channel()))
+        assert with_omero(new_store, {"channels": channels}) == (first, Channel())
 
 
 @pytest.mark.parametrize(("dtype", "end"), [("uint8", 255), ("float32", 1)])

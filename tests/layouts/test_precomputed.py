@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
-
-tensorstore = pytest.importorskip("tensorstore")
 
 
 def write(path: Path, channels: int = 1, kind: str = "image") -> np.ndarray:

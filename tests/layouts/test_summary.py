@@ -58,4 +58,5 @@ def test_links_to_nothing_are_told(new_store: Callable, link: object) -> None:
     store.array("full", SHAPES["full"])
     store.array("half", SHAPES["half"], attributes={"summary_of": link})
     with pytest.warns(LayoutWarning, match="half: summary_of names"):
-        open_images(store.root)
+        images = open_images(store.root)
+    assert paths(images) == [["full"], ["half"]]

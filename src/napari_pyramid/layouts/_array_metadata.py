@@ -48,7 +48,7 @@ class ArrayTemplate:
         SpecError
             If the codec's name is not understood.
         """
-        name, options = _parse_codec(codec or DEFAULT_CODEC, dtype.itemsize)
+        name, options = _parse_codec(DEFAULT_CODEC if codec is None else codec, dtype.itemsize)
         fill = _json_number(dtype.type(0 if fill_value is None else fill_value).item())
         if zarr_format == 2:
             compressor = {"id": name, **_v2_options(name, options)} if name else None
