@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dask.array
 import h5py
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 
 from napari_pyramid import Axis, LayoutError, LazyArray, SpecError, build_pyramid
@@ -105,6 +107,21 @@ def test_options_move_with_the_axes() -> None:
 def test_factors_of_each_step_move_with_the_axes() -> None:
     _, options = reordered(resolve_source(np.zeros((4, 5, 3))), {"axes": "yxc", "factors": [(2, 3, 1), (2, 1, 1)]})
     assert options["factors"] == [[1, 2, 3], [1, 2, 1]]
+
+
+def test_n5_and_precomputed_can_be_told_from_others(tmp_path: Path) -> None:
+    n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5/s0")}}
+    info = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": str(tmp_path / "volume")}}
+    tensorstore.open(n5, create=True, dtype="uint8", shape=(9, 8)).result()[...] = 1
+    tensorstore.open(info, create=True, dtype="uint8", shape=(9, 8, 7, 1)).result()[...] = 1
+    for path, described in ((tmp_path / "x.n5", tmp_path / "x.n5" / "s0" / "attributes.json"), (tmp_path / "volume", tmp_path / "volume" / "info")):
+        before = resolve_source(path).identity
+        assert before is not None
+        assert resolve_source(path).identity == before
+        assert not resolve_source(path).is_portable, "only zarr arrays in directories are opened by other processes"
+        os.utime(described, ns=(0, 0))
+        described.write_text(described.read_text() + "\n")
+        assert resolve_source(path).identity != before
 
 
 def test_views_of_one_mapped_file_are_told_apart(tmp_path: Path) -> None:

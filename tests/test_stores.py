@@ -19,6 +19,7 @@ import tensorstore
 import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.layouts import open_images
 from napari_pyramid.stores import _MODULE_OF_SCHEME, _NOT_IN_EXTRA, is_url, open_root
 
 
@@ -185,3 +186,11 @@ def test_http_folder_in_n5(tmp_path: Path, url: str) -> None:
     spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5" / "vol")}, "metadata": {"compression": {"type": "raw"}}}
     tensorstore.open(spec, create=True, dtype="uint8", shape=(4, 3)).result()[...] = np.arange(12, dtype="uint8").reshape(4, 3)
     np.testing.assert_array_equal(np.asarray(open_root(f"{url}/a.n5/vol").array()[...]), np.arange(12).reshape(4, 3).T)
+
+
+def test_a_zipped_n5_container_needs_no_attributes_at_its_root(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5" / name)}}
+        tensorstore.open(spec, create=True, dtype="uint8", shape=(9, 8)).result()[...] = 3
+    (image, *_) = open_images(_zipped(tmp_path / "x.n5", "x.n5.zip"))
+    np.testing.assert_array_equal(np.asarray(image.levels[0].array[...]), np.full((8, 9), 3))

@@ -46,8 +46,13 @@ class BuildSource:
         return {"arrays": parts} if all(p is not None for p in parts) else None
 
     def _file_identity(self, array: Any) -> dict[str, Any] | None:
-        """The file that an array is read from and which of its images, its size and when it was changed: a TIFF, a zip, a memory-mapped array."""
+        """The file that an array is read from and which of its images, its size and when it was changed: a TIFF, a zip, a memory-mapped array.
+
+        Of neuroglancer's precomputed volumes, which are folders, the file that describes them.
+        """
         path = getattr(array, "filename", None) or self.origin
+        if path is not None and Path(path).is_dir():
+            path = Path(path) / "info"
         if path is None or not Path(path).is_file():
             return None
         stat = Path(path).stat()
@@ -58,7 +63,7 @@ class BuildSource:
     @property
     def is_portable(self) -> bool:
         """Whether another process can open the arrays: zarr arrays in directories can be."""
-        return all(_identity(a) is not None for a in self.arrays)
+        return all(directory_of(a) is not None for a in self.arrays)
 
     def options(self) -> dict[str, Any]:
         """Options of `PyramidSpec.from_array` that the layout knows: axes, scale, translation, labels, name."""
@@ -134,15 +139,21 @@ def _identity(array: Any) -> dict[str, Any] | None:
     if isinstance(array, Reordered):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
-    directory = directory_of(array)
+    directory = directory_of(array) or _directory_in_n5(array)
     if directory is None:
         return None
     found = hashlib.sha256()
-    for name in ("zarr.json", ".zarray", ".zattrs"):
+    for name in ("zarr.json", ".zarray", ".zattrs", "attributes.json"):
         if (directory / name).exists():
             found.update((directory / name).read_bytes())
     geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "chunks": list(array.chunks)}
     return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
+
+
+def _directory_in_n5(array: Any) -> Path | None:
+    """Directory of an array of an N5 container on this machine; None for all else."""
+    container = getattr(getattr(array, "store", None), "inner", None)
+    return Path(container.root) / array.path if isinstance(container, LocalStore) else None
 
 
 def _place_in_map(array: Any) -> list[int] | None:

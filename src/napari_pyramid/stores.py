@@ -109,7 +109,8 @@ def _open_zip(path: Path) -> Store:
     folder = _wrapping_folder(keys)
     wrapped: Store = _Subfolder(store, folder) if folder else store
     is_zarr = any(key.rpartition("/")[2] in _ZARR_FILES for key in keys)
-    return wrapped if is_zarr or f"{folder}attributes.json" not in keys else _n5_store(wrapped)
+    is_n5 = any(key.rpartition("/")[2] == "attributes.json" for key in keys)  # the root of N5 may have none
+    return _n5_store(wrapped) if is_n5 and not is_zarr else wrapped
 
 
 def _wrapping_folder(keys: list[str]) -> str:

@@ -35,7 +35,7 @@ def run(build: Steps, unfinished: Path, *, quiet: bool = False) -> Pyramid:
     ----------
     unfinished
         Where the build leaves what another run can go on from. Nothing is left of sources that could not be recognised
-        again (arrays in memory, URLs, N5, most plugins' files), nor when the user wants nothing resumed.
+        again (arrays in memory, URLs, most plugins' files), nor when the user wants nothing resumed.
     """
     with Interrupt() as interrupt, progress_bar(quiet=quiet) as show:
         while not interrupt.asked:
