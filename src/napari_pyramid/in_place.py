@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.errors import DestinationError
+from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.layouts import ome_zarr_write as ome_zarr
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
+from napari_pyramid.layouts._node import UNSAFE_PATH
 from napari_pyramid.layouts.consolidated import refresh_consolidated
 from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales
 from napari_pyramid.sources import BuildSource, Reordered, directory_of
@@ -42,10 +43,14 @@ class InPlace:
         """
         Raises
         ------
+        SpecError
+            If the name of the series is no name of a group.
         DestinationError
             If level 0 is not an array in a local directory, has its axes in another order than OME-Zarr's, is the root
             of its store, is of a layout that we do not write, or its group cannot be written.
         """
+        if series is not None and (UNSAFE_PATH.search(series) or "/" in series):
+            raise SpecError(f"{series!r} cannot be the name of a series: its levels go into a group of that name; use letters, digits, - and _")
         if isinstance(source.arrays[0], Reordered):
             raise DestinationError(
                 "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is never changed: give a destination instead"

@@ -16,6 +16,7 @@ from napari_pyramid.in_place import InPlace, level_paths, take_back_unannounced
 from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
+from napari_pyramid.layouts._node import UNSAFE_PATH
 from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
 from napari_pyramid.level import format_bytes
 from napari_pyramid.memory import default_limit
@@ -181,8 +182,12 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     Raises
     ------
     SpecError
-        If a spec was made for another array, or has a level that is no smaller than the one before: no reader shows it.
+        If a spec was made for another array, has a level that is no smaller than the one before (no reader shows it), or
+        one whose path leads out of the store.
     """
+    for level in spec.levels:
+        if UNSAFE_PATH.search(level.path):
+            raise SpecError(f"level path {level.path!r} leads out of the store, or names nothing in it: use names such as 0 or scale/0")
     for array, level in zip(source.arrays, spec.levels, strict=False):
         if tuple(array.shape) != level.shape or np.dtype(array.dtype) != spec.dtype:
             raise SpecError(f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it")

@@ -20,9 +20,9 @@ from napari_pyramid.codecs import provide_codecs
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.layouts._files import Files, files_of
 
-__all__ = ["Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
+__all__ = ["UNSAFE_PATH", "Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
 
-_UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
+UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
 
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
@@ -159,7 +159,7 @@ class Node:
         LayoutError
             If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
         """
-        if not isinstance(path, str) or _UNSAFE_PATH.search(path):
+        if not isinstance(path, str) or UNSAFE_PATH.search(path):
             raise LayoutError(f"{self.location}: path {brief(path)} is not a path inside the store; not followed")
         path = "/".join(part for part in path.split("/") if part)
         if path not in self._known:
@@ -212,7 +212,7 @@ class Node:
         LayoutError
             If the name would leave the store.
         """
-        if _UNSAFE_PATH.search(name):
+        if UNSAFE_PATH.search(name):
             raise LayoutError(f"{self.location}: {brief(name)} is not a file inside the store; not read")
         key = _join(self.path, name)
         try:
@@ -227,7 +227,7 @@ class Node:
 
     def _candidates(self) -> list[str]:
         try:
-            return [name for name in self._files.names(self.path) if not _UNSAFE_PATH.search(name)]
+            return [name for name in self._files.names(self.path) if not UNSAFE_PATH.search(name)]
         except OSError as error:
             warn(f"{self.location} cannot be listed: {one_line(error)}")
             return []
