@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -506,3 +507,46 @@ def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: 
     subprocess.run([*build, "x.ome.zarr", *recipe], cwd=tmp_path, check=True, capture_output=True)
     for whole in (tmp_path / "whole.ome.zarr").rglob("c/*/*/*"):
         assert (tmp_path / "x.ome.zarr" / whole.relative_to(tmp_path / "whole.ome.zarr")).read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_dask_cluster_writes_the_same_bytes(in_place: bool, tmp_path: Path) -> None:
+    """A scheduler and two workers in processes of their own, as ``dask scheduler`` and ``dask worker`` start them."""
+    data = np.random.default_rng(0).integers(0, 999, (90, 100, 110)).astype("uint16")
+    for name in ("here", "there"):
+        zarr.create_group(tmp_path / name / "s.zarr").create_array("0", data=data, chunks=(16, 16, 16))
+    with _dask_cluster(tmp_path) as address:
+        for name, options in (("here", []), ("there", ["--scheduler", address])):
+            destination = ["--in-place"] if in_place else [tmp_path / name / "x.ome.zarr"]
+            command = ["build", tmp_path / name / "s.zarr", *destination, "--levels", "3", "--factors", "2,2,2", *options]
+            ended = subprocess.run([_SCRIPT, *map(str, command)], capture_output=True, text=True, check=False)
+            assert ended.returncode == 0, ended.stderr
+    assert _files(tmp_path / "there") == _files(tmp_path / "here")
+
+
+_SCRIPT = Path(sys.executable).with_name("napari-pyramid")
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@contextmanager
+def _dask_cluster(folder: Path) -> Iterator[str]:
+    described = folder / "scheduler.json"
+    common = ["--no-dashboard", "--scheduler-file", str(described)]
+    dask = [sys.executable, "-m", "dask"]
+    with (folder / "log.txt").open("wb") as log:
+        start_process = partial(subprocess.Popen, stdout=log, stderr=log, cwd=folder)
+        scheduler = start_process([*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *common])
+        workers = start_process([*dask, "worker", "--nworkers", "2", "--nthreads", "1", *common])
+        try:
+            deadline = time.monotonic() + 60
+            while not described.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            yield json.loads(described.read_text())["address"]
+        finally:
+            for process in (workers, scheduler):
+                process.terminate()
+                process.wait(30)

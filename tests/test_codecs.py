@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imagecodecs.numcodecs as numcodecs
 import numpy as np
 import pytest
 
 from napari_pyramid.codecs import provide_codecs
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import open_images
-
-numcodecs = pytest.importorskip("imagecodecs.numcodecs")
 
 
 def encoder(identifier: str) -> Any:

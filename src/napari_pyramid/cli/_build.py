@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,10 @@ def executor_at(address: str | None) -> Any:
     if address is None:
         return None
     try:
-        from distributed import Client
+        distributed: Any = import_module("distributed")  # it has no types
     except ImportError:
         raise PyramidError("--scheduler needs dask.distributed: pip install distributed") from None
     try:
-        return Client(address, timeout=10).get_executor()
+        return distributed.Client(address, timeout=10).get_executor()
     except OSError as error:
         raise PyramidError(f"no dask scheduler answers at {address}: {error}") from error
