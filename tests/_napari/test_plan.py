@@ -50,6 +50,14 @@ def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == ["raw", "zarr.json"]  # and nothing was
 
 
+def test_residuals_are_counted() -> None:
+    """A residual has a float32 for each of the 16-bit pixels of its level."""
+    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr", method="laplacian", n_levels=2, chunks=(20, 30, 40)))
+    n = 20 * 30 * 40
+    size = 2 * n + 2 * n // 8 + 4 * n // 8
+    assert plan.summary().startswith(f"2 levels and their residuals to write: {size / 1024:.1f} KiB before compression, at most 3 files")
+
+
 @pytest.mark.parametrize(
     ("choice", "why"),
     [

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from napari_pyramid.lazy import LazyArray
 
@@ -24,11 +23,6 @@ class Counted:
         grid = [range(s.start // c, -(-s.stop // c)) for s, c in zip(key, self.chunks, strict=True)]
         self.reads += [tuple(g[i] for g, i in zip(grid, at, strict=True)) for at in np.ndindex(*map(len, grid))]
         return np.full([s.stop - s.start for s in key], self.value, self.dtype)
-
-
-@pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
-    return make_napari_viewer(show=True)
 
 
 def settle(qtbot: Any) -> None:
@@ -67,9 +61,10 @@ def test_slider_step_reads_just_the_chunks_in_view(viewer: Any, qtbot: Any) -> N
 
 def test_step_within_a_slab_of_chunks_reads_nothing(viewer: Any, qtbot: Any) -> None:
     levels = [Counted((64, 512 >> k, 512 >> k), (32, 128, 128), k) for k in range(2)]
-    viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
+    layer = viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
     viewer.dims.set_current_step(0, 3)
     settle(qtbot)
+    assert levels[layer.data_level].reads  # it is drawn
     for level in levels:
         level.reads.clear()
     viewer.dims.set_current_step(0, 4)
@@ -104,12 +99,15 @@ def test_sample_brain_is_a_pyramid_in_millimetres(viewer: Any) -> None:
 
 def test_three_dimensional_view_reads_the_last_level_alone(viewer: Any, qtbot: Any) -> None:
     levels = [Counted((64 >> k, 256 >> k, 256 >> k), (16, 64, 64), k) for k in range(3)]
-    viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
+    layer = viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
     settle(qtbot)
+    assert levels[layer.data_level].reads  # it is drawn
     for level in levels:
         level.reads.clear()
     viewer.dims.ndisplay = 3
     settle(qtbot)
+    assert layer.data_level == 2
+    assert viewer.screenshot(canvas_only=True, flash=False)[..., :3].max() > 0  # the pixels of level 0 are black
     assert not levels[0].reads
     assert not levels[1].reads
 

@@ -1,4 +1,4 @@
-"""Runs steps in a worker thread and reports to the GUI thread. Knows Qt and napari's activity dock, nothing of pyramids."""
+"""Runs steps and questions in worker threads and reports to the GUI thread. Knows Qt and napari's activity dock, not pyramids."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import cancelable_progress
+from napari.utils.notifications import notification_manager
 from napari.viewer import current_viewer
 from qtpy.QtCore import QEventLoop, QThread
 from qtpy.QtWidgets import QApplication
 
 from napari_pyramid._napari._saving import Step
 
-__all__ = ["Job", "Outcome", "in_gui_thread", "run_in_background"]
+__all__ = ["Job", "Outcome", "answer_in_background", "in_gui_thread", "run_in_background"]
 
 Steps = Generator[Step, None, Any]
 _PARTS = 1000
@@ -143,3 +144,22 @@ def run_in_background(steps: Steps, title: str) -> Outcome:
     job.start()
     loop.exec()
     return outcomes[0] if outcomes else Outcome()
+
+
+def answer_in_background(question: Callable[[], Any], on_answer: Callable[[Outcome], None]) -> None:
+    """Calls `question` in a worker thread, and `on_answer` with its outcome in the GUI thread.
+
+    What `question` warns of becomes notifications. It cannot be stopped: who does not want the answer any more ignores it.
+    """
+
+    def ask() -> Outcome:
+        try:
+            return Outcome(result=question(), complete=True)
+        except Exception as error:  # as in `Job`
+            return Outcome(error=error)
+
+    worker = create_worker(ask, _start_thread=False)
+    # napari 0.9 means to show the warnings of a worker, but does not.
+    worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
+    worker.returned.connect(on_answer)
+    worker.start()

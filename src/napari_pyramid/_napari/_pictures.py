@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_pyramid._napari._arrays import ChannelStack, plain_source
+from napari_pyramid._napari._features import label_rows
 from napari_pyramid._napari._layers import HEX_OF, METADATA_KEY, RGBA, LayerTuple
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.layouts._image import Channel
@@ -53,7 +54,13 @@ def pictures_of(layers: Sequence[LayerTuple]) -> list[Picture]:
 
 
 def picture_of(layer: LayerTuple) -> Picture:
-    """One layer as a picture; the colours of an RGB layer are its channels (the engine puts them before space)."""
+    """One layer as a picture; the colours of an RGB layer are its channels (the engine puts them before space).
+
+    Raises
+    ------
+    SpecError
+        If axes or units do not fit, or the features of labels cannot be stored.
+    """
     data, meta, kind = layer
     levels = tuple(plain_source(level) for level in (data if meta.get("multiscale") else [data]))
     axes, scale, translation = _placement(meta, len(levels[0].shape) - bool(meta.get("rgb")))
@@ -68,7 +75,7 @@ def picture_of(layer: LayerTuple) -> Picture:
             translation,
             (),
             _label_colors(meta),
-            tuple(_label_rows(meta.get("features"))),
+            tuple(label_rows(meta.get("features"), name)),
         )
     if not meta.get("rgb"):
         known = any(a.type == "channel" for a in axes)
@@ -98,7 +105,7 @@ def _belongs(layer: LayerTuple, group: Sequence[LayerTuple]) -> bool:
         return False
     key = _channel_key(meta)
     alike = key is not None and key == _channel_key(first)
-    if not (alike or _is_split_off(meta, first)) or any(_channel_label(meta) == _channel_label(m) for _, m, _ in group):
+    if not (alike or _is_split_off(meta, first)) or any(_is_same_channel(meta, m) for _, m, _ in group):
         return False
     shapes = [[tuple(v.shape) for v in (d if m.get("multiscale") else [d])] for d, m in ((data, meta), (other, first))]
     dtypes = [(d[0] if m.get("multiscale") else d).dtype for d, m in ((data, meta), (other, first))]
@@ -113,6 +120,12 @@ def _channel_key(meta: Mapping[str, Any]) -> tuple[Any, ...] | None:
         return (known.get("source"), known.get("path"), known.get("image"))
     image, colon, _ = str(meta.get("name", "")).partition(": ")
     return (image,) if colon else None
+
+
+def _is_same_channel(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two layers are one channel: napari numbers the names of a store that is opened twice, the index tells."""
+    indexes = [m.get("metadata", {}).get(METADATA_KEY, {}).get("channel") for m in (meta, other)]
+    return _channel_label(meta) == _channel_label(other) or (indexes[0] is not None and indexes[0] == indexes[1])
 
 
 def _is_split_off(meta: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
@@ -202,18 +215,3 @@ def _label_colors(meta: Mapping[str, Any]) -> dict[int, Rgba]:
             red, green, blue, *alpha = (round(255 * float(v)) for v in color)
             colors[int(label)] = (red, green, blue, alpha[0] if alpha else 255)
     return colors
-
-
-def _label_rows(features: Any) -> list[dict[str, Any]]:
-    """The features table of a Labels layer as rows; its column "index" says which label each is about."""
-    if features is None or not len(features):
-        return []
-    columns = {str(key): list(features[key]) for key in features}
-    n = len(next(iter(columns.values())))
-    index = columns.pop("index", None) or range(n)
-    rows = [{"label-value": int(label)} for label in index]
-    for key, values in columns.items():
-        for row, value in zip(rows, values, strict=True):
-            if value is not None and value == value:  # not NaN: the table's way to say there is none
-                row[key] = value.item() if isinstance(value, np.generic) else value
-    return rows if columns else []

@@ -21,7 +21,7 @@ from napari_pyramid.spec import PyramidSpec
 
 __all__ = ["COLUMNS", "IMAGE_METHODS", "LABEL_METHODS", "Choice", "Plan", "picture_of_image", "suggested_destination"]
 
-IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian")
+IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian", "laplacian")
 LABEL_METHODS = ("mode", "median", "min", "max", "stride")
 """None that would invent an id."""
 _PACKAGE = Path(__file__).parents[1]
@@ -99,10 +99,11 @@ class Plan:
         spec, n_now = self.spec, len(self.picture.levels)
         already = f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         new = list(spec.levels[self.choice.destination is None :])
-        size, files = format_bytes(sum(v.nbytes for v in new)), sum(v.n_files for v in new)
+        written = [*new, *spec.residuals]
+        size, files = format_bytes(sum(v.nbytes for v in written)), sum(v.n_files for v in written)
         if len(spec.levels) == 1 and self.choice.n_levels is None:
             return f"{already}Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
-        count = f"{len(new)} level{'s' * (len(new) != 1)} to write"
+        count = f"{len(new)} level{'s' * (len(new) != 1)}{' and their residuals' * bool(spec.residuals)} to write"
         return f"{already}{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
 
 

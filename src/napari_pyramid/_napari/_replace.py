@@ -1,16 +1,20 @@
-"""Puts a multiscale layer in the place of a layer: same place in the list, same look, same sliders."""
+"""Puts the levels that were built in the place of a layer: same place in the list, same look, same sliders."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from napari_pyramid._napari._layers import METADATA_KEY
+from napari_pyramid._napari._pictures import Picture
+from napari_pyramid.lazy import LazyArray
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.sources import Reordered, ome_order
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["replace_layer"]
+__all__ = ["group_of", "levels_as", "replace_layer"]
 
 
 def replace_layer(viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], origin: dict[str, Any]) -> Layer:
@@ -43,3 +47,16 @@ def replace_layer(viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], o
     if active is None or active not in viewer.layers:
         viewer.layers.selection.active = new
     return new
+
+
+def group_of(pyramid: Pyramid) -> str:
+    """The directory of the group that levels were added to."""
+    level_0: Any = pyramid.levels[0]  # in place it is always a zarr array in a directory
+    return str(level_0.store.root)
+
+
+def levels_as(picture: Picture, pyramid: Pyramid) -> list[LazyArray]:
+    """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
+    order = ome_order(picture.axes)
+    back = tuple(order.index(i) for i in range(len(order)))
+    return [LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back)) for v in pyramid.levels]

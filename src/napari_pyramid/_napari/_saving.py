@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Generator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid._napari._pictures import Picture
-from napari_pyramid.errors import DestinationError
+from napari_pyramid.errors import DestinationError, explained
 
 __all__ = ["Step", "build_steps", "completed", "destination", "picture_options", "places", "save_steps"]
 
@@ -36,9 +37,13 @@ def destination(path: str) -> Path:
         If something is there already: the file dialog never asked whether to overwrite a folder.
     """
     target = completed(path)
-    if target.exists() or target.is_symlink():
-        raise DestinationError(f"{target} exists: give another name, or delete it first")
+    _refuse_existing(target)
     return target
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise DestinationError(f"{target} exists: give another name, or delete it first")
 
 
 def completed(path: str) -> Path:
@@ -75,12 +80,21 @@ def places(target: Path, pictures: Sequence[Picture]) -> tuple[list[tuple[Pictur
 
 
 def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, None, list[str]]:
-    """Saves all pictures; returns the paths written. Closed before its end, or failing, it leaves nothing of `target`."""
+    """Saves all pictures; returns the paths written. Closed before its end, or failing, it leaves nothing of what it wrote.
+
+    Raises
+    ------
+    DestinationError
+        If `target` exists by now: another program, or a save that was started earlier, may have made it since it was chosen.
+    """
     from napari_pyramid.layouts.ome_zarr_write import write_series
 
     placed, series = places(target, pictures)
     sizes = [_nbytes(picture) for picture, _ in placed]
-    complete = False
+    _refuse_existing(target)
+    if series:
+        _make_folder(target)
+    ours, complete = bool(series), False
     try:
         for i, (picture, folder) in enumerate(placed):
             before, share = sum(sizes[:i]) / sum(sizes), sizes[i] / sum(sizes)
@@ -90,13 +104,22 @@ def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, Non
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
                     yield Step(before + share * step.fraction, rest, step.bytes_written)
+            ours = True  # a single image is the store itself, which is there only now
         if series:
             write_series(target, series)
         complete = True
     finally:
-        if not complete:
-            shutil.rmtree(target, ignore_errors=True)  # ours: nothing was there when this began
+        if ours and not complete:
+            shutil.rmtree(target, ignore_errors=True)
     return [str(target)]
+
+
+def _make_folder(target: Path) -> None:
+    """Makes the folder of a series, so that nobody else can make it meanwhile."""
+    try:
+        target.mkdir(parents=True)
+    except OSError as error:
+        raise DestinationError(f"{target}: {explained(error)}") from error
 
 
 def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[Step, None, Any]:

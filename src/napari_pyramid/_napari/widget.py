@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
-from napari_pyramid._napari._jobs import Job, Outcome
-from napari_pyramid._napari._layers import METADATA_KEY, origin_of
+from napari_pyramid._napari._jobs import Job, Outcome, answer_in_background
+from napari_pyramid._napari._layers import METADATA_KEY, layers_of, origin_of
 from napari_pyramid._napari._pictures import Picture, lost_transforms, picture_of
 from napari_pyramid._napari._plan import (
     IMAGE_METHODS,
@@ -21,14 +22,12 @@ from napari_pyramid._napari._plan import (
     picture_of_image,
     suggested_destination,
 )
-from napari_pyramid._napari._replace import replace_layer
+from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
-from napari_pyramid.errors import PyramidError
+from napari_pyramid.errors import PyramidError, one_line
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Image as StoredImage
-from napari_pyramid.lazy import LazyArray
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.sources import Reordered, ome_order
 
 if TYPE_CHECKING:
     import napari
@@ -47,6 +46,8 @@ class BuildPyramid(QWidget):
         self._viewer = napari_viewer
         self._life = _Life()
         self._images: tuple[StoredImage, ...] = ()
+        self._asked: object | None = None
+        """What `_opened` waits for: it stands for the last path asked about, until the answer is there."""
         self._picture: Picture | None = None
         self._plan: Plan | None = None
         self.layer = QComboBox()
@@ -103,42 +104,65 @@ class BuildPyramid(QWidget):
                 self.layer.setCurrentIndex(len(layers))
             else:
                 self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
-        if self.layer.currentData() != chosen or self._picture is None:
+        if self.layer.currentData() != chosen or (self._picture is None and self._asked is None):
             self._source_changed()
 
     def _source_changed(self) -> None:
         """Another layer or path: which images there are to choose from."""
+        self._picture, self._asked = None, None
         in_viewer = self.layer.currentData() is not None
-        self._images, message = (), "Choose a store on disk."
-        if not in_viewer and self.path.path:
-            try:
-                self._images = open_images(self.path.path)
-            except PyramidError as error:
-                message = str(error)
+        for part in self._path_row:
+            part.setVisible(not in_viewer)
+        self._list_images(())
+        if in_viewer:
+            self._image_changed()
+        elif self.path.path:
+            self._open()
+        else:
+            self._show_plan(None, "Choose a store on disk.")
+
+    def _open(self, said: str = "") -> None:
+        """Finds the images at the path: in a thread, since a server or a disk far away may take its time.
+
+        Parameters
+        ----------
+        said
+            Stays the message, whatever there is to plan.
+        """
+        path = self.path.path
+        self._picture, self._asked = None, (asked := object())
+        self._show_plan(None, said or f"Opening {path}…")
+        answer_in_background(lambda: open_images(path), lambda outcome: self._opened(outcome, asked, said))
+
+    def _opened(self, outcome: Outcome, asked: object, said: str) -> None:
+        if not self._life.alive or asked is not self._asked:
+            return  # something else was chosen meanwhile
+        self._asked = None
+        if outcome.error is not None:
+            self._list_images(())
+            self._show_plan(None, one_line(outcome.error))
+            return
+        self._list_images(outcome.result)
+        self._image_changed()
+        if said:
+            self.message.setText(said)
+
+    def _list_images(self, images: Sequence[StoredImage]) -> None:
+        """Offers the images of a store to choose from, unless there is just one."""
+        self._images, chosen = tuple(images), self.image.currentIndex()
         with QSignalBlocker(self.image):
             self.image.clear()
-            self.image.addItems([_title(image) for image in self._images])
-        for row, visible in ((self._path_row, not in_viewer), (self._image_row, len(self._images) > 1)):
-            for part in row:
-                part.setVisible(visible)
-        if in_viewer or self._images:
-            self._image_changed()
-        else:
-            self._picture = None
-            self._show_plan(None, message)
+            self.image.addItems([_title(image) for image in images])
+            self.image.setCurrentIndex(chosen if 0 <= chosen < len(images) else 0)
+        for part in self._image_row:
+            part.setVisible(len(images) > 1)
 
     def _image_changed(self) -> None:
         """Another image: what it is, which methods it allows, where its pyramid could go."""
-        layer = self.layer.currentData()
-        self._picture = None
-        try:
-            if layer is None:
-                self._picture = picture_of_image(self._images[self.image.currentIndex()])
-            else:
-                self._picture = picture_of(layer.as_layer_data_tuple())
-        except PyramidError as error:
-            self._show_plan(None, str(error))
+        self._take_picture()
+        if self._picture is None:
             return
+        layer = self.layer.currentData()
         with QSignalBlocker(self.form):
             self.form.offer(
                 LABEL_METHODS if self._picture.kind == "labels" else IMAGE_METHODS,
@@ -146,6 +170,19 @@ class BuildPyramid(QWidget):
                 in_place_directory(self._picture) is not None,
             )
         self._choice_changed()
+
+    def _take_picture(self) -> None:
+        """What is chosen, as it is now: a layer may have got other data or another scale since it was chosen."""
+        layer = self.layer.currentData()
+        self._picture = None
+        self._show_plan(None, "")  # whatever comes now, the plan of another picture is not built
+        try:
+            if layer is None:
+                self._picture = picture_of_image(self._images[self.image.currentIndex()])
+            else:
+                self._picture = picture_of(layer.as_layer_data_tuple())
+        except PyramidError as error:
+            self._show_plan(None, str(error))
 
     def _choice_changed(self) -> None:
         if self._picture is None:
@@ -166,9 +203,13 @@ class BuildPyramid(QWidget):
     # ---- building ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Builds what the table shows."""
+        """Builds what is chosen, as it is now: the table may show it as it was."""
+        if self._plan is None or self._life.job is not None:
+            return
+        self._take_picture()
+        self._choice_changed()
         plan, layer = self._plan, self.layer.currentData()
-        if plan is None or self._life.job is not None:
+        if plan is None:
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
             show_warning(f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it")
@@ -210,6 +251,8 @@ class BuildPyramid(QWidget):
             self._show_busy(False)
         self.reset_choices()
         self.message.setText(message)
+        if outcome.complete and layer is None:
+            self._open(message)  # levels may have come in place, and a new store needs another name now
 
     def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
         """Shows how the build ended; returns it in words."""
@@ -220,11 +263,13 @@ class BuildPyramid(QWidget):
             kept = " The same build goes on from here if it is started again." if plan.can_resume else ""
             return f"Cancelled.{kept}"
         pyramid: Pyramid = outcome.result
-        where = plan.choice.destination or _group_of(pyramid)
+        where = plan.choice.destination or group_of(pyramid)
         if layer is not None and layer in self._viewer.layers:
-            replace_layer(self._viewer, layer, _levels_as(plan.picture, pyramid), origin_of(pyramid.image, where))
+            replace_layer(self._viewer, layer, levels_as(plan.picture, pyramid), origin_of(pyramid.image, where))
         else:
-            self._viewer.open(where, plugin="napari-pyramid")
+            # Not by opening the store, which may hold more than that: residuals, or other images.
+            for new in layers_of([pyramid.image], where):
+                self._viewer.add_layer(Layer.create(*new))
         built = f"Built {where}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
         show_info(built)
         return built
@@ -252,19 +297,6 @@ def _title(image: StoredImage) -> str:
 def _origin_path(layer: Any) -> str | None:
     known = layer.metadata.get(METADATA_KEY, {}).get("source") or layer.source.path
     return None if known is None else str(known)
-
-
-def _group_of(pyramid: Pyramid) -> str:
-    """The directory of the group that levels were added to."""
-    level_0: Any = pyramid.levels[0]  # in place it is always a zarr array in a directory
-    return str(level_0.store.root)
-
-
-def _levels_as(picture: Picture, pyramid: Pyramid) -> list[LazyArray]:
-    """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
-    order = ome_order(picture.axes)
-    back = tuple(order.index(i) for i in range(len(order)))
-    return [LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back)) for v in pyramid.levels]
 
 
 def _duration(seconds: float) -> str:
