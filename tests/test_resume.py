@@ -293,6 +293,21 @@ def test_an_overwritten_store_is_not_lost_when_the_swap_is_interrupted(resume: b
     assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_publishing_that_fails_without_resume_leaves_nothing(in_place: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(source)
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_pyramid.layouts.ome_zarr_write.add_levels" if in_place else "napari_pyramid.layouts.ome_zarr_write.write_image", fail)
+        with pytest.raises(DestinationError):
+            build_pyramid(source, None if in_place else tmp_path / "x.ome.zarr", in_place=in_place, n_levels=3, factors=2, resume=False)
+    assert digest(source) == before
+    assert names(tmp_path) == {"s.zarr"}
+
+
 def test_an_image_inside_a_store_is_finished_from_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Levels that a killed build had put there are no images of the store."""
     data = np.random.default_rng(0).integers(0, 9, (40, 50)).astype("uint16")

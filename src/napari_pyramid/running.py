@@ -99,10 +99,14 @@ class Run:
         return f"{where}{message}{kept}"
 
     def _leave(self, began: bool) -> None:
-        """Keeps unfinished work that can be continued, is not ours, or is half published; removes all other."""
+        """Keeps unfinished work that can be continued, is not ours, or is half published for good; removes all other."""
         job, workspace = self.job, self.job.target.workspace
-        phase = workspace.state.get("phase")
-        if phase == "publish" or (phase and (not began or (job.resume and job.can_resume))):
+        if workspace.state and (not began or (job.resume and job.can_resume)):
+            workspace.release()
+            return
+        try:
+            job.target.take_back()
+        except OSError:  # what was replaced is in the workspace still, and the next build puts it back
             workspace.release()
         else:
             workspace.discard()
