@@ -1,0 +1,284 @@
+"""Tiles that others fill: the threads, processes and cluster workers of an executor that the caller gives."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_pyramid import DestinationError, build_pyramid, iter_build, remote
+from napari_pyramid.build import plan_build
+from napari_pyramid.prepare import prepare_job
+from napari_pyramid.worker import TileFiller
+
+OPTIONS: dict[str, Any] = {"n_levels": 1, "chunks": (4, 64, 64), "max_workers": 2, "memory_limit": 512 * 2**20, "name": "x"}
+
+
+class Elsewhere(Executor):
+    """Passes for one worker of a cluster, with several threads: as with dask, a call can be cancelled while it runs, and runs on."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads)
+        self._max_workers = threads
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        travelled = pickle.loads(pickle.dumps(fn))
+
+        def run() -> None:
+            try:
+                found = travelled(*args, **kwargs)
+            except Exception as exc:
+                future.set_exception(exc)
+            else:
+                future.set_result(found)
+
+        self._pool.submit(run)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+class Watch:
+    """How many tiles are being filled, and were at most; each takes a while."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.05
+        self.now = self.peak = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+            self.peak = max(self.peak, self.now)
+        time.sleep(self.seconds)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.now -= 1
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch, plain = Watch(), TileFiller.fill
+
+    def fill(self: TileFiller, number: int) -> Any:
+        with watch:
+            return plain(self, number)
+
+    monkeypatch.setattr(TileFiller, "fill", fill)
+    return watch
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Sixteen tiles of 4 planes."""
+    data = np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype=np.uint8)
+    build_pyramid(data, tmp_path / "source.zarr", **OPTIONS)
+    assert [p.n_tiles for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS)[1]] == [16]
+    return tmp_path / "source.zarr"
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere(4) as executor:
+        yield executor
+
+
+# ---- as many at once as they can ---------------------------------------------------------------------------------------
+
+
+def test_all_threads_of_a_worker_process_fill_tiles(source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any) -> None:
+    build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    assert watch.peak == 4
+    assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
+
+
+def test_threads_of_the_caller_keep_to_the_memory_limit(source: Path, tmp_path: Path, watch: Watch) -> None:
+    (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS)[1]
+    assert p.workers == 2
+    with ThreadPoolExecutor(8) as pool:
+        build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
+    assert watch.peak == 2
+
+
+# ---- stopped -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_process_is_awaited_until_its_last_tile_ends(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the build after a killed one awaits what that one left running."""
+    job = prepare_job(source, tmp_path / "x.zarr", **OPTIONS)
+    workspace = job.target.workspace
+    workspace.directory.mkdir()
+    job.target.create(job.spec)
+    fill = remote.filler(job, 0)
+    begun, may_end, awaited = threading.Barrier(3), [threading.Event(), threading.Event()], threading.Event()
+    plain = TileFiller.fill
+
+    def slow(self: TileFiller, number: int) -> Any:
+        begun.wait(10)
+        may_end[number].wait(10)
+        return plain(self, number)
+
+    def wait() -> None:
+        workspace.wait_for_workers()
+        awaited.set()
+
+    monkeypatch.setattr(TileFiller, "fill", slow)
+    with ThreadPoolExecutor(3) as pool:
+        first, second = pool.submit(fill, 0), pool.submit(fill, 1)
+        begun.wait(10)
+        pool.submit(wait)
+        may_end[0].set()
+        first.result(10)
+        assert not awaited.wait(0.2), "the second tile is being written"
+        may_end[1].set()
+        second.result(10)
+        assert awaited.wait(10)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_stopped_build_writes_nothing_even_if_its_calls_cannot_be_cancelled(
+    resume: bool, source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere
+) -> None:
+    workspace = tmp_path / ".x.zarr.building"
+    steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, resume=resume, **OPTIONS)
+    next(step for step in steps if step.done)
+    watch.seconds = 0.3
+    time.sleep(0.15)  # tiles of the longer kind have begun
+    steps.close()
+    assert watch.now == 0
+    left = sorted(workspace.rglob("*"))
+    assert bool(left) == resume
+    elsewhere.shutdown()  # all that was handed out has had its turn
+    assert watch.now == 0
+    assert sorted(workspace.rglob("*")) == left
+    assert workspace.exists() == resume
+
+
+def test_a_stopped_build_goes_on_elsewhere(source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any) -> None:
+    steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    done = next(step.done for step in steps if step.done)
+    steps.close()
+    steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    assert next(steps).done >= done
+    list(steps)
+    assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
+
+
+def test_no_tile_goes_on_after_an_executor_refused_one(source: Path, tmp_path: Path, watch: Watch) -> None:
+    class Refusing(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            if self.calls == 2:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            return super().submit(*args, **kwargs)
+
+    watch.seconds = 0.3
+    with Refusing(2) as pool:
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
+        assert watch.now == 0
+
+
+# ---- workers that are lost ---------------------------------------------------------------------------------------------
+
+
+class KilledWorker(Exception):
+    """Called as dask's is."""
+
+
+class Losing(Elsewhere):
+    """Loses its workers after some tiles."""
+
+    def __init__(self, error: Exception, in_submit: bool) -> None:
+        super().__init__(1)
+        self._left, self._error, self._in_submit = 6, error, in_submit
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._left -= 1
+        if self._left > 0:
+            return super().submit(fn, *args, **kwargs)
+        if self._in_submit:
+            raise self._error
+        lost: Future[Any] = Future()
+        lost.set_exception(self._error)
+        return lost
+
+
+OUT_OF_MEMORY = r"worker process ended, perhaps out of memory: try fewer workers or a smaller memory limit"
+
+
+@pytest.mark.parametrize("in_submit", [False, True])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BrokenProcessPool("A process in the process pool was terminated abruptly"), OUT_OF_MEMORY),
+        (BrokenExecutor("as of another library"), OUT_OF_MEMORY),
+        (KilledWorker("task", "tcp://worker", 3), OUT_OF_MEMORY),
+        (CancelledError(), "the executor was closed"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_the_loss_of_a_worker_is_told_in_one_line(error: Exception, told: str, in_submit: bool, source: Path, tmp_path: Path) -> None:
+    with Losing(error, in_submit) as pool, pytest.raises(DestinationError, match=told) as raised:
+        build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path / "x.zarr") in str(raised.value)
+    assert (tmp_path / ".x.zarr.building" / "state.json").exists(), "what is done is kept"
+
+
+def test_an_error_that_is_no_loss_stays_what_it_is(source: Path, tmp_path: Path) -> None:
+    with Losing(ZeroDivisionError("of a method"), in_submit=False) as pool, pytest.raises(ZeroDivisionError):
+        build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_process_is_told_and_the_build_goes_on(tmp_path: Path, read_level: Any) -> None:
+    options = {**OPTIONS, "chunks": (1, 256, 256)}
+    build_pyramid(np.random.default_rng(0).integers(1, 9, (400, 256, 256), dtype=np.uint8), tmp_path / "s.zarr", **options)
+    with (
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        closing(iter_build(tmp_path / "s.zarr", tmp_path / "x.zarr", executor=pool, **options)) as steps,
+    ):
+        next(step for step in steps if step.done)
+        os.kill(next(iter(pool._processes)), signal.SIGKILL)
+        with pytest.raises(DestinationError, match=f"{OUT_OF_MEMORY}; what is done is kept"):
+            list(steps)
+    build_pyramid(tmp_path / "s.zarr", tmp_path / "x.zarr", **options)
+    assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(tmp_path / "s.zarr" / "0"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_dask_workers_fill_tiles_and_stop(source: Path, tmp_path: Path, watch: Watch, read_level: Any) -> None:
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        executor = client.get_executor()
+        build_pyramid(source, tmp_path / "x.zarr", executor=executor, **OPTIONS)
+        assert watch.peak == 4
+        assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
+        watch.seconds = 0.5
+        steps = iter_build(source, tmp_path / "y.zarr", executor=executor, resume=False, **OPTIONS)
+        next(step for step in steps if watch.now)
+        steps.close()
+        assert watch.now == 0
+        time.sleep(1)
+        assert watch.now == 0
+        assert not (tmp_path / ".y.zarr.building").exists()
