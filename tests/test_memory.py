@@ -148,6 +148,8 @@ def test_what_cannot_fit_is_refused_before_anything_is_written(shards: Any, mess
         (8 * 2**20, ("max", "0", "file 0"), 8 * 2**30, 2 * 2**30),
         # 4 GiB for the container, of which 3 are used, but 2 of them by files that can be read again
         (8 * 2**20, (str(4 * 2**30), str(3 * 2**30), f"anon 5\nfile {2 * 2**30}\nfile_mapped 7"), 3 * 2**30, 3 * 2**28),
+        # of those 2 GiB, half a GiB is in shared memory, which is counted as files, but is on no disk
+        (8 * 2**20, (str(4 * 2**30), str(3 * 2**30), f"anon 5\nfile {2 * 2**30}\nshmem {2**29}\nfile_mapped 7"), 5 * 2**29, 5 * 2**27),
     ],
 )
 def test_the_default_limit_is_a_quarter_of_what_is_free(

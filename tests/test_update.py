@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_pyramid import DestinationError, SpecError, build_pyramid, iter_build
+from napari_pyramid.check import check_store
+from napari_pyramid.prepare import prepare_job
 
 SHAPE = (18, 50, 61)
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
@@ -144,3 +146,94 @@ def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     make(tmp_path / "x.zarr", "mean")
     last = list(iter_build(tmp_path / "x.zarr", in_place=True, regions=[REGION], memory_limit=40 * 2**20))[-1]
     assert last.done == last.total > 0
+
+
+# ---- levels that are not as a build of ours records them -----------------------------------------------------------
+
+
+PLANE = np.random.default_rng(1).integers(0, 99, (32, 48)).astype("uint16")
+PART = (slice(4, 9), slice(16, 31))
+
+
+def largest_2x2(plane: np.ndarray) -> np.ndarray:
+    """The maximum of whole 2 x 2 windows, in plain NumPy."""
+    return plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).max((1, 3))
+
+
+def foreign(path: Path, levels: list[np.ndarray], **said: Any) -> Path:
+    """An OME-Zarr 0.5 image as another program writes it."""
+    group = zarr.create_group(path)
+    for k, level in enumerate(levels):
+        group.create_array(str(k), data=level, chunks=(8, 8))
+    datasets = [{"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": [2.0**k] * 2}]} for k in range(len(levels))]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"name": "image", "axes": axes, "datasets": datasets, **said}]}
+    return path
+
+
+@pytest.mark.parametrize("said", [{}, {"type": "max", "metadata": {"method": "skimage.measure.block_reduce"}}])
+def test_levels_of_other_programs_are_not_computed_by_a_guessed_method(said: dict[str, Any], tmp_path: Path) -> None:
+    path = foreign(tmp_path / "x.zarr", [PLANE, largest_2x2(PLANE)], **said)
+    edited = PLANE.copy()
+    edited[PART] = 1000
+    edit(path, PART, 1000)
+    before = digest(path)
+    with pytest.raises(SpecError, match="nothing says how its levels were made: name the method, or overwrite all levels"):
+        build_pyramid(path, regions=[PART])
+    assert digest(path) == before
+    build_pyramid(path, regions=[PART], method="max")
+    np.testing.assert_array_equal(zarr.open_array(path / "1")[:], largest_2x2(edited))
+
+
+@pytest.mark.parametrize("recorded", [{"method": "mean"}, {"factors": [[2, 2]]}, "mean", None])
+def test_half_a_record_says_nothing(recorded: Any, tmp_path: Path) -> None:
+    path = foreign(tmp_path / "x.zarr", [PLANE, largest_2x2(PLANE)], metadata={"method": "napari_pyramid.downsample", "kwargs": recorded})
+    with pytest.raises(SpecError, match="nothing says how its levels were made"):
+        build_pyramid(path, regions=[PART])
+
+
+def test_levels_that_were_kept_are_not_taken_for_means(tmp_path: Path) -> None:
+    build_pyramid([PLANE, largest_2x2(PLANE)], tmp_path / "x.zarr", chunks=(8, 8))
+    before = digest(tmp_path / "x.zarr")
+    with pytest.raises(SpecError, match="nothing says how its levels were made"):
+        build_pyramid(tmp_path / "x.zarr", regions=[PART])
+    assert digest(tmp_path / "x.zarr") == before
+    report = check_store(tmp_path / "x.zarr", pixels=True)
+    assert (report.findings, [note.partition(", ")[0] for note in report.notes]) == ((), ["1 pixels: max of the level above"])
+
+
+@pytest.mark.parametrize(("method", "lost"), [("mean", "1"), ("mean", "2"), ("laplacian", "laplacian/2")])
+def test_a_level_that_is_named_but_missing_is_told(method: str, lost: str, built: Any, tmp_path: Path) -> None:
+    shutil.copytree(built(method), tmp_path / "x.zarr")
+    shutil.rmtree(tmp_path / "x.zarr" / lost)
+    before = digest(tmp_path)
+    with pytest.raises(DestinationError, match=rf"x\.zarr/{lost} is named as a level, but cannot be opened .*: overwrite all levels") as caught:
+        build_pyramid(zarr.open_array(tmp_path / "x.zarr" / "0", mode="r"), regions=[REGION])
+    assert "\n" not in str(caught.value)
+    assert digest(tmp_path) == before
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_another_codec_is_not_mixed_in(dtype: str, zarr_format: Any, tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr", zarr_format=zarr_format).create_array("0", data=PLANE.astype(dtype), chunks=(8, 8))
+    build_pyramid(tmp_path / "x.zarr", in_place=True, n_levels=2, codec="gzip-5")
+    before = digest(tmp_path)
+    for other in ("gzip-4", "zstd-5", "none"):
+        with pytest.raises(SpecError, match=f"was built with another codec than {other}: leave it out, or overwrite all levels"):
+            build_pyramid(tmp_path / "x.zarr", regions=[PART], codec=other)
+    build_pyramid(tmp_path / "x.zarr", regions=[PART], codec="gzip-5")
+    assert digest(tmp_path) == before
+
+
+def test_defaults_of_a_methods_keywords_tell_it_from_another(tmp_path: Path) -> None:
+    """Else unfinished work of the one would be gone on with by the other."""
+    zarr.create_array(tmp_path / "s.zarr", data=PLANE, chunks=(8, 8))
+    fingerprints = set()
+    for default in (50, 60):
+        module: dict[str, Any] = {"__name__": "methods"}
+        exec(f"def percentile(block, factors, *, q={default}): ...", module)
+        job = prepare_job(tmp_path / "s.zarr", tmp_path / "x.zarr", method=module["percentile"], n_levels=2)
+        assert job.continues
+        fingerprints.add(job.fingerprint)
+    assert len(fingerprints) == 2

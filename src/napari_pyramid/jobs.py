@@ -90,10 +90,14 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What is recorded of how the levels were made; the same for every run of the same build."""
-        recipe: dict[str, Any] = {"method": method_name(self.spec.method), "version": version("napari-pyramid")}
-        if not self.keeps_levels:
-            recipe["factors"] = [list(level.factors) for level in self.spec.levels[1:]]
+        """What is recorded of how the levels were made; the same for every run of the same build.
+
+        It names no method for levels that are kept: nobody says by which they were made.
+        """
+        ours = {"version": version("napari-pyramid")}
+        if self.keeps_levels:
+            return ours
+        recipe: dict[str, Any] = {"method": method_name(self.spec.method), **ours, "factors": [list(level.factors) for level in self.spec.levels[1:]]}
         if self.spec.ignore_background:
             recipe["ignore_background"] = True
         return recipe
@@ -107,6 +111,11 @@ class Job:
     def can_resume(self) -> bool:
         """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
         return self.source.identity is not None and not (callable(self.spec.method) and _digest_of(self.spec.method) is None)
+
+    @property
+    def continues(self) -> bool:
+        """Whether unfinished work is kept and gone on with."""
+        return self.resume and self.can_resume
 
     @property
     def plan(self) -> list[list[Any]]:
@@ -127,7 +136,6 @@ class Job:
                 "kind": self.spec.kind,
                 "target": self.target.identity(),
                 "source": self.source.identity,
-                "skip_unreadable": self.skip_unreadable,
             }
         )
 
@@ -161,7 +169,8 @@ class Job:
         for k, (fine, coarse) in enumerate(self._computed, start=1):
             above, stored = (Reader(open_level(self.level_directory(i), writable=False), check=check) for i in (k - 1, k))
             block = compared_block(fine, coarse)
-            yield coarse.path, Comparer(above, stored, coarse.factors, spec.method, block, spec.ignore_background)
+            skips = self.skip_unreadable and k == 1
+            yield coarse.path, Comparer(above, stored, coarse.factors, spec.method, block, spec.ignore_background, skip_unreadable=skips)
             if spec.residuals:
                 residual = Reader(open_level(self.residual_directory(k), writable=False), check=check)
                 yield spec.residuals[k - 1].path, Comparer(stored, residual, coarse.factors, spec.method, block, residual=True)
@@ -236,10 +245,11 @@ class Job:
 
 
 def _digest_of(method: Downsampler) -> str | None:
-    """What tells a function from another of its name: its code; None for what is no plain function of a module."""
+    """What tells a function from another of its name: its code and defaults; None for what is no plain function of a module."""
     if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
         return None
-    return hashlib.sha256(repr((method.__module__, method.__qualname__, method.__defaults__, _code(method.__code__))).encode()).hexdigest()
+    parts = (method.__module__, method.__qualname__, method.__defaults__, method.__kwdefaults__, _code(method.__code__))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _code(code: CodeType) -> tuple[object, ...]:

@@ -34,12 +34,15 @@ def available_memory() -> int:
 
 
 def _left_in_container() -> float:
-    """Bytes up to the limit of a container; what it has of files in the page cache is given up when it is needed."""
+    """Bytes up to the limit of a container; what it has of files in the page cache is given up when it is needed.
+
+    Linux counts shared memory and tmpfs as files too, but they are on no disk from which they could be read again.
+    """
     try:
-        limit, used, of_files = (Path(_CGROUP, name).read_text() for name in ("memory.max", "memory.current", "memory.stat"))
-        cached = next(int(line.split()[1]) for line in of_files.splitlines() if line.startswith("file "))
-        return int(limit) - int(used) + cached
-    except (OSError, ValueError, StopIteration):  # no cgroup v2, or "max"
+        limit, used, kinds = (Path(_CGROUP, name).read_text() for name in ("memory.max", "memory.current", "memory.stat"))
+        held = dict(line.split() for line in kinds.splitlines())
+        return int(limit) - int(used) + int(held["file"]) - int(held.get("shmem", 0))
+    except (OSError, ValueError, KeyError):  # no cgroup v2, or "max"
         return math.inf
 
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import zarr
+
 from napari_pyramid.downsample import method_name
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SpecError, one_line
 from napari_pyramid.in_place import InPlace
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
-from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale
+from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, named_paths
 from napari_pyramid.level import Level
 from napari_pyramid.sources import BuildSource
 from napari_pyramid.spec import PyramidSpec
@@ -25,12 +27,13 @@ def stored_pyramid(source: BuildSource, target: InPlace, spec: PyramidSpec | Non
     Raises
     ------
     DestinationError
-        If there are no levels yet.
+        If there are no levels yet, or one that is named cannot be opened.
     SpecError
-        If `spec` or `options` say otherwise than the levels are: other bytes than those of a full build would be mixed in.
+        If `spec` or `options` say otherwise than the levels are, or nothing says how they were made: other bytes than
+        those of a full build would be mixed in.
     """
     entry = find_multiscale(Attributes(target.directory), target.base, target.series)
-    paths = [] if entry is None else [d["path"] for d in entry["datasets"]]
+    paths = [] if entry is None else named_paths(entry)
     if entry is None or len(paths) < 2:
         raise DestinationError(f"{target.directory}: there are no levels whose regions could be computed anew: build them first")
     n_levels = len(spec.levels) if spec is not None else options.get("n_levels", len(paths))
@@ -38,27 +41,59 @@ def stored_pyramid(source: BuildSource, target: InPlace, spec: PyramidSpec | Non
         raise SpecError(f"{target.directory} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all")
     recorded = _recorded(entry)
     if spec is None:
+        if not recorded and "method" not in options:
+            raise SpecError(f"{target.directory}: nothing says how its levels were made: name the method, or overwrite all levels")
         spec = PyramidSpec.from_array(source.arrays[0], **{**recorded, **options, "n_levels": n_levels})
+    _refuse_other_recipe(target, spec, recorded)
+    asked_chunks = "chunks" in options or "shards" in options
+    levels = [_as_stored(target, level, path, asked_chunks=asked_chunks and k > 0) for k, (level, path) in enumerate(zip(spec.levels, paths, strict=True))]
+    spec = replace(spec, levels=tuple(levels))
+    for residual in spec.residuals:
+        _opened(target, residual.path)
+    return replace(target, template=_template(target, paths[1], spec.codec)), spec
+
+
+def _refuse_other_recipe(target: InPlace, spec: PyramidSpec, recorded: Mapping[str, Any]) -> None:
     for key, asked in (("method", method_name(spec.method)), ("ignore_background", spec.ignore_background)):
         if recorded and recorded.get(key, False) != asked:
             raise SpecError(f"{target.directory} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels")
-    asked_chunks = "chunks" in options or "shards" in options
-    levels = [_as_stored(target, level, path, asked_chunks=asked_chunks and k > 0) for k, (level, path) in enumerate(zip(spec.levels, paths, strict=True))]
-    template = ArrayTemplate.like(target.directory / paths[1], codec=None)
-    return replace(target, template=template), replace(spec, levels=tuple(levels))
+
+
+def _template(target: InPlace, path: str, codec: str | None) -> ArrayTemplate:
+    """That of the levels; refuses a codec that is not theirs."""
+    stored, asked = (ArrayTemplate.like(target.directory / path, codec=c) for c in (None, codec))
+    if _compression(asked) != _compression(stored):
+        raise SpecError(f"{target.directory} was built with another codec than {codec}: leave it out, or overwrite all levels")
+    return stored
+
+
+def _compression(template: ArrayTemplate) -> Any:
+    """The codecs that a user can choose: not how samples become bytes, which has several spellings."""
+    if template.zarr_format == 2:
+        return template.metadata.get("compressor")
+    return [codec for codec in template.metadata["codecs"] if codec["name"] != "bytes"]
 
 
 def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Method, factors and the like, as a build records them; empty where another program made the levels."""
+    """Method, factors and the like, as a build records them; empty where another program made the levels, or they were kept."""
     metadata = entry.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("method") != "napari_pyramid.downsample":
         return {}
     kwargs = metadata.get("kwargs")
-    return {k: v for k, v in kwargs.items() if k in ("method", "factors", "ignore_background")} if isinstance(kwargs, dict) else {}
+    if not isinstance(kwargs, dict) or not {"method", "factors"} <= kwargs.keys():
+        return {}
+    return {k: v for k, v in kwargs.items() if k in ("method", "factors", "ignore_background")}
+
+
+def _opened(target: InPlace, path: str) -> zarr.Array[Any]:
+    try:
+        return open_level(target.directory / path, writable=False)
+    except STORAGE_ERRORS as error:
+        raise DestinationError(f"{target.directory / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels") from error
 
 
 def _as_stored(target: InPlace, level: Level, path: str, *, asked_chunks: bool) -> Level:
-    stored = open_level(target.directory / path, writable=False)
+    stored = _opened(target, path)
     found: tuple[Any, ...] = (stored.shape, stored.dtype)
     asked: tuple[Any, ...] = (level.shape, level.dtype)
     if asked_chunks:

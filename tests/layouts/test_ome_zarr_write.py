@@ -15,7 +15,7 @@ import yaozarrs
 import zarr
 from ome_zarr_models import open_ome_zarr
 
-from napari_pyramid import Channel, build_pyramid
+from napari_pyramid import Channel, DestinationError, build_pyramid, open_pyramids
 from napari_pyramid.layouts.group_attributes import Attributes
 from napari_pyramid.layouts.ome_zarr_write import register_label, write_series
 
@@ -114,6 +114,19 @@ def test_what_made_the_levels_is_said(tmp_path: Path) -> None:
     assert set(multiscale["metadata"]) >= {"method", "version", "description"}
 
 
+@pytest.mark.parametrize(("method", "said"), [(None, None), ("max", None), ("stride", "stride")])
+def test_of_levels_that_are_kept_nothing_is_said_but_that(method: str | None, said: str | None, tmp_path: Path) -> None:
+    """The type of strided levels alone is kept: it says where their samples lie, see OME-Zarr's note on half pixels."""
+    data = pixels(2)
+    build_pyramid([data, data[::2, ::2].copy()], tmp_path / "x.ome.zarr", method=method)
+    (multiscale,) = ome_of(tmp_path / "x.ome.zarr")["multiscales"]
+    assert multiscale.get("type") == said
+    assert multiscale["metadata"]["description"] == "The levels are kept as they were given; what made them is not known."
+    assert multiscale["metadata"]["method"] == "napari_pyramid.build_pyramid"
+    assert multiscale["metadata"]["kwargs"] == {}
+    yaozarrs.validate_zarr_store(str(tmp_path / "x.ome.zarr"))
+
+
 def test_contrast_windows_are_percentiles_of_the_coarsest_level(tmp_path: Path, read_level: Any) -> None:
     data = pixels(4)
     data[1] *= 20
@@ -166,6 +179,54 @@ def test_a_collection_lists_its_images(version: Any, tmp_path: Path) -> None:
     write_series(tmp_path / "x.ome.zarr", ["second", "first"], version)
     assert ome_of(tmp_path / "x.ome.zarr")["bioformats2raw.layout"] == 3
     assert ome_of(tmp_path / "x.ome.zarr" / "OME")["series"] == ["second", "first"]
-    from napari_pyramid import open_pyramids
-
     assert len(open_pyramids(tmp_path / "x.ome.zarr")) == 2
+
+
+# ---- series, and other entries of the same group -------------------------------------------------------------------
+
+
+def plain_group(path: Path, zarr_format: Any = 3) -> Path:
+    zarr.create_group(path, zarr_format=zarr_format).create_array("0", data=pixels(2), chunks=(16, 16))
+    return path
+
+
+def listed(path: Path) -> list[tuple[str, list[str]]]:
+    return [(m["name"], [d["path"] for d in m["datasets"]]) for m in ome_of(path)["multiscales"]]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("method", ["mean", "laplacian"])
+def test_a_series_that_comes_first_has_its_name(method: str, zarr_format: Any, tmp_path: Path, read_level: Any) -> None:
+    path = plain_group(tmp_path / "x.zarr", zarr_format)
+    build_pyramid(path, in_place=True, series="m", method=method, n_levels=3)
+    assert listed(path)[0] == ("m", ["0", "m/1", "m/2"])
+    build_pyramid(path, in_place=True, series="m", method="max", n_levels=2, overwrite=True)
+    assert listed(path) == [("m", ["0", "m/1"])]
+    zarr.open_array(path / "0")[3:9, 20:30] = 1000
+    build_pyramid(path, regions=[(slice(3, 9), slice(20, 30))], series="m")
+    data = np.pad(read_level(path / "0"), ((0, 1), (0, 1)))  # windows that are partial: 0 is the least
+    np.testing.assert_array_equal(read_level(path / "m" / "1"), data.reshape(17, 2, 24, 2).max((1, 3)))
+
+
+@pytest.mark.parametrize("method", ["mean", "laplacian"])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(("series", "owner"), [("cells", "the image itself"), ("laplacian", "residuals")])
+def test_a_series_does_not_replace_levels_of_its_name(series: str, owner: str, overwrite: bool, method: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.ome.zarr"
+    build_pyramid(pixels(2), path, method=method, n_levels=3, factors=2, name="cells")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(DestinationError, match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another name"):
+        build_pyramid(path, in_place=True, series=series, method="max", n_levels=2, overwrite=overwrite)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_entries_of_other_arrays_of_the_group_stay(zarr_format: Any, tmp_path: Path) -> None:
+    path = plain_group(tmp_path / "x.zarr", zarr_format)
+    build_pyramid(path, in_place=True, n_levels=2, channels=[Channel("GFP", "#00FF00")])
+    before = ome_of(path)
+    zarr.open_group(path).create_array("mask", data=pixels(2) % 2, chunks=(16, 16))
+    build_pyramid(zarr.open_array(path / "mask", mode="r"), in_place=True, n_levels=2)
+    after = ome_of(path)
+    assert [d["path"] for d in after["multiscales"].pop()["datasets"]] == ["mask", "mask_1"]
+    assert after == before

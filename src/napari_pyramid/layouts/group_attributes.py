@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.layouts._array_metadata import write_json
 
-__all__ = ["Attributes", "find_multiscale", "listed_multiscales"]
+__all__ = ["Attributes", "find_multiscale", "listed_multiscales", "named_paths"]
 
 
 class Attributes:
@@ -70,7 +71,19 @@ class Attributes:
 
 
 def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
-    """The entry of ``multiscales`` that begins with the array at `path`, of that name if one is given; None if none does."""
+    """The first entry of ``multiscales`` that names the array at `path`, at any place; of the name `series` if one is given.
+
+    Returns
+    -------
+    dict, or None if there is no such entry
+
+    Raises
+    ------
+    DestinationError
+        If the metadata are of a version whose levels cannot be added to, or other levels have the name of the series.
+    """
+    if series is not None:
+        _refuse_taken_name(attributes, path, series)
     for entry in listed_multiscales(attributes):
         if series is not None and entry.get("name") != series:
             continue
@@ -86,6 +99,23 @@ def listed_multiscales(attributes: Attributes) -> list[dict[str, Any]]:
     listed = attributes.ome.get("multiscales")
     entries = listed if isinstance(listed, list) else []
     return [e for e in entries if isinstance(e, dict) and isinstance(e.get("datasets"), list)]
+
+
+def named_paths(entry: Mapping[str, Any]) -> list[str]:
+    """The paths that an entry of ``multiscales`` names."""
+    found = (d.get("path") for d in entry["datasets"] if isinstance(d, dict))
+    return [path for path in found if isinstance(path, str)]
+
+
+def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
+    """The levels of a series would replace those of the image, or residuals, of the same name; those of a series are in its group."""
+    if series == "laplacian":
+        raise DestinationError(f"{attributes.directory}: {series!r} is the name of residuals, and cannot be that of a series: choose another name")
+    image = find_multiscale(attributes, base, None)
+    if image is None or image.get("name") != series:
+        return
+    if not all(path.startswith(f"{series}/") for path in named_paths(image) if path != base):
+        raise DestinationError(f"{attributes.directory}: {series!r} is the name of the image itself, and cannot be that of a series: choose another name")
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.layouts._image import Channel
-from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales
+from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales, named_paths
 from napari_pyramid.level import Level
 from napari_pyramid.spec import PyramidSpec
 
@@ -29,7 +29,7 @@ class Description:
     """What is said of an image besides its levels."""
 
     recipe: Mapping[str, Any]
-    """How the levels were made: recorded in ``multiscales.metadata``."""
+    """How the levels were made: recorded in ``multiscales.metadata``. Without a method: they are kept as they were given."""
     channels: tuple[Channel, ...] = ()
     ranges: tuple[tuple[float, float], ...] = ()
     """Lowest and highest pixel of each channel, or of its dtype: the range of its contrast slider."""
@@ -54,8 +54,7 @@ def image_attributes(spec: PyramidSpec, description: Description, version: Versi
         "name": spec.name,
         "axes": [_axis(a) for a in spec.axes],
         "datasets": [_dataset(level.path, level.scale, level.translation) for level in spec.levels],
-        "type": "gaussian" if spec.residuals else description.recipe["method"],
-        "metadata": _provenance(description.recipe),
+        **_provenance(spec, description.recipe),
     }
     out: dict[str, Any] = {"multiscales": [entry, *_residual_entry(entry, spec)]}
     if spec.kind == "labels":
@@ -85,15 +84,17 @@ def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) ->
     return {"path": path, "coordinateTransformations": transforms}
 
 
-def _provenance(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The SHOULD of ``multiscales.metadata``: what made the levels, with which version and arguments."""
-    arguments = {k: v for k, v in recipe.items() if k not in ("method", "version")}
-    return {
-        "description": "Each level is reduced from the one before, as stored; integer means are rounded half to even.",
-        "method": "napari_pyramid.downsample",
-        "version": recipe["version"],
-        "kwargs": {"method": recipe["method"], **arguments},
-    }
+def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The SHOULDs ``type`` and ``metadata``: what made the levels, with which version and arguments."""
+    arguments = {k: v for k, v in recipe.items() if k != "version"}
+    if "method" in recipe:
+        named = {"type": "gaussian" if spec.residuals else recipe["method"]}
+        description = "Each level is reduced from the one before, as stored; integer means are rounded half to even."
+        method = "napari_pyramid.downsample"
+    else:
+        named = {"type": "stride"} if spec.method == "stride" else {}  # tells readers that nothing is shifted by half a pixel
+        description, method = "The levels are kept as they were given; what made them is not known.", "napari_pyramid.build_pyramid"
+    return {**named, "metadata": {"description": description, "method": method, "version": recipe["version"], "kwargs": arguments}}
 
 
 def _omero(description: Description, version: Version, name: str) -> dict[str, Any]:
@@ -155,8 +156,7 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     attributes = Attributes(directory, staging=staging)
     entry = find_multiscale(attributes, spec.levels[0].path, series)
     if entry is None and find_multiscale(attributes, spec.levels[0].path, None) is None:
-        version: Version = "0.4" if attributes.zarr_format == 2 else "0.5"
-        attributes.ome.update(image_attributes(spec, description, version))
+        _add_image(attributes, spec, description, series)
         attributes.save()
         return
     if entry is None:
@@ -166,11 +166,20 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
     first = next(d for d in entry["datasets"] if d.get("path") == spec.levels[0].path)
     outdated = _residuals_of(attributes, entry)
     entry["datasets"] = [first, *(_beside(first, spec.levels[0], level) for level in spec.levels[1:])]
-    entry["type"] = "gaussian" if spec.residuals else description.recipe["method"]
-    entry["metadata"] = _provenance(description.recipe)
+    entry.update(_provenance(spec, description.recipe))
     listed = attributes.ome["multiscales"]
     listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(entry, spec)
     attributes.save()
+
+
+def _add_image(attributes: Attributes, spec: PyramidSpec, description: Description, series: str | None) -> None:
+    """The first entry of level 0, under the name of the series if it is one; entries of other arrays of the group stay."""
+    made = image_attributes(spec, description, "0.4" if attributes.zarr_format == 2 else "0.5")
+    if series is not None:
+        made["multiscales"][0]["name"] = series
+    if listed_multiscales(attributes):  # of other arrays, and so is what is said besides
+        made = {**made, **attributes.ome, "multiscales": [*attributes.ome["multiscales"], *made["multiscales"]]}
+    attributes.ome.update(made)
 
 
 def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
@@ -181,24 +190,19 @@ def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None)
         return []
     replaced = [entry, *_residuals_of(attributes, entry)]
     others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
-    named = {level.path for level in (*spec.levels, *spec.residuals)} | {path for m in others for path in _paths(m)}
+    named = {level.path for level in (*spec.levels, *spec.residuals)} | {path for m in others for path in named_paths(m)}
     return [path for path in paths_of(attributes, entry) if path not in named]
 
 
 def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
     """Paths of the levels of an entry of ``multiscales``, and of their residuals."""
-    return [path for m in (entry, *_residuals_of(attributes, entry)) for path in _paths(m)]
-
-
-def _paths(entry: Mapping[str, Any]) -> list[str]:
-    found = (d.get("path") for d in entry["datasets"] if isinstance(d, dict))
-    return [path for path in found if isinstance(path, str)]
+    return [path for m in (entry, *_residuals_of(attributes, entry)) for path in named_paths(m)]
 
 
 def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries that `_residual_entry` made of the levels of an entry."""
-    paths = [f"laplacian/{path}" for path in _paths(entry)[1:]]
-    return [m for m in listed_multiscales(attributes) if m.get("type") == "laplacian" and paths and _paths(m)[1:] == paths]
+    paths = [f"laplacian/{path}" for path in named_paths(entry)[1:]]
+    return [m for m in listed_multiscales(attributes) if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths]
 
 
 def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:
@@ -220,9 +224,15 @@ def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, An
 # ---- groups above images ---------------------------------------------------------------------------------------------
 
 
-def register_label(labels: Path, name: str, version: Version) -> None:
-    """Lists the label image `name` in the group `labels` of an image, which is made if there is none."""
-    attributes = Attributes.create(labels, ZARR_FORMAT[version])
+def register_label(labels: Path, name: str, version: Version, *, staging: Path | None = None) -> None:
+    """Lists the label image `name` in the group `labels` of an image, which is made if there is none.
+
+    Parameters
+    ----------
+    staging
+        Where the metadata are written first, see `write_json`.
+    """
+    attributes = Attributes.create(labels, ZARR_FORMAT[version], staging=staging)
     listed = attributes.ome.setdefault("labels", [])
     if name not in listed:
         listed.append(name)
