@@ -202,26 +202,7 @@ def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_for
     build_pyramid(tmp_path / "undisturbed" / "s.zarr", in_place=True, n_levels=3, factors=2)
 
     with monkeypatch.context() as patch:
-        steps_left = after
-        publish = Job.publish
-
-        def killed(self: Job, described: Any) -> None:
-            def counted(plain: Any) -> Any:
-                def move(path: Path, target: Path) -> Any:
-                    nonlocal steps_left
-                    if steps_left == 0:
-                        raise Killed
-                    steps_left -= 1
-                    return plain(path, target)
-
-                return move
-
-            for name in ("rename", "replace"):
-                patch.setattr(Path, name, counted(getattr(Path, name)))
-            publish(self, described)
-            raise Killed
-
-        patch.setattr(Job, "publish", killed)
+        _kill_publishing(patch, after)
         with pytest.raises(Killed):
             build_pyramid(tmp_path / "killed" / "s.zarr", in_place=True, n_levels=3, factors=2)
     assert not list((tmp_path / "killed" / "s.zarr").rglob("*.part"))
@@ -229,7 +210,68 @@ def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_for
     assert digest(tmp_path / "killed") == digest(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("after", range(6))
+BUILDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what was there, and what is built
+    "fewer levels": ({"n_levels": 4}, {"n_levels": 2, "method": "max", "overwrite": True}),
+    "residuals": ({"n_levels": 3, "method": "laplacian"}, {"n_levels": 2, "method": "laplacian", "overwrite": True}),
+    "series": ({"n_levels": 3}, {"n_levels": 3, "method": "max", "series": "s"}),
+    "new store": ({"n_levels": 2}, {"n_levels": 3, "method": "max", "overwrite": True}),
+}
+
+
+@pytest.mark.parametrize("after", range(11))
+@pytest.mark.parametrize("kind", BUILDS)
+def test_publishing_can_be_finished_and_undone_at_any_step(kind: str, after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undone by any other build there, even one that is stopped before it has built anything: nothing is lost, metadata included."""
+    earlier, recipe = BUILDS[kind]
+
+    def build(name: str, steps: int | None = None, **changed: Any) -> dict[str, str]:
+        """What is there after a build, or after the first steps of one; it begins with what was there."""
+        destination = tmp_path / name / ("x.ome.zarr" if kind == "new store" else "s.zarr")
+        options = {"factors": 2, "chunks": (16, 16, 16), "in_place": kind != "new store", **changed}
+        run = iter_build(tmp_path / name / "s.zarr", destination if kind == "new store" else None, **options)
+        for number, _ in enumerate(run):
+            if number == steps:
+                run.close()
+        return digest(destination)
+
+    for name in ("whole", "finished", "undone"):
+        shutil.copytree(source, tmp_path / name / "s.zarr")
+        before = build(name, **earlier)
+    whole = build("whole", **recipe)
+    for name in ("finished", "undone"):
+        with monkeypatch.context() as patch:
+            _kill_publishing(patch, after)
+            with pytest.raises(Killed):
+                build(name, **recipe)
+    assert build("finished", **recipe) == whole
+    assert build("undone", steps=0, **{**recipe, "method": "min", "overwrite": True, "resume": False}) == before
+    assert names(tmp_path / "undone") == names(tmp_path / "whole") == names(tmp_path / "finished")
+
+
+def _kill_publishing(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Ends the next build at the `after`-th rename from when its levels are ready, or when it has published them."""
+    steps_left, publish = after, Job.publish
+
+    def counted(plain: Any) -> Any:
+        def move(path: Path, target: Path) -> Any:
+            nonlocal steps_left
+            if steps_left == 0:
+                raise Killed
+            steps_left -= 1
+            return plain(path, target)
+
+        return move
+
+    def killed(self: Job, described: Any) -> None:
+        for name in ("rename", "replace"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        publish(self, described)
+        raise Killed
+
+    patch.setattr(Job, "publish", killed)
+
+
+@pytest.mark.parametrize("after", range(7))
 def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left over of the earlier levels is removed by the run that finishes the build."""
     build_pyramid(source, in_place=True, n_levels=4, factors=2)
@@ -246,12 +288,12 @@ def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path,
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
-        if after < 4:  # old level 1 aside, new level 1 in its place, levels 2 and 3 aside
+        if after < 5:  # the metadata kept, old level 1 aside, new level 1 in its place, levels 2 and 3 aside
             with pytest.raises(Killed):
                 build_pyramid(source, **options)
         else:
             build_pyramid(source, **options)
-    if after < 4:
+    if after < 5:
         build_pyramid(source, **options)
     assert names(source) == {"zarr.json", "0", "1"}
     assert names(tmp_path) == {"s.zarr"}
@@ -467,6 +509,42 @@ def test_work_that_is_removed_under_the_build_ends_it(source: Path, tmp_path: Pa
         for _ in steps:
             pass
     assert names(tmp_path) == {"s.zarr"}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_source_that_vanishes_is_not_published_as_zeros(in_place: bool, source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    """Chunks that are missing are fill value, but an array that is missing is none."""
+    steps = iter_build(source, None if in_place else tmp_path / "x.ome.zarr", in_place=in_place, n_levels=3, factors=2, memory_limit=40 * 2**20)
+    next(step for step in steps if step.done)
+    (source / "0").rename(tmp_path / "away")
+    with pytest.raises((SourceError, DestinationError)):
+        list(steps)
+    assert not (tmp_path / "x.ome.zarr").exists()
+    assert names(source) == {"zarr.json"}
+
+
+def test_what_failed_on_a_chunk_goes_on_without_it(source: Path, tmp_path: Path) -> None:
+    corrupt(source)
+    with pytest.raises(SourceError):
+        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+    build_pyramid(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+    build_pyramid(source, tmp_path / "y.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+    assert digest(tmp_path / "x.ome.zarr") == digest(tmp_path / "y.ome.zarr")
+
+
+def test_what_took_a_chunk_as_empty_does_not_go_on_as_if_it_had_been_read(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+    corrupt(source)
+    steps = iter_build(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+    next(step for step in steps if "region" in (tmp_path / ".x.ome.zarr.building" / "state.json").read_text())
+    steps.close()
+    with pytest.raises(DestinationError, match="another recipe"):
+        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
+
+
+def test_what_is_taken_as_empty_in_place_is_not_compared(source: Path) -> None:
+    corrupt(source)
+    built = build_pyramid(source, in_place=True, skip_unreadable=True, verify=True, n_levels=3, factors=2)
+    assert not built[1][4:8, 8:12, 12:16].any()
 
 
 def test_a_build_from_a_tiff_is_resumed_unless_the_file_has_changed(tmp_path: Path) -> None:

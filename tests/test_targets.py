@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import zarr
 
 from napari_pyramid import DestinationError, PyramidError, SpecError, build_pyramid, iter_build, open_pyramid, open_pyramids
+from napari_pyramid.build import plan_build
 from napari_pyramid.in_place import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
@@ -231,6 +233,11 @@ def store(tmp: Path) -> Path:
     return path
 
 
+def other(tmp_path: Path) -> None:
+    """An OME-Zarr 0.5 image."""
+    build_pyramid(DATA, tmp_path / "other.zarr", n_levels=2, factors=2)
+
+
 def bare(tmp: Path) -> Path:
     zarr.create_array(tmp / "bare.zarr", data=DATA, chunks=(8, 8))
     return tmp / "bare.zarr"
@@ -264,6 +271,19 @@ def file(tmp: Path) -> Path:
         ([], "x.ome.zarr", {}, "an empty list of levels cannot be a source"),
         ("nowhere.zarr", "x.ome.zarr", {}, "nowhere.zarr"),
         (DATA, "s3://bucket/x.ome.zarr", {}, "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there"),
+        (DATA, "", {}, "an empty path is no destination: name it"),
+        ("", "x.ome.zarr", {}, "an empty path is no source: name it"),
+        ([[1, 2], [3, 4]], "x.ome.zarr", {}, "a list cannot be a source: expected something with shape, dtype and indexing"),
+        (None, "x.ome.zarr", {}, "a NoneType cannot be a source"),
+        (DATA, "x.ome.zarr", {"codec": "zstd-23"}, "codec 'zstd-23' is not known"),
+        (DATA, "x.ome.zarr", {"codec": ""}, "codec '' is not known"),
+        (DATA, "other.zarr/0/1/x.zarr", {"n": other}, "lies inside the array"),
+        (DATA.astype("f4"), "other.zarr/labels/seg", {"n": other}, "float32 cannot be labels"),
+        (DATA, "other.zarr/labels/seg", {"n": other, "method": "mean"}, "method 'mean' would invent ids"),
+        (DATA, "other.zarr/labels/seg", {"n": other, "format": "0.4"}, "whose labels must be 0.5: leave the format out"),
+        (store, None, {"in_place": True, "series": "0"}, "'0' cannot be the name of a series:"),
+        (store, None, {"in_place": True, "series": "zarr.json"}, "'zarr.json' cannot be the name of a series"),
+        (store, None, {"in_place": True, "series": "labels"}, "'labels' cannot be the name of a series"),
         (store, None, {"in_place": True, "series": ""}, "'' cannot be the name of a series: its levels go into a group of that name"),
         (store, None, {"in_place": True, "series": ".."}, "'..' cannot be the name of a series"),
         (store, None, {"in_place": True, "series": "/tmp"}, "'/tmp' cannot be the name of a series"),
@@ -321,3 +341,43 @@ def test_a_spec_of_another_array_is_refused(tmp_path: Path) -> None:
         iter_build(DATA.T, tmp_path / "x.ome.zarr", spec)
     with pytest.raises(SpecError, match="axes, scale: given beside a spec; put them into the spec"):
         iter_build(DATA, tmp_path / "x.ome.zarr", spec, axes="yx", scale=(1, 1))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_labels_are_labels_in_the_format_of_their_image(version: Any, tmp_path: Path) -> None:
+    """Whatever is said of them, or is not."""
+    build_pyramid(DATA, tmp_path / "x.zarr", format=version, n_levels=2, factors=2)
+    ids = np.where(DATA > 450, 200, 10).astype("uint16")
+    built = build_pyramid(ids, tmp_path / "x.zarr" / "labels" / "seg", n_levels=2, factors=2)
+    assert built.image.kind == "labels"
+    assert set(np.unique(built[1][:])) <= {10, 200}
+    assert (tmp_path / "x.zarr" / "labels" / "seg" / ".zgroup").exists() == (version == "0.4")
+
+
+def test_a_new_image_in_a_consolidated_store_is_listed_there(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path / "x.zarr")
+    build_pyramid(DATA, tmp_path / "x.zarr" / "a", n_levels=2, factors=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr v3 has no consolidated metadata in its specification
+        zarr.consolidate_metadata(root.store)
+    build_pyramid(DATA, tmp_path / "x.zarr" / "b", n_levels=2, factors=2)
+    assert zarr.open_consolidated(tmp_path / "x.zarr", mode="r")["b/1"].shape == (20, 26)
+
+
+def test_planning_without_a_destination_looks_at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path)
+    monkeypatch.chdir(tmp_path / "s.zarr")
+    spec, _, _ = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
+    assert len(spec.levels) == 2
+
+
+def test_levels_go_into_the_group_that_names_the_array(tmp_path: Path) -> None:
+    """As ngff-zarr lays them out: each level in a group of its own."""
+    group = zarr.create_group(tmp_path / "x.zarr")
+    group.create_group("scale0").create_array("image", data=DATA, chunks=(8, 8))
+    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+    axes = [{"name": n, "type": "space"} for n in "yx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "scale0/image", "coordinateTransformations": scale}]}]}
+    build_pyramid(tmp_path / "x.zarr", in_place=True, n_levels=2, factors=2)
+    assert len(zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"]) == 2
+    assert "ome" not in zarr.open_group(tmp_path / "x.zarr" / "scale0", mode="r").attrs

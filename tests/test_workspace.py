@@ -103,18 +103,22 @@ def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "x.zarr")
     group.create_array("0", shape=(4,), dtype="u1")
     group.create_array("1", shape=(2,), dtype="u1", attributes={"old": True})
+    before = {p: p.read_bytes() for p in (tmp_path / "x.zarr").rglob("*") if p.is_file()}
     workspace = Workspace(tmp_path / "x.zarr", in_place=True)
     for path, n in (("1", 3), ("deep/2", 1)):
         zarr.create_array(workspace.new / path, shape=(n,), dtype="u1")
-    workspace.publish_levels(["1"])
-    workspace.publish_levels(["1", "deep/2"])
-    workspace.publish_levels(["1", "deep/2"])
+    workspace.save_state({"phase": "publish", "levels": ["0", "1", "deep/2"]})
+    for paths in (["1"], ["1", "deep/2"], ["1", "deep/2"]):
+        workspace.begin_publishing(["1", "deep/2"])
+        workspace.publish_levels(paths)
+    group.attrs["published"] = True
     assert zarr.open_array(tmp_path / "x.zarr" / "1", mode="r").shape == (3,)
     assert zarr.open_array(workspace.directory / "old" / "1", mode="r").attrs["old"]
-    workspace.take_back(["deep/2"])
-    workspace.take_back(["deep/2"])
-    assert not (tmp_path / "x.zarr" / "deep" / "2").exists()
-    assert (workspace.new / "deep" / "2").exists()
+    for _ in range(2):
+        workspace.undo_publishing()
+        assert {p: p.read_bytes() for p in (tmp_path / "x.zarr").rglob("*") if p.is_file()} == before
+        assert not (tmp_path / "x.zarr" / "deep").exists()
+        assert zarr.open_array(workspace.new / "1", mode="r").shape == (3,)
 
 
 def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
@@ -124,8 +128,33 @@ def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         workspace.publish_new()
     assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is False
+    workspace.save_state({"phase": "publish"})
+    for _ in range(2):
+        workspace.undo_publishing()
+        assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is True
+    workspace.publish_new()
     workspace.discard()
     assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+
+
+def test_a_workspace_that_was_half_discarded_holds_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journals may be there, and the levels that they tell of gone."""
+    for end in ("discard", "start_over"):
+        workspace = Workspace(tmp_path / "x.zarr", in_place=False)
+        workspace.acquire()
+        workspace.save_state({"phase": "pixels", "fingerprint": "f"})
+        zarr.create_array(workspace.new / "0", shape=(4,), dtype="u1")
+
+        def killed(path: Path) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", killed)
+            with pytest.raises(KeyboardInterrupt):
+                getattr(workspace, end)()
+        assert workspace.state == {}
+        workspace.discard()
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("changed", [{"a": 2}, {"b": [1, 3]}, {"c": None}])

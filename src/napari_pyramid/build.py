@@ -11,10 +11,11 @@ from contextlib import closing
 from typing import Any
 
 from napari_pyramid import remote
+from napari_pyramid.errors import SpecError
 from napari_pyramid.prepare import prepare_job
 from napari_pyramid.progress import Progress
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.regions import Pass
+from napari_pyramid.regions import Pass, Region
 from napari_pyramid.running import Run
 from napari_pyramid.spec import PyramidSpec
 
@@ -91,7 +92,21 @@ def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     executor = options.pop("executor", None)
     job = prepare_job(source, destination, spec, updates=regions is not None, **options)
     remote.check_executor(executor, job)
-    return Run(job, executor).steps() if regions is None else Run(job, executor).update(regions)
+    return Run(job, executor).steps() if regions is None else Run(job, executor).update(_checked(regions, job.spec.ndim))
+
+
+def _checked(regions: Any, ndim: int) -> list[Region]:
+    """
+    Raises
+    ------
+    SpecError
+        If they are not regions: a slice without a step for each axis.
+    """
+    found = list(regions)
+    for region in found:
+        if not isinstance(region, tuple) or len(region) != ndim or not all(isinstance(s, slice) and s.step in (None, 1) for s in region):
+            raise SpecError(f"{region!r} is no region of an array of {ndim} axes: give tuples of {ndim} slices without steps")
+    return found
 
 
 def build_pyramid(

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import BuildInProgressError, DestinationError, SpecError
 from napari_pyramid.layouts import ome_zarr_write as ome_zarr
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
 from napari_pyramid.layouts._node import UNSAFE_PATH
 from napari_pyramid.layouts.consolidated import refresh_consolidated
-from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales
+from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale
 from napari_pyramid.sources import BuildSource, Reordered, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, open_level, refuse_unwritable
 from napari_pyramid.workspace import Workspace, is_array, publishing_in
 
-__all__ = ["InPlace", "level_paths", "take_back_unannounced"]
+__all__ = ["InPlace", "level_paths", "undo_unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class InPlace:
             If level 0 is not an array in a local directory, has its axes in another order than OME-Zarr's, is the root
             of its store, is of a layout that we do not write, or its group cannot be written.
         """
-        if series is not None and (UNSAFE_PATH.search(series) or "/" in series):
+        if series is not None and (UNSAFE_PATH.search(series) or "/" in series or series in _RESERVED):
             raise SpecError(f"{series!r} cannot be the name of a series: its levels go into a group of that name; use letters, digits, - and _")
         if isinstance(source.arrays[0], Reordered):
             raise DestinationError(
@@ -65,6 +65,8 @@ class InPlace:
                 f"{array} is the root of its store, with no group to add levels to: build a new store instead "
                 f"(napari-pyramid build {array.name} {array.stem}.ome.zarr)"
             )
+        if series is not None and is_array(group / series):
+            raise SpecError(f"{series!r} cannot be the name of a series: {group / series} is an array; choose another name")
         _refuse_foreign_layout(source, group)
         refuse_unwritable(group)
         workspace = Workspace(group, in_place=True)
@@ -121,14 +123,14 @@ class InPlace:
         inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(self.directory.resolve())
         return inside and place.resolve() != (self.directory / self.base).resolve() and is_array(place)
 
-    def take_back(self) -> None:
-        if self.workspace.state.get("phase") == "publish":
-            _take_back(self.workspace)
+    def undo(self) -> None:
+        _undo(self.workspace)
 
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Renames of whole levels, the group's metadata, and what they name no more set aside; can be repeated after a crash."""
         paths = [level.path for level in (*spec.levels[1:], *spec.residuals)]
         staging = self.workspace.directory
+        self.workspace.begin_publishing(paths)
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
             Attributes.create(self.directory / parent, self.template.zarr_format, staging=staging).save()
         self.workspace.publish_levels(paths)
@@ -140,33 +142,28 @@ class InPlace:
         return {"template": self.template.metadata, "series": self.series}
 
 
-def take_back_unannounced(path: Path) -> None:
+def undo_unfinished(path: Path) -> None:
     """Makes the groups of a store whole again in which a build was killed while it put its levels there.
 
     New levels that the metadata do not name yet would be taken for arrays of the source's own, and the build could not
-    be recognised and finished; levels that they name and that are to be replaced must not be missing.
-
-    Raises
-    ------
-    BuildInProgressError
-        If that build is alive.
+    be recognised and finished; levels that they name and that are to be replaced must not be missing. A build that is
+    alive is left alone.
     """
     for workspace in publishing_in(Path(os.path.abspath(path))):
-        workspace.acquire()
         try:
-            _take_back(workspace)
+            workspace.acquire()
+        except BuildInProgressError:
+            continue
+        try:
+            _undo(workspace)
         finally:
             workspace.release()
 
 
-def _take_back(workspace: Workspace) -> None:
-    """As if the build had not begun to publish: what the metadata name is there, and nothing else."""
-    entries = listed_multiscales(Attributes(workspace.destination))
-    named = {d.get("path") for entry in entries for d in entry["datasets"] if isinstance(d, dict)}
-    state = workspace.state
-    fresh = state.get("levels", [])[1:]
-    workspace.take_back([path for path in fresh if path not in named])
-    workspace.put_back([path for path in (*fresh, *state.get("description", {}).get("surplus", ())) if path in named])
+def _undo(workspace: Workspace) -> None:
+    if workspace.state.get("phase") == "publish":
+        workspace.undo_publishing()
+        refresh_consolidated(workspace.destination.parent, staging=workspace.directory)
 
 
 def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:
@@ -189,5 +186,7 @@ def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
         raise DestinationError(f"{group} is {layout}, which is read but not written: build a new store instead")
 
 
+_RESERVED = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "laplacian", "OME"))
+"""What zarr, OME-Zarr and we ourselves keep beside levels."""
 _WRITABLE = re.compile(r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE)
 """Layouts in whose groups levels may be added: OME-Zarr itself, and those without metadata of their own."""

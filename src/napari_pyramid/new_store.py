@@ -16,7 +16,7 @@ from napari_pyramid.layouts.consolidated import refresh_consolidated
 from napari_pyramid.sources import BuildSource, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, refuse_unwritable
-from napari_pyramid.workspace import Workspace, is_zarr, store_root
+from napari_pyramid.workspace import Workspace, is_array, is_zarr, store_root
 
 __all__ = ["NewStore"]
 
@@ -46,11 +46,17 @@ class NewStore:
             raise DestinationError(f"{directory} is not on this machine: build in a local directory, and copy it there")
         directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
-        fill_value = getattr(source.arrays[0], "fill_value", None)
-        template = ArrayTemplate.new(spec.dtype, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec, fill_value=fill_value)
-        target = cls(directory, template, version, Workspace(directory, in_place=False), overwrite)
+        for parent in directory.parents:
+            if is_array(parent):
+                raise DestinationError(f"{directory} lies inside the array {parent}, which holds chunks only: choose a destination elsewhere")
         refuse_unwritable(store_root(directory).parent)
-        return target
+        return cls(directory, _template(spec, version, source), version, Workspace(directory, in_place=False), overwrite)
+
+    @classmethod
+    def planned(cls, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> NewStore:
+        """A store to plan with, which is nowhere: nothing there is looked at."""
+        directory = Path(os.path.abspath("plan.ome.zarr"))
+        return cls(directory, _template(spec, version, source), version, Workspace(directory, in_place=False))
 
     def refuse_existing(self, spec: PyramidSpec) -> None:
         """
@@ -88,21 +94,27 @@ class NewStore:
         """A new store has none."""
         return []
 
-    def take_back(self) -> None:
-        self.workspace.put_back_store()
+    def undo(self) -> None:
+        self.workspace.undo_publishing()
 
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""
+        staging = self.workspace.directory
         if self.workspace.new.exists():
             self.refuse_existing(spec)  # somebody else may have made it meanwhile
             ome_zarr.write_image(self.workspace.new, spec, description, self.version)
         self.workspace.publish_new()
         if self.is_label:
-            ome_zarr.register_label(self.directory.parent, self.directory.name, self.version)
-            refresh_consolidated(self.directory.parent)
+            ome_zarr.register_label(self.directory.parent, self.directory.name, self.version, staging=staging)
+        refresh_consolidated(self.directory.parent, staging=staging)
 
     def identity(self) -> dict[str, Any]:
         return {"version": self.version, "template": self.template.metadata}
+
+
+def _template(spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> ArrayTemplate:
+    fill_value = getattr(source.arrays[0], "fill_value", None)
+    return ArrayTemplate.new(spec.dtype, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec, fill_value=fill_value)
 
 
 def _refuse_overlap(directory: Path, source: BuildSource) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.in_place import InPlace, level_paths, take_back_unannounced
+from napari_pyramid.in_place import InPlace, level_paths, undo_unfinished
 from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
@@ -60,8 +60,11 @@ def prepare_job(
     SpecError, LayoutError, DestinationError
         If the arguments do not fit each other, the source, or what is at the destination.
     """
+    for what, path in (("source", source), ("destination", destination)):
+        if isinstance(path, str) and not path:
+            raise SpecError(f"an empty path is no {what}: name it")
     if in_place and not only_plan and isinstance(source, str | os.PathLike):
-        take_back_unannounced(Path(source))
+        undo_unfinished(Path(source))
     found = resolve_source(source, name=image)
     if format is not None and format not in ZARR_FORMAT:
         raise SpecError(f"format {format!r} cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)")
@@ -80,7 +83,7 @@ def prepare_job(
     else:
         if destination is None and not only_plan:
             raise SpecError("no destination: give a path, or build in place")
-        target, spec = _new_store(found, destination, spec, options, format or "0.5", overwrite=overwrite)
+        target, spec = _new_store(found, destination, spec, options, _version(format, destination), overwrite=overwrite)
     _check_fit(spec, found)
     sources = [Source.of(a, is_level_0=isinstance(target, InPlace)) for a in found.arrays]
     passes = plan_passes(spec, sources, max_workers=max_workers, memory_limit=memory_limit)
@@ -104,10 +107,11 @@ def prepare_job(
     if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
         # the tiles that are done stay done, whatever workers and memory there are now
         job = replace(job, passes=planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit))
-        _check_still_fits(job, memory_limit if memory_limit is not None else default_limit())
+        if unfinished["phase"] == "pixels":
+            _check_still_fits(job, memory_limit if memory_limit is not None else default_limit())
     for level in spec.levels[target.first :]:
         target.template.of_level(level, ())  # refuses shards in zarr v2
-    if not only_plan and not updates and not unfinished:
+    if not only_plan and not updates and not target.workspace.state:
         job.refuse_existing()
     return job
 
@@ -121,18 +125,40 @@ def _new_store(
     source: BuildSource, destination: Any, spec: PyramidSpec | None, options: Mapping[str, Any], version: Version, *, overwrite: bool
 ) -> tuple[NewStore, PyramidSpec]:
     """The store and the spec of the levels in it, named after it; without a destination one to plan with."""
-    if destination is not None and _is_same_store(destination, source):
+    if destination is None:
+        spec = spec or _spec_of(source, options, version)
+        return NewStore.planned(spec, version, source), spec
+    if _is_same_store(destination, source):
         raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
-    spec = spec or _spec_of(source, {**_of_labelled_image(destination, source), **options}, version)
-    target = NewStore.at(Path(destination or "plan.ome.zarr"), spec, version, source, overwrite=overwrite)
+    if _is_label(destination):
+        options = {**_of_labelled_image(destination, source), **options, "labels": True}  # an averaging method is then refused
+    spec = spec or _spec_of(source, options, version)
+    if _is_label(destination) and spec.kind != "labels":
+        raise SpecError(f"{destination} is the place of a label image: make the spec with labels=True")
+    target = NewStore.at(Path(destination), spec, version, source, overwrite=overwrite)
     return target, spec if spec.name else replace(spec, name=_stem(target.directory))
+
+
+def _is_label(destination: Any) -> bool:
+    """The destination is ``labels/NAME`` of an image."""
+    labels = Path(destination).parent
+    return labels.name == "labels" and is_zarr(labels.parent)
+
+
+def _version(asked: Version | None, destination: Any) -> Version:
+    """The version asked for, else that which fits the image that a label image is added to, else 0.5."""
+    if destination is None or not _is_label(destination):
+        return asked or "0.5"
+    labels = Path(destination).parent
+    fitting: Version = "0.5" if (labels.parent / "zarr.json").is_file() else "0.4"
+    if asked not in (None, fitting):
+        raise SpecError(f"format {asked} does not fit {labels.parent}, whose labels must be {fitting}: leave the format out")
+    return fitting
 
 
 def _of_labelled_image(destination: Any, source: BuildSource) -> dict[str, Any]:
     """Axes and transform of the image that a label image is added to, if it has the label image's shape but for channels."""
-    labels = Path(destination or "").parent
-    if labels.name != "labels" or not is_zarr(labels.parent):
-        return {}
+    labels = Path(destination).parent
     image = next((i for i in open_images(labels.parent) if i.kind == "image" and not i.path), None)
     if image is None or image.axes is None or image.levels[0].scale is None:
         return {}
@@ -157,7 +183,7 @@ def _is_same_store(destination: Any, source: BuildSource) -> bool:
     return any(d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent) for d in map(directory_of, source.arrays))
 
 
-def _spec_of(source: BuildSource, options: dict[str, Any], version: Version) -> PyramidSpec:
+def _spec_of(source: BuildSource, options: Mapping[str, Any], version: Version) -> PyramidSpec:
     if version == "0.4":
         options = {"shards": None, **options}
     if len(source.arrays) > 1:

@@ -19,7 +19,6 @@ from napari_pyramid.jobs import Job
 from napari_pyramid.progress import Meter, Progress
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
-from napari_pyramid.targets import remove_old
 from napari_pyramid.verify import Difference
 from napari_pyramid.worker import Filled
 from napari_pyramid.workspace import Journal
@@ -46,9 +45,11 @@ class Run:
     _stop: threading.Event = field(default_factory=threading.Event)
     _meter: Meter = field(init=False)
     _unreadable: list[dict[str, Any]] = field(default_factory=list)
+    _source: dict[str, Any] | None = field(init=False)
 
     def __post_init__(self) -> None:
         passes = self.job.passes
+        self._source = self.job.source.identity
         self._meter = Meter(passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons)
 
     # ---- the whole build -------------------------------------------------------------------------------------------
@@ -67,10 +68,13 @@ class Run:
                     yield from self._verify()
             yield self._meter.progress(len(job.spec.levels) - 1)  # the last moment to stop: what is published stays
             if state["phase"] == "pixels":
+                self._check_source()
                 levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
                 state = {**state, "phase": "publish", "levels": levels, "description": job.describe(self._unreadable)}
                 workspace.save_state(state)
-            job.publish(state["description"])
+            if state["phase"] == "publish":
+                job.publish(state["description"])
+                workspace.save_state({**state, "phase": "done"})
             published = True
         except VerificationError:
             workspace.start_over()  # to go on from it would give the same again
@@ -79,10 +83,19 @@ class Run:
             raise self._told(exc) from exc
         finally:
             self._stop.set()
-            if not published:
-                self._leave(began)
-        remove_old(job.target)
+            self._leave(began, published)
         return job.opened()
+
+    def _check_source(self) -> None:
+        """
+        Raises
+        ------
+        SourceError
+            If the source is not what it was when the build began: chunks of an array that has vanished read as fill value.
+        """
+        if self.job.source.identity != self._source:
+            self.job.target.workspace.start_over()
+            raise SourceError("the source has vanished or changed while it was read; what was built is removed: build it again")
 
     def _told(self, error: Exception) -> Exception:
         """The error with the path that it is about, as one of ours."""
@@ -94,38 +107,41 @@ class Run:
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        keeps = self.job.resume and self.job.can_resume and not self.job.updates
+        keeps = self.job.continues and not self.job.updates
         kept = "; what is done is kept" if keeps and self._meter.done else ""
         return f"{where}{message}{kept}"
 
-    def _leave(self, began: bool) -> None:
-        """Keeps unfinished work that can be continued, is not ours, or is half published for good; removes all other."""
+    def _leave(self, began: bool, published: bool) -> None:
+        """Keeps unfinished work that can be continued or is not ours; removes all other. Never hides why the build ended."""
         job, workspace = self.job, self.job.target.workspace
-        if workspace.state and (not began or (job.resume and job.can_resume)):
+        if not published and workspace.state and (not began or job.continues):
             workspace.release()
             return
         try:
-            job.target.take_back()
-        except OSError:  # what was replaced is in the workspace still, and the next build puts it back
-            workspace.release()
-        else:
+            if not published:
+                job.target.undo()
             workspace.discard()
+        except (OSError, DestinationError):  # the next build there puts back what was replaced, and removes the rest
+            workspace.release()
 
     def _begin(self) -> dict[str, Any]:
         """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
         job, workspace = self.job, self.job.target.workspace
         state = workspace.state
-        if state and job.resume and job.can_resume:
-            if state.get("fingerprint") == job.fingerprint and state.get("plan") == job.plan:
+        if state.get("phase") == "done" and state.get("fingerprint") != job.fingerprint:
+            state = {}
+        if state and job.continues:
+            if state.get("fingerprint") == job.fingerprint and (state.get("plan") == job.plan or state["phase"] == "done"):
                 if state.get("phase") == "pixels":
                     job.refuse_existing()
                 self._unreadable = list(state.get("unreadable", []))
-                return state
+                if not self._unreadable or job.skip_unreadable:
+                    return state
             raise DestinationError(
                 f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
                 "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
             )
-        job.target.take_back()
+        job.target.undo()
         job.refuse_existing()
         workspace.start_over()
         job.target.create(job.spec)
@@ -153,14 +169,15 @@ class Run:
         assert executor is not None
         pending: set[Future[Filled]] = set()
         try:
-            window = 2 * (p.workers if self.executor is None else max(p.workers, remote.width(self.executor)))
-            for done in _spread(executor, self._filler(i, p), numbers, window, pending):
-                for future in done:
-                    self._count(p, future.result(), journal)
-                if not self.job.is_intact():
-                    raise DestinationError(f"{self.job.target.directory}: the unfinished work was removed while it was built; start again")
-                if self._meter.is_due():
-                    yield self._meter.progress(p.last)
+            window = remote.window(self.executor, p.workers)
+            with remote.losses_told(self.executor):
+                for done in _spread(executor, self._filler(i, p), numbers, window, pending):
+                    for future in done:
+                        self._count(p, future.result(), journal)
+                    if not self.job.is_intact():
+                        raise DestinationError(f"{self.job.target.directory}: the unfinished work was removed while it was built; start again")
+                    if self._meter.is_due():
+                        yield self._meter.progress(p.last)
         finally:
             self._stop_all(own, pending)
 
@@ -179,8 +196,10 @@ class Run:
             future.cancel()
         if own is not None:
             own.shutdown(cancel_futures=True)
-        else:
-            wait([f for f in pending if not f.cancelled()])
+            return
+        if remote.is_remote(self.executor):
+            remote.recall(self.job)
+        wait([f for f in pending if not f.cancelled()])
 
     def _check(self) -> None:
         if self._stop.is_set():
@@ -252,7 +271,7 @@ class Run:
         """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
-        if workspace.state:
+        if workspace.state.get("phase") not in (None, "done"):
             workspace.release()
             raise DestinationError(f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)")
         numbers = [sorted({n for region in regions for n in p.touching(job.affected(region, p))}) for p in job.passes]
@@ -273,7 +292,8 @@ class Run:
 def _spread(executor: Executor, fn: Callable[[A], B], items: Iterator[A], window: int, pending: set[Future[B]]) -> Iterator[set[Future[B]]]:
     """Calls as they are done, at most `window` of them in flight (`pending`); every `HEARTBEAT` at least, if only none."""
     while True:
-        pending |= {executor.submit(fn, item) for item in islice(items, window - len(pending))}
+        for item in islice(items, window - len(pending)):
+            pending.add(executor.submit(fn, item))  # one by one: those before one that is refused are stopped too
         if not pending:
             return
         done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)

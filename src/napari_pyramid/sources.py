@@ -101,8 +101,20 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")
-        return BuildSource(tuple(_unwrapped(a) for a in source))
-    return BuildSource((_unwrapped(source),))
+        return BuildSource(tuple(_unwrapped(_checked(a)) for a in source))
+    return BuildSource((_unwrapped(_checked(source)),))
+
+
+def _checked(array: Any) -> Any:
+    """
+    Raises
+    ------
+    SpecError
+        If it is no array-like.
+    """
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        raise SpecError(f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing")
+    return array
 
 
 def _named(images: Sequence[Image], name: str | None, path: str) -> Image:

@@ -6,7 +6,6 @@ Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +15,12 @@ from zarr.storage import LocalStore
 
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
-from napari_pyramid.layouts.group_attributes import Attributes
+from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale
 from napari_pyramid.layouts.ome_zarr_write import Description
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.workspace import Workspace
 
-__all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable", "remove_old"]
+__all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable"]
 
 
 class Target(Protocol):
@@ -63,7 +62,7 @@ class Target(Protocol):
     def surplus(self, spec: PyramidSpec) -> list[str]:
         """Paths of levels that nothing will name any more when these are published."""
 
-    def take_back(self) -> None:
+    def undo(self) -> None:
         """Undoes a publishing that did not come to its end, so that nothing that was replaced is lost."""
 
     def publish(self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()) -> None:
@@ -86,19 +85,11 @@ def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> 
         of_floats.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
-def remove_old(target: Target) -> None:
-    """Removes what the build replaced, and the workspace with it."""
-    shutil.rmtree(target.workspace.directory / "old", ignore_errors=True)
-    target.workspace.discard()
-
-
 def group_around(array: Path) -> Path | None:
-    for parent in array.parents:
-        if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file():
-            return parent
-        if parent != array.parent and parent != array.parent.parent:  # level paths have one or two parts
-            return None
-    return None
+    """The group that an array is a level of: one whose metadata name it, else the nearest; level paths have one or two parts."""
+    groups = [parent for parent in array.parents[:2] if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()]
+    named = (g for g in groups if find_multiscale(Attributes(g), array.relative_to(g).as_posix(), None) is not None)
+    return next(named, groups[0] if groups else None)
 
 
 def refuse_unwritable(directory: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.downsample import Method, downsample, gaussian_reduce, gaussian_residual, is_gaussian
+from napari_pyramid.errors import SourceError
 from napari_pyramid.reading import Reader
 from napari_pyramid.regions import Region, blocks_in, with_halo
 
@@ -45,6 +46,8 @@ class Comparer:
     """What is compared at once, in samples of what is stored."""
     ignore_background: bool = False
     residual: bool = False
+    skip_unreadable: bool = False
+    """What cannot be read was taken as fill value and listed: it is not compared."""
 
     def regions(self) -> Iterator[Region]:
         """All of what is stored, in blocks."""
@@ -58,7 +61,13 @@ class Comparer:
         SourceError
             If a sample cannot be read.
         """
-        want, got = self._recomputed(region), self.stored[region]
+        try:
+            want = self._recomputed(region)
+        except SourceError:
+            if not self.skip_unreadable:
+                raise
+            return None
+        got = self.stored[region]
         same = (want == got) | ((want != want) & (got != got))
         if same.all():
             return None

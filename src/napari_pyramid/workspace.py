@@ -6,16 +6,17 @@
         journal-0, journal-1, ...   one byte a tile: 1 when all its blocks are written
         new/                        the levels, as arrays of a zarr group
         old/                        what the new replaced, until all is in its place
+        before/                     metadata of the group, as they were before levels were put there
 
 No reader looks there, so that nothing unfinished is ever seen. Knows files and renames; knows nothing of pixels.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -26,12 +27,14 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from napari_pyramid.errors import BuildInProgressError, DestinationError
+from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.layouts._array_metadata import write_json
 
 __all__ = ["Journal", "Workspace", "fingerprint", "is_array", "is_zarr", "publishing_in", "store_root"]
 
 _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
+"""Of a group."""
 
 
 def is_zarr(directory: Path) -> bool:
@@ -69,7 +72,8 @@ def fingerprint(recipe: Mapping[str, Any]) -> str:
 def publishing_in(path: Path) -> Iterator[Workspace]:
     """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
     root = store_root(path)
-    for directory in sorted(root.parent.glob(f".{glob.escape(root.name)}*.building")):
+    ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
+    for directory in sorted(d for d in root.parent.iterdir() if ours.fullmatch(d.name)) if root.parent.is_dir() else ():
         try:
             state = json.loads((directory / "state.json").read_text())
             group = root.parent / state["group"]
@@ -158,10 +162,17 @@ class Workspace:
             raise BuildInProgressError(f"{self.destination}: {self._owner()} is building there now; wait for it or stop it") from exc
         except OSError as exc:
             raise DestinationError(f"{self.directory.parent}: cannot be written to: {exc.strerror or exc}") from exc
+        try:
+            self._sign()
+            (self.directory / "token").unlink(missing_ok=True)  # of an earlier build, whose workers may live on
+            self.wait_for_workers()
+        except OSError as exc:
+            self.release()
+            raise DestinationError(f"{self.directory}: {explained(exc)}") from exc
+
+    def _sign(self) -> None:
         host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since})
-        (self.directory / "token").unlink(missing_ok=True)  # of an earlier build, whose workers may live on
-        self._wait_for_orphans()
 
     def _owner(self) -> str:
         try:
@@ -170,8 +181,8 @@ class Workspace:
         except (OSError, ValueError, KeyError):
             return "another process"
 
-    def _wait_for_orphans(self) -> None:
-        """Worker processes that outlived a killed build finish their tile before it is built again."""
+    def wait_for_workers(self) -> None:
+        """Worker processes that outlived their build finish their tile before anything else is done here."""
         for path in self.directory.glob("worker-*.lock"):
             with FileLock(path):
                 pass
@@ -186,23 +197,39 @@ class Workspace:
     def state(self) -> dict[str, Any]:
         """What was saved last; empty when there is no unfinished work."""
         try:
-            found = json.loads((self.directory / "state.json").read_text())
+            found = json.loads(self._state_file.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) and found.get("phase") != "discarded" else {}
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        write_json(self.directory / "state.json", dict(state))
+        write_json(self._state_file, dict(state))
 
-    def start_over(self, keep: Sequence[str] = ("lock", "owner.json")) -> None:
+    def start_over(self) -> None:
         """Drops unfinished work, keeping the lock."""
+        self._mark_discarded()
+        self._remove_all_but("lock", "owner.json", "state.json")
+        self._state_file.unlink(missing_ok=True)
+
+    def _mark_discarded(self) -> None:
+        """From now on there is nothing to go on from, however far removing gets: journals may outlive the levels they tell of."""
+        try:
+            write_json(self._state_file, {"phase": "discarded"})
+        except OSError:  # no room for it
+            self._state_file.unlink(missing_ok=True)
+
+    def _remove_all_but(self, *names: str) -> None:
         for path in self.directory.iterdir():
-            if path.name in keep:
+            if path.name in names:
                 continue
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    @property
+    def _state_file(self) -> Path:
+        return self.directory / "state.json"
 
     @property
     def place(self) -> dict[str, str]:
@@ -214,13 +241,15 @@ class Workspace:
 
     def is_intact(self) -> bool:
         """False when somebody removed it under the build."""
-        return (self.directory / "state.json").exists()
+        return self._state_file.exists()
 
     def discard(self) -> None:
         """Removes all of it and releases the lock; what says that there is work goes last, so that a crash leaves no riddle."""
         if self.directory.exists():
-            self.start_over(keep=("lock", "state.json"))
-            (self.directory / "state.json").unlink(missing_ok=True)
+            if self.state.get("phase") != "done":
+                self._mark_discarded()
+            self._remove_all_but("lock", "state.json")
+            self._state_file.unlink(missing_ok=True)
         self.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -236,6 +265,20 @@ class Workspace:
         self.destination.parent.mkdir(parents=True, exist_ok=True)
         self.new.rename(self.destination)
 
+    def begin_publishing(self, paths: Sequence[str]) -> None:
+        """Keeps the metadata of the destination as they are, and which groups have yet to be made for the levels at `paths`."""
+        if self._before.exists():
+            return
+        part = self.directory / "before.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for name in _METADATA_FILES:
+            if (self.destination / name).exists():
+                shutil.copy2(self.destination / name, part / name)
+        parents = sorted({path.rpartition("/")[0] for path in paths} - {""})
+        write_json(part / "made.json", {"groups": [path for path in parents if not (self.destination / path).exists()]})
+        part.rename(self._before)
+
     def publish_levels(self, paths: Sequence[str]) -> None:
         """Puts the new levels beside level 0, one rename each."""
         for path in paths:
@@ -248,30 +291,50 @@ class Workspace:
             place.parent.mkdir(parents=True, exist_ok=True)
             fresh.rename(place)
 
-    def take_back(self, paths: Sequence[str]) -> None:
-        """Undoes `publish_levels` for some levels, as if it had not begun."""
-        for path in paths:
-            place, fresh = self.destination / path, self.new / path
-            if place.exists() and not fresh.exists():
-                fresh.parent.mkdir(parents=True, exist_ok=True)
-                place.rename(fresh)
-
-    def put_back_store(self) -> None:
-        """Puts the store that was set aside in its place again, if the new one has not come in its stead."""
-        if self._aside("").exists() and not self.destination.exists():
-            self._aside("").rename(self.destination)
-
-    def put_back(self, paths: Sequence[str]) -> None:
-        """Puts levels that were set aside in their places again, where nothing has come in their stead."""
-        for path in paths:
-            if self._aside(path).exists() and not (self.destination / path).exists():
-                self._aside(path).rename(self.destination / path)
-
     def set_aside(self, paths: Sequence[str]) -> None:
         """Takes levels out of the destination; they are removed with all that was replaced."""
         for path in paths:
             if (self.destination / path).exists():
                 self._set_aside(self.destination / path, path)
+
+    def undo_publishing(self) -> None:
+        """Makes the destination what it was before publishing began, if it has not come to its end."""
+        state = self.state
+        if state.get("phase") != "publish":
+            return
+        if not self.in_place:
+            self._exchange_back("", self.new)
+        elif self._before.exists():
+            fresh = state.get("levels", [])[1:]
+            for path in fresh:
+                self._exchange_back(path, self.new / path)
+            for path in state.get("description", {}).get("surplus", ()):
+                self._put_back(path)
+            self._restore_metadata()
+
+    def _exchange_back(self, path: str, fresh: Path) -> None:
+        place = self.destination / path
+        if place.exists() and not fresh.exists():
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(fresh)
+        self._put_back(path)
+
+    def _put_back(self, path: str) -> None:
+        if self._aside(path).exists() and not (self.destination / path).exists():
+            self._aside(path).rename(self.destination / path)
+
+    def _restore_metadata(self) -> None:
+        for name in _METADATA_FILES:
+            kept, place = self._before / name, self.destination / name
+            if kept.exists():
+                part = self.directory / f"{name}.part"
+                shutil.copy2(kept, part)
+                part.replace(place)
+            else:
+                place.unlink(missing_ok=True)
+        for path in json.loads((self._before / "made.json").read_text())["groups"]:
+            shutil.rmtree(self.destination / path, ignore_errors=True)  # ours, and its levels are taken back
+        shutil.rmtree(self._before)
 
     def _set_aside(self, place: Path, path: str) -> None:
         aside = self._aside(path)
@@ -280,3 +343,7 @@ class Workspace:
 
     def _aside(self, path: str) -> Path:
         return self.directory / "old" / (path or "store")
+
+    @property
+    def _before(self) -> Path:
+        return self.directory / "before"

@@ -138,12 +138,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+_LARGEST_ZSTD = 22
+
+
 def _parse_codec(codec: str, itemsize: int) -> tuple[str | None, dict[str, Any]]:
     if codec == "none":
         return None, {}
     if m := re.fullmatch(rf"blosc-({'|'.join(_BLOSC)})-(\d)", codec):
         return "blosc", {"cname": m[1], "clevel": int(m[2]), "shuffle": "shuffle", "typesize": itemsize, "blocksize": 0}
-    if m := re.fullmatch(r"zstd-(\d+)", codec):
+    if (m := re.fullmatch(r"zstd-(\d\d?)", codec)) and int(m[1]) <= _LARGEST_ZSTD:
         return "zstd", {"level": int(m[1]), "checksum": False}
     if m := re.fullmatch(r"gzip-(\d)", codec):
         return "gzip", {"level": int(m[1])}
