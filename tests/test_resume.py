@@ -21,8 +21,8 @@ import zarr
 from napari_pyramid import BuildInProgressError, DestinationError, SourceError, SpecError, build_pyramid, iter_build, open_pyramid
 from napari_pyramid.build import plan_build
 from napari_pyramid.jobs import Job
+from napari_pyramid.journal import Journal
 from napari_pyramid.worker import TileFiller
-from napari_pyramid.workspace import Journal
 
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
 

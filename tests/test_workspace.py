@@ -10,7 +10,10 @@ import pytest
 import zarr
 
 from napari_pyramid import BuildInProgressError, DestinationError
-from napari_pyramid.workspace import Journal, Workspace, fingerprint, is_zarr, store_root
+from napari_pyramid.hierarchy import is_zarr, store_root
+from napari_pyramid.journal import Journal
+from napari_pyramid.publishing import Publishing
+from napari_pyramid.workspace import Workspace, fingerprint
 
 
 def test_it_lies_beside_the_outermost_store(tmp_path: Path) -> None:
@@ -109,13 +112,13 @@ def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
         zarr.create_array(workspace.new / path, shape=(n,), dtype="u1")
     workspace.save_state({"phase": "publish", "levels": ["0", "1", "deep/2"]})
     for paths in (["1"], ["1", "deep/2"], ["1", "deep/2"]):
-        workspace.begin_publishing(["1", "deep/2"])
-        workspace.publish_levels(paths)
+        Publishing(workspace).begin(["1", "deep/2"])
+        Publishing(workspace).put_levels(paths)
     group.attrs["published"] = True
     assert zarr.open_array(tmp_path / "x.zarr" / "1", mode="r").shape == (3,)
     assert zarr.open_array(workspace.directory / "old" / "1", mode="r").attrs["old"]
     for _ in range(2):
-        workspace.undo_publishing()
+        Publishing(workspace).undo()
         assert {p: p.read_bytes() for p in (tmp_path / "x.zarr").rglob("*") if p.is_file()} == before
         assert not (tmp_path / "x.zarr" / "deep").exists()
         assert zarr.open_array(workspace.new / "1", mode="r").shape == (3,)
@@ -126,13 +129,13 @@ def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "x.zarr", in_place=False)
     zarr.create_group(workspace.new, attributes={"old": False})
     for _ in range(2):
-        workspace.publish_new()
+        Publishing(workspace).put_store()
     assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is False
     workspace.save_state({"phase": "publish"})
     for _ in range(2):
-        workspace.undo_publishing()
+        Publishing(workspace).undo()
         assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is True
-    workspace.publish_new()
+    Publishing(workspace).put_store()
     workspace.discard()
     assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
 

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid.errors import BuildInProgressError, DestinationError, SpecError
+from napari_pyramid.hierarchy import is_array
 from napari_pyramid.layouts import ome_zarr_write as ome_zarr
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
 from napari_pyramid.layouts._node import UNSAFE_PATH
 from napari_pyramid.layouts.consolidated import refresh_consolidated
 from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale
+from napari_pyramid.publishing import Publishing, publishing_in
 from napari_pyramid.sources import BuildSource, Reordered, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, open_level, refuse_unwritable
-from napari_pyramid.workspace import Workspace, is_array, publishing_in
+from napari_pyramid.workspace import Workspace
 
 __all__ = ["InPlace", "level_paths", "undo_unfinished"]
 
@@ -130,12 +132,13 @@ class InPlace:
         """Renames of whole levels, the group's metadata, and what they name no more set aside; can be repeated after a crash."""
         paths = [level.path for level in (*spec.levels[1:], *spec.residuals)]
         staging = self.workspace.directory
-        self.workspace.begin_publishing(paths)
+        publishing = Publishing(self.workspace)
+        publishing.begin(paths)
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
             Attributes.create(self.directory / parent, self.template.zarr_format, staging=staging).save()
-        self.workspace.publish_levels(paths)
+        publishing.put_levels(paths)
         ome_zarr.add_levels(self.directory, spec, description, series=self.series, staging=staging)
-        self.workspace.set_aside(surplus)
+        publishing.set_aside(surplus)
         refresh_consolidated(self.directory, staging=staging)
 
     def identity(self) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def undo_unfinished(path: Path) -> None:
 
 def _undo(workspace: Workspace) -> None:
     if workspace.state.get("phase") == "publish":
-        workspace.undo_publishing()
+        Publishing(workspace).undo()
         refresh_consolidated(workspace.destination.parent, staging=workspace.directory)
 
 

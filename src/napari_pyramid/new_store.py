@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid.errors import DestinationError
+from napari_pyramid.hierarchy import is_array, is_zarr, store_root
 from napari_pyramid.layouts import ome_zarr_write as ome_zarr
 from napari_pyramid.layouts._array_metadata import ArrayTemplate
 from napari_pyramid.layouts.consolidated import refresh_consolidated
+from napari_pyramid.publishing import Publishing
 from napari_pyramid.sources import BuildSource, directory_of
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, refuse_unwritable
-from napari_pyramid.workspace import Workspace, is_array, is_zarr, store_root
+from napari_pyramid.workspace import Workspace
 
 __all__ = ["NewStore"]
 
@@ -95,7 +97,7 @@ class NewStore:
         return []
 
     def undo(self) -> None:
-        self.workspace.undo_publishing()
+        Publishing(self.workspace).undo()
 
     def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""
@@ -103,7 +105,7 @@ class NewStore:
         if self.workspace.new.exists():
             self.refuse_existing(spec)  # somebody else may have made it meanwhile
             ome_zarr.write_image(self.workspace.new, spec, description, self.version)
-        self.workspace.publish_new()
+        Publishing(self.workspace).put_store()
         if self.is_label:
             ome_zarr.register_label(self.directory.parent, self.directory.name, self.version, staging=staging)
         refresh_consolidated(self.directory.parent, staging=staging)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.hierarchy import is_zarr
 from napari_pyramid.in_place import InPlace, level_paths, undo_unfinished
 from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
@@ -26,7 +27,6 @@ from napari_pyramid.sources import BuildSource, directory_of, reordered, resolve
 from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.stored import stored_pyramid
 from napari_pyramid.targets import Target
-from napari_pyramid.workspace import is_zarr
 
 __all__ = ["prepare_job"]
 

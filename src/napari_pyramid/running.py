@@ -16,12 +16,12 @@ from napari_pyramid import remote
 from napari_pyramid.downsample import downsample
 from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
 from napari_pyramid.jobs import Job
+from napari_pyramid.journal import Journal
 from napari_pyramid.progress import Meter, Progress
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Pass, Region
 from napari_pyramid.verify import Difference
 from napari_pyramid.worker import Filled
-from napari_pyramid.workspace import Journal
 
 __all__ = ["Run"]
 

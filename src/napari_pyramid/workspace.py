@@ -1,4 +1,4 @@
-"""The place where a build keeps its unfinished work: lock, recipe, journals, new levels; and how it is published.
+"""The place where a build keeps its unfinished work: lock, recipe, journals, new levels.
 
     .embryo.ome.zarr.building/      beside the outermost zarr store that the destination is in
         lock, owner.json            who is building; the lock is the operating system's, and dies with its process
@@ -16,104 +16,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
+from napari_pyramid.hierarchy import store_root
+from napari_pyramid.journal import Journal
 from napari_pyramid.layouts._array_metadata import write_json
 
-__all__ = ["Journal", "Workspace", "fingerprint", "is_array", "is_zarr", "publishing_in", "store_root"]
+__all__ = ["Workspace", "fingerprint"]
 
-_NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
-_METADATA_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
-"""Of a group."""
-
-
-def is_zarr(directory: Path) -> bool:
-    """Whether a directory is a group or array of zarr."""
-    return any((directory / name).is_file() for name in _NODE_FILES)
-
-
-def is_array(directory: Path) -> bool:
-    """Whether a directory is an array of zarr."""
-    if (directory / ".zarray").is_file():
-        return True
-    try:
-        document = json.loads((directory / "zarr.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.get("node_type") == "array"
-
-
-def store_root(path: Path) -> Path:
-    """The outermost zarr group that contains a path, or the path itself."""
-    root = path
-    for parent in path.parents:
-        if is_zarr(parent):
-            root = parent
-        elif root != path:
-            break
-    return root
+PATIENCE = 10.0
+"""Seconds to wait for the lock of a process that has died."""
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     """Digest of everything that decides a single byte of the result."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def publishing_in(path: Path) -> Iterator[Workspace]:
-    """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
-    root = store_root(path)
-    ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
-    for directory in sorted(d for d in root.parent.iterdir() if ours.fullmatch(d.name)) if root.parent.is_dir() else ():
-        try:
-            state = json.loads((directory / "state.json").read_text())
-            group = root.parent / state["group"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        workspace = Workspace(group, in_place=True)
-        if state.get("phase") == "publish" and workspace.directory == directory:
-            yield workspace
-
-
-class Journal:
-    """Which tiles of one pass are done, on disk; marking one is a single byte written."""
-
-    def __init__(self, path: Path, n_tiles: int) -> None:
-        self.n_tiles = n_tiles
-        if not path.exists() or path.stat().st_size != n_tiles:
-            with path.open("wb") as new:
-                new.truncate(n_tiles)
-        self._file: BinaryIO = path.open("r+b", buffering=0)
-        self.n_done = self._count()
-
-    def _count(self) -> int:
-        self._file.seek(0)
-        return sum(chunk.count(1) for chunk in iter(lambda: self._file.read(2**20), b""))
-
-    def left(self) -> Iterator[int]:
-        """Numbers of the tiles that are not done, as of when each is asked for."""
-        for start in range(0, self.n_tiles, 2**16):
-            self._file.seek(start)
-            for i, done in enumerate(self._file.read(2**16)):
-                if not done:
-                    yield start + i
-
-    def mark(self, number: int) -> None:
-        self._file.seek(number)
-        self._file.write(b"\x01")
-        self.n_done += 1
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Workspace:
@@ -157,7 +83,12 @@ class Workspace:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            try:
+                self._lock.acquire()
+            except Timeout:
+                if not self._owner_is_dead():
+                    raise
+                self._lock.acquire(timeout=PATIENCE, blocking=True)
         except Timeout as exc:
             raise BuildInProgressError(f"{self.destination}: {self._owner()} is building there now; wait for it or stop it") from exc
         except OSError as exc:
@@ -173,6 +104,18 @@ class Workspace:
     def _sign(self) -> None:
         host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since})
+
+    def _owner_is_dead(self) -> bool:
+        """Whether the lock is that of a process that is no more: a worker that it had just begun to make may hold it for a moment."""
+        try:
+            owner = json.loads((self.directory / "owner.json").read_text())
+            if os.name == "posix" and owner["host"] == socket.gethostname():
+                os.kill(owner["pid"], 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return False
 
     def _owner(self) -> str:
         try:
@@ -233,7 +176,7 @@ class Workspace:
 
     @property
     def place(self) -> dict[str, str]:
-        """What the state says of the group that levels are added to, for `publishing_in`."""
+        """What the state says of the group that levels are added to, for `publishing.publishing_in`."""
         return {"group": os.path.relpath(self.destination, self.directory.parent)} if self.in_place else {}
 
     def journal(self, number: int, n_tiles: int) -> Journal:
@@ -252,98 +195,3 @@ class Workspace:
             self._state_file.unlink(missing_ok=True)
         self.release()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    # ---- publishing --------------------------------------------------------------------------------------------------
-    # Each step may be the last before a crash, and is skipped when it is found done.
-
-    def publish_new(self) -> None:
-        """Puts ``new`` in the place of the destination; what was there is kept aside until then."""
-        if not self.new.exists():
-            return
-        if self.destination.exists():
-            self._set_aside(self.destination, "")
-        self.destination.parent.mkdir(parents=True, exist_ok=True)
-        self.new.rename(self.destination)
-
-    def begin_publishing(self, paths: Sequence[str]) -> None:
-        """Keeps the metadata of the destination as they are, and which groups have yet to be made for the levels at `paths`."""
-        if self._before.exists():
-            return
-        part = self.directory / "before.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        for name in _METADATA_FILES:
-            if (self.destination / name).exists():
-                shutil.copy2(self.destination / name, part / name)
-        parents = sorted({path.rpartition("/")[0] for path in paths} - {""})
-        write_json(part / "made.json", {"groups": [path for path in parents if not (self.destination / path).exists()]})
-        part.rename(self._before)
-
-    def publish_levels(self, paths: Sequence[str]) -> None:
-        """Puts the new levels beside level 0, one rename each."""
-        for path in paths:
-            fresh = self.new / path
-            if not fresh.exists():
-                continue
-            place = self.destination / path
-            if place.exists():
-                self._set_aside(place, path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            fresh.rename(place)
-
-    def set_aside(self, paths: Sequence[str]) -> None:
-        """Takes levels out of the destination; they are removed with all that was replaced."""
-        for path in paths:
-            if (self.destination / path).exists():
-                self._set_aside(self.destination / path, path)
-
-    def undo_publishing(self) -> None:
-        """Makes the destination what it was before publishing began, if it has not come to its end."""
-        state = self.state
-        if state.get("phase") != "publish":
-            return
-        if not self.in_place:
-            self._exchange_back("", self.new)
-        elif self._before.exists():
-            fresh = state.get("levels", [])[1:]
-            for path in fresh:
-                self._exchange_back(path, self.new / path)
-            for path in state.get("description", {}).get("surplus", ()):
-                self._put_back(path)
-            self._restore_metadata()
-
-    def _exchange_back(self, path: str, fresh: Path) -> None:
-        place = self.destination / path
-        if place.exists() and not fresh.exists():
-            fresh.parent.mkdir(parents=True, exist_ok=True)
-            place.rename(fresh)
-        self._put_back(path)
-
-    def _put_back(self, path: str) -> None:
-        if self._aside(path).exists() and not (self.destination / path).exists():
-            self._aside(path).rename(self.destination / path)
-
-    def _restore_metadata(self) -> None:
-        for name in _METADATA_FILES:
-            kept, place = self._before / name, self.destination / name
-            if kept.exists():
-                part = self.directory / f"{name}.part"
-                shutil.copy2(kept, part)
-                part.replace(place)
-            else:
-                place.unlink(missing_ok=True)
-        for path in json.loads((self._before / "made.json").read_text())["groups"]:
-            shutil.rmtree(self.destination / path, ignore_errors=True)  # ours, and its levels are taken back
-        shutil.rmtree(self._before)
-
-    def _set_aside(self, place: Path, path: str) -> None:
-        aside = self._aside(path)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        place.rename(aside)
-
-    def _aside(self, path: str) -> Path:
-        return self.directory / "old" / (path or "store")
-
-    @property
-    def _before(self) -> Path:
-        return self.directory / "before"

@@ -1,0 +1,37 @@
+"""What a directory is in a zarr hierarchy: by the names and a word of its metadata files, without opening it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+__all__ = ["is_array", "is_zarr", "store_root"]
+
+_NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
+
+
+def is_zarr(directory: Path) -> bool:
+    """Whether a directory is a group or array of zarr."""
+    return any((directory / name).is_file() for name in _NODE_FILES)
+
+
+def is_array(directory: Path) -> bool:
+    """Whether a directory is an array of zarr."""
+    if (directory / ".zarray").is_file():
+        return True
+    try:
+        document = json.loads((directory / "zarr.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("node_type") == "array"
+
+
+def store_root(path: Path) -> Path:
+    """The outermost zarr group that contains a path, or the path itself."""
+    root = path
+    for parent in path.parents:
+        if is_zarr(parent):
+            root = parent
+        elif root != path:
+            break
+    return root

@@ -1,0 +1,41 @@
+"""Which tiles of a pass are done, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Which tiles of one pass are done, on disk; marking one is a single byte written."""
+
+    def __init__(self, path: Path, n_tiles: int) -> None:
+        self.n_tiles = n_tiles
+        if not path.exists() or path.stat().st_size != n_tiles:
+            with path.open("wb") as new:
+                new.truncate(n_tiles)
+        self._file: BinaryIO = path.open("r+b", buffering=0)
+        self.n_done = self._count()
+
+    def _count(self) -> int:
+        self._file.seek(0)
+        return sum(chunk.count(1) for chunk in iter(lambda: self._file.read(2**20), b""))
+
+    def left(self) -> Iterator[int]:
+        """Numbers of the tiles that are not done, as of when each is asked for."""
+        for start in range(0, self.n_tiles, 2**16):
+            self._file.seek(start)
+            for i, done in enumerate(self._file.read(2**16)):
+                if not done:
+                    yield start + i
+
+    def mark(self, number: int) -> None:
+        self._file.seek(number)
+        self._file.write(b"\x01")
+        self.n_done += 1
+
+    def close(self) -> None:
+        self._file.close()
