@@ -247,6 +247,23 @@ def test_the_list_of_labels_is_compared_with_the_groups(tmp_path: Path, listed: 
     assert check_store(path).findings == ()
 
 
+def test_labels_below_a_plain_directory_stay_listed(tmp_path: Path) -> None:
+    """The reader opens what is in "sub", which has no metadata of its own. What leads out of the store goes."""
+    path = write(tmp_path / "x.ome.zarr", [image(), mean_2x2(image())], version="0.4")
+    zarr.create_group(path / "labels", zarr_format=2, attributes={"labels": ["sub/cells", "sub/gone", "../x"]})
+    mask = (image() > 2500).astype(np.uint8)
+    write(path / "labels" / "sub" / "cells", [mask, mask[::2, ::2]], version="0.4", **{"image-label": {"version": "0.4"}})
+    assert not (path / "labels" / "sub" / ".zgroup").exists()
+    edit(path / "labels" / "sub" / "cells", lambda document: document["multiscales"][0].pop("type"))
+    told = messages(check_store(path))
+    assert "sub/gone" in told
+    assert "../x" in told
+    assert "sub/cells" not in told
+    repair_store(path)
+    assert zarr.open_group(path / "labels", mode="r").attrs["labels"] == ["sub/cells"]
+    assert [i.path for i in open_images(path)] == ["", "labels/sub/cells"]
+
+
 def test_a_label_image_opened_by_itself_is_backed_up_outside_of_the_store(tmp_path: Path) -> None:
     """Inside, the copies would be a label image that nobody made."""
     store = with_labels(tmp_path / "x.ome.zarr", ["nuclei"])

@@ -189,7 +189,7 @@ def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
         raise DestinationError(f"{group} is {layout}, which is read but not written: build a new store instead")
 
 
-_RESERVED = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "laplacian", "OME"))
+_RESERVED = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME"))
 """What zarr, OME-Zarr and we ourselves keep beside levels."""
 _WRITABLE = re.compile(r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE)
 """Layouts in whose groups levels may be added: OME-Zarr itself, and those without metadata of their own."""

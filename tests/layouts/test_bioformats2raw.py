@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -68,3 +69,23 @@ def test_a_server_that_lists_nothing_is_asked_for_one_number_after_the_other(new
     store = new_store(3).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).image("1", (6, 8))
     monkeypatch.setattr("napari_pyramid.layouts._files._LocalFiles.names", lambda self, directory: [])
     assert [i.path for i in open_images(store.root)] == ["0", "1"]
+
+
+NAMED = b"<OME><Image Name='A'/><Image Name='B'/><Image Name='C'/></OME>"
+
+
+@pytest.mark.parametrize("series", [["0", "1", "2"], None], ids=["listed", "by number"])
+def test_names_go_by_number_when_a_series_is_missing(new_store: Callable, series: list[str] | None) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", **({"series": series} if series else {}))
+    store.image("0", (6, 8)).image("2", (6, 8))
+    (store.root / "OME" / "METADATA.ome.xml").write_bytes(NAMED)
+    with pytest.warns(LayoutWarning, match="series lists '1'") if series else nullcontext():
+        images = open_images(store.root)
+    assert [(i.path, i.name) for i in images] == [("0", "A"), ("2", "C")]
+
+
+def test_names_go_by_place_in_the_list_where_it_repeats(new_store: Callable) -> None:
+    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", series=["a", "a", "b"])
+    store.image("a", (6, 8)).image("b", (6, 8))
+    (store.root / "OME" / "METADATA.ome.xml").write_bytes(NAMED)
+    assert [(i.path, i.name) for i in open_images(store.root)] == [("a", "A"), ("b", "C")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +200,111 @@ def test_labels_of_fields_are_stitched_like_the_fields(new_store: Callable) -> N
     np.testing.assert_array_equal(labels.levels[0].array[...], expected)
     well_image, well_labels = open_images(store.root / "A/1")
     assert well_labels.levels[1].array.shape == well_image.levels[1].array.shape[1:]
+
+
+@pytest.mark.parametrize("datasets", [[{"path": 0}, {"path": 1}], ["0", "1"]], ids=["numbers", "strings"])
+def test_paths_of_levels_are_read_as_those_of_an_image_are(new_store: Callable, datasets: list[Any]) -> None:
+    store = new_store(3)
+    levels = field(store, "A/1/0", 0)
+    store.group("A/1/0", version="0.5", multiscales=[{"axes": AXES, "datasets": datasets}])
+    path = plate(store, {"A/1": 1})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*the path of a dataset is the number", LayoutWarning)
+        (image,) = open_images(path)
+    for level, expected in zip(image.levels, levels, strict=True):
+        np.testing.assert_array_equal(level.array[...], expected)
+
+
+def test_without_any_field_that_fits_there_is_no_plate(new_store: Callable) -> None:
+    """Fields are placed by their first multiscale, of which no level is there; the field alone shows the second."""
+    store = new_store(3)
+    field(store, "A/1/0", 0)
+    store.group("A/1/0", version="0.5", multiscales=[{"axes": AXES, "datasets": [{"path": path}]} for path in ("gone", "0")])
+    path = plate(store, {"A/1": 1})
+    with pytest.warns(LayoutWarning, match="is left out|no field of the"):
+        (image,) = open_images(path)
+    assert image.path == "A/1/0"
+
+
+def test_mosaic_begins_where_its_outermost_fields_do(new_store: Callable) -> None:
+    """The first field is at (100, 55), the second begins further up and to the left; labels go with their image."""
+    store = new_store(3)
+    first, _ = field(store, "A/1/0", 0, translation=(100, 55)), field(store, "A/1/1", 1, translation=(98, 50))
+    store.group("A/1/0/labels", labels=["nuclei"]).image("A/1/0/labels/nuclei", (6, 10), **{"image-label": {}})
+    transforms = [{"type": "scale", "scale": [0.5, 0.5]}, {"type": "translation", "translation": [100, 55]}]
+    described = [{"axes": AXES[1:], "datasets": [{"path": "0", "coordinateTransformations": transforms}]}]
+    store.group("A/1/0/labels/nuclei", version="0.5", multiscales=described, **{"image-label": {}})
+    image, labels = open_images(plate(store, {"A/1": 2}))
+    np.testing.assert_array_equal(image.levels[0].array[:, 4:, 10:], first[0])
+    assert [level.translation for level in image.levels] == [(0, 98, 50)] * 2
+    assert labels.levels[0].translation == (98, 50)
+
+
+def test_longest_field_gives_the_length_of_other_axes(new_store: Callable) -> None:
+    """One channel in the first field, three in the second: nothing is left out, and every channel has its description."""
+    store = new_store(3)
+    one, three = field(store, "A/1/0", 0, [(1, 6, 10), (1, 3, 5)]), field(store, "A/1/1", 1, [(3, 6, 10), (3, 3, 5)])
+    axes = [{"name": "c", "type": "channel"}, *AXES[1:]]
+    multiscales = [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]
+    store.group("A/1/0", version="0.5", multiscales=multiscales, omero={"channels": [{"label": "A"}]})
+    (image,) = open_images(plate(store, {"A/1": 2}))
+    for level, a, b in zip(image.levels, one, three, strict=True):
+        expected = np.zeros((3, a.shape[1], 2 * a.shape[2]), np.uint16)
+        expected[:1, :, : a.shape[2]], expected[:, :, a.shape[2] :] = a, b
+        np.testing.assert_array_equal(level.array[...], expected)
+    assert [channel.name for channel in image.channels] == ["A", None, None]
+
+
+def _damage(level: Path) -> None:
+    for file in level.rglob("*"):
+        if file.is_file() and file.name != "zarr.json":
+            file.write_bytes(b"")
+
+
+def test_damaged_field_leaves_the_others_of_a_coarse_level(new_store: Callable) -> None:
+    """In threads, too, which know nothing of who collects warnings elsewhere; each field is told once."""
+    store = new_store(3)
+    first, _ = field(store, "A/1/0", 0), field(store, "A/1/1", 1)
+    (image,) = open_images(plate(store, {"A/1": 2}))
+    _damage(store.root / "A/1/1/1")
+    coarse = image.levels[1].array
+    with pytest.warns(LayoutWarning, match="A/1/1: level 1 cannot be read") as told, ThreadPoolExecutor(1) as threads:
+        results = [threads.submit(coarse.__getitem__, ...).result() for _ in range(3)]
+    assert len(told) == 1
+    for values in results:
+        np.testing.assert_array_equal(values[:, :, :5], first[1])
+        assert not values[:, :, 5:].any()
+
+
+def test_damaged_field_is_an_error_in_the_largest_level(new_store: Callable) -> None:
+    """Pyramids are built from it: a hole must not look like background."""
+    store = new_store(3)
+    field(store, "A/1/0", 0)
+    (image,) = open_images(plate(store, {"A/1": 1}))
+    _damage(store.root / "A/1/0/0")
+    with pytest.raises(RuntimeError, match="Zstd"):
+        image.levels[0].array[...]
+
+
+def test_missing_level_of_a_field_is_told_once(new_store: Callable) -> None:
+    store = new_store(3)
+    field(store, "A/1/0", 0)
+    field(store, "A/1/1", 1, SHAPES[:1])
+    (image,) = open_images(plate(store, {"A/1": 2}))
+    with pytest.warns(LayoutWarning, match="A/1/1: level 1 is missing") as told:
+        assert len([image.levels[1].array[...] for _ in range(3)]) == 3
+    assert len(told) == 1
+
+
+def test_labels_that_only_later_fields_have_are_told(new_store: Callable) -> None:
+    store = new_store(3)
+    for i in range(2):
+        field(store, f"A/1/{i}", i)
+        names = ["nuclei", "cells"][: i + 1]
+        store.group(f"A/1/{i}/labels", labels=names)
+        for name in names:
+            store.image(f"A/1/{i}/labels/{name}", (6, 10), (3, 5), **{"image-label": {}})
+    path = plate(store, {"A/1": 2})
+    with pytest.warns(LayoutWarning, match="A/1/1/labels: 'cells' is left out") as told:
+        _, labels = open_images(path)
+    assert (len(told), labels.name) == (1, "x nuclei")

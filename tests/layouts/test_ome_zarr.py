@@ -332,3 +332,28 @@ def test_what_cannot_be_used_of_a_channel_is_told_and_left_out(new_store: Callab
 def test_windows_that_fit_the_pixels_are_kept(new_store: Callable, dtype: str, end: float) -> None:
     channels = with_omero(new_store, {"channels": [{"window": {"start": 0, "end": end}}, {}]}, dtype)
     assert channels[0].window == (0, end)
+
+
+def test_levels_listed_backwards_are_not_cropped(new_store: Callable) -> None:
+    """101 samples halved are 50 or 51: neither says that the larger level has 100."""
+    store = new_store(2)
+    store.array("0", (50, 50))
+    values = store.array("1", (101, 101))
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    store.group(multiscales=[{"version": "0.4", "axes": axes, "datasets": [scaled("0", 2, 2), scaled("1", 1, 1)]}])
+    with pytest.warns(LayoutWarning, match="smallest first"):
+        image = only(store.root)
+    assert shapes(image) == [(101, 101), (50, 50)]
+    np.testing.assert_array_equal(image.levels[0].array[...], values)
+
+
+@pytest.mark.parametrize("orders", ["><", "<>"])
+def test_levels_of_either_byte_order_are_one_image(new_store: Callable, orders: str) -> None:
+    store = new_store(2)
+    values = [store.array(str(k), np.arange(n * n, dtype=f"{order}u2").reshape(n, n)) for k, (n, order) in enumerate(zip((8, 4), orders, strict=True))]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    store.group(multiscales=[{"version": "0.4", "axes": axes, "datasets": [scaled("0", 1, 1), scaled("1", 2, 2)]}])
+    image = only(store.root)
+    assert {level.array.dtype for level in image.levels} == {values[0].dtype}
+    for level, expected in zip(image.levels, values, strict=True):
+        np.testing.assert_array_equal(level.array[...], expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,3 +104,26 @@ def test_labels_opened_alone(new_store: Callable, opened: str) -> None:
     store = new_store(3).image("", (6, 8)).group("labels", labels=["a"]).image("labels/a", (6, 8))
     (labels,) = open_images(store.root / opened)
     assert (labels.kind, labels.name) == ("labels", "a")
+
+
+@pytest.mark.parametrize("opened", ["/labels/a.zarr", "labels/a.zarr", "a.zarr in labels", "labels"])
+def test_image_in_a_folder_named_labels_is_an_image_however_it_is_opened(
+    new_store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    new_store(2, "labels/a.zarr").image("", (6, 8))
+    monkeypatch.chdir(tmp_path / "labels" if " in " in opened else tmp_path)
+    path = {"/labels/a.zarr": str(tmp_path / "labels/a.zarr"), "a.zarr in labels": "a.zarr"}.get(opened, opened)
+    assert [image.kind for image in open_images(path)] == ["image"]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("opened", ["/x.zarr/labels/a", "x.zarr/labels/a", "a", "x.zarr/labels", "x.zarr", "link"])
+def test_label_element_without_description_is_labels_however_it_is_opened(
+    new_store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int, opened: str
+) -> None:
+    """As spatialdata writes them."""
+    new_store(zarr_format).group().group("labels").image("labels/a", (6, 8))
+    (tmp_path / "link").symlink_to(tmp_path / "x.zarr/labels/a")
+    monkeypatch.chdir(tmp_path / "x.zarr/labels" if opened == "a" else tmp_path)
+    path = str(tmp_path / "x.zarr/labels/a") if opened.startswith("/") else opened
+    assert [image.kind for image in open_images(path)] == ["labels"]

@@ -92,3 +92,31 @@ def test_cycle_of_transforms_ends(new_store: Callable) -> None:
     )
     with pytest.warns(LayoutWarning, match="no transform leads"):
         assert len(open_images(path)) == 2
+
+
+def test_path_of_the_scenes_own_system_may_be_null(new_store: Callable) -> None:
+    """0.6, "scene": "MAY be omitted or null"."""
+    transform = step(("a", "physical"), WORLD, type="translation", translation=[0, 100])
+    transform["output"]["path"] = None
+    (a,) = open_images(scene(new_store, transform, names=("a",)))
+    np.testing.assert_array_equal(a.affine, [[1, 0, 0], [0, 1, 100], [0, 0, 1]])
+
+
+def test_labels_lie_on_their_image(new_store: Callable) -> None:
+    """0.6, "labels": "in the same coordinate system as a corresponding multiscale image"; here without its channels and z."""
+    store = new_store(3)
+    axes = [{"name": "c", "type": "channel"}, {"name": "z", "type": "space"}, *YX]
+    for path, listed, shape in (("a", axes, (2, 3, 6, 8)), ("a/labels/cells", YX, (6, 8))):
+        store.array(f"{path}/0", shape)
+        level = {"type": "scale", "scale": [1] * len(shape), "input": {"path": "0"}, "output": {"name": "physical"}}
+        dataset = {"path": "0", "coordinateTransformations": [level]}
+        multiscale = {"coordinateSystems": [{"name": "physical", "axes": listed}], "datasets": [dataset]}
+        store.group(path, version="0.6", multiscales=[multiscale], **({"image-label": {}} if listed is YX else {}))
+    store.group("a/labels", version="0.6", labels=["cells"])
+    affine = [[1, 0, 0, 0, 0], [0, 2, 0, 0, 7], [0, 0, 0, -1, 30], [0, 0, 1, 0, 40]]
+    transform = step(("a", "physical"), WORLD, type="affine", affine=affine)
+    system = {"name": "world", "axes": axes}
+    image, labels = open_images(store.group(version="0.6", scene={"coordinateTransformations": [transform], "coordinateSystems": [system]}).root)
+    np.testing.assert_array_equal(image.affine, [[2, 0, 0, 7], [0, 0, -1, 30], [0, 1, 0, 40], [0, 0, 0, 1]])
+    assert (labels.kind, labels.path) == ("labels", "a/labels/cells")
+    np.testing.assert_array_equal(labels.affine, [[0, -1, 30], [1, 0, 40], [0, 0, 1]])

@@ -123,3 +123,16 @@ def test_sequences_in_sequences_end(node: Node) -> None:
         transform = {"type": "sequence", "transformations": [transform]}
     with pytest.raises(LayoutError):
         compose([transform], 2, node)
+
+
+def test_integers_beyond_64_bits_are_numbers(node: Node) -> None:
+    """JSON knows no largest integer."""
+    assert diagonal(compose([scale(2**64, 1), translation(-(2**70), 0)], 2, node)) == ((2.0**64, 1), (-(2.0**70), 0))
+
+
+@pytest.mark.parametrize("values", [np.array([True, True]), np.array([1j, 2]), np.array(["1", "2"], dtype="<U1")])
+def test_parameters_in_an_array_are_numbers(new_store: Callable, values: np.ndarray) -> None:
+    store = new_store(2).group()
+    store.array("parameters", values)
+    with pytest.raises(LayoutError, match="expected numbers"):
+        compose([{"type": "affine", "path": "parameters"}], 2, open_root(store.root))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gzip import BadGzipFile
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,30 @@ def test_what_is_read_belongs_to_the_caller() -> None:
     mosaic, expected = _mosaic(Recorded(VALUES))
     mosaic[0][...] = 0
     np.testing.assert_array_equal(mosaic[...], expected)
+
+
+class Damaged(Recorded):
+    """An array that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(VALUES)
+        self.error = error
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        raise self.error
+
+
+def test_damaged_tile_is_told_and_filled() -> None:
+    problems: list[Exception] = []
+    error = BadGzipFile("not gzip")
+    tiles = [Tile((0, 0), lambda: Recorded(VALUES)), Tile((0, 7), lambda: Damaged(error), problems.append)]
+    mosaic = Mosaic(tiles, (3, 5, 14), Recorded(VALUES), (5, 7), fill=9)
+    np.testing.assert_array_equal(mosaic[...], np.concatenate([VALUES, np.full_like(VALUES, 9)], axis=2))
+    assert problems == [error]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), MemoryError()])
+def test_storage_that_fails_for_now_is_no_damage(error: Exception) -> None:
+    tile = Tile((0, 0), lambda: Damaged(error), lambda error: None)
+    with pytest.raises(type(error)):
+        Mosaic([tile], VALUES.shape, Recorded(VALUES), (5, 7))[...]

@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node
 
@@ -21,6 +22,7 @@ __all__ = [
     "groups_above",
     "has_sound_base",
     "is_mendable",
+    "listed_node",
     "objects",
     "ome_of",
     "omero_problems",
@@ -169,13 +171,20 @@ def check_labels(node: Node) -> Iterator[Finding]:
         return
     names = group.child_names()
     for name in listed:
-        top = name.split("/")[0] if isinstance(name, str) else None
-        if top not in names:
+        if listed_node(group, name) is None:
             yield Finding(where, "labels", f"lists {name!r}, which is not there", is_mendable=True)
     for name in names:
         child = group.child(name)
         if child is not None and child.kind == "group" and name not in listed and "multiscales" in ome_of(child):
             yield Finding(where, "labels", f"does not list {name!r}, which is there", is_mendable=True)
+
+
+def listed_node(group: Node, path: object) -> Node | None:
+    """What the reader finds at a path that is listed, which may lead through directories that are no groups; None when nothing."""
+    try:
+        return group.child(path)
+    except LayoutError:
+        return None
 
 
 def read_json(group: Node, key: str) -> Any:

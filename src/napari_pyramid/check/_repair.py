@@ -22,6 +22,7 @@ from napari_pyramid.check._documents import (
     groups_above,
     has_sound_base,
     is_mendable,
+    listed_node,
     objects,
     ome_of,
     omero_problems,
@@ -29,13 +30,13 @@ from napari_pyramid.check._documents import (
 )
 from napari_pyramid.check._geometry import wrong_transforms
 from napari_pyramid.errors import DestinationError, LayoutError
+from napari_pyramid.hierarchy import store_root
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._array_metadata import write_json
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node, collected_warnings
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.layouts.group_attributes import Attributes
-from napari_pyramid.workspace import store_root
 
 __all__ = ["Repair", "repair_store"]
 
@@ -176,7 +177,7 @@ def _mend_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
     attributes = backup.attributes(group.path)
     listed = attributes.ome.get("labels")
     there = [name for name in group.child_names() if _is_image(group, name)]
-    kept = [name for name in listed if isinstance(name, str) and name.split("/")[0] in group.child_names()] if isinstance(listed, list) else []
+    kept = [name for name in listed if listed_node(group, name) is not None] if isinstance(listed, list) else []
     attributes.ome["labels"] = [*kept, *(name for name in there if name not in kept)]
     attributes.save()
     yield from (f"{group.path}: {finding.key} {finding.message}" for finding in wrong)

@@ -56,7 +56,7 @@ def open_levels(node: Node, entries: Iterable[LevelEntry], source: str, *, resid
         opened.append((StoredLevel(array_node.path, array, entry.scale, entry.translation), array))
     where = f"{node.location} ({source})"
     levels = shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where)
-    return tuple(_of_one_dtype(levels) if residuals else levels)
+    return tuple(_of_one_dtype(levels))
 
 
 def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
@@ -97,14 +97,20 @@ def _check_fits(array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, an
     first = others[0]
     if array.ndim != first.ndim:
         raise LayoutError(f"it has {array.ndim} axes, the levels before have {first.ndim}")
-    if array.dtype != first.dtype and not any_dtype:
+    if _native(array.dtype) != _native(first.dtype) and not any_dtype:
         raise LayoutError(f"its dtype is {array.dtype}, that of the levels before is {first.dtype}")
 
 
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.isnative else dtype.newbyteorder("=")  # which numpy's strings have not
+
+
 def _of_one_dtype(levels: list[StoredLevel]) -> list[StoredLevel]:
-    if not levels:
+    """The levels in one data type that holds all; that of the largest, which is read as stored, where only byte orders differ."""
+    dtypes = [level.array.dtype for level in levels]
+    if len(set(dtypes)) < 2:
         return levels
-    dtype = np.result_type(*(level.array.dtype for level in levels))
+    dtype = dtypes[0] if len(set(map(_native, dtypes))) == 1 else np.result_type(*dtypes)
     return [level if level.array.dtype == dtype else replace(level, array=Cast(level.array, dtype)) for level in levels]
 
 
@@ -135,18 +141,21 @@ def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
 
 
 def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> list[StoredLevel]:
-    """Levels that are padded to whole shards, cut to what their scale says: ceil(level 0 / factor).
+    """Levels that are padded to whole shards, cut to what their scale says: ceil(finest level / factor).
 
-    Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be.
+    Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be. The
+    finest is the first, unless levels are listed the wrong way round: sizes with padding do not tell that.
     """
     shapes = [level.array.shape for level in levels]
     grows = any(n > m for a, b in pairwise(shapes) for m, n in zip(a, b, strict=True))
     repeats = any(a == b for a, b in pairwise(shapes))
     if not grows and not (repeats and any(array.shards for array in arrays)):
         return levels
-    first = levels[0]
-    cells = [array.shards or array.chunks for array in arrays[1:]]
-    return [first, *(_crop(level, first, cell) for level, cell in zip(levels[1:], cells, strict=True))]
+    scales = [level.scale for level in levels]
+    areas = [math.prod(abs(s) for s in scale) for scale in scales if scale is not None]
+    first = levels[areas.index(min(areas)) if len(areas) == len(levels) else 0]
+    cells = [array.shards or array.chunks for array in arrays]
+    return [level if level is first else _crop(level, first, cell) for level, cell in zip(levels, cells, strict=True)]
 
 
 def _crop(level: StoredLevel, first: StoredLevel, cells: tuple[int, ...]) -> StoredLevel:

@@ -110,7 +110,7 @@ def _vector(transform: Mapping[str, Any], key: str, ndim: int, node: Node, defau
     if not isinstance(values, list) or len(values) != ndim:
         count = f"{len(values)} values" if isinstance(values, list) else brief(values)
         raise LayoutError(f"{key} has {count}, the array has {ndim} axes")
-    return [v if _usable(v, key) else _replaced(v, key, node, default) for v in values]
+    return [float(v) if _usable(v, key) else _replaced(v, key, node, default) for v in values]
 
 
 def _usable(value: object, key: str) -> bool:
@@ -133,10 +133,13 @@ def _numbers(transform: Mapping[str, Any], key: str, node: Node) -> Any:
     if stored is None or stored.kind != "array" or not 0 < np.prod(stored.shape, dtype=float) <= _MAX_NUMBERS:
         raise LayoutError(f"{key} is to be found in {brief(transform['path'])}, where no small array is")
     try:
-        return np.asarray(stored.array()[...]).tolist()
+        values = np.asarray(stored.array()[...])
     # Not narrower: a damaged chunk makes each codec raise its own.
     except Exception as error:
         raise LayoutError(f"{key} in {stored.location} cannot be read: {one_line(error)}") from error
+    if values.dtype.kind not in "iuf":
+        raise LayoutError(f"{key} in {stored.location} is of type {values.dtype}, expected numbers")
+    return values.tolist()
 
 
 def _matrix(transform: Mapping[str, Any], key: str, shape: tuple[int, int], node: Node) -> Affine:

@@ -6,6 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,8 @@ class Tile:
     """Row and column of its first sample in the mosaic."""
     open: Callable[[], ArrayLike | None]
     """The array, None when it is missing; called only when the tile is read."""
+    on_damage: Callable[[Exception], None] | None = None
+    """Told why the tile cannot be read, each time; there is fill then. Without it, reading fails."""
 
 
 class Mosaic(_Virtual):
@@ -160,10 +163,23 @@ class Mosaic(_Virtual):
         touched = np.all((self._first < stop) & (self._first + self._tile_shape > start), axis=1)
         for i in np.flatnonzero(touched):
             tile = self._tiles[i]
-            array = tile.open()
-            if array is not None and array.ndim == self.ndim:
-                _paste(values, array, region, (*(0,) * (self.ndim - 2), *tile.origin))
+            try:
+                self._show(values, region, tile)
+            except Exception as error:  # codecs raise whatever their authors liked
+                if tile.on_damage is None or _may_be_there_later(error):
+                    raise
+                tile.on_damage(error)
         return values
+
+    def _show(self, values: _Array, region: _Region, tile: Tile) -> None:
+        array = tile.open()
+        if array is not None and array.ndim == self.ndim:
+            _paste(values, array, region, (*(0,) * (self.ndim - 2), *tile.origin))
+
+
+def _may_be_there_later(error: Exception) -> bool:
+    """Whether memory or storage failed: fill would stay in caches when they are back. gzip's error for bad data is an OSError, too."""
+    return isinstance(error, (MemoryError, OSError)) and not isinstance(error, BadGzipFile)
 
 
 def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]) -> None:

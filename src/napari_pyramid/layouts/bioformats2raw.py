@@ -30,7 +30,7 @@ def read(node: Node) -> Sequence[Image] | None:
     series = _series(node, metadata_group)
     names = _names_from_xml(node)
     images: list[Image] = []
-    for number, image_node in enumerate(series):
+    for number, image_node in series:
         found = ome_zarr.read(image_node) or ()
         if not found:
             warn(f"{image_node.location}: there is no image, though it is one of the series; left out")
@@ -38,14 +38,15 @@ def read(node: Node) -> Sequence[Image] | None:
     return images or None
 
 
-def _series(node: Node, metadata_group: Node | None) -> list[Node]:
+def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
+    """The groups of images, each with its number in the file, which is that of its name, too."""
     document = find_document(metadata_group) if metadata_group is not None else None
     listed = document.content.get("series") if document is not None else None
     if not isinstance(listed, list):
         numbered = [child for child in node.children() if child.name.isdecimal() and child.kind == "group"]
-        return numbered or list(_consecutive(node))
+        return [(int(child.name), child) for child in numbered or _consecutive(node)]
     found = []
-    for path in _once(listed):
+    for number, path in _once(listed):
         try:
             child = node.child(path)
         except LayoutError as error:
@@ -54,17 +55,17 @@ def _series(node: Node, metadata_group: Node | None) -> list[Node]:
         if child is None:
             warn(f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out")
         else:
-            found.append(child)
+            found.append((number, child))
     return found
 
 
-def _once(listed: list[object]) -> Iterator[object]:
-    """The entries without those that were there before; anything may be in the list."""
+def _once(listed: list[object]) -> Iterator[tuple[int, object]]:
+    """Positions and entries, without those that were there before; anything may be in the list."""
     seen = set()
-    for entry in listed:
+    for number, entry in enumerate(listed):
         if not isinstance(entry, str) or entry not in seen:
             seen.add(str(entry))
-            yield entry
+            yield number, entry
 
 
 def _consecutive(node: Node) -> Iterator[Node]:

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import ArrayLike, Image, StoredLevel
+from napari_pyramid.errors import LayoutError, one_line
+from napari_pyramid.layouts._image import ArrayLike, Channel, Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Mosaic, Tile
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.layouts.ome_zarr_labels import read_labels
+from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
 
 __all__ = ["Field", "Position", "Well", "stitch"]
@@ -46,7 +46,8 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
 
     The fields of a well stand where their translations say, when these differ and leave no large gaps; else in rows of
     a square, in the order of the list. Fields of another rank or data type are left out with a warning. What no field
-    covers is 0. The labels are those that the first field has; their values mean what they mean in each field.
+    covers is 0. Axes before the last two are as long as the longest of any field. The labels are those that the first
+    field has; their values mean what they mean in each field. A mosaic is where its first field's translation says.
     """
     sample = next((image for well in wells for field in well.fields if (image := _read(field.node)) is not None), None)
     if sample is None or sample.levels[0].array.ndim < 2:
@@ -55,9 +56,19 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
     first = next(node for node in fields if node.path == sample.path)
     numbers = [_number_of(first, level) for level in sample.levels]
     grid = _Grid.of(sample, first, wells, numbers[0])
-    levels = tuple(_level(grid, level, number) for level, number in zip(sample.levels, numbers, strict=True))
+    if grid is None:
+        return []
     places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
-    return [replace(sample, levels=levels, metadata={**sample.metadata, "fields": places}), *_labels(grid, first, sample)]
+    image = replace(_stitched(grid, sample, numbers), metadata={**sample.metadata, "fields": places})
+    warn_of_labels_left_out(first, [field.node for field in grid.fields])
+    return [replace(image, channels=_channels(image)), *_labels(grid, first, sample)]
+
+
+def _channels(image: Image) -> tuple[Channel, ...]:
+    """Those of the first field, and one for each that only others have."""
+    axis = image.channel_axis
+    missing = image.levels[0].array.shape[axis] - len(image.channels) if image.channels and axis is not None else 0
+    return image.channels + (Channel(),) * missing
 
 
 def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
@@ -73,8 +84,7 @@ def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
         if stored is None or stored.shape[-2:] != grid.full or stored.ndim != labels.levels[0].array.ndim:
             warn(f"{group.location}: {labels.name!r} has another shape than the field; left out")
             continue
-        pairs = zip(labels.levels, numbers, strict=True)
-        yield replace(labels, levels=tuple(_level(grid, level, number, below) for level, number in pairs))
+        yield _stitched(grid, labels, numbers, below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +103,38 @@ class _Grid:
 
     full: Position
     """Shape of the sample field."""
+    origin: Position
+    """Of the sample field in its well."""
     fields: tuple[_Placed, ...]
     n_wells: Position
     well_shape: Position
     field_shape: Position
     """Shape of the largest field."""
+    longest: Mapping[tuple[str, int], int]
+    """Name and length of each of the sample's other axes -> the most that a field has there."""
 
     @classmethod
-    def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid:
+    def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid | None:
+        """The grid of the fields that fit each other; None when there are none."""
         like = _array_node(first, number) or first
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
-        shapes = [array.shape[-2:] for _, arrays in fitting for _, array in arrays]
-        shape = (max(h for h, _ in shapes), max(w for _, w in shapes))
+        lengths = [max(axis) for axis in zip(*(array.shape for _, arrays in fitting for _, array in arrays), strict=True)]
+        if not lengths:
+            return None
+        shape = (lengths[-2], lengths[-1])
         n_columns = math.ceil(math.sqrt(max(len(arrays) for _, arrays in fitting)))
         placed = []
         for position, arrays in fitting:
             nodes = [node for node, _ in arrays]
-            origins = _stage_origins(nodes, sample, shape) or _row_origins(len(nodes), n_columns, shape)
+            rows = [(i // n_columns * shape[0], i % n_columns * shape[1]) for i in range(len(nodes))]
+            origins = _stage_origins(nodes, sample, shape) or rows
             placed += [_Placed(node, position, origin) for node, origin in zip(nodes, origins, strict=True)]
         n_wells = (1 + max(p.well[0] for p in placed), 1 + max(p.well[1] for p in placed))
         well_shape = (shape[0] + max(p.origin[0] for p in placed), shape[1] + max(p.origin[1] for p in placed))
         full = sample.levels[0].array.shape[-2:]
-        return cls((full[0], full[1]), tuple(placed), n_wells, well_shape, shape)
+        longest = dict(zip(_leading(sample), lengths[:-2], strict=True))
+        origin = next((p.origin for p in placed if p.node.path == first.path), (0, 0))
+        return cls((full[0], full[1]), origin, tuple(placed), n_wells, well_shape, shape, longest)
 
     def corner(self, field: _Placed, full: Position, reduced: Position) -> Position:
         """Row and column of the field's first pixel where a field of the shape `full` has the shape `reduced`."""
@@ -123,19 +143,49 @@ class _Grid:
         return field.well[0] * well[0] + origin[0], field.well[1] * well[1] + origin[1]
 
 
-def _level(grid: _Grid, level: StoredLevel, number: int, below: str = "") -> StoredLevel:
+def _leading(image: Image) -> list[tuple[str, int]]:
+    """Name (or number) and length of all axes but the last two."""
+    lengths = image.levels[0].array.shape[:-2]
+    names = [axis.name for axis in image.axes] if image.axes else [str(i) for i in range(len(lengths))]
+    return list(zip(names, lengths, strict=False))
+
+
+def _stitched(grid: _Grid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
+    """The image of the sample, or its labels, with each level in the grid."""
+    lengths = [grid.longest.get(axis, axis[1]) for axis in _leading(image)]
+    largest = image.levels[0]
+    scale = largest.scale or (1.0,) * largest.array.ndim
+    shift = (*(0.0,) * len(lengths), *(o * s for o, s in zip(grid.origin, scale[-2:], strict=True)))
+    levels = []
+    for level, number in zip(image.levels, numbers, strict=True):
+        leading = _reduced(lengths, largest.array.shape[:-2], level.array.shape[:-2])
+        # Builds read the largest level: an error there must not become an image with a hole.
+        whole = _level(grid, level, leading, [_Opener(field.node, number, below) for field in grid.fields], fills=level is not largest)
+        levels.append(_moved_back(whole, shift))
+    return replace(image, levels=tuple(levels))
+
+
+def _moved_back(level: StoredLevel, shift: Sequence[float]) -> StoredLevel:
+    """From where its first field begins to where the mosaic does."""
+    if not any(shift):
+        return level
+    translation = level.translation or (0.0,) * len(shift)
+    return replace(level, translation=tuple(t - s for t, s in zip(translation, shift, strict=True)))
+
+
+def _level(grid: _Grid, level: StoredLevel, leading: Sequence[int], openers: Sequence[_Opener], *, fills: bool) -> StoredLevel:
     reduced = (level.array.shape[-2], level.array.shape[-1])
     height, width = _reduced(grid.well_shape, grid.full, reduced)
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
-    tiles = [Tile(grid.corner(field, grid.full, reduced), _Opener(field.node, number, below)) for field in grid.fields]
-    tile_shape = _reduced(grid.field_shape, grid.full, reduced)
-    return replace(level, array=Mosaic(tiles, (*level.array.shape[:-2], *plane), level.array, tile_shape))
+    corners = [grid.corner(field, grid.full, reduced) for field in grid.fields]
+    tiles = [Tile(corner, opener, opener.tell_damage if fills else None) for corner, opener in zip(corners, openers, strict=True)]
+    tile_height, tile_width = _reduced(grid.field_shape, grid.full, reduced)
+    return replace(level, array=Mosaic(tiles, (*leading, *plane), level.array, (tile_height, tile_width)))
 
 
-def _reduced(lengths: Position, full: Position, reduced: Position) -> Position:
+def _reduced(lengths: Sequence[int], full: Sequence[int], reduced: Sequence[int]) -> tuple[int, ...]:
     """Lengths of level 0 at a coarser level; fields that touch at level 0 do so at every level."""
-    height, width = (length // f * r + math.ceil(length % f * r / f) for length, f, r in zip(lengths, full, reduced, strict=True))
-    return height, width
+    return tuple(length // f * r + math.ceil(length % f * r / f) for length, f, r in zip(lengths, full, reduced, strict=True))
 
 
 def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
@@ -150,10 +200,6 @@ def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
         else:
             found.append((field.node, array))
     return found
-
-
-def _row_origins(n_fields: int, n_columns: int, shape: Position) -> list[Position]:
-    return [(i // n_columns * shape[0], i % n_columns * shape[1]) for i in range(n_fields)]
 
 
 def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> list[Position] | None:
@@ -172,7 +218,8 @@ def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> li
 
 def _translation(field: Node) -> Position | tuple[float, float] | None:
     """Translation of the largest level along the last two axes, as the field's metadata write it."""
-    steps = _objects(next(iter(_datasets(field)), {}).get("coordinateTransformations"))
+    first = next(iter(_datasets(field)), None)
+    steps = _objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
     steps += [inner for step in steps for inner in _objects(step.get("transformations"))]
     vectors = [t.get("translation") for t in steps if t.get("type") == "translation"]
     last = vectors[-1][-2:] if vectors and isinstance(vectors[-1], list) else []
@@ -181,7 +228,7 @@ def _translation(field: Node) -> Position | tuple[float, float] | None:
     return last[0], last[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Opener:
     """Opens a level of a field when its part of the mosaic is read."""
 
@@ -189,6 +236,8 @@ class _Opener:
     number: int
     below: str = ""
     """Path of the labels below the field; not every field has them."""
+    is_told: bool = False
+    """Whether the user knows what is wrong: parts are read again and again, by any thread."""
 
     def __call__(self) -> ArrayLike | None:
         image = self.field.child(self.below) if self.below else self.field
@@ -196,9 +245,17 @@ class _Opener:
             return None
         node = _array_node(image, self.number)
         if node is None:
-            warn(f"{self.field.location}: level {self.number} is missing; shown as empty")
+            self._warn_once("is missing")
             return None
         return node.array()
+
+    def tell_damage(self, error: Exception) -> None:
+        self._warn_once(f"cannot be read: {one_line(error)}")
+
+    def _warn_once(self, problem: str) -> None:
+        if not self.is_told:
+            self.is_told = True
+            warn(f"{self.field.location}{self.below and '/'}{self.below}: level {self.number} {problem}; shown as empty")
 
 
 def _read(field: Node) -> Image | None:
@@ -219,16 +276,22 @@ def _array_node(field: Node, number: int) -> Node | None:
     """The array of a level by the field's own metadata, without opening it."""
     datasets = _datasets(field)
     try:
-        array = field.child(datasets[number].get("path")) if number < len(datasets) else None
+        array = field.child(_path(datasets[number])) if number < len(datasets) else None
     except LayoutError:
         return None
     return array if array is not None and array.kind == "array" else None
 
 
-def _datasets(field: Node) -> list[Mapping[str, Any]]:
+def _path(dataset: object) -> object:
+    """The path of a level as `read_multiscales` takes it, which has warned of numbers."""
+    path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
+    return str(path) if isinstance(path, int) and not isinstance(path, bool) else path
+
+
+def _datasets(field: Node) -> list[object]:
     document = find_document(field)
     multiscales = multiscales_of(field, document) if document is not None else []
-    return [d if isinstance(d, Mapping) else {} for d in multiscales[0]["datasets"]] if multiscales else []
+    return list(multiscales[0]["datasets"]) if multiscales else []
 
 
 def _objects(listed: object) -> list[Mapping[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
+from napari_pyramid import stores
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document, is_ome
@@ -42,7 +45,27 @@ def _read_image(node: Node, document: Document) -> list[Image] | None:
 
 def _is_in_labels(node: Node) -> bool:
     """Whether the group sits in one named "labels", as spatialdata's label elements do, with or without "image-label"."""
-    return node.location.replace("\\", "/").rpartition("/")[0].endswith("/labels")
+    above = node.path.rpartition("/")[0]
+    return above.rpartition("/")[2] == "labels" if above else _is_labels_group(_above_root(node))
+
+
+def _above_root(node: Node) -> str:
+    """What holds a root or a child of one, however the user wrote the path: what was opened, or where that is."""
+    opened = node.opened
+    if not stores.is_url(opened):
+        opened = os.path.realpath(opened)
+    return opened if node.path else opened.replace("\\", "/").rpartition("/")[0]
+
+
+def _is_labels_group(path: str) -> bool:
+    """Whether a zarr group named "labels" is there; a folder of that name may hold anything."""
+    if path.replace("\\", "/").rpartition("/")[2] != "labels":
+        return False
+    try:
+        root = stores.open_root(path)
+    except LayoutError:
+        return False
+    return root.kind == "group" and not root.is_implicit
 
 
 def _layout(document: Document) -> str:

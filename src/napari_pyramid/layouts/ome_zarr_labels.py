@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,11 @@ from napari_pyramid.layouts._virtual import Squeeze
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 
-__all__ = ["as_labels", "is_label_group", "read_labels"]
+__all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 
 _Color = tuple[int, int, int, int]
+_ASKED = 100
+"""Images that are asked for labels which nobody will see: each costs a server a few requests."""
 
 
 def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Image]:
@@ -40,6 +42,19 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         if node.path not in found and is_label_group(node) and (labels := _read_label_image(node, layout)) is not None:
             found[node.path] = labels
     return [_with_units_of(image, labels) if image is not None else labels for labels in found.values()]
+
+
+def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
+    """Warns of the labels that some of the other images list, and the first one, whose labels are shown, does not."""
+    shown = _label_names(first)
+    found = {name: node for node in reversed(others[:_ASKED]) for name in _label_names(node) if name not in shown}
+    for name, node in sorted(found.items()):
+        warn(f"{node.location}/labels: {brief(name)} is left out: {first.location}, the first field, has no such labels")
+
+
+def _label_names(image: Node) -> list[str]:
+    group = image.child("labels")
+    return [name for name in _listed(group) if isinstance(name, str)] if group is not None else []
 
 
 def is_label_group(node: Node) -> bool:

@@ -53,7 +53,8 @@ def read_scene(node: Node, document: Document, read: Callable[[Node], Sequence[I
     for image_node in nodes:
         path = _relative(image_node, node)
         found = [replace(i, name=path) if i.name == image_node.title else i for i in read(image_node) or ()]
-        images += [_placed(i, image_node, path, edges, goal, where) for i in found]
+        placed = [_placed(i, image_node, path, edges, goal, where) for i in found]
+        images += [_placed_like(placed[0], i) if _is_label_of(image_node, i) else i for i in placed]
     return images
 
 
@@ -76,7 +77,8 @@ def _system(end: object, path: str) -> _System | None:
         end = {"name": end}
     if not isinstance(end, Mapping):
         return None
-    name, own = end.get("name", ""), end.get("path", path)
+    name, own = end.get("name", ""), end.get("path")
+    own = path if own is None else own  # 0.6, "scene": "MAY be omitted or null"
     return (own.strip("/"), name) if isinstance(name, str) and isinstance(own, str) else None
 
 
@@ -120,7 +122,7 @@ def _placed(image: Image, node: Node, path: str, edges: list[_Edge], goal: _Syst
     document = find_document(node)
     multiscales = multiscales_of(node, document) if document is not None else []
     name = intrinsic_system(multiscales[0]) if multiscales else None
-    if goal is None or name is None or (image.kind == "labels" and image.path != node.path):
+    if goal is None or name is None or _is_label_of(node, image):
         return image
     axes = [axis.name for axis in image.axes or ()]
     try:
@@ -131,6 +133,30 @@ def _placed(image: Image, node: Node, path: str, edges: list[_Edge], goal: _Syst
     if np.array_equal(matrix, np.eye(len(matrix))):
         return image
     return replace(image, affine=without_channel(matrix, image.axes))
+
+
+def _is_label_of(node: Node, image: Image) -> bool:
+    return image.kind == "labels" and image.path != node.path
+
+
+def _placed_like(image: Image, labels: Image) -> Image:
+    """Labels with the affine of their image, whose coordinate system is theirs, for the axes that they have."""
+    if image.affine is None:
+        return labels
+    theirs, own = _placed_axes(image), _placed_axes(labels)
+    pairs = [(i, theirs.index(name)) for i, name in enumerate(own) if name in theirs] + [(len(own), len(theirs))]
+    matrix = np.eye(len(own) + 1)
+    rows, sources = ([pair[side] for pair in pairs] for side in (0, 1))
+    matrix[np.ix_(rows, rows)] = image.affine[np.ix_(sources, sources)]
+    return replace(labels, affine=matrix)
+
+
+def _placed_axes(image: Image) -> list[str]:
+    """Names of the axes that an affine is over; numbers without names."""
+    if image.axes is None:
+        return [str(i) for i in range(image.levels[0].array.ndim)]
+    drop = next((i for i, axis in enumerate(image.axes) if axis.type == "channel"), None)
+    return [axis.name for i, axis in enumerate(image.axes) if i != drop]
 
 
 def _path_matrix(start: _System, goal: _System, edges: list[_Edge], ndim: int, node: Node, axes: Sequence[str]) -> Affine:
