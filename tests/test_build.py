@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_pyramid import PyramidSpec, SourceError, build_pyramid, iter_build
+from napari_pyramid import PyramidSpec, SourceError, build_pyramid, iter_build, open_pyramid
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import downsample, downsampled_shape
 
@@ -316,3 +316,21 @@ def test_a_failure_in_one_of_the_threads_that_share_a_tile_ends_the_build(tmp_pa
     with pytest.raises(SourceError, match="of the source cannot be read"):
         build_pyramid(tmp_path / "s.zarr", in_place=True, **options)
     assert not (tmp_path / "s.zarr" / "1").exists()
+
+
+def test_views_opened_before_see_what_was_built_in_place(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=values((64, 64)), chunks=(16, 16))
+    build_pyramid(tmp_path / "s.zarr", in_place=True, factors=2, n_levels=2, method="max")
+    view = open_pyramid(tmp_path / "s.zarr")[1]
+    before = view[:]
+    build_pyramid(tmp_path / "s.zarr", in_place=True, factors=2, n_levels=2, method="min", overwrite=True)
+    assert (view[:] < before).any()
+    np.testing.assert_array_equal(view[:], values((64, 64)).reshape(32, 2, 32, 2).min((1, 3)))
+
+
+def test_colours_without_axes_are_channels(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "s.zarr")
+    for name, n in (("0", 512), ("1", 256)):
+        group.create_array(name, data=values((n, n, 3), "uint8"), chunks=(64, 64, 3))
+    built = build_pyramid(tmp_path / "s.zarr", tmp_path / "x.ome.zarr", n_levels=2, factors=None)
+    assert [level.shape for level in built] == [(3, 512, 512), (3, 256, 256)]

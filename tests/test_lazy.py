@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from napari_pyramid import lazy
 from napari_pyramid._chunk_cache import ChunkCache
 from napari_pyramid.errors import SourceError
-from napari_pyramid.lazy import LazyArray, forget
+from napari_pyramid.lazy import LazyArray, forget, forget_stored
 
 
 class Counted:
@@ -334,3 +335,19 @@ def test_whole_of_all_indexes_is_their_source() -> None:
     assert lazy.whole_of(views, 0) is None
     assert lazy.whole_of([v[1:] for v in views], 1) is None
     assert lazy.whole_of([*views[:6], LazyArray(zarr.array(VALUES))[:, 6]], 1) is None
+
+
+def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """Views of arrays in the directory, through a link, too, and of arrays made of others; no others."""
+    (tmp_path / "link").symlink_to(tmp_path / "x.zarr")
+    group = zarr.create_group(tmp_path / "x.zarr")
+    stored = group.create_array("1", data=np.zeros((4, 4), "u1"))
+    other = zarr.create_array(tmp_path / "x.zarr.old", data=np.zeros((4, 4), "u1"))
+    made, _, values = counted((4, 4), (2, 2))
+    views = [LazyArray(stored), LazyArray(zarr.open_array(tmp_path / "link" / "1", mode="r")), LazyArray(other), LazyArray(made)]
+    for view in views:
+        np.asarray(view)
+    stored[...] = other[...] = 1
+    values[...] = 1
+    forget_stored(tmp_path / "x.zarr")
+    assert [int(np.asarray(view).max()) for view in views] == [1, 1, 0, 1]

@@ -21,6 +21,7 @@ from napari_pyramid.downsample import Downsampler, downsampled_shape, gaussian_r
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import Description
+from napari_pyramid.lazy import forget_stored
 from napari_pyramid.level import Level
 from napari_pyramid.memory import OVERHEAD, comparer_bytes, peak_of
 from napari_pyramid.pyramid import Pyramid
@@ -238,7 +239,8 @@ class Job:
         self.target.publish(self.spec, description, described["surplus"])
 
     def opened(self) -> Pyramid:
-        """The published pyramid."""
+        """The published pyramid; views that were opened before see it, too."""
+        forget_stored(self.target.directory)
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
         return Pyramid(next((i for i in images if [level.path for level in i.levels] == paths), images[0]))

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import count, groupby, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from napari_pyramid.errors import SourceError
 if TYPE_CHECKING:
     from napari_pyramid.layouts._image import ArrayLike
 
-__all__ = ["LazyArray", "forget", "whole_of"]
+__all__ = ["LazyArray", "forget", "forget_stored", "whole_of"]
 
 _Index = tuple[int, ...]
 _Array = npt.NDArray[Any]
@@ -138,6 +139,16 @@ def forget(array: LazyArray) -> None:
     _CACHE.forget(array._origin.token)
 
 
+def forget_stored(directory: str | os.PathLike[str]) -> None:
+    """As `forget`, for every view of an array in `directory`, or of one whose place is unknown: it may be made of these."""
+    written = os.path.realpath(directory)
+    for origin in filter(None, (reference() for reference in _Origin.alive.valuerefs())):
+        root = getattr(getattr(origin.source, "store", None), "root", None)
+        place = written if root is None else os.path.realpath(os.path.join(root, getattr(origin.source, "path", "")))
+        if f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
+            _CACHE.forget(origin.token)
+
+
 def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
     """The source that `views` are all the integer indexes of along `axis`, in order; None if they are not."""
     origin = views[0]._origin
@@ -151,9 +162,7 @@ def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
 
 def _is_basic(key: object) -> bool:
     """True for integers, slices and Ellipsis; a bool is a mask to NumPy, though Python calls it an integer."""
-    if isinstance(key, bool | np.bool_):
-        return False
-    return isinstance(key, slice | int | np.integer) or key is Ellipsis
+    return not isinstance(key, bool | np.bool_) and (isinstance(key, slice | int | np.integer) or key is Ellipsis)
 
 
 def _expand(keys: tuple[Any, ...], ndim: int) -> list[int | slice]:
@@ -181,6 +190,7 @@ class _Origin:
     __slots__ = ("__weakref__", "cached", "chunks", "dtype", "location", "shape", "source", "token")
 
     _tokens = count()
+    alive: ClassVar[weakref.WeakValueDictionary[int, _Origin]] = weakref.WeakValueDictionary()
 
     def __init__(self, source: ArrayLike, *, cached: bool) -> None:
         self.source, self.cached = source, cached
@@ -190,6 +200,7 @@ class _Origin:
         self.location = str(getattr(source, "store_path", None) or f"a {type(source).__name__}")
         # A number of our own: the id() of an array that is gone may come back with another.
         self.token = next(self._tokens)
+        self.alive[self.token] = self
         weakref.finalize(self, _CACHE.release, self.token)
 
     def read(self, ranges: tuple[range, ...]) -> _Array:

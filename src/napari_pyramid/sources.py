@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from napari_pyramid.axes import Axis, parse_axes
+from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.errors import LayoutError, SpecError
 from napari_pyramid.grid import regular_chunks
 from napari_pyramid.layouts._image import Image
@@ -70,7 +70,10 @@ class BuildSource:
         if self.image is None:
             return {}
         level = self.image.levels[0]
-        known = {"axes": self.image.axes, "scale": _usable(level.scale), "translation": level.translation}
+        axes = self.image.axes
+        if axes is None and self.image.rgb:
+            axes = (*default_axes(len(level.array.shape) - 1), Axis.named("c"))
+        known = {"axes": axes, "scale": _usable(level.scale), "translation": level.translation}
         options = {k: v for k, v in known.items() if v is not None}
         return {**options, "labels": self.image.kind == "labels", "name": self.image.name}
 
