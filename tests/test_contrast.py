@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_pyramid.axes import parse_axes
-from napari_pyramid.contrast import LARGEST_SAMPLE, MOST_CHUNKS, channel_windows, contrast_limits, window_of
+from napari_pyramid.contrast import LARGEST_SAMPLE, MOST_CHUNKS, MOST_LOOKS, channel_windows, contrast_limits, window_of
 from napari_pyramid.lazy import LazyArray
 
 
@@ -104,7 +104,7 @@ def test_an_image_opens_as_it_does_once_it_is_built() -> None:
 
 
 def test_few_chunks_are_read_to_open_an_image() -> None:
-    array = Chunked(np.zeros((300, 8, 8), "u2"), (1, 8, 8))
+    array = Chunked(np.arange(300 * 64, dtype="u2").reshape(300, 8, 8), (1, 8, 8))
     contrast_limits(LazyArray(array))
     assert 0 < array.n_chunks <= MOST_CHUNKS
 
@@ -113,3 +113,32 @@ def test_a_huge_chunk_is_not_decoded_for_contrast() -> None:
     array = Counting((2**14, 2**14), "uint16")
     assert contrast_limits(LazyArray(array)) == (0, 65535)
     assert array.largest == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_blank_middle_does_not_hide_the_rest(axis: int) -> None:
+    values = np.random.default_rng(0).integers(100, 3000, (200, 200, 200)).astype("u2")
+    values[(slice(None),) * axis + (slice(50, 150),)] = 0
+    chunks = tuple(2 if i == axis else 200 for i in range(3))
+    low, high = contrast_limits(LazyArray(Chunked(values, chunks)))
+    assert low == np.percentile(values, 0.1)
+    assert high == pytest.approx(np.percentile(values, 99.9), rel=0.01)
+
+
+def test_only_places_with_pixels_are_looked_at() -> None:
+    values = np.zeros((1600, 2400), "u2")  # 16 x 24 wells
+    values[:100, :100], values[1500:, 2300:] = 500, 700
+    corners = [((0 + 1) / 1600, (0 + 1) / 2400), (1501 / 1600, 2301 / 2400)]
+    assert contrast_limits(LazyArray(Chunked(values, (100, 100))), corners) == (500, 700)
+
+
+def test_equal_integers_are_shown_in_the_range_of_their_dtype() -> None:
+    array = Chunked(np.full((3000, 8, 8), 5, "u2"), (1, 8, 8))
+    assert contrast_limits(LazyArray(array)) == (0, 65535)
+    assert array.n_chunks <= MOST_LOOKS * MOST_CHUNKS
+
+
+def test_of_large_chunks_the_one_in_the_middle_is_read() -> None:
+    array = Chunked(np.arange(9, dtype="u2")[:, None, None] + np.arange(2048 * 2049, dtype="u2").reshape(2048, 2049), (1, 2048, 2049))
+    contrast_limits(LazyArray(array))
+    assert array.n_chunks == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import numcodecs
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 
@@ -144,3 +145,26 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_table_leaves_out_columns_without_content() -> None:
     assert text_table([("a", "b", "c"), ("1", "-", "x y"), ("22", "", "z")]) == ["  a   c", "  1   x y", "  22  z"]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_stored_bytes_of_an_array_at_the_root_of_a_zip(tmp_path: Path, wrapped: bool) -> None:
+    zarr.create_array(tmp_path / "x.zarr", data=np.arange(100, dtype=np.uint16), chunks=(7,))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for file in (tmp_path / "x.zarr").rglob("*"):
+            if file.is_file():
+                archive.write(file, file.relative_to(tmp_path if wrapped else tmp_path / "x.zarr"))
+        expected = sum(f.compress_size for f in archive.infolist())
+    assert describe(tmp_path / "x.zip").stored_bytes == expected
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_stored_bytes_of_n5(tmp_path: Path, zipped: bool) -> None:
+    metadata = {"compression": {"type": "raw"}, "dataType": "uint16", "dimensions": (9, 8), "blockSize": (4, 4)}
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5" / "a")}, "metadata": metadata}
+    tensorstore.open(spec, create=True).result()[...] = np.ones((9, 8), np.uint16)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for file in (tmp_path / "x.n5" / "a").rglob("*"):
+            if file.is_file():
+                archive.write(file, file.relative_to(tmp_path))
+    assert describe(tmp_path / ("x.zip" if zipped else "x.n5")).stored_bytes == file_bytes(tmp_path / "x.n5" / "a")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,18 @@ LARGEST_SAMPLE = 2**22
 LARGEST_SORTED = 2**20
 """Samples that percentiles are taken of at most, evenly spaced: more need memory and change nothing one sees."""
 MOST_CHUNKS = 16
-"""Chunks decoded at most where somebody waits for the image to open."""
+"""Chunks decoded in one look, at most, where somebody waits for the image to open."""
+MOST_LOOKS = 3
+"""Looks at an image whose samples are all equal, each at other chunks, before it counts as blank."""
 MOST_CHUNK_BYTES = 2**27
 """A chunk of more than this is not decoded for the sake of contrast."""
 PERCENTILES = (0.1, 99.9)
+_AT_ONCE = 8
+"""Chunks on their way at the same time; those of a server come slowly."""
 
 Window = tuple[float, float]
+Place = tuple[float, float]
+"""Row and column as fractions of the plane."""
 
 
 def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], list[Window]]:
@@ -49,20 +57,71 @@ def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], lis
     return windows, ranges
 
 
-def contrast_limits(coarsest: LazyArray) -> Window:
+def contrast_limits(coarsest: LazyArray, places: Sequence[Place] = ()) -> Window:
     """Limits to show an image with that brings none, low < high and finite, whatever its pixels.
 
-    uint8 shows its full range and bool 0 to 1. For other types the middle of the coarsest level is read: few samples of
-    few chunks, or one chunk if that is more. Where that cannot be read, the limits are the range of the dtype, with a warning.
+    uint8 shows its full range and bool 0 to 1. For other types few chunks are read, spread over the coarsest level. Where
+    they are blank (a stack begins and ends in the dark, a plate has empty wells) others are looked at; integers that are
+    all equal get the range of their dtype. So do pixels that cannot be read, with a warning.
+
+    Parameters
+    ----------
+    coarsest
+        The level.
+    places
+        Where its last two axes have pixels at all, if that is known: a plate of few wells is mostly empty.
     """
     dtype = coarsest.dtype
     if dtype in (np.uint8, np.bool_) or math.prod(coarsest.chunks) * dtype.itemsize > MOST_CHUNK_BYTES:
         return _range_of_dtype(dtype)
     try:
-        return window_of(np.asarray(coarsest[_middle(coarsest.shape, coarsest.chunks)]))
+        return _window_of_some(coarsest, places)
     except SourceError as error:
         warnings.warn(f"contrast limits are those of {dtype}: {error}", stacklevel=2)
         return _range_of_dtype(dtype)
+
+
+def _window_of_some(array: LazyArray, places: Sequence[Place]) -> Window:
+    """The window of the first look that shows more than one value.
+
+    Raises
+    ------
+    SourceError
+        If a chunk cannot be read.
+    """
+    at_once = min(MOST_CHUNKS, max(1, LARGEST_SAMPLE // math.prod(array.chunks)))
+    boxes = _boxes(array, at_once, places)
+    values = np.zeros(0, array.dtype)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, min(len(boxes), MOST_LOOKS * at_once), at_once):
+            parts = pool.map(lambda box: np.asarray(array[box]).ravel(), boxes[start : start + at_once])
+            values = np.concatenate(list(parts))
+            finite = _finite(values)
+            if finite.size and finite.min() < finite.max():
+                return window_of(values)
+    return _range_of_dtype(array.dtype) if array.dtype.kind in "iu" else window_of(values)
+
+
+def _boxes(array: LazyArray, at_once: int, places: Sequence[Place]) -> list[tuple[slice, ...]]:
+    """Chunks in the order to look at them: all, if they are looked at in one go, else some that are spread over the array."""
+    grid = [-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]
+    found = product(*map(range, grid)) if math.prod(grid) <= at_once else dict.fromkeys(_spread(array, grid, places))
+    return [tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, array.chunks, strict=True)) for index in found]
+
+
+def _spread(array: LazyArray, grid: Sequence[int], places: Sequence[Place]) -> Iterator[tuple[int, ...]]:
+    """Chunk numbers, the middle one first, by the additive recurrence that fills a box most evenly (M. Roberts' R sequence).
+
+    A regular grid would be as even, but could step in time with the blank wells of a plate. Some chunks come more than once.
+    """
+    ratio = 2.0
+    for _ in range(50):  # to the root of x ** (ndim + 1) = x + 1
+        ratio = (1 + ratio) ** (1 / (len(grid) + 1))
+    for k in range(2 * MOST_LOOKS * MOST_CHUNKS):
+        at = [(0.5 + k * ratio**-axis) % 1 for axis in range(1, len(grid) + 1)]
+        if places:
+            at[-2:] = places[int(at[-1] * len(places))]
+        yield tuple(min(int(f * n) // c, m - 1) for f, n, c, m in zip(at, array.shape, array.chunks, grid, strict=True))
 
 
 def window_of(values: npt.NDArray[Any]) -> Window:
@@ -71,7 +130,7 @@ def window_of(values: npt.NDArray[Any]) -> Window:
     Where nearly all pixels are equal the whole range is taken, so that few bright spots stay visible; where all are,
     the range begins there and is 1 wide.
     """
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    finite = _finite(values)
     if not finite.size:
         return 0.0, 1.0
     some = finite[:: -(-finite.size // LARGEST_SORTED)]
@@ -81,8 +140,12 @@ def window_of(values: npt.NDArray[Any]) -> Window:
     return (low, high) if low < high else (low, max(low + 1.0, float(np.nextafter(low, np.inf))))
 
 
+def _finite(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+
+
 def _range_of(values: npt.NDArray[Any]) -> Window:
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    finite = _finite(values)
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
@@ -90,15 +153,13 @@ def _range_of_dtype(dtype: np.dtype[Any]) -> Window:
     return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
 
 
-def _middle(shape: Sequence[int], chunks: Sequence[int] | None = None, *, whole: int | None = None) -> tuple[slice, ...]:
-    """A centred box of few samples (and, if `chunks` are given, in few of them).
+def _middle(shape: Sequence[int], *, whole: int | None = None) -> tuple[slice, ...]:
+    """A centred box of few samples.
 
     Leading axes shrink first, so that planes stay whole; the axis `whole` is not counted and not shrunk.
     """
     lengths = list(shape)
     for axis in (i for i in range(len(lengths)) if i != whole):
         over = math.prod(n for i, n in enumerate(lengths) if i != whole) / LARGEST_SAMPLE
-        if chunks is not None:
-            over = max(over, math.prod(-(-n // c) for n, c in zip(lengths, chunks, strict=True)) / MOST_CHUNKS)
         lengths[axis] = max(1, int(lengths[axis] / max(over, 1)))
     return tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(shape, lengths, strict=True))

@@ -140,8 +140,9 @@ def codec_name(array: zarr.Array[Any]) -> str:
 def stored_bytes(array: zarr.Array[Any]) -> int | None:
     """Bytes of all files of an array, its metadata included; None for stores whose files are not at hand."""
     prefix, store = array.path, array.store
-    while (inner := getattr(store, "_store", None)) is not None:  # N5 and wrapped zips are presented by another store
-        prefix, store = getattr(store, "_folder", "") + prefix, inner
+    # N5 (inner) and wrapped zips (_store) are presented by another store.
+    while (inner := getattr(store, "_store", getattr(store, "inner", None))) is not None:
+        prefix, store = (getattr(store, "_folder", "") + prefix).rstrip("/"), inner
     if isinstance(store, LocalStore):
         return _directory_bytes(Path(store.root) / prefix)
     if isinstance(store, ZipStore):

@@ -42,7 +42,9 @@ class Pyramid:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The store's axes, or `default_axes` where it names none."""
+        """The store's axes, or `default_axes` where it names none; colours (`rgb`) are a channel axis then."""
+        if self.image.axes is None and self.image.rgb:
+            return (*default_axes(self.levels[0].ndim - 1), Axis.named("c"))
         return self.image.axes or default_axes(self.levels[0].ndim)
 
     @property

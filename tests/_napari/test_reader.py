@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_pyramid import open_pyramid
 from napari_pyramid._napari.reader import get_reader, read
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.lazy import LazyArray
@@ -45,6 +46,12 @@ def test_folder_with_metadata_is_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert get_reader(str(tmp_path)) is read
     assert get_reader(str(tmp_path.parent)) is read  # a collection without metadata of its own
+
+
+def test_a_group_called_info_is_a_group(ome_zarr: Any) -> None:
+    path = ome_zarr(ramp((6, 20, 22)), "zyx", name="x.zarr/info")
+    ome_zarr(ramp((6, 20, 22)), "zyx", name="x.zarr/other")
+    assert [m["name"] for _, m, _ in read(str(path))] == ["info"]
 
 
 def test_metadata_file_opens_its_folder(ome_zarr: Any) -> None:
@@ -204,10 +211,24 @@ def test_opening_with_known_contrast_reads_no_chunk(ome_zarr: Any) -> None:
     assert read(str(path))[0][1]["contrast_limits"] == (0, 9)
 
 
-def test_single_level_is_sampled_in_the_middle(tmp_path: Path) -> None:
-    zarr.create_array(tmp_path / "a.zarr", data=ramp((400, 8, 8)), chunks=(1, 8, 8))
-    spoil(tmp_path / "a.zarr", but=lambda key: 190 <= int(key.split("/")[0]) < 210)
-    assert read(str(tmp_path / "a.zarr"))[0][1]["contrast_limits"][1] > 1000
+def test_single_level_is_sampled_all_over(tmp_path: Path) -> None:
+    values = ramp((400, 8, 8))
+    values[100:300] = 0
+    zarr.create_array(tmp_path / "a.zarr", data=values, chunks=(1, 8, 8))
+    assert read(str(tmp_path / "a.zarr"))[0][1]["contrast_limits"][1] > 20_000
+
+
+def test_a_plate_of_two_wells_is_shown_by_their_pixels(tmp_path: Path) -> None:
+    """As plate_2wells of the OME-Zarr specification, of an ordinary size: most of it is empty."""
+    rows, columns = [{"name": r} for r in "ABCDEFGH"], [{"name": str(c)} for c in range(1, 13)]
+    wells = [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}, {"path": "H/12", "rowIndex": 7, "columnIndex": 11}]
+    plate = {"version": "0.4", "rows": rows, "columns": columns, "wells": wells}
+    zarr.create_group(tmp_path / "p.zarr", zarr_format=2, attributes={"plate": plate})
+    multiscales = [{"version": "0.4", "axes": [{"name": a, "type": "space"} for a in "yx"], "datasets": [{"path": "0"}]}]
+    for well in wells:
+        group = zarr.create_group(tmp_path / "p.zarr" / str(well["path"]), zarr_format=2, attributes={"well": {"version": "0.4", "images": [{"path": "0"}]}})
+        group.create_group("0", attributes={"multiscales": multiscales}).create_array("0", data=ramp((32, 32)) + 1000)
+    assert read(str(tmp_path / "p.zarr"))[0][1]["contrast_limits"] == pytest.approx((1001, 2022), abs=1)
 
 
 # ---- contrast --------------------------------------------------------------------------------------------------------
@@ -218,7 +239,7 @@ def test_single_level_is_sampled_in_the_middle(tmp_path: Path) -> None:
     [
         (np.zeros((4, 4), "u1"), (0, 255)),
         (np.ones((4, 4), bool), (0, 1)),
-        (np.full((4, 4), 7, "u2"), (7, 8)),
+        (np.full((4, 4), 7, "u2"), (0, 65535)),
         (np.full((4, 4), np.nan, "f4"), (0, 1)),
         (np.array([[np.nan, 1.0], [3.0, np.inf]], "f4"), (1.002, 2.998)),
         (np.array([[0, 65535]] * 2, ">u2"), (0, 65535)),
@@ -283,3 +304,27 @@ def test_hostile_unit_is_not_computed(ome_zarr: Any) -> None:
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         assert read(str(path))[0][1]["units"][0] == "pixel"
+
+
+def test_affine_of_a_spectrum_leaves_its_channels_alone(ome_zarr: Any) -> None:
+    path = ome_zarr(ramp((40, 20, 22)), "cyx")
+    group = zarr.open_group(path)
+    [multiscale] = group.attrs["ome"]["multiscales"]
+    rotation = [[1, 0, 0, 0], [0, 0.8, -0.6, 5], [0, 0.6, 0.8, 7]]
+    multiscale["coordinateTransformations"] = [{"type": "affine", "affine": rotation}]
+    group.attrs["ome"] = {"version": "0.6", "multiscales": [multiscale]}
+    [(_, meta, _)] = read(str(path))
+    np.testing.assert_allclose(meta["affine"], [*rotation, [0, 0, 0, 1]])
+
+
+def test_texts_have_no_imaginary_parts(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=np.full((4, 4), "abc"), zarr_format=2)
+    with pytest.raises(LayoutError, match=r"which napari cannot show$"):
+        read(str(tmp_path / "a.zarr"))
+
+
+def test_colours_without_named_axes_are_channels(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    for k in (0, 1):
+        group.create_array(f"{k}", data=np.zeros((64 >> k, 64 >> k, 3), "u1"))
+    assert [(axis.name, axis.type) for axis in open_pyramid(tmp_path / "a.zarr").axes] == [("y", "space"), ("x", "space"), ("c", "channel")]

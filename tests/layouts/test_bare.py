@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from napari_pyramid.errors import LayoutWarning
-from napari_pyramid.layouts import open_images
+from napari_pyramid.layouts import _files, open_images
 
 
 @pytest.mark.parametrize("prefix", ["", "s", "Resolution_", "level_", "scale", "L", "mag"])
@@ -31,7 +33,7 @@ def test_numbers_that_grow_with_the_size_are_turned_round(new_store: Callable) -
     assert [level.path for level in image.levels] == ["2", "1", "0"]
 
 
-@pytest.mark.parametrize("shapes", [[(8, 8), (8, 8)], [(8, 4), (4, 8)], [(8, 8), (4,)], [(8, 8), (4, 4), (6, 6)]], ids=str)
+@pytest.mark.parametrize("shapes", [[(8, 8), (8, 8)], [(8, 4), (4, 8)], [(8, 8), (4, 4, 4)], [(8, 8), (4, 4), (6, 6)]], ids=str)
 def test_arrays_of_the_same_or_of_unrelated_shapes_are_images_of_their_own(new_store: Callable, shapes: list[tuple[int, ...]]) -> None:
     store = new_store(2).group()
     for k, shape in enumerate(shapes):
@@ -90,3 +92,15 @@ def test_damaged_level_is_left_out(new_store: Callable) -> None:
     with pytest.warns(LayoutWarning, match=r"s1/\.zarray"):
         (image,) = open_images(store.root)
     assert [level.path for level in image.levels] == ["s0", "s2"]
+
+
+@pytest.mark.parametrize(("zarr_format", "separator"), [(2, "."), (2, "/"), (3, "/")])
+def test_an_array_of_many_chunks_is_opened_with_few_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int, separator: str) -> None:
+    encoding = {"name": "v2" if zarr_format == 2 else "default", "separator": separator}
+    zarr.create_array(tmp_path / "a", data=np.ones((200, 6)), chunks=(1, 6), zarr_format=zarr_format, chunk_key_encoding=encoding)
+    asked: list[str] = []
+    monkeypatch.setattr(_files, "LocalStore", type(None))  # read as the store of a server
+    read = _files._StoreFiles.read
+    monkeypatch.setattr(_files._StoreFiles, "read", lambda self, key: asked.append(key) or read(self, key))
+    assert [image.layout for image in open_images(tmp_path / "a")] == ["array"]
+    assert len(asked) < 20

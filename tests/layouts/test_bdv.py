@@ -169,7 +169,9 @@ def test_the_xml_of_a_zarr_container(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "data.ome.zarr")
     for name in ("s0-t0.zarr", "s1-t0.zarr"):
         group.create_group(name).create_array("0", data=np.ones((4, 6), "uint8"))
-    images = open_images(described_by(tmp_path / "data.xml", "data.ome.zarr", tag="zarr", kind="bdv.multimg.zarr"))
+    xml = described_by(tmp_path / "data.xml", "data.ome.zarr", tag="zarr", kind="bdv.multimg.zarr")
+    with pytest.warns(LayoutWarning, match="does not fit s0-t0.zarr/0, s1-t0.zarr/0: names"):
+        images = open_images(xml)
     assert [image.path for image in images] == ["s0-t0.zarr/0", "s1-t0.zarr/0"]
 
 
@@ -195,3 +197,52 @@ def test_other_xml_is_none_of_ours(tmp_path: Path) -> None:
         open_images(path)
     assert get_reader(str(path)) is None
     assert get_reader(str(described_by(tmp_path / "data.xml", "data.n5"))) is not None
+
+
+VERSION_3 = '<zgroup setup="0" tp="{t}" path="s0-t{t}.zarr" indicies="[0, 0]"/>'
+VERSION_1 = '<zgroup setup="0" timepoint="{t}"><path>s0-t{t}.zarr</path></zgroup>'
+
+
+def ome_zarr_container(path: Path, zgroup: str, numbers: list[float] | None, times: tuple[int, ...] = (0,)) -> Path:
+    """What BigStitcher writes: an OME-Zarr image of t, c, z, y, x per view, and registrations from its pixels to the world."""
+    zarr.create_group(path / "data.ome.zarr", zarr_format=2)
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}, *({"name": a, "type": "space"} for a in "zyx")]
+    for t in times:
+        group = zarr.create_group(path / f"data.ome.zarr/s0-t{t}.zarr", zarr_format=2)
+        steps = (
+            [{"type": "scale", "scale": [1, 1, 1, 1, 1]}],
+            [{"type": "scale", "scale": [1, 1, 2, 2, 2]}, {"type": "translation", "translation": [0, 0, 0.5, 0.5, 0.5]}],
+        )
+        datasets = [{"path": str(k), "coordinateTransformations": steps[k]} for k in (0, 1)]
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+        for k in (0, 1):
+            group.create_array(str(k), data=np.ones((1, 1, 8 >> k, 10 >> k, 12 >> k), "uint8"))
+    file = described_by(path / "data.xml", "data.ome.zarr", tag="zarr", kind="bdv.multimg.zarr")
+    views = "".join(zgroup.format(t=t) for t in times)
+    matrix = AFFINE.format(" ".join(map(str, numbers))) if numbers else ""
+    registered = "".join(VIEW.format(t=t, transforms=matrix) for t in times)
+    text = file.read_text().replace("</ImageLoader>", f"<zgroups>{views}</zgroups></ImageLoader>")
+    file.write_text(text.replace("<ViewRegistrations>", f"<ViewRegistrations>{registered}"))
+    return file
+
+
+@pytest.mark.parametrize("zgroup", [VERSION_1, VERSION_3])
+@pytest.mark.parametrize("numbers", [[1, 0, 0, 100, 0, 1, 0, 50, 0, 0, 4, 7], [0, -0.6, 0, 5, 0.5, 0, 0, 6, 0, 0, 2, 7]], ids=["moved", "turned"])
+def test_ome_zarr_lies_where_the_xml_registers_it(tmp_path: Path, zgroup: str, numbers: list[float]) -> None:
+    """Voxel (x, y, z) of level 0 lands where the XML's own matrix, x first, puts it, and so does a voxel of level 1."""
+    (image,) = open_images(ome_zarr_container(tmp_path, zgroup, numbers))
+    assert image.name == "nuclei t0"  # the XML lists two timepoints
+    assert [axis.unit for axis in image.axes or ()][-3:] == ["micrometer"] * 3
+    for level, voxel in zip(image.levels, ([3, 4, 5], [6.5, 8.5, 10.5]), strict=True):
+        assert level.scale is not None
+        assert level.translation is not None
+        local = (np.array([0, 0, 5, 4, 3]) * level.scale + level.translation)[[0, 2, 3, 4]]  # the channel is no axis of the world
+        world = image.affine @ [*local, 1] if image.affine is not None else [*local, 1]
+        np.testing.assert_allclose(world[1:4], (np.reshape(numbers, (3, 4)) @ [*voxel, 1])[::-1])
+
+
+def test_ome_zarr_without_registrations_has_the_voxel_size_of_the_xml(tmp_path: Path) -> None:
+    first, second = open_images(ome_zarr_container(tmp_path, VERSION_3, None, times=(0, 1)))
+    assert [first.name, second.name] == ["nuclei t0", "nuclei t1"]
+    assert first.levels[1].scale == (1, 1, 4, 1.2, 1)
+    assert first.levels[1].translation == pytest.approx((0, 0, 1, 0.3, 0.25))

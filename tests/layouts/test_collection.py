@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
@@ -72,3 +73,31 @@ def test_ome_goes_before_the_older_conventions_beside_it(new_store: Callable) ->
     ome = {"version": "0.5", "multiscales": [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "s0"}]}]}
     store.group(raw={"ome": ome, "multiscales": [{"datasets": [{"path": "s0", "transform": transform}]}]})
     assert [i.layout for i in open_images(store.root)] == ["OME-Zarr 0.5"]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_tables_beside_images_are_left_out_without_a_word(new_store: Callable, zarr_format: int) -> None:
+    """AnnData's on-disk format: every group of a table has an "encoding-type"."""
+    table = {"encoding-type": "anndata", "encoding-version": "0.1.0"}
+    store = new_store(zarr_format).group().image("image", (6, 8)).group("tables").group("tables/t", raw=table)
+    store.group("tables/t/layers", raw={"encoding-type": "dict"}).group("tables/t/obs", raw={"encoding-type": "dataframe"})
+    store.array("tables/t/layers/raw", (5, 4))
+    store.array("tables/t/obs/area", (5,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [image.path for image in open_images(store.root)] == ["image"]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("values", [np.zeros(5), np.full((3, 4), "text"), np.zeros((3, 4), "M8[s]"), np.zeros((3, 4), "S5")], ids=["1-D", "U", "M", "S"])
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_arrays_that_are_no_images_are_left_out_without_a_word(new_store: Callable, zarr_format: int, values: np.ndarray) -> None:
+    store = new_store(zarr_format).group().image("image", (6, 8))
+    store.array("other", values)
+    assert [image.path for image in open_images(store.root)] == ["image"]
+
+
+def test_arrays_of_one_axis_are_images_where_there_are_no_others(new_store: Callable) -> None:
+    store = new_store(3).group()
+    store.array("trace", (9,))
+    assert [image.path for image in open_images(store.root)] == ["trace"]

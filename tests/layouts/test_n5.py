@@ -111,3 +111,30 @@ def test_neuroglancer_names_of_channels(tmp_path: Path) -> None:
     (image,) = open_images(write(tmp_path, attributes))
     assert image.channel_axis == 0
     assert [channel.name for channel in image.channels] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("owner", ["root", "levels"])
+def test_affine_transform_comes_after_the_size_of_pixels(tmp_path: Path, owner: str) -> None:
+    """World x, y, z = affineTransform (pixel size (factor i + (factor - 1) / 2)): n5-universe, buildTransform."""
+    rows = [[0.0, -1.0, 0.0, 100.0], [1.0, 0.0, 0.0, 50.0], [0.0, 0.0, 1.0, 7.0]]
+    flat = [value for row in rows for value in row]
+    path = write(tmp_path, {}, {name: {"resolution": [0.1, 0.2, 3.0], "affineTransform": flat} for name in SHAPES} if owner == "levels" else {})
+    if owner == "root":
+        attributes = {"scales": [[1, 1, 1], [2, 2, 1], [4, 4, 1]], "resolution": [0.1, 0.2, 3.0], "affineTransform": rows}
+        zarr.open_group(path, mode="a").attrs.update(attributes)
+    (image,) = open_images(path)
+    level = image.levels[1]
+    assert level.scale is not None
+    assert level.translation is not None
+    assert image.affine is not None
+    pixel = np.array([3, 4, 5])  # x, y, z
+    world = np.array(rows) @ [*((pixel * [2, 2, 1] + [0.5, 0.5, 0]) * [0.1, 0.2, 3.0]), 1]
+    local = pixel[::-1] * level.scale + level.translation
+    np.testing.assert_allclose(image.affine @ [*local, 1], [*world[::-1], 1])
+
+
+@pytest.mark.parametrize("given", [[1, 2, 3], "x", [0] * 12, [[1, 0, 0, 0]] * 3])
+def test_affine_transform_that_is_none_is_told(tmp_path: Path, given: Any) -> None:
+    with pytest.warns(LayoutWarning, match="c0: affineTransform"):
+        (image,) = open_images(write(tmp_path, {"resolution": [1, 1, 1], "affineTransform": given}))
+    assert image.affine is None

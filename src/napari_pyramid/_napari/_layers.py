@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 
 from napari_pyramid._napari._units import fill_units, napari_unit
 from napari_pyramid.axes import Axis
-from napari_pyramid.contrast import contrast_limits
+from napari_pyramid.contrast import Place, contrast_limits
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Channel, Image
+from napari_pyramid.layouts._image import Affine, Channel, Image
+from napari_pyramid.layouts._virtual import Mosaic
 from napari_pyramid.lazy import LazyArray
 from napari_pyramid.sources import Reordered
 
@@ -69,8 +70,10 @@ def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
 
 def _why_not(image: Image) -> str:
     array = image.levels[0].array
-    if np.dtype(array.dtype).kind not in "buif":
-        return f"has pixels of type {array.dtype}, which napari cannot show: save its real and imaginary parts as two images"
+    kind = np.dtype(array.dtype).kind
+    if kind not in "buif":
+        remedy = ": save its real and imaginary parts as two images" if kind == "c" else ""
+        return f"has pixels of type {array.dtype}, which napari cannot show{remedy}"
     if len(array.shape) - image.rgb < 2:
         return f"has shape {tuple(array.shape)}: napari shows images of at least two axes"
     return ""
@@ -151,9 +154,28 @@ def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
         axes: list[Axis] = [image.axes[i] for i in shown]
         found["axis_labels"] = [a.name for a in axes]
         found["units"] = [napari_unit(a, f"{source}: {image.name!r}") for a in axes]
-    if image.affine is not None and image.affine.shape == (len(shown) + 1,) * 2:
-        found["affine"] = image.affine
+    affine = image.affine
+    if affine is not None and axis is None and image.channel_axis is not None:
+        affine = _with_axis(affine, image.channel_axis)  # the channels stay an axis, which the matrix does not know
+    if affine is not None and affine.shape == (len(shown) + 1,) * 2:
+        found["affine"] = affine
     return found
+
+
+def _with_axis(affine: Affine, axis: int) -> Affine:
+    """The matrix with one axis more, which it leaves as it is."""
+    larger = np.insert(np.insert(affine, axis, 0, axis=0), axis, 0, axis=1)
+    larger[axis, axis] = 1
+    return larger
+
+
+def _places(image: Image) -> list[Place]:
+    """Where a mosaic has fields, a little inside of their first corners, since lengths of coarser levels are rounded up."""
+    fields = image.metadata.get("fields")
+    if not isinstance(image.levels[-1].array, Mosaic) or not isinstance(fields, Mapping):
+        return []
+    (height, width), (h, w) = image.levels[0].array.shape[-2:], image.levels[-1].array.shape[-2:]
+    return [(y / height + 1 / h, x / width + 1 / w) for y, x in fields.values()]
 
 
 def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]) -> LayerTuple:
@@ -167,7 +189,7 @@ def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: st
         given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
     else:
         color = _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
-        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels[-1]), "colormap": color}
+        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels[-1], _places(image)), "colormap": color}
     return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"
 
 

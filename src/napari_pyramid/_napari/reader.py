@@ -67,7 +67,8 @@ def _may_be_ours(path: str) -> bool:
 
 def _store_of(path: str) -> str:
     """The folder, when its metadata file was picked: File > Open cannot pick folders."""
-    return os.path.dirname(path) or "." if os.path.basename(path) in _METADATA_FILES else path
+    is_file = os.path.basename(path) in _METADATA_FILES and not os.path.isdir(path)
+    return os.path.dirname(path) or "." if is_file else path
 
 
 def _has_metadata(folder: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -17,7 +17,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Affine
 from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["BdvXml", "Setup", "container", "described", "parse_xml", "read_xml"]
+__all__ = ["BdvXml", "Setup", "View", "affine_zyx", "container", "described", "parse_xml", "read_xml", "views"]
 
 _MAX_BYTES = 64 * 2**20
 _MAX_TIMEPOINTS = 100_000
@@ -32,6 +32,10 @@ class Setup:
     voxel_size: tuple[float, ...] | None = None
     registrations: Mapping[int, Affine] = field(default_factory=dict)
     """(4, 4) matrices from pixels of level 0 to the world, by timepoint."""
+
+
+View = tuple[int, int]
+"""Setup and timepoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,20 @@ def container(tree: ElementTree.Element, folder: Path) -> Path:
     return path
 
 
+def views(tree: ElementTree.Element) -> dict[str, list[View]]:
+    """The views that each image of an OME-Zarr container holds, by its path.
+
+    A view stands in attributes ("setup", "tp", "path") or, as the first version wrote it, in "timepoint" and an element.
+    """
+    found: dict[str, list[View]] = {}
+    for element in tree.iter("zgroup"):
+        setup, timepoint = _integer(element.get("setup")), _integer(element.get("tp", element.get("timepoint")))
+        path = element.get("path") or element.findtext("path") or ""
+        if setup is not None and timepoint is not None:
+            found.setdefault(path.strip().strip("/"), []).append((setup, timepoint))
+    return found
+
+
 def _setup(element: ElementTree.Element, registrations: Mapping[int, Affine]) -> Setup:
     size = _floats(element.findtext("voxelSize/size"), 3)
     usable = size is not None and all(v > 0 for v in size)
@@ -131,8 +149,11 @@ def _registrations(tree: ElementTree.Element) -> dict[int, dict[int, Affine]]:
 def _affine(text: str | None) -> Affine | None:
     """Twelve numbers, rows of x, y, z, as a matrix of z, y, x; None for anything else or a singular one."""
     values = _floats(text, 12)
-    if values is None:
-        return None
+    return affine_zyx(values) if values is not None else None
+
+
+def affine_zyx(values: Sequence[float]) -> Affine | None:
+    """Twelve numbers, rows of x, y, z, as a matrix of z, y, x; None for a singular one."""
     matrix = np.eye(4)
     matrix[:3] = np.reshape(values, (3, 4))
     order = [2, 1, 0, 3]

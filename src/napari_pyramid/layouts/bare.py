@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.layouts._image import Image, StoredLevel
@@ -59,8 +60,8 @@ def _is_pyramid(arrays: Sequence[Node]) -> bool:
 
 
 def _array_with_arrays(node: Node) -> list[Image] | None:
-    """An array whose directory holds its own smaller versions as arrays (mmorehea's zarrPyramid)."""
-    below = [child for child in node.children() if child.kind == "array" and child.ndim == node.ndim]
+    """An array of zarr v2 whose directory holds its own smaller versions as arrays 0, 1, ... (mmorehea's zarrPyramid)."""
+    below = [child for child in _numbered_below(node) if child.ndim == node.ndim]
     by_size = sorted(below, key=lambda child: -math.prod(child.shape))
     if not below or not looks_like_a_pyramid([node.shape, *(child.shape for child in by_size)]):
         return None
@@ -69,6 +70,16 @@ def _array_with_arrays(node: Node) -> list[Image] | None:
         return None
     levels = (*single[0].levels, *open_levels(node, [LevelEntry(child.name) for child in by_size], "arrays in the array"))
     return [Image(node.title, levels, "array with arrays", node.path, axes=_axes(node), rgb=looks_rgb(levels))]
+
+
+def _numbered_below(node: Node) -> Iterator[Node]:
+    """The arrays 0 (or 1), ... below; asked for one by one, because the directory may hold a million chunks."""
+    for number in count() if node.zarr_format == 2 else ():
+        child = node.child(str(number))
+        if child is not None and child.kind == "array":
+            yield child
+        elif number:
+            return
 
 
 def _single_array(node: Node) -> list[Image] | None:

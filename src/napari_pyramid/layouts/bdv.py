@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_pyramid.axes import Axis
+from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import n5
-from napari_pyramid.layouts._bdv_xml import BdvXml, Setup, container, described, parse_xml, read_xml
+from napari_pyramid.layouts._bdv_xml import BdvXml, Setup, View, container, described, parse_xml, read_xml, views
 from napari_pyramid.layouts._candidates import Candidate, checked_levels, image_name, numbered_arrays
-from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.layouts._image import Affine, Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Stack
 
@@ -50,8 +50,43 @@ def open_path(path: str) -> Sequence[Image] | None:
         found = container(tree, Path(path).parent)
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from error
-    images = _images_of_setups(stores.open_root(found), described(tree)) if found.is_dir() else None
-    return images or open_images(found)
+    xml = described(tree)
+    images = _images_of_setups(stores.open_root(found), xml) if found.is_dir() else None
+    return images or _described_images(open_images(found), xml, views(tree))
+
+
+def _described_images(images: Sequence[Image], xml: BdvXml, views_at: Mapping[str, Sequence[View]]) -> list[Image]:
+    """The images of an OME-Zarr container with what the XML says of their views; a warning names those that it does not fit."""
+    found, others = [], []
+    for image in images:
+        described = _described_image(image, xml, views_at.get(image.path, ()))
+        found.append(described or image)
+        if described is None and image.kind == "image":
+            others.append(image.path or image.name)
+    if others and xml.setups:
+        warn(f"the XML of BigDataViewer does not fit {', '.join(others[:3])}{', ...' * (len(others) > 3)}: names, voxel sizes and registrations are left out")
+    return found
+
+
+def _described_image(image: Image, xml: BdvXml, held: Sequence[View]) -> Image | None:
+    """The image with name, voxel size and registration of its views; None when they do not agree, or its axes do not end in z, y, x."""
+    setups = [(xml.setups.get(setup, Setup()), timepoint) for setup, timepoint in held]
+    matrices = [setup.registrations.get(timepoint) for setup, timepoint in setups]
+    given = [matrix for matrix in matrices if matrix is not None]
+    if not setups or [axis.name for axis in image.axes or ()][-3:] != ["z", "y", "x"] or image.affine is not None:
+        return None
+    if given and not (len(given) == len(matrices) and all(np.allclose(matrix, given[0]) for matrix in given)):
+        return None
+    setup, timepoint = setups[0]
+    name = image.name if len(held) > 1 or not setup.name else setup.name
+    if name != image.name and len(xml.timepoints) > 1:
+        name += f" t{timepoint}"
+    units = tuple(Axis(a.name, a.type, a.unit or clean_unit(setup.unit)) if a.is_spatial else a for a in image.axes or ())
+    named = replace(image, name=name, axes=units)
+    matrix = matrices[0]
+    if matrix is None and setup.voxel_size is not None and (image.levels[0].scale or (1.0,))[-3:] == (1.0,) * 3:
+        matrix = np.diag([*setup.voxel_size, 1.0])
+    return named if matrix is None else _in_world(named, matrix)
 
 
 def read(node: Node) -> Sequence[Image] | None:
@@ -98,10 +133,7 @@ def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup
         return image
     levels = tuple(_stacked(setup, level, i, pyramids, all_times) for i, level in enumerate(image.levels))
     affine = image.affine
-    if affine is not None:
-        affine = np.pad(affine, ((1, 0), (1, 0)))
-        affine[0, 0] = 1
-    return replace(image, levels=levels, axes=(Axis.named("t"), *spatial), affine=affine)
+    return replace(image, levels=levels, axes=(Axis.named("t"), *spatial), affine=None if affine is None else n5.beside(affine, 1))
 
 
 def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel, ...]:
@@ -130,17 +162,27 @@ def _registered(image: Image, described: Setup, times: Sequence[int]) -> Image:
     if not all(np.allclose(matrix, given[0]) for matrix in given):
         warn(f"{image.path}: registrations differ between timepoints; not applied")
         return image
-    scale = image.levels[0].scale or (1.0,) * 3
-    matrix = given[0] @ np.diag([*(1 / s for s in scale), 1])
+    return _in_world(image, given[0])
+
+
+def _in_world(image: Image, registration: Affine) -> Image:
+    """The image, whose last axes are z, y, x, where a matrix puts the pixels of its level 0."""
+    first = image.levels[0]
+    n = first.array.ndim
+    pixel = np.diag([*(first.scale or (1.0,) * n)[-3:], 1.0])
+    pixel[:3, 3] = (first.translation or (0.0,) * n)[-3:]
+    matrix = registration @ np.linalg.inv(pixel)
     if np.allclose(matrix[:3, :3], np.diag(np.diag(matrix))[:3, :3]) and (np.diag(matrix) > 0).all():
         levels = tuple(_moved(level, np.diag(matrix)[:3], matrix[:3, 3]) for level in image.levels)
         return replace(image, levels=levels)
-    return replace(image, affine=matrix)
+    return replace(image, affine=n5.beside(matrix, n - 3 - (image.channel_axis is not None)))
 
 
 def _moved(level: StoredLevel, stretch: np.ndarray, shift: np.ndarray) -> StoredLevel:
-    scale = np.array(level.scale or (1.0,) * 3) * stretch
-    translation = np.array(level.translation or (0.0,) * 3) * stretch + shift
+    n = level.array.ndim
+    scale, translation = np.array(level.scale or (1.0,) * n), np.array(level.translation or (0.0,) * n)
+    scale[-3:] *= stretch
+    translation[-3:] = translation[-3:] * stretch + shift
     return replace(level, scale=tuple(scale.tolist()), translation=tuple(translation.tolist()))
 
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from napari_pyramid.axes import Axis
+from napari_pyramid.layouts._bdv_xml import affine_zyx
 from napari_pyramid.layouts._candidates import (
     Candidate,
     Vector,
@@ -22,10 +25,10 @@ from napari_pyramid.layouts._candidates import (
     shape_ratio,
     texts,
 )
-from napari_pyramid.layouts._image import Channel, Image, StoredLevel
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.layouts._image import Affine, Channel, Image, StoredLevel
+from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["NAME", "candidates", "first_level", "read", "spatial_axes"]
+__all__ = ["NAME", "beside", "candidates", "first_level", "read", "spatial_axes"]
 
 NAME = "N5 viewer"
 _LEVEL = re.compile(r"s\d+")
@@ -62,7 +65,8 @@ def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> 
         return None
     first = first_level(arrays, levels)
     axes = spatial_axes(node, first, parents)
-    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, first))
+    affine = _affine((node, first, *parents), axes, first.ndim)
+    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, first), affine=affine)
 
 
 def first_level(arrays: Sequence[Node], levels: Sequence[StoredLevel]) -> Node:
@@ -87,7 +91,36 @@ def _single(node: Node) -> Sequence[Image] | None:
     factors = _reversed(node.attributes.get("downsamplingFactors"), node.ndim, f"{node.location}: downsamplingFactors", default=1)
     placed = _placed(node, _resolution((node,), node.ndim), factors or (1.0,) * node.ndim, (0.0,) * node.ndim)
     levels = checked_levels(node, [placed], "resolution")
-    return (Image(image_name(node), levels, NAME, node.path, axes=spatial_axes(node, node)),) if levels else None
+    axes = spatial_axes(node, node)
+    return (Image(image_name(node), levels, NAME, node.path, axes=axes, affine=_affine((node,), axes, node.ndim)),) if levels else None
+
+
+def _affine(owners: Sequence[Node], axes: Sequence[Axis] | None, ndim: int) -> Affine | None:
+    """The "affineTransform" of the first that has one, over all axes but the channels'.
+
+    Rows of x, y, z, flat or as lists; it is applied after the size of pixels and the factors (n5-universe, buildTransform).
+    """
+    owner = next((owner for owner in owners if owner.attributes.get("affineTransform") is not None), None)
+    if owner is None:
+        return None
+    where, given = f"{owner.location}: affineTransform", owner.attributes["affineTransform"]
+    if isinstance(given, list) and all(isinstance(row, list) for row in given):
+        given = [value for row in given for value in row]
+    values = numbers(given, 12, where)
+    matrix = affine_zyx(values) if values is not None else None
+    kinds = [axis.type for axis in axes] if axes is not None else ["space"] * ndim
+    others = [kind for kind in kinds[:-3] if kind != "channel"]
+    if values is not None and (matrix is None or kinds[-3:] != ["space"] * 3):
+        warn(f"{where} is singular, or the image has no x, y and z; not applied")
+        return None
+    return None if matrix is None else beside(matrix, len(others))
+
+
+def beside(matrix: Affine, n: int) -> Affine:
+    """The matrix with `n` axes more before its own, which it leaves as they are."""
+    larger = np.eye(len(matrix) + n)
+    larger[n:, n:] = matrix
+    return larger
 
 
 def candidates(node: Node, arrays: Sequence[Node], offset: Vector | None = None, parents: Sequence[Node] = ()) -> list[Candidate]:
