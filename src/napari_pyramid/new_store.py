@@ -20,7 +20,13 @@ from napari_pyramid.spec import PyramidSpec
 from napari_pyramid.targets import create_residuals, group_around, refuse_unwritable
 from napari_pyramid.workspace import Workspace
 
-__all__ = ["NewStore"]
+__all__ = ["NewStore", "is_label_place"]
+
+
+def is_label_place(directory: Path) -> bool:
+    """Whether a directory is ``labels/NAME`` of an image."""
+    labels = directory.parent
+    return labels.name == "labels" and is_zarr(labels.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +82,7 @@ class NewStore:
 
     @property
     def is_label(self) -> bool:
-        """The directory is ``labels/NAME`` of an image."""
-        labels = self.directory.parent
-        return labels.name == "labels" and is_zarr(labels.parent)
+        return is_label_place(self.directory)
 
     def level_directory(self, spec: PyramidSpec, k: int) -> Path:
         return self.workspace.new / spec.levels[k].path

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.hierarchy import is_zarr
 from napari_pyramid.in_place import InPlace, level_paths, undo_unfinished
 from napari_pyramid.jobs import Job
 from napari_pyramid.layouts import open_images
@@ -21,7 +20,7 @@ from napari_pyramid.layouts._node import UNSAFE_PATH
 from napari_pyramid.layouts.ome_zarr_write import ZARR_FORMAT, Version
 from napari_pyramid.level import format_bytes
 from napari_pyramid.memory import default_limit
-from napari_pyramid.new_store import NewStore
+from napari_pyramid.new_store import NewStore, is_label_place
 from napari_pyramid.schedule import Source, plan_passes, planned_passes
 from napari_pyramid.sources import BuildSource, directory_of, reordered, resolve_source
 from napari_pyramid.spec import PyramidSpec
@@ -130,24 +129,18 @@ def _new_store(
         return NewStore.planned(spec, version, source), spec
     if _is_same_store(destination, source):
         raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
-    if _is_label(destination):
+    if is_label_place(Path(destination)):
         options = {**_of_labelled_image(destination, source), **options, "labels": True}  # an averaging method is then refused
     spec = spec or _spec_of(source, options, version)
-    if _is_label(destination) and spec.kind != "labels":
+    if is_label_place(Path(destination)) and spec.kind != "labels":
         raise SpecError(f"{destination} is the place of a label image: make the spec with labels=True")
     target = NewStore.at(Path(destination), spec, version, source, overwrite=overwrite)
     return target, spec if spec.name else replace(spec, name=_stem(target.directory))
 
 
-def _is_label(destination: Any) -> bool:
-    """The destination is ``labels/NAME`` of an image."""
-    labels = Path(destination).parent
-    return labels.name == "labels" and is_zarr(labels.parent)
-
-
 def _version(asked: Version | None, destination: Any) -> Version:
     """The version asked for, else that which fits the image that a label image is added to, else 0.5."""
-    if destination is None or not _is_label(destination):
+    if destination is None or not is_label_place(Path(destination)):
         return asked or "0.5"
     labels = Path(destination).parent
     fitting: Version = "0.5" if (labels.parent / "zarr.json").is_file() else "0.4"
