@@ -90,7 +90,7 @@ def test_tables_beside_images_are_left_out_without_a_word(new_store: Callable, z
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("values", [np.zeros(5), np.full((3, 4), "text"), np.zeros((3, 4), "M8[s]"), np.zeros((3, 4), "S5")], ids=["1-D", "U", "M", "S"])
-@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")  # of zarr, on writing texts and dates
 def test_arrays_that_are_no_images_are_left_out_without_a_word(new_store: Callable, zarr_format: int, values: np.ndarray) -> None:
     store = new_store(zarr_format).group().image("image", (6, 8))
     store.array("other", values)

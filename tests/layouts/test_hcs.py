@@ -209,7 +209,7 @@ def test_paths_of_levels_are_read_as_those_of_an_image_are(new_store: Callable, 
     store.group("A/1/0", version="0.5", multiscales=[{"axes": AXES, "datasets": datasets}])
     path = plate(store, {"A/1": 1})
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*the path of a dataset is the number", LayoutWarning)
+        warnings.filterwarnings("ignore", ".*the path of a dataset is the number", LayoutWarning)  # of the numbers among the cases
         (image,) = open_images(path)
     for level, expected in zip(image.levels, levels, strict=True):
         np.testing.assert_array_equal(level.array[...], expected)
