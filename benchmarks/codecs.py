@@ -55,7 +55,9 @@ PASSES = 5
 def codecs() -> dict[str, Codec]:
     """The candidates by name."""
     found: dict[str, Codec] = {}
-    for (name, level), shuffle in product((("lz4", 5), ("zstd", 1), ("zstd", 3), ("zstd", 5)), ("-shuffle", "-bitshuffle")):
+    for (name, level), shuffle in product(
+        (("lz4", 5), ("zstd", 1), ("zstd", 3), ("zstd", 5)), ("-shuffle", "-bitshuffle")
+    ):
         found[f"blosc-{name}-{level}{shuffle}"] = blosc.Blosc(name, level, SHUFFLES[shuffle])
     return found | {"zstd-1": Zstd(1), "zstd-3": Zstd(3), "gzip-5": GZip(5)}
 
@@ -68,10 +70,15 @@ def images(paths: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
     folder = Path(skimage.data.__file__).parent
     for name in SKIMAGE:
         yield name, planes(skimage.io.imread(folder / name))
-    with zarr.storage.ZipStore(HERE.parent / "src" / "napari_pyramid" / "data" / "brain.ozx", mode="r") as brain:
+    with zarr.storage.ZipStore(
+        HERE.parent / "src" / "napari_pyramid" / "data" / "brain.ozx", mode="r"
+    ) as brain:
         yield "brain", np.asarray(zarr.open_array(brain, path="0", mode="r")[...])
     for name, (key, part) in MADE.items():
-        yield name, np.asarray(zarr.open_array(source(WORKLOADS[key].quick()), path="0", mode="r")[part])
+        yield (
+            name,
+            np.asarray(zarr.open_array(source(WORKLOADS[key].quick()), path="0", mode="r")[part]),
+        )
     for path in paths:
         yield path.name, planes(read(path))
 
@@ -91,7 +98,10 @@ def planes(a: np.ndarray) -> np.ndarray:
 def chunks(a: np.ndarray) -> list[np.ndarray]:
     shape = (1, *CHUNK[2]) if a.ndim == 3 and a.shape[0] in (3, 4) else CHUNK[a.ndim]
     corners = product(*(range(0, n, c) for n, c in zip(a.shape, shape, strict=True)))
-    return [np.ascontiguousarray(a[tuple(slice(i, i + c) for i, c in zip(corner, shape, strict=True))]) for corner in corners]
+    return [
+        np.ascontiguousarray(a[tuple(slice(i, i + c) for i, c in zip(corner, shape, strict=True))])
+        for corner in corners
+    ]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -116,7 +126,10 @@ def measure(codec: Codec, parts: list[np.ndarray]) -> dict[str, float]:
     n_bytes = sum(p.nbytes for p in parts)
     return {
         "encode": n_bytes / seconds(lambda: [codec.encode(p) for p in parts]),
-        "decode": n_bytes / seconds(lambda: [codec.decode(e, buffer[p.nbytes]) for e, p in zip(encoded, parts, strict=True)]),
+        "decode": n_bytes
+        / seconds(
+            lambda: [codec.decode(e, buffer[p.nbytes]) for e, p in zip(encoded, parts, strict=True)]
+        ),
         "size": sum(len(e) for e in encoded) / n_bytes,
     }
 
@@ -125,13 +138,26 @@ def geometric_mean(values: list[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str], command: str) -> str:
+def report(
+    found: dict[str, dict[str, dict[str, float]]], about: dict[str, str], command: str
+) -> str:
     """Two tables: every codec over all images (each image counts the same), and the size per image."""
     names = list(next(iter(found.values())))
-    mean = {c: {k: geometric_mean([found[i][c][k] for i in found]) for k in ("encode", "decode", "size")} for c in names}
+    mean = {
+        c: {
+            k: geometric_mean([found[i][c][k] for i in found]) for k in ("encode", "decode", "size")
+        }
+        for c in names
+    }
     least = min(m["size"] for m in mean.values())
     rows = [
-        [c, f"{m['encode'] / 1e9:.2f}", f"{m['decode'] / 1e9:.2f}", f"{100 * m['size']:.1f} %", f"+{100 * (m['size'] / least - 1):.0f} %"]
+        [
+            c,
+            f"{m['encode'] / 1e9:.2f}",
+            f"{m['decode'] / 1e9:.2f}",
+            f"{100 * m['size']:.1f} %",
+            f"+{100 * (m['size'] / least - 1):.0f} %",
+        ]
         for c, m in mean.items()
     ]
     sizes = [[i, about[i], *(f"{100 * found[i][c]['size']:.1f}" for c in names)] for i in found]
@@ -142,7 +168,9 @@ def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str],
             f"{machine()}, numcodecs {version('numcodecs')}. `{command}`. GB of uncompressed data per",
             f"second of one core; geometric mean over {len(found)} images. Those named W are made by `data.py`, all others are real.",
             "",
-            markdown_table(["codec", "encode GB/s", "decode GB/s", "size", "over the smallest"], rows),
+            markdown_table(
+                ["codec", "encode GB/s", "decode GB/s", "size", "over the smallest"], rows
+            ),
             "",
             "Size in % of the uncompressed bytes, per image:",
             "",
@@ -154,7 +182,9 @@ def report(found: dict[str, dict[str, dict[str, float]]], about: dict[str, str],
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="TIFF or zarr arrays to measure too")
+    parser.add_argument(
+        "images", nargs="*", type=Path, metavar="IMAGE", help="TIFF or zarr arrays to measure too"
+    )
     options = parser.parse_args()
     blosc.use_threads = False
     found, about = {}, {}
@@ -167,7 +197,12 @@ def main() -> None:
     command = shlex.join(["python", *sys.argv])
     text = report(found, about, command)
     (RESULTS / "codecs.md").write_text(text)
-    (RESULTS / "codecs.json").write_text(json.dumps({"machine": machine(), "command": command, "images": about, "measured": found}, indent=1) + "\n")
+    (RESULTS / "codecs.json").write_text(
+        json.dumps(
+            {"machine": machine(), "command": command, "images": about, "measured": found}, indent=1
+        )
+        + "\n"
+    )
     print(text)
 
 

@@ -75,7 +75,9 @@ def _clustered(regions: list[tuple[int, Region]], w: Workload) -> list[tuple[int
     rng = np.random.default_rng(5)
     corners = np.array([[s.start for s in region] for _, region in regions])
     points = rng.integers(0, w.shape, (6, len(w.shape)))
-    distance = np.min([np.abs(corners - p).max(1) for p in points], axis=0) + rng.random(len(corners))
+    distance = np.min([np.abs(corners - p).max(1) for p in points], axis=0) + rng.random(
+        len(corners)
+    )
     return [regions[i] for i in np.sort(np.argsort(distance)[: round(len(regions) * w.present)])]
 
 
@@ -117,7 +119,9 @@ def _labels(w: Workload) -> Callable[[Region, int], np.ndarray]:
     """Cells of jittered seeds (Voronoi) with background between them."""
     n = [-(-s // CELL) + 2 for s in w.shape]
     rng = np.random.default_rng(4)
-    seeds = ((np.indices(n).transpose(1, 2, 3, 0) - 1 + rng.random((*n, 3))) * CELL).astype(np.float32)
+    seeds = ((np.indices(n).transpose(1, 2, 3, 0) - 1 + rng.random((*n, 3))) * CELL).astype(
+        np.float32
+    )
     numbers = rng.permutation(np.arange(1, math.prod(n) + 1)).astype(w.dtype).reshape(n)
 
     def pixels(region: Region, number: int) -> np.ndarray:

@@ -30,15 +30,21 @@ def requirements(script: Path) -> dict[str, object]:
     """The script metadata of a file: ``dependencies`` and ``requires-python``."""
     block = _BLOCK.search(script.read_text())
     if block is None:
-        raise ValueError(f"{script} has no script metadata: begin it with a '# /// script' block that names its dependencies")
-    return tomllib.loads("".join(line[2:] or "\n" for line in block["content"].splitlines(keepends=True)))
+        raise ValueError(
+            f"{script} has no script metadata: begin it with a '# /// script' block that names its dependencies"
+        )
+    return tomllib.loads(
+        "".join(line[2:] or "\n" for line in block["content"].splitlines(keepends=True))
+    )
 
 
 def make(script: Path) -> Path:
     """The Python that has what `script` asks for; ``{root}`` in a dependency is this repository."""
     wanted = requirements(script)
     packages = [str(d).format(root=ROOT) for d in wanted.get("dependencies", [])]
-    python = str(wanted.get("requires-python", f">={sys.version_info.major}.{sys.version_info.minor}"))
+    python = str(
+        wanted.get("requires-python", f">={sys.version_info.major}.{sys.version_info.minor}")
+    )
     folder = WORK / "environments" / script.stem
     stamp, recipe = folder / "recipe.txt", "\n".join([python, *packages])
     interpreter = folder / "bin" / "python"
@@ -47,14 +53,19 @@ def make(script: Path) -> Path:
     print(f"environment of {script.stem}: {' '.join(packages)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     uv = _uv()
-    _run([uv, "venv", "--quiet", "--python", python, str(folder)], f"needs Python {python}, which is not to be had here")
+    _run(
+        [uv, "venv", "--quiet", "--python", python, str(folder)],
+        f"needs Python {python}, which is not to be had here",
+    )
     _run([uv, "pip", "install", "--quiet", "--python", str(interpreter), *_editable(packages)])
     stamp.write_text(recipe)
     return interpreter
 
 
 def _editable(packages: list[str]) -> list[str]:
-    return [part for p in packages for part in (["--editable", p] if p.startswith(str(ROOT)) else [p])]
+    return [
+        part for p in packages for part in (["--editable", p] if p.startswith(str(ROOT)) else [p])
+    ]
 
 
 def _uv() -> str:

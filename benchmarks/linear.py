@@ -40,7 +40,10 @@ def main() -> None:
     command, folder = shlex.join(["python", *sys.argv]), results(options.quick)
     save_rows([r for _, r in rows], folder / "linear.json", command)
 
-    table = [[f"{gib:g}", r.runner, f"{r.wall:.2f}", f"{r.wall / gib:.2f}", mib(r.peak)] for gib, r in rows]
+    table = [
+        [f"{gib:g}", r.runner, f"{r.wall:.2f}", f"{r.wall / gib:.2f}", mib(r.peak)]
+        for gib, r in rows
+    ]
     header = ["GiB", "", "wall s", "s per GiB", "peak MiB"]
     text = f"# Cost and size\n\n{machine()}. `{command}`.\n\n{markdown_table(header, table)}\n"
     (folder / "linear.md").write_text(text)

@@ -109,7 +109,9 @@ def measure(
     """
     for _ in range(care.retries + 1):
         _wait_until_idle(care.patience)
-        row = _measure_once(runner, python, workload, source, verify, threads, memory_limit, timeout, care)
+        row = _measure_once(
+            runner, python, workload, source, verify, threads, memory_limit, timeout, care
+        )
         if row.others <= BUSY:
             break
     return row
@@ -127,7 +129,9 @@ def _measure_once(
     care: Care,
 ) -> Row:
     (WORK / "scratch").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{runner}-{workload.key}-", dir=WORK / "scratch", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix=f"{runner}-{workload.key}-", dir=WORK / "scratch", ignore_cleanup_errors=True
+    ) as name:
         box = Path(name)
         mine = box / "in.zarr" if workload.in_place else source
         if workload.in_place:
@@ -135,7 +139,13 @@ def _measure_once(
         known = files(source)
         _read_all(source)
         _touch(care.touched)
-        row, final = _run(runner, python, Job(workload, mine, box / "out.zarr", threads, memory_limit), box, timeout)
+        row, final = _run(
+            runner,
+            python,
+            Job(workload, mine, box / "out.zarr", threads, memory_limit),
+            box,
+            timeout,
+        )
         if final is None:
             return row
         old = {file.inode for file in known.values()}
@@ -158,11 +168,17 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
     job_file, result, log = box / "job.pickle", box / "result.json", box / "log.txt"
     job_file.write_bytes(pickle.dumps(job))
     command = [str(python), str(HERE / "child.py"), runner, str(job_file), str(result)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job.threads), "NUMBA_CACHE_DIR": str(WORK / "numba")}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(job.threads),
+        "NUMBA_CACHE_DIR": str(WORK / "numba"),
+    }
     row = Row(runner, job.workload.key, threads=job.threads)
     cpu, busy, start = _children_cpu(), _machine_cpu()[0], time.perf_counter()
     with log.open("wb") as out:
-        child = subprocess.Popen(command, cwd=box, env=environment, stdout=out, stderr=out, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=box, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
         with _PeakOfTree(child.pid, box / "started") as tree:
             try:
                 child.wait(timeout)
@@ -172,7 +188,12 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
                 return replace(row, problems=(f"not finished after {timeout:.0f} s",)), None
     cpu, busy = _children_cpu() - cpu, _machine_cpu()[0] - busy
     if not result.exists():
-        return replace(row, problems=(f"ended with status {child.returncode}: {_last_line(log.read_text(errors='replace'))}",)), None
+        return replace(
+            row,
+            problems=(
+                f"ended with status {child.returncode}: {_last_line(log.read_text(errors='replace'))}",
+            ),
+        ), None
     outcome = json.loads(result.read_text())
     if "cannot" in outcome:
         return replace(row, cannot=outcome["cannot"]), None
@@ -279,7 +300,9 @@ def _machine_cpu() -> tuple[float, float]:
     """Busy and idle seconds of all cores since the machine started."""
     ticks = os.sysconf("SC_CLK_TCK")
     with open("/proc/stat") as f:
-        user, nice, system, idle, iowait, irq, softirq, steal = (int(v) / ticks for v in f.readline().split()[1:9])
+        user, nice, system, idle, iowait, irq, softirq, steal = (
+            int(v) / ticks for v in f.readline().split()[1:9]
+        )
     return user + nice + system + irq + softirq + steal, idle + iowait
 
 

@@ -39,18 +39,35 @@ def main() -> None:
     for key in KEYS:
         cells: list[list[Row]] = []
         for times in TIMES:
-            workload, made = grown(WORKLOADS[key].quick() if options.quick else WORKLOADS[key], times)
+            workload, made = grown(
+                WORKLOADS[key].quick() if options.quick else WORKLOADS[key], times
+            )
             cells.append([])
             for _ in range(options.repeat):
-                cells[-1].append(measure(OURS, python, workload, made, memory_limit=LIMIT, care=QUICK))
+                cells[-1].append(
+                    measure(OURS, python, workload, made, memory_limit=LIMIT, care=QUICK)
+                )
                 print(workload.key, describe(cells[-1][-1]), flush=True)
         rows += [row for cell in cells for row in cell]
-        table.append([key, WORKLOADS[key].title, mib(LIMIT), mib(cells[-1][0].predicted), *peaks(cells)])
+        table.append(
+            [key, WORKLOADS[key].title, mib(LIMIT), mib(cells[-1][0].predicted), *peaks(cells)]
+        )
     command, folder = shlex.join(["python", *sys.argv]), results(options.quick)
     save_rows(rows, folder / "memory.json", command)
 
     grown_by = f"{TIMES[1]} times as large"
-    header = ["", "", "limit MiB", "predicted MiB", "peak MiB", grown_by, "ratio", "process MiB", grown_by, "ratio"]
+    header = [
+        "",
+        "",
+        "limit MiB",
+        "predicted MiB",
+        "peak MiB",
+        grown_by,
+        "ratio",
+        "process MiB",
+        grown_by,
+        "ratio",
+    ]
     text = f"# Peak memory\n\n{machine()}. `{command}`. Medians, and in parentheses the largest of {options.repeat}; `process` counts\n"
     text += f"the interpreter and its imports, too.\n\n{markdown_table(header, table)}\n"
     (folder / "memory.md").write_text(text)

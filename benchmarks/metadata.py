@@ -19,7 +19,13 @@ _SPACE = {"type": "space", "unit": "micrometer"}
 
 def codecs(w: Workload) -> list[dict[str, Any]]:
     endian = {"configuration": {"endian": "little"}} if w.itemsize > 1 else {}
-    blosc = {"cname": "zstd", "clevel": 5, "shuffle": "shuffle", "typesize": w.itemsize, "blocksize": 0}
+    blosc = {
+        "cname": "zstd",
+        "clevel": 5,
+        "shuffle": "shuffle",
+        "typesize": w.itemsize,
+        "blocksize": 0,
+    }
     return [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}]
 
 
@@ -28,7 +34,12 @@ def array_json(w: Workload, k: int) -> dict[str, Any]:
     chain = codecs(w)
     if w.shards:
         index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-        shard = {"chunk_shape": w.level_chunks(k), "codecs": chain, "index_codecs": index, "index_location": "end"}
+        shard = {
+            "chunk_shape": w.level_chunks(k),
+            "codecs": chain,
+            "index_codecs": index,
+            "index_location": "end",
+        }
         chain = [{"name": "sharding_indexed", "configuration": shard}]
     return {
         "zarr_format": 3,
@@ -50,7 +61,9 @@ def group_json(w: Workload, n_levels: int) -> dict[str, Any]:
     for k in range(n_levels):
         scale = {"type": "scale", "scale": w.level_scale(k)}
         translation = {"type": "translation", "translation": w.level_translation(k)}
-        datasets.append({"path": str(k), "coordinateTransformations": [scale, translation] if k else [scale]})
+        datasets.append(
+            {"path": str(k), "coordinateTransformations": [scale, translation] if k else [scale]}
+        )
     axes = [{"name": a, **_TYPES.get(a, _SPACE)} for a in w.axes]
     ome = {"version": "0.5", "multiscales": [{"name": w.key, "axes": axes, "datasets": datasets}]}
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}

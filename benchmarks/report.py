@@ -31,7 +31,11 @@ class Cell:
         self.problems = tuple(dict.fromkeys(p for r in rows for p in r.problems))
         self.remarks = tuple(dict.fromkeys(p for r in self.rows for p in r.remarks))
         self.walls = [r.wall for r in self.rows if r.wall is not None]
-        pairs = zip(self.walls, [r.wall for r in floor if r.wall is not None and not r.problems], strict=False)
+        pairs = zip(
+            self.walls,
+            [r.wall for r in floor if r.wall is not None and not r.problems],
+            strict=False,
+        )
         self.ratios = [wall / least for wall, least in pairs]
 
     @property
@@ -80,13 +84,20 @@ def load(path: Path) -> list[Row]:
     if not path.exists():
         return []
     tuples = ("problems", "remarks")
-    return [Row(**{k: tuple(v) if k in tuples else v for k, v in row.items()}) for row in json.loads(path.read_text())["rows"]]
+    return [
+        Row(**{k: tuple(v) if k in tuples else v for k, v in row.items()})
+        for row in json.loads(path.read_text())["rows"]
+    ]
 
 
 def save_rows(rows: Sequence[Row], path: Path, command: str = "") -> None:
     """What was measured, as JSON, for whoever wants other tables; `command` if it is one for all rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    saved = {"machine": machine(), **({"command": command} if command else {}), "rows": [r.to_json() for r in rows]}
+    saved = {
+        "machine": machine(),
+        **({"command": command} if command else {}),
+        "rows": [r.to_json() for r in rows],
+    }
     path.write_text(json.dumps(saved, indent=1) + "\n")
 
 
@@ -130,7 +141,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _names(table: Table) -> tuple[list[str], list[str]]:
     found = {name for name, _ in table}
-    return [n for n in ORDER if n in found] + sorted(found - set(ORDER)), sorted({key for _, key in table})
+    return [n for n in ORDER if n in found] + sorted(found - set(ORDER)), sorted(
+        {key for _, key in table}
+    )
 
 
 def _in_short(table: Table, keys: Sequence[str]) -> Iterable[str]:
@@ -140,7 +153,11 @@ def _in_short(table: Table, keys: Sequence[str]) -> Iterable[str]:
         ours = table.get((OURS, key))
         if ours is None or not ours.counts:
             continue
-        packages = {n: c.wall for (n, k), c in table.items() if k == key and c.pixels_right and n not in ORDER}
+        packages = {
+            n: c.wall
+            for (n, k), c in table.items()
+            if k == key and c.pixels_right and n not in ORDER
+        }
         fastest = min(packages, key=packages.__getitem__, default=None)
         rows.append(
             [
@@ -150,18 +167,40 @@ def _in_short(table: Table, keys: Sequence[str]) -> Iterable[str]:
                 f"{packages['ome_zarr_py'] / ours.wall:.1f}" if "ome_zarr_py" in packages else "",
             ]
         )
-    return [markdown_table(["", "times the floor", "times faster than the fastest package", "than ome-zarr-py"], rows)]
+    return [
+        markdown_table(
+            ["", "times the floor", "times faster than the fastest package", "than ome-zarr-py"],
+            rows,
+        )
+    ]
 
 
 def _details(table: Table, runners: Sequence[str], keys: Sequence[str]) -> str:
-    header = ["", "", "wall s, each run", "CPU s", "times the floor", "peak MiB", "files", "MiB written", "others' cores", "notes"]
+    header = [
+        "",
+        "",
+        "wall s, each run",
+        "CPU s",
+        "times the floor",
+        "peak MiB",
+        "files",
+        "MiB written",
+        "others' cores",
+        "notes",
+    ]
     rows = []
     for key in keys:
         for name in runners:
             cell = table.get((name, key))
             if cell is None:
                 continue
-            notes = "; ".join([*(f"**{p}**" for p in cell.problems), *cell.remarks, *([cell.cannot] if cell.cannot else [])])
+            notes = "; ".join(
+                [
+                    *(f"**{p}**" for p in cell.problems),
+                    *cell.remarks,
+                    *([cell.cannot] if cell.cannot else []),
+                ]
+            )
             numbers = _numbers(cell) if cell.walls else [""] * 7
             rows.append([key, name, *numbers, notes.replace("|", "/")])
     return markdown_table(header, rows)
@@ -186,13 +225,23 @@ def plot(table: Table, path: Path) -> None:
     figure, axes = svg(8, 1 + 0.45 * len(keys))
     for i, name in enumerate(n for n in runners if n != FLOOR):
         found = [(c.ratio, k, c.counts) for k in keys if (c := table.get((name, k))) and c.ratio]
-        style = {"color": "black" if name == OURS else f"C{i % 10}", "s": 90 if name == OURS else 40, "zorder": 3 if name == OURS else 2}
+        style = {
+            "color": "black" if name == OURS else f"C{i % 10}",
+            "s": 90 if name == OURS else 40,
+            "zorder": 3 if name == OURS else 2,
+        }
         style["marker"] = "D" if name == OURS else "os^vPX*<>"[i % 9]
         for counts in (True, False):
             points = [(ratio, keys.index(k)) for ratio, k, c in found if c is counts]
             if points:
                 label = name.replace("_", "-") if counts or not any(c for *_, c in found) else None
-                axes.scatter(*zip(*points, strict=True), label=label, facecolors=None if counts else "none", edgecolors=style["color"], **style)
+                axes.scatter(
+                    *zip(*points, strict=True),
+                    label=label,
+                    facecolors=None if counts else "none",
+                    edgecolors=style["color"],
+                    **style,
+                )
     axes.axvline(1, color="grey", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}")

@@ -83,7 +83,9 @@ def main() -> int:
     for key in options.workloads:
         workload = WORKLOADS[key].quick() if options.quick else WORKLOADS[key]
         made, new = source(workload), []
-        for repeat in range(options.repeat):  # all runners once, then again: slow drifts of the machine hit all alike
+        for repeat in range(
+            options.repeat
+        ):  # all runners once, then again: slow drifts of the machine hit all alike
             for name, python in known.items():
                 if isinstance(python, str):
                     row = Row(name, key, cannot=python)
@@ -95,7 +97,9 @@ def main() -> int:
                 print(describe(row), flush=True)
         command = shlex.join(["python", *sys.argv])
         new = [replace(row, command=command) for row in new]
-        rows = [r for r in rows if (r.runner, r.workload) not in {(n.runner, n.workload) for n in new}] + new
+        rows = [
+            r for r in rows if (r.runner, r.workload) not in {(n.runner, n.workload) for n in new}
+        ] + new
         save(rows, folder)
     print(f"\n{(folder / 'results.md').read_text()}")
     return int(any(r.problems for r in rows if r.runner == OURS))
@@ -118,14 +122,32 @@ def parse() -> argparse.Namespace:
         return text.split(",")
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small arrays, four runners, one run each: two minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="small arrays, four runners, one run each: two minutes"
+    )
     parser.add_argument("--runners", type=names, metavar="A,B", help=f"of {', '.join(RUNNERS)}")
     parser.add_argument("--workloads", type=names, metavar="W1,W2", default=list(WORKLOADS))
-    parser.add_argument("--repeat", type=int, metavar="N", help="runs of each cell; 3, or 1 with --quick")
-    parser.add_argument("--slow", type=float, default=60, metavar="S", help="a runner that takes longer is not repeated")
-    parser.add_argument("--patience", type=float, default=60, metavar="S", help="wait at most this long for an idle machine")
+    parser.add_argument(
+        "--repeat", type=int, metavar="N", help="runs of each cell; 3, or 1 with --quick"
+    )
+    parser.add_argument(
+        "--slow",
+        type=float,
+        default=60,
+        metavar="S",
+        help="a runner that takes longer is not repeated",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60,
+        metavar="S",
+        help="wait at most this long for an idle machine",
+    )
     options = parser.parse_args()
-    unknown = [n for n in options.runners or () if n not in RUNNERS] + [k for k in options.workloads if k not in WORKLOADS]
+    unknown = [n for n in options.runners or () if n not in RUNNERS] + [
+        k for k in options.workloads if k not in WORKLOADS
+    ]
     if unknown:
         parser.error(f"no such runner or workload: {', '.join(unknown)}")
     options.repeat = options.repeat or (1 if options.quick else 3)

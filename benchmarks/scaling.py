@@ -43,7 +43,10 @@ def main() -> None:
     save_rows(rows, folder / "scaling.json", command)
 
     def cell(key: str, name: str) -> str:
-        walls = [[r.wall for r in rows if (r.workload, r.runner, r.threads) == (key, name, n)] for n in THREADS]
+        walls = [
+            [r.wall for r in rows if (r.workload, r.runner, r.threads) == (key, name, n)]
+            for n in THREADS
+        ]
         one, two = map(median, walls)
         return f"{one:.2f} s, {two:.2f} s: {median(a / b for a, b in zip(*walls, strict=True)):.2f}"
 

@@ -126,7 +126,13 @@ _VOLUME = {
 }
 _ALL = (
     Workload(key="W1", title="3-D uint16, in place", chunks=(128, 128, 128), **_VOLUME),
-    Workload(key="W2", title="3-D uint16, from planes", chunks=(128, 128, 128), source_chunks=(1, 1024, 1024), **_VOLUME),
+    Workload(
+        key="W2",
+        title="3-D uint16, from planes",
+        chunks=(128, 128, 128),
+        source_chunks=(1, 1024, 1024),
+        **_VOLUME,
+    ),
     Workload(
         key="W3",
         title="whole slide uint8, in place",
@@ -177,6 +183,12 @@ _ALL = (
         n_levels=4,
         scale=(1.0, 1.0, 2.0, 0.25, 0.25),
     ),
-    Workload(key="W7", title="3-D uint16, sharded, in place", chunks=(64, 64, 64), shards=(256, 256, 256), **_VOLUME),
+    Workload(
+        key="W7",
+        title="3-D uint16, sharded, in place",
+        chunks=(64, 64, 64),
+        shards=(256, 256, 256),
+        **_VOLUME,
+    ),
 )
 WORKLOADS: dict[str, Workload] = {w.key: w for w in _ALL}

@@ -62,7 +62,14 @@ def brain() -> None:
 def build_pyramid(folder: Path) -> None:
     """The dock widget: what it plans, at work, and what comes of it."""
     viewer = window()
-    viewer.add_image(embryo(), name="embryo", scale=(2, 0.5, 0.5), units="um", colormap="magma", contrast_limits=(60, 2000))
+    viewer.add_image(
+        embryo(),
+        name="embryo",
+        scale=(2, 0.5, 0.5),
+        units="um",
+        colormap="magma",
+        contrast_limits=(60, 2000),
+    )
     viewer.dims.set_current_step(0, 48)
     viewer.canvas.overlays.scale_bar.visible = True
     dock, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
@@ -99,19 +106,31 @@ def embryo(shape: tuple[int, int, int] = (96, 1024, 1024)) -> np.ndarray:
     """Bright spots in a ball, with noise: about what a light-sheet microscope gives; 192 MiB."""
     rng = np.random.default_rng(1)
     volume = rng.poisson(80, shape).astype(np.uint16)
-    spot = np.exp(-sum(np.square(g) / (2 * s**2) for g, s in zip(np.mgrid[-4:5, -15:16, -15:16], (2, 7, 7), strict=True)))
+    spot = np.exp(
+        -sum(
+            np.square(g) / (2 * s**2)
+            for g, s in zip(np.mgrid[-4:5, -15:16, -15:16], (2, 7, 7), strict=True)
+        )
+    )
     for _ in range(900):
         direction = rng.normal(size=3)
-        centre = np.array([48, 512, 512]) + np.array([40, 430, 430]) * direction / np.linalg.norm(direction) * rng.random() ** 0.2
+        centre = (
+            np.array([48, 512, 512])
+            + np.array([40, 430, 430]) * direction / np.linalg.norm(direction) * rng.random() ** 0.2
+        )
         low = (centre - (4, 15, 15)).round().astype(int)
-        box = tuple(slice(max(0, a), min(n, a + w)) for a, n, w in zip(low, shape, spot.shape, strict=True))
+        box = tuple(
+            slice(max(0, a), min(n, a + w)) for a, n, w in zip(low, shape, spot.shape, strict=True)
+        )
         part = tuple(slice(b.start - a, b.stop - a) for a, b in zip(low, box, strict=True))
         volume[box] += (spot[part] * rng.uniform(800, 3500)).astype(np.uint16)
     return volume
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     IMAGES.mkdir(exist_ok=True)
     brain()
     with tempfile.TemporaryDirectory() as folder:

@@ -12,5 +12,7 @@ def spread(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 
 
 texture = np.random.default_rng(0).integers(0, 200, (512, 512), np.uint8)
-pyramid = build_pyramid(texture, "spread.ome.zarr", axes="yx", method=spread, n_levels=3, overwrite=True)
+pyramid = build_pyramid(
+    texture, "spread.ome.zarr", axes="yx", method=spread, n_levels=3, overwrite=True
+)
 print(pyramid)

@@ -12,5 +12,12 @@ viewer = napari.Viewer()
 viewer.open(brain, plugin="napari-pyramid")
 
 pyramid = open_pyramid(brain)
-viewer.add_image(pyramid.lazy_levels, multiscale=True, scale=pyramid.scale, colormap="magma", contrast_limits=(0, 230), name="by hand")
+viewer.add_image(
+    pyramid.lazy_levels,
+    multiscale=True,
+    scale=pyramid.scale,
+    colormap="magma",
+    contrast_limits=(0, 230),
+    name="by hand",
+)
 napari.run()

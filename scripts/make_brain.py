@@ -30,9 +30,14 @@ def read_volume(path: str) -> np.ndarray:
 
 def write_ozx(group: Path, destination: Path) -> None:
     """RFC-9: a zip without compression, zarr.json files first and the root's before all others, and a comment that says so."""
-    files = sorted((f for f in group.rglob("*") if f.is_file()), key=lambda f: (f.name != "zarr.json", len(f.parts), f))
+    files = sorted(
+        (f for f in group.rglob("*") if f.is_file()),
+        key=lambda f: (f.name != "zarr.json", len(f.parts), f),
+    )
     with zipfile.ZipFile(destination, "w", zipfile.ZIP_STORED) as archive:
-        archive.comment = b'{"ome":{"version":"0.5","zipFile":{"centralDirectory":{"jsonFirst":true}}}}'
+        archive.comment = (
+            b'{"ome":{"version":"0.5","zipFile":{"centralDirectory":{"jsonFirst":true}}}}'
+        )
         for file in files:
             archive.writestr(zipfile.ZipInfo(file.relative_to(group).as_posix()), file.read_bytes())
 

@@ -50,7 +50,10 @@ def with_half(image: np.ndarray) -> list[np.ndarray]:
 
 def placed(*scales: list[float], translation: list[float]) -> list[list[dict[str, Any]]]:
     """OME-Zarr's coordinateTransformations of each level; every other sample of a level begins where the level does."""
-    return [[{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}] for scale in scales]
+    return [
+        [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
+        for scale in scales
+    ]
 
 
 @writer("ome-zarr==0.9.0", "zarr==2.18.7", "numcodecs==0.15.2")
@@ -65,10 +68,18 @@ def ome_zarr_on_zarr_2() -> None:
 
     for fmt in (FormatV01(), FormatV02()):
         levels = with_half(pixels((1, 2, 2, 5, 7)))
-        write_multiscale(levels, new_group(f"ome-zarr_v{fmt.version}.zarr", fmt), fmt=fmt, name="embryo")
+        write_multiscale(
+            levels, new_group(f"ome-zarr_v{fmt.version}.zarr", fmt), fmt=fmt, name="embryo"
+        )
 
     group = new_group("ome-zarr_v0.3.zarr", FormatV03())
-    write_multiscale(with_half(pixels((2, 9, 10), "uint8")), group, fmt=FormatV03(), axes=["c", "y", "x"], name="embryo")
+    write_multiscale(
+        with_half(pixels((2, 9, 10), "uint8")),
+        group,
+        fmt=FormatV03(),
+        axes=["c", "y", "x"],
+        name="embryo",
+    )
 
     group = new_group("ome-zarr_v0.4.ome.zarr", FormatV04())
     space = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
@@ -83,7 +94,9 @@ def ome_zarr_on_zarr_2() -> None:
         with_half(pixels((2, 2, 5, 7))),
         group,
         axes=[{"name": "c", "type": "channel"}, *space],
-        coordinate_transformations=placed([1, 2, 0.5, 0.25], [1, 2, 1, 0.5], translation=[0, 10, -3, 0.5]),
+        coordinate_transformations=placed(
+            [1, 2, 0.5, 0.25], [1, 2, 1, 0.5], translation=[0, 10, -3, 0.5]
+        ),
         name="embryo",
         metadata={"omero": omero},
     )
@@ -93,7 +106,12 @@ def ome_zarr_on_zarr_2() -> None:
         name="cells",
         axes=space,
         coordinate_transformations=placed([2, 0.5, 0.25], [2, 1, 0.5], translation=[10, -3, 0.5]),
-        label_metadata={"colors": [{"label-value": 1, "rgba": [255, 0, 0, 255]}, {"label-value": 2, "rgba": [0, 128, 255, 255]}]},
+        label_metadata={
+            "colors": [
+                {"label-value": 1, "rgba": [255, 0, 0, 255]},
+                {"label-value": 2, "rgba": [0, 128, 255, 255]},
+            ]
+        },
     )
 
 
@@ -103,10 +121,25 @@ def ome_zarr_on_zarr_3() -> None:
     from ome_zarr.writer import write_multiscale, write_multiscale_labels
 
     group = zarr.open_group(DATA / "ome-zarr_v0.5.ome.zarr", mode="w", zarr_format=3)
-    axes = [{"name": "y", "type": "space", "unit": "nanometer"}, {"name": "x", "type": "space", "unit": "nanometer"}]
+    axes = [
+        {"name": "y", "type": "space", "unit": "nanometer"},
+        {"name": "x", "type": "space", "unit": "nanometer"},
+    ]
     transforms = placed([325, 162.5], [650, 325], translation=[50, -20])
-    write_multiscale(with_half(pixels((9, 10), "float32")), group, axes=axes, coordinate_transformations=transforms, name="embryo")
-    write_multiscale_labels(with_half(pixels((9, 10), "uint8") // 30), group, name="nuclei", axes=axes, coordinate_transformations=transforms)
+    write_multiscale(
+        with_half(pixels((9, 10), "float32")),
+        group,
+        axes=axes,
+        coordinate_transformations=transforms,
+        name="embryo",
+    )
+    write_multiscale_labels(
+        with_half(pixels((9, 10), "uint8") // 30),
+        group,
+        name="nuclei",
+        axes=axes,
+        coordinate_transformations=transforms,
+    )
 
 
 @writer("ngff-zarr==0.50.0", "zarr==3.1.6")
@@ -121,7 +154,9 @@ def ngff_zarr() -> None:
         name="embryo",
         axes_units=dict.fromkeys("zyx", "micrometer"),
     )
-    levels = ngff_zarr.to_multiscales(image, scale_factors=[{"z": 1, "y": 2, "x": 2}], method=ngff_zarr.Methods.DASK_BIN_SHRINK)
+    levels = ngff_zarr.to_multiscales(
+        image, scale_factors=[{"z": 1, "y": 2, "x": 2}], method=ngff_zarr.Methods.DASK_BIN_SHRINK
+    )
     ngff_zarr.to_ngff_zarr(str(DATA / "ngff-zarr_v0.5.ozx"), levels, version="0.5")
     ngff_zarr.to_ngff_zarr(str(DATA / "ngff-zarr_v0.6.ome.zarr"), levels, version="0.6")
 
@@ -139,8 +174,17 @@ def bioio() -> None:
         zarr_format=3,
         image_name="embryo",
         channels=[
-            Channel(label="DAPI", color="0000FF", window={"min": 0, "max": 65535, "start": 5, "end": 250}),
-            Channel(label="GFP", color="00FF00", active=False, window={"min": 0, "max": 65535, "start": 10, "end": 99}),
+            Channel(
+                label="DAPI",
+                color="0000FF",
+                window={"min": 0, "max": 65535, "start": 5, "end": 250},
+            ),
+            Channel(
+                label="GFP",
+                color="00FF00",
+                active=False,
+                window={"min": 0, "max": 65535, "start": 10, "end": 99},
+            ),
         ],
         axes_names=list("tczyx"),
         axes_types=["time", "channel", "space", "space", "space"],
@@ -159,11 +203,22 @@ def ome_writers() -> None:
     settings = AcquisitionSettings(
         root_path=str(DATA / "ome-writers_v0.5.ome.zarr"),
         dimensions=[
-            Dimension(name="t", count=3, type="time", unit="second", scale=30, chunk_size=1, shard_size_chunks=3),
+            Dimension(
+                name="t",
+                count=3,
+                type="time",
+                unit="second",
+                scale=30,
+                chunk_size=1,
+                shard_size_chunks=3,
+            ),
             Dimension(
                 name="c",
                 type="channel",
-                coords=[Channel(name="DAPI", color="#0000FF"), Channel(name="GFP", color="#00FF00")],
+                coords=[
+                    Channel(name="DAPI", color="#0000FF"),
+                    Channel(name="GFP", color="#00FF00"),
+                ],
                 chunk_size=1,
                 shard_size_chunks=2,
             ),
@@ -185,8 +240,17 @@ def yaozarrs() -> None:
     from yaozarrs.write.v05 import write_bioformats2raw
 
     def image(name: str, y: float, x: float) -> v05.Image:
-        levels = [v05.Dataset(path=str(k), coordinateTransformations=[v05.ScaleTransformation(scale=[y * 2**k, x * 2**k])]) for k in (0, 1)]
-        axes = [v05.SpaceAxis(name="y", unit="micrometer"), v05.SpaceAxis(name="x", unit="micrometer")]
+        levels = [
+            v05.Dataset(
+                path=str(k),
+                coordinateTransformations=[v05.ScaleTransformation(scale=[y * 2**k, x * 2**k])],
+            )
+            for k in (0, 1)
+        ]
+        axes = [
+            v05.SpaceAxis(name="y", unit="micrometer"),
+            v05.SpaceAxis(name="x", unit="micrometer"),
+        ]
         return v05.Image(multiscales=[v05.Multiscale(name=name, axes=axes, datasets=levels)])
 
     images = {
@@ -211,8 +275,17 @@ def tifffile() -> None:
         "Channel": {"Name": ["DAPI", "GFP"]},
     }
     with tifffile.TiffWriter(DATA / "tifffile.ome.tif", ome=True) as file:
-        file.write(levels[0], subifds=1, tile=(16, 16), photometric="minisblack", compression="zlib", metadata=metadata)
-        file.write(levels[1], subfiletype=1, tile=(16, 16), photometric="minisblack", compression="zlib")
+        file.write(
+            levels[0],
+            subifds=1,
+            tile=(16, 16),
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+        )
+        file.write(
+            levels[1], subfiletype=1, tile=(16, 16), photometric="minisblack", compression="zlib"
+        )
 
 
 @writer("tensorstore==0.1.86")
@@ -263,7 +336,9 @@ def ndpyramid() -> None:
         "y": ("y", 50 - 0.5 * np.arange(8), {"units": "m"}),  # downwards, as latitudes are
         "x": ("x", -3 + 0.25 * np.arange(12), {"units": "m"}),
     }
-    field = xarray.DataArray(pixels((2, 8, 12), "float32"), coordinates, ("time", "y", "x"), name="temperature")
+    field = xarray.DataArray(
+        pixels((2, 8, 12), "float32"), coordinates, ("time", "y", "x"), name="temperature"
+    )
     tree = ndpyramid.pyramid_coarsen(field.to_dataset(), factors=[4, 2, 1], dims=["y", "x"])
     tree.to_zarr(DATA / "ndpyramid.zarr", consolidated=False, zarr_format=2)
 

@@ -23,7 +23,11 @@ def downsampled() -> Downsampled:
 
     def reduce(block: np.ndarray, factors: Sequence[int], method: str) -> np.ndarray:
         native = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("="))
-        return np.asarray(tensorstore.downsample(tensorstore.array(native), [int(f) for f in factors], method).read().result())
+        return np.asarray(
+            tensorstore.downsample(tensorstore.array(native), [int(f) for f in factors], method)
+            .read()
+            .result()
+        )
 
     return reduce
 
@@ -34,11 +38,20 @@ def gaussian_by_scipy() -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
 
     def reduce(image: np.ndarray, factors: Sequence[int]) -> np.ndarray:
         radius = [math.ceil(4 * f / 3) + f for f in factors]
-        padded = np.pad(image.astype(np.float64), [(0, r if f > 1 else 0) for r, f in zip(radius, factors, strict=True)], mode="symmetric")
-        smooth = ndimage.gaussian_filter(padded, [f / 3 if f > 1 else 0 for f in factors], mode="reflect", truncate=4)
+        padded = np.pad(
+            image.astype(np.float64),
+            [(0, r if f > 1 else 0) for r, f in zip(radius, factors, strict=True)],
+            mode="symmetric",
+        )
+        smooth = ndimage.gaussian_filter(
+            padded, [f / 3 if f > 1 else 0 for f in factors], mode="reflect", truncate=4
+        )
         for axis, (f, n) in enumerate(zip(factors, image.shape, strict=True)):
             starts = np.arange(-(-n // f)) * f
-            smooth = (np.take(smooth, starts + (f - 1) // 2, axis) + np.take(smooth, starts + f // 2, axis)) / 2
+            smooth = (
+                np.take(smooth, starts + (f - 1) // 2, axis)
+                + np.take(smooth, starts + f // 2, axis)
+            ) / 2
         return smooth
 
     return reduce
@@ -50,7 +63,9 @@ def read_level() -> Callable[[Path], np.ndarray]:
 
     def read(path: Path) -> np.ndarray:
         driver = "zarr3" if (path / "zarr.json").exists() else "zarr"
-        opened = tensorstore.open({"driver": driver, "kvstore": {"driver": "file", "path": str(path)}}).result()
+        opened = tensorstore.open(
+            {"driver": driver, "kvstore": {"driver": "file", "path": str(path)}}
+        ).result()
         return np.asarray(opened.read().result())
 
     return read
@@ -60,19 +75,32 @@ def read_level() -> Callable[[Path], np.ndarray]:
 def ome_zarr(tmp_path: Path) -> StoreMaker:
     """Writes a small OME-Zarr 0.5 image with plain zarr: levels halved by stride, metadata as the specification has it."""
 
-    def write(values: np.ndarray, axes: str, *, name: str = "image.ome.zarr", levels: int = 2, **ome: Any) -> Path:
+    def write(
+        values: np.ndarray, axes: str, *, name: str = "image.ome.zarr", levels: int = 2, **ome: Any
+    ) -> Path:
         path = tmp_path / name
         group = zarr.create_group(path)
         datasets = []
         for k in range(levels):
             steps = tuple(slice(None, None, 2**k if a in "zyx" else 1) for a in axes)
-            chunks = tuple(min(n, 8) if a in "zyx" else 1 for n, a in zip(values[steps].shape, axes, strict=True))
+            chunks = tuple(
+                min(n, 8) if a in "zyx" else 1
+                for n, a in zip(values[steps].shape, axes, strict=True)
+            )
             group.create_array(str(k), data=values[steps], chunks=chunks)
             scale = [0.5 * 2**k if a in "zyx" else 1.0 for a in axes]
-            datasets.append({"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+            datasets.append(
+                {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+            )
         kinds = {"t": {"type": "time", "unit": "second"}, "c": {"type": "channel"}}
-        described = [{"name": a, **kinds.get(a, {"type": "space", "unit": "micrometer"})} for a in axes]
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": described, "datasets": datasets}], **ome}
+        described = [
+            {"name": a, **kinds.get(a, {"type": "space", "unit": "micrometer"})} for a in axes
+        ]
+        group.attrs["ome"] = {
+            "version": "0.5",
+            "multiscales": [{"axes": described, "datasets": datasets}],
+            **ome,
+        }
         return path
 
     return write

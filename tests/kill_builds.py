@@ -62,7 +62,11 @@ def end_sessions(keep: int = 0) -> None:
 
 
 def digest(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 def make_source(path: Path) -> None:
@@ -99,7 +103,9 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
     if os.waitpid(in_child(make_source, source), 0)[1]:
         return 1
     begin = time.monotonic()
-    if os.waitpid(in_child(build, source, None if args.in_place else undisturbed, args.executor), 0)[1]:
+    if os.waitpid(
+        in_child(build, source, None if args.in_place else undisturbed, args.executor), 0
+    )[1]:
         return 1
     usual = time.monotonic() - begin
     expected = digest(undisturbed)
@@ -127,33 +133,55 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
             kills += 1
             unfinished = any((tmp / name).glob(".*.building/state.json"))
             continued += unfinished
-            finished = built.exists() if not args.in_place else digest(source)["zarr.json"] != before["zarr.json"]
-            if not finished and digest(source) != before and not published_levels_only(source, before):
-                changed = sorted({name for name, _ in set(digest(source).items()) ^ set(before.items())})
+            finished = (
+                built.exists()
+                if not args.in_place
+                else digest(source)["zarr.json"] != before["zarr.json"]
+            )
+            if (
+                not finished
+                and digest(source) != before
+                and not published_levels_only(source, before)
+            ):
+                changed = sorted(
+                    {name for name, _ in set(digest(source).items()) ^ set(before.items())}
+                )
                 print(f"kill {kills}: the source reads differently before the end: {changed[:5]}")
                 return 1
             if finished and not unfinished:
                 break  # it had just ended
         end_sessions()
         if digest(built) != expected:
-            differing = {k for k in expected.keys() | digest(built).keys() if expected.get(k) != digest(built).get(k)}
+            differing = {
+                k
+                for k in expected.keys() | digest(built).keys()
+                if expected.get(k) != digest(built).get(k)
+            }
             print(f"round {rounds}: {len(differing)} files differ, such as {sorted(differing)[:3]}")
             return 1
         # killed while it removed its own: an empty workspace, which the next build there takes
-        if left := [str(p) for p in (tmp / name).glob(".*.building/*") if p.name not in ("lock", "owner.json")]:
+        if left := [
+            str(p)
+            for p in (tmp / name).glob(".*.building/*")
+            if p.name not in ("lock", "owner.json")
+        ]:
             print(f"round {rounds}: left behind {left}")
             return 1
     if not continued:
         print(f"none of {kills} kills left unfinished work: nothing was tried")
         return 1
-    print(f"{kills} kills, {continued} of them with work to go on from, in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed")
+    print(
+        f"{kills} kills, {continued} of them with work to go on from, in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed"
+    )
     return 0
 
 
 def published_levels_only(source: Path, before: dict[str, str]) -> bool:
     """The moment between the renames and the metadata: whole new levels beside what was there, which is untouched."""
     now = digest(source)
-    return all(now.get(k) == v for k, v in before.items()) and not any(k.startswith(".") for k in now)
+    return all(now.get(k) == v for k, v in before.items()) and not any(
+        k.startswith(".") for k in now
+    )
 
 
 if __name__ == "__main__":

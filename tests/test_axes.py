@@ -10,7 +10,9 @@ from napari_pyramid import Axis, SpecError
 from napari_pyramid.axes import clean_unit, default_axes, parse_axes
 
 
-@pytest.mark.parametrize(("ndim", "names"), [(0, ""), (1, "x"), (2, "yx"), (3, "zyx"), (4, "tzyx"), (5, "tczyx")])
+@pytest.mark.parametrize(
+    ("ndim", "names"), [(0, ""), (1, "x"), (2, "yx"), (3, "zyx"), (4, "tzyx"), (5, "tczyx")]
+)
 def test_default_axes(ndim: int, names: str) -> None:
     assert "".join(a.name for a in default_axes(ndim)) == names
 
@@ -37,7 +39,16 @@ def test_spellings(written: Any, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "type_"), [("t", "time"), ("T", "time"), ("time", "time"), ("c", "channel"), ("channel", "channel"), ("z", "space"), ("row", "space")]
+    ("name", "type_"),
+    [
+        ("t", "time"),
+        ("T", "time"),
+        ("time", "time"),
+        ("c", "channel"),
+        ("channel", "channel"),
+        ("z", "space"),
+        ("row", "space"),
+    ],
 )
 def test_the_type_follows_from_the_name(name: str, type_: str) -> None:
     assert Axis.named(name).type == type_
@@ -48,11 +59,19 @@ def test_one_unit_is_that_of_the_spatial_axes() -> None:
 
 
 def test_one_unit_per_axis() -> None:
-    assert [a.unit for a in parse_axes("tcyx", 4, ["s", None, "nm", "µm"])] == ["second", None, "nanometer", "micrometer"]
+    assert [a.unit for a in parse_axes("tcyx", 4, ["s", None, "nm", "µm"])] == [
+        "second",
+        None,
+        "nanometer",
+        "micrometer",
+    ]
 
 
 def test_axis_objects_keep_their_units() -> None:
-    assert [a.unit for a in parse_axes([Axis("y", "space", "millimeter"), Axis("x")], 2)] == ["millimeter", None]
+    assert [a.unit for a in parse_axes([Axis("y", "space", "millimeter"), Axis("x")], 2)] == [
+        "millimeter",
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +97,11 @@ def test_units(written: str | None, unit: str | None) -> None:
 @pytest.mark.parametrize(
     ("axes", "units", "message"),
     [
-        ("zyx", None, "axes 'z,y,x' names 3 axes, but the array has 2: give one name per array axis"),
+        (
+            "zyx",
+            None,
+            "axes 'z,y,x' names 3 axes, but the array has 2: give one name per array axis",
+        ),
         ("", None, "names 0 axes, but the array has 2"),
         ("yy", None, "must be different"),
         ("yY", None, "must be different"),

@@ -32,7 +32,18 @@ STORED: list[dict[str, Any]] = [
     {"zarr_format": 2, "order": "F"},
     {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
 ]
-DTYPES = ["bool", "int8", "uint16", "int32", "uint64", "float16", "float32", "float64", ">u2", ">f8"]
+DTYPES = [
+    "bool",
+    "int8",
+    "uint16",
+    "int32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    ">u2",
+    ">f8",
+]
 
 
 def values(dtype: str) -> np.ndarray:
@@ -45,12 +56,18 @@ def make(path: Path, dtype: str = "uint16", **stored: Any) -> zarr.Array[Any]:
 
 @pytest.mark.parametrize("stored", STORED, ids=str)
 @pytest.mark.parametrize("dtype", ["uint16", ">f8", "bool"])
-def test_read_and_write_as_zarr_python_does(stored: dict[str, Any], dtype: str, tmp_path: Path) -> None:
+def test_read_and_write_as_zarr_python_does(
+    stored: dict[str, Any], dtype: str, tmp_path: Path
+) -> None:
     array, data = make(tmp_path / "a", dtype, **stored), values(dtype)
     blocks = Blocks(array)
     blocks.write(WHOLE, data)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
-    for region in [WHOLE, (slice(3, 10), slice(0, 1), slice(4, 13)), (slice(10, 11), slice(6, 7), slice(12, 13))]:
+    for region in [
+        WHOLE,
+        (slice(3, 10), slice(0, 1), slice(4, 13)),
+        (slice(10, 11), slice(6, 7), slice(12, 13)),
+    ]:
         out = np.empty(tuple(s.stop - s.start for s in region), np.dtype(dtype).newbyteorder("="))
         blocks.read(region, out)
         np.testing.assert_array_equal(out, data[region])
@@ -65,7 +82,9 @@ def test_every_dtype(dtype: str, zarr_format: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", STORED, ids=str)
-def test_blocks_that_exist_are_those_that_hold_something(stored: dict[str, Any], tmp_path: Path) -> None:
+def test_blocks_that_exist_are_those_that_hold_something(
+    stored: dict[str, Any], tmp_path: Path
+) -> None:
     array = make(tmp_path / "a", fill_value=6, **stored)
     data = np.full(SHAPE, 6, "uint16")
     data[0, 0, 0] = data[10, 6, 12] = 1
@@ -105,7 +124,9 @@ def test_float_fill_values(fill_value: float, tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_no_directory_is_read_and_written_in_the_ordinary_way() -> None:
-    array = zarr.create_array(zarr.storage.MemoryStore(), shape=SHAPE, chunks=CHUNKS, dtype="uint16")
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(), shape=SHAPE, chunks=CHUNKS, dtype="uint16"
+    )
     data, out = values("uint16"), np.empty(SHAPE, "uint16")
     Blocks(array).write(WHOLE, data)
     Blocks(array).read(WHOLE, out)
@@ -162,25 +183,50 @@ def test_shards_have_the_same_bytes_for_any_number_of_threads(present: str, tmp_
     data = np.zeros((64, 64, 64), "uint16")
     for i, index in enumerate(itertools.product(range(0, 64, 8), repeat=3)):
         if present == "all" or (present == "some" and i % 3) or (present == "one" and i == 100):
-            data[tuple(slice(n, n + 8) for n in index)] = rng.integers(1, 2 ** rng.integers(2, 16), (8, 8, 8))
+            data[tuple(slice(n, n + 8) for n in index)] = rng.integers(
+                1, 2 ** rng.integers(2, 16), (8, 8, 8)
+            )
     stored: list[dict[str, bytes]] = []
     for threads in (1, 2, 8, 8, 8):
         root = tmp_path / str(len(stored))
-        array = zarr.create_array(root, shape=data.shape, chunks=(8, 8, 8), shards=(32, 64, 64), dtype="uint16")
+        array = zarr.create_array(
+            root, shape=data.shape, chunks=(8, 8, 8), shards=(32, 64, 64), dtype="uint16"
+        )
         Blocks(array, codec_threads=threads).write(tuple(slice(0, n) for n in data.shape), data)
-        stored.append({str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()})
+        stored.append(
+            {
+                str(f.relative_to(root)): f.read_bytes()
+                for f in sorted(root.rglob("*"))
+                if f.is_file()
+            }
+        )
     assert all(files == stored[0] for files in stored[1:])
-    read = tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(tmp_path / "4")}}).result().read().result()
+    read = (
+        tensorstore.open(
+            {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(tmp_path / "4")}}
+        )
+        .result()
+        .read()
+        .result()
+    )
     np.testing.assert_array_equal(np.asarray(read), data)
 
 
 @pytest.mark.parametrize(
     ("changed", "plain"),
-    [({}, True), ({"index_location": "start"}, False), ({"index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}, False)],
+    [
+        ({}, True),
+        ({"index_location": "start"}, False),
+        ({"index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}, False),
+    ],
 )
-def test_only_plain_shards_are_put_in_order(changed: dict[str, Any], plain: bool, tmp_path: Path) -> None:
+def test_only_plain_shards_are_put_in_order(
+    changed: dict[str, Any], plain: bool, tmp_path: Path
+) -> None:
     """Others are written by one thread."""
-    zarr.create_array(tmp_path / "a", shape=(64, 64), chunks=(8, 8), shards=(64, 64), dtype="uint16")
+    zarr.create_array(
+        tmp_path / "a", shape=(64, 64), chunks=(8, 8), shards=(64, 64), dtype="uint16"
+    )
     document = json.loads((tmp_path / "a" / "zarr.json").read_text())
     document["codecs"][0]["configuration"].update(changed)
     (tmp_path / "a" / "zarr.json").write_text(json.dumps(document))

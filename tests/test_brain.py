@@ -19,7 +19,10 @@ def test_it_is_a_zip_as_rfc_9_wants_it() -> None:
     with zipfile.ZipFile(BRAIN) as archive:
         names = archive.namelist()
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert json.loads(archive.comment)["ome"] == {"version": "0.5", "zipFile": {"centralDirectory": {"jsonFirst": True}}}
+        assert json.loads(archive.comment)["ome"] == {
+            "version": "0.5",
+            "zipFile": {"centralDirectory": {"jsonFirst": True}},
+        }
     assert names[0] == "zarr.json"
     is_json = [name.endswith("zarr.json") for name in names]
     assert is_json == sorted(is_json, reverse=True)

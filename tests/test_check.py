@@ -25,7 +25,11 @@ Documents = dict[str, Any]
 
 def mean_2x2(plane: Array) -> Array:
     """Means of whole 2 x 2 windows, of integers half to even, in plain NumPy."""
-    means = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).astype(float).mean(axis=(1, 3))
+    means = (
+        plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
+        .astype(float)
+        .mean(axis=(1, 3))
+    )
     return (means if plane.dtype.kind == "f" else np.rint(means)).astype(plane.dtype)
 
 
@@ -41,7 +45,10 @@ def write(path: Path, levels: list[Array], *, version: str = "0.5", **ome: Any) 
         names = None if version == "0.4" else ["y", "x"]
         group.create_array(str(k), data=level, chunks=(16, 16), dimension_names=names)
         shift = 0.5 * (2**k - 1) / 2
-        transforms = [{"type": "scale", "scale": [0.5 * 2**k] * 2}, {"type": "translation", "translation": [10 + shift, shift]}]
+        transforms = [
+            {"type": "scale", "scale": [0.5 * 2**k] * 2},
+            {"type": "translation", "translation": [10 + shift, shift]},
+        ]
         datasets.append({"path": str(k), "coordinateTransformations": transforms})
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
     document = {"multiscales": [{"axes": axes, "datasets": datasets, "type": "mean"}], **ome}
@@ -56,7 +63,11 @@ def write(path: Path, levels: list[Array], *, version: str = "0.5", **ome: Any) 
 @pytest.fixture(params=["0.5", "0.4"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     first = image()
-    return write(tmp_path / "x.ome.zarr", [first, mean_2x2(first), mean_2x2(mean_2x2(first))], version=request.param)
+    return write(
+        tmp_path / "x.ome.zarr",
+        [first, mean_2x2(first), mean_2x2(mean_2x2(first))],
+        version=request.param,
+    )
 
 
 def edit(path: Path, change: Callable[[Documents], None]) -> None:
@@ -77,7 +88,11 @@ def messages(report: Report) -> str:
 
 
 def chunk_files(path: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file() and not f.name.startswith((".z", "zarr.json"))}
+    return {
+        str(f.relative_to(path)): f.read_bytes()
+        for f in path.rglob("*")
+        if f.is_file() and not f.name.startswith((".z", "zarr.json"))
+    }
 
 
 # ---- right stores ----------------------------------------------------------------------------------------------------
@@ -87,7 +102,9 @@ def test_a_right_store_has_no_findings(store: Path) -> None:
     report = check_store(store, pixels=True)
     assert report.findings == ()
     assert (report.n_images, report.n_levels) == (1, 3)
-    assert [note.split(": ")[1].split(",")[0] for note in report.notes] == ["mean of the level above"] * 2
+    assert [note.split(": ")[1].split(",")[0] for note in report.notes] == [
+        "mean of the level above"
+    ] * 2
 
 
 def test_plain_arrays_without_transforms_are_not_blamed(tmp_path: Path) -> None:
@@ -100,7 +117,12 @@ def test_plain_arrays_without_transforms_are_not_blamed(tmp_path: Path) -> None:
 def test_strided_levels_need_no_translation(tmp_path: Path) -> None:
     path = write(tmp_path / "x.zarr", [image(), image()[::2, ::2]])
     edit(path, lambda document: document["multiscales"][0].update(type="stride"))
-    edit(path, lambda document: datasets(document)[1]["coordinateTransformations"][1].update(translation=[10, 0]))
+    edit(
+        path,
+        lambda document: datasets(document)[1]["coordinateTransformations"][1].update(
+            translation=[10, 0]
+        ),
+    )
     assert check_store(path, pixels=True).findings == ()
 
 
@@ -117,7 +139,9 @@ def test_strided_levels_need_no_translation(tmp_path: Path) -> None:
         ((40, 60), (80, 30), None),
     ],
 )
-def test_factors_that_shapes_show(shape: tuple[int, ...], coarser: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+def test_factors_that_shapes_show(
+    shape: tuple[int, ...], coarser: tuple[int, ...], expected: tuple[int, ...] | None
+) -> None:
     assert step_factors(shape, coarser) == expected
 
 
@@ -141,7 +165,9 @@ def too_many_channels(document: Documents) -> None:
 
 
 def impossible_window(document: Documents) -> None:
-    document["omero"] = {"channels": [{"color": "FFFFFF", "window": {"start": 9, "end": 9, "min": 0, "max": 9}}]}
+    document["omero"] = {
+        "channels": [{"color": "FFFFFF", "window": {"start": 9, "end": 9, "min": 0, "max": 9}}]
+    }
 
 
 def no_colour(document: Documents) -> None:
@@ -149,7 +175,11 @@ def no_colour(document: Documents) -> None:
 
 
 FAULTS = [
-    pytest.param(drop_translation, "translation is missing, half-pixel correct is 10.25, 0.25", id="no half-pixel translation"),
+    pytest.param(
+        drop_translation,
+        "translation is missing, half-pixel correct is 10.25, 0.25",
+        id="no half-pixel translation",
+    ),
     pytest.param(wrong_scale, "scale is 1.9, 2, the shapes say 2, 2", id="scale of a shape ratio"),
     pytest.param(no_scale, "no scale", id="no scale"),
     pytest.param(too_many_channels, "has 2 entries, the image 1 channels", id="too many channels"),
@@ -159,7 +189,9 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS)
-def test_a_fault_is_found_and_mended(store: Path, fault: Callable[[Documents], None], expected: str) -> None:
+def test_a_fault_is_found_and_mended(
+    store: Path, fault: Callable[[Documents], None], expected: str
+) -> None:
     edit(store, fault)
     damaged = {f.name: f.read_bytes() for f in store.iterdir() if f.is_file()}
     pixels = chunk_files(store)
@@ -237,9 +269,14 @@ def with_labels(path: Path, listed: list[str]) -> Path:
 
 @pytest.mark.parametrize(
     ("listed", "expected"),
-    [(["nuclei", "gone"], "lists 'gone', which is not there"), ([], "does not list 'nuclei', which is there")],
+    [
+        (["nuclei", "gone"], "lists 'gone', which is not there"),
+        ([], "does not list 'nuclei', which is there"),
+    ],
 )
-def test_the_list_of_labels_is_compared_with_the_groups(tmp_path: Path, listed: list[str], expected: str) -> None:
+def test_the_list_of_labels_is_compared_with_the_groups(
+    tmp_path: Path, listed: list[str], expected: str
+) -> None:
     path = with_labels(tmp_path / "x.ome.zarr", listed)
     assert expected in messages(check_store(path))
     repair_store(path)
@@ -250,9 +287,16 @@ def test_the_list_of_labels_is_compared_with_the_groups(tmp_path: Path, listed: 
 def test_labels_below_a_plain_directory_stay_listed(tmp_path: Path) -> None:
     """The reader opens what is in "sub", which has no metadata of its own. What leads out of the store goes."""
     path = write(tmp_path / "x.ome.zarr", [image(), mean_2x2(image())], version="0.4")
-    zarr.create_group(path / "labels", zarr_format=2, attributes={"labels": ["sub/cells", "sub/gone", "../x"]})
+    zarr.create_group(
+        path / "labels", zarr_format=2, attributes={"labels": ["sub/cells", "sub/gone", "../x"]}
+    )
     mask = (image() > 2500).astype(np.uint8)
-    write(path / "labels" / "sub" / "cells", [mask, mask[::2, ::2]], version="0.4", **{"image-label": {"version": "0.4"}})
+    write(
+        path / "labels" / "sub" / "cells",
+        [mask, mask[::2, ::2]],
+        version="0.4",
+        **{"image-label": {"version": "0.4"}},
+    )
     assert not (path / "labels" / "sub" / ".zgroup").exists()
     edit(path / "labels" / "sub" / "cells", lambda document: document["multiscales"][0].pop("type"))
     told = messages(check_store(path))
@@ -280,7 +324,9 @@ def test_a_label_image_opened_by_itself_is_backed_up_outside_of_the_store(tmp_pa
     backup = Path(mended.backup)
     assert backup.parent == tmp_path
     assert backup.name.startswith("x.ome.zarr.backup-")
-    assert {str(f.relative_to(backup)): f.read_bytes() for f in backup.rglob("*") if f.is_file()} == {"labels/nuclei/zarr.json": damaged}
+    assert {
+        str(f.relative_to(backup)): f.read_bytes() for f in backup.rglob("*") if f.is_file()
+    } == {"labels/nuclei/zarr.json": damaged}
 
 
 def test_a_store_named_by_a_file_url_is_mended(store: Path) -> None:
@@ -332,9 +378,21 @@ def test_consolidated_metadata_without_a_new_level(consolidated: Path) -> None:
     edit(consolidated, lambda document: datasets(document).pop())
     consolidate(consolidated)
     is_v2 = (consolidated / ".zattrs").exists()
-    zarr.create_array(consolidated / "2", data=np.repeat(np.repeat(level, 3, 0), 3, 1)[:10, :15], zarr_format=2 if is_v2 else 3)
-    transforms = [{"type": "scale", "scale": [2.0, 2.0]}, {"type": "translation", "translation": [10.75, 0.75]}]
-    edit(consolidated, lambda document: datasets(document).append({"path": "2", "coordinateTransformations": transforms}))
+    zarr.create_array(
+        consolidated / "2",
+        data=np.repeat(np.repeat(level, 3, 0), 3, 1)[:10, :15],
+        zarr_format=2 if is_v2 else 3,
+    )
+    transforms = [
+        {"type": "scale", "scale": [2.0, 2.0]},
+        {"type": "translation", "translation": [10.75, 0.75]},
+    ]
+    edit(
+        consolidated,
+        lambda document: datasets(document).append(
+            {"path": "2", "coordinateTransformations": transforms}
+        ),
+    )
     assert "do not list 2" in messages(check_store(consolidated))
     repair_store(consolidated)
     assert check_store(consolidated).findings == ()
@@ -346,7 +404,9 @@ def test_consolidated_metadata_of_a_group_inside(tmp_path: Path) -> None:
     consolidate(inner)
     edit(inner, lambda document: document["multiscales"][0].update(name="renamed"))
     zarr.open_array(inner / "1").attrs["note"] = "changed"
-    assert "one consolidated metadata: differ from 1/zarr.json" in messages(check_store(tmp_path / "all.zarr"))
+    assert "one consolidated metadata: differ from 1/zarr.json" in messages(
+        check_store(tmp_path / "all.zarr")
+    )
     repair_store(tmp_path / "all.zarr")
     assert check_store(tmp_path / "all.zarr").findings == ()
 
@@ -373,7 +433,12 @@ def test_shapes_that_no_factor_explains(tmp_path: Path) -> None:
 
 
 def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:
-    edit(store, lambda document: datasets(document)[0]["coordinateTransformations"][0].update(scale=[0, 0.5]))
+    edit(
+        store,
+        lambda document: datasets(document)[0]["coordinateTransformations"][0].update(
+            scale=[0, 0.5]
+        ),
+    )
     report = check_store(store)
     assert [finding.message.removeprefix(f"{store}: ") for finding in report.findings] == [
         "scale 0 is replaced by 1",
@@ -392,7 +457,10 @@ def test_levels_in_the_wrong_order(tmp_path: Path) -> None:
 
 def test_axes_out_of_order(tmp_path: Path) -> None:
     path = write(tmp_path / "x.zarr", [image(), mean_2x2(image())])
-    edit(path, lambda document: document["multiscales"][0]["axes"][1].update(name="c", type="channel"))
+    edit(
+        path,
+        lambda document: document["multiscales"][0]["axes"][1].update(name="c", type="channel"),
+    )
     assert "out of order" in messages(check_store(path))
 
 
@@ -408,13 +476,19 @@ def test_pixels_that_are_not_those_of_the_level_above(tmp_path: Path, dtype: str
 
 def test_pixels_of_another_method_than_the_metadata_say(tmp_path: Path) -> None:
     first = image()
-    path = write(tmp_path / "x.zarr", [first, np.maximum.reduce([first[i::2, j::2] for i in (0, 1) for j in (0, 1)])])
+    path = write(
+        tmp_path / "x.zarr",
+        [first, np.maximum.reduce([first[i::2, j::2] for i in (0, 1) for j in (0, 1)])],
+    )
     assert "say mean, but the pixels are the max" in messages(check_store(path, pixels=True))
 
 
 def test_the_method_is_found_where_nothing_names_it(tmp_path: Path) -> None:
     first = image()
-    path = write(tmp_path / "x.zarr", [first, np.minimum.reduce([first[i::2, j::2] for i in (0, 1) for j in (0, 1)])])
+    path = write(
+        tmp_path / "x.zarr",
+        [first, np.minimum.reduce([first[i::2, j::2] for i in (0, 1) for j in (0, 1)])],
+    )
     edit(path, lambda document: document["multiscales"][0].pop("type"))
     report = check_store(path, pixels=True)
     assert report.findings == ()
@@ -447,7 +521,9 @@ def test_what_cannot_be_opened_at_all_is_a_finding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("look", [check_store, repair_store])
-def test_warnings_of_others_are_not_swallowed(store: Path, look: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_others_are_not_swallowed(
+    store: Path, look: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The filters of `warnings` belong to the whole process: another thread, or another package, may warn meanwhile."""
     edit(store, lambda document: datasets(document).append({"path": "gone"}))
     seen = []
@@ -472,8 +548,12 @@ def test_warnings_of_others_are_not_swallowed(store: Path, look: Callable[[Path]
 def test_the_report_says_what_repair_would_do(store: Path) -> None:
     edit(store, drop_translation)
     text = str(check_store(store))
-    assert text.splitlines()[-1].endswith("1 image with 3 levels: 1 thing wrong, of which --repair mends 1")
-    assert json.loads(json.dumps(check_store(store).to_json()))["findings"][0]["is_mendable"] is True
+    assert text.splitlines()[-1].endswith(
+        "1 image with 3 levels: 1 thing wrong, of which --repair mends 1"
+    )
+    assert (
+        json.loads(json.dumps(check_store(store).to_json()))["findings"][0]["is_mendable"] is True
+    )
 
 
 def test_the_command_exits_with_1_until_it_is_mended(store: Path) -> None:
@@ -499,7 +579,9 @@ def test_what_cannot_be_mended_is_still_printed(archive: Path) -> None:
     assert told.exit_code == 1
     assert told.stdout == f"{check_store(archive)}\n"
     assert "translation is missing" in told.stdout
-    assert told.stderr.splitlines() == [f"napari-pyramid: {archive}: only zarr directories on this machine can be mended; unpack or copy it first"]
+    assert told.stderr.splitlines() == [
+        f"napari-pyramid: {archive}: only zarr directories on this machine can be mended; unpack or copy it first"
+    ]
     as_json = CliRunner().invoke(app, ["check", str(archive), "--repair", "--json"])
     assert as_json.exit_code == 1
     assert "translation is missing" in json.loads(as_json.stdout)["findings"][0]["message"]
@@ -518,13 +600,20 @@ def test_what_cannot_be_opened_is_still_printed(tmp_path: Path) -> None:
     assert len(told.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(2.5, 0.75), (2.0, 0.5)], ids=["resized", "the fifth plane left out"])
-def test_both_scales_of_a_level_that_whole_windows_do_not_cover(tmp_path: Path, scale: float, shift: float) -> None:
+@pytest.mark.parametrize(
+    ("scale", "shift"), [(2.5, 0.75), (2.0, 0.5)], ids=["resized", "the fifth plane left out"]
+)
+def test_both_scales_of_a_level_that_whole_windows_do_not_cover(
+    tmp_path: Path, scale: float, shift: float
+) -> None:
     """ome-zarr-py resizes 5 planes to 2 and says 2.5; the shapes are those of a level that drops a plane."""
     path = write(tmp_path / "x.ome.zarr", [image(shape=(5, 8)), image(shape=(2, 4))])
 
     def change(document: Documents) -> None:
-        described = [{"type": "scale", "scale": [0.5 * scale, 1.0]}, {"type": "translation", "translation": [10 + 0.5 * shift, 0.25]}]
+        described = [
+            {"type": "scale", "scale": [0.5 * scale, 1.0]},
+            {"type": "translation", "translation": [10 + 0.5 * shift, 0.25]},
+        ]
         datasets(document)[1]["coordinateTransformations"] = described
 
     edit(path, change)

@@ -63,7 +63,12 @@ def test_help_names_every_command() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, napari_pyramid.cli; print([m for m in ('numpy', 'zarr', 'numba', 'napari', 'dask', 'qtpy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,9 @@ def test_help_imports_nothing_heavy() -> None:
         pytest.param(["plan", "a.npy", "--memory", "lots"], id="memory that is no size"),
         pytest.param(["plan", "a.npy", "--levels", "0"], id="no levels"),
         pytest.param(["plan", "a.npy", "--format", "0.3"], id="a format that is not written"),
-        pytest.param(["plan", "a.npy", "--in-place", "--format", "0.4"], id="a format for a plan in place"),
+        pytest.param(
+            ["plan", "a.npy", "--in-place", "--format", "0.4"], id="a format for a plan in place"
+        ),
         pytest.param(["build", "a.npy", "--in-place", "--format", "0.5"], id="a format in place"),
     ],
 )
@@ -90,7 +97,14 @@ def test_usage_errors_exit_with_2(arguments: list[str], volume: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1000", 1000), ("2GB", 2 * 10**9), ("1.5GiB", 3 * 2**29), ("500 mb", 5 * 10**8), ("4k", 4000), ("8Ki", 8192)],
+    [
+        ("1000", 1000),
+        ("2GB", 2 * 10**9),
+        ("1.5GiB", 3 * 2**29),
+        ("500 mb", 5 * 10**8),
+        ("4k", 4000),
+        ("8Ki", 8192),
+    ],
 )
 def test_memory_is_read_in_decimal_and_binary_units(text: str, expected: int) -> None:
     assert Recipe(memory=text).build_options()["memory_limit"] == expected
@@ -100,14 +114,24 @@ def test_help_names_every_method() -> None:
     """Written out, since `downsample` imports NumPy, which the start of the command would have to wait for."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for command in ("plan", "build"):
-        [help_] = [parameter.help for parameter in commands[command].params if parameter.name == "method"]
+        [help_] = [
+            parameter.help for parameter in commands[command].params if parameter.name == "method"
+        ]
         assert tuple(re.split(r", | or ", help_.rstrip("."))) == METHODS
 
 
 def test_recipe_gives_the_engine_only_what_was_said() -> None:
     assert Recipe().spec_options() == {}
-    said = Recipe(axes="zyx", scale="2,0.5,0.5", factors="1,2,2", shards="none", unit="um,,um").spec_options()
-    assert said == {"axes": "zyx", "scale": (2.0, 0.5, 0.5), "factors": (1, 2, 2), "shards": None, "unit": ["um", None, "um"]}
+    said = Recipe(
+        axes="zyx", scale="2,0.5,0.5", factors="1,2,2", shards="none", unit="um,,um"
+    ).spec_options()
+    assert said == {
+        "axes": "zyx",
+        "scale": (2.0, 0.5, 0.5),
+        "factors": (1, 2, 2),
+        "shards": None,
+        "unit": ["um", None, "um"],
+    }
 
 
 def test_name_in_place_is_a_further_series() -> None:
@@ -137,12 +161,23 @@ def test_a_wrong_number_of_axes_is_one_line(volume: Path) -> None:
 
 
 def test_a_source_that_fails_half_way_is_named_with_its_region(tmp_path: Path) -> None:
-    array = zarr.create_group(tmp_path / "bad.zarr").create_array("raw", shape=(8, 8, 8), chunks=(4, 4, 4), dtype="u2")
+    array = zarr.create_group(tmp_path / "bad.zarr").create_array(
+        "raw", shape=(8, 8, 8), chunks=(4, 4, 4), dtype="u2"
+    )
     array[:] = 7
     (tmp_path / "bad.zarr/raw/c/1/0/1").write_bytes(b"rubbish")
-    before = {path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()}
-    assert_one_clear_line(invoke("build", tmp_path / "bad.zarr", "--in-place", "--levels", "2", "-q"), "bad.zarr", "region [", "source")
-    assert {path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()} == before
+    before = {
+        path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()
+    }
+    assert_one_clear_line(
+        invoke("build", tmp_path / "bad.zarr", "--in-place", "--levels", "2", "-q"),
+        "bad.zarr",
+        "region [",
+        "source",
+    )
+    assert {
+        path: path.read_bytes() for path in (tmp_path / "bad.zarr").rglob("*") if path.is_file()
+    } == before
 
 
 def test_a_finished_destination_needs_overwrite(volume: Path, tmp_path: Path) -> None:
@@ -163,7 +198,9 @@ def test_an_unexpected_failure_shows_no_traceback(monkeypatch: pytest.MonkeyPatc
         raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr("napari_pyramid.info.describe", fail)
-    assert_one_clear_line(invoke("info", "x"), "ZeroDivisionError: by nothing", "NAPARI_PYRAMID_DEBUG")
+    assert_one_clear_line(
+        invoke("info", "x"), "ZeroDivisionError: by nothing", "NAPARI_PYRAMID_DEBUG"
+    )
     monkeypatch.setenv("NAPARI_PYRAMID_DEBUG", "1")
     assert isinstance(CliRunner().invoke(app, ["info", "x"]).exception, ZeroDivisionError)
 
@@ -180,12 +217,30 @@ def test_plan_writes_nothing(volume: Path, tmp_path: Path) -> None:
 
 
 def test_plan_as_json(volume: Path) -> None:
-    status, out, _ = invoke("plan", volume, "--factors", "1,2,2", "--levels", "3", "--scale", "2,0.5,0.5", "--unit", "um", "--chunks", "4,16,16", "--json")
+    status, out, _ = invoke(
+        "plan",
+        volume,
+        "--factors",
+        "1,2,2",
+        "--levels",
+        "3",
+        "--scale",
+        "2,0.5,0.5",
+        "--unit",
+        "um",
+        "--chunks",
+        "4,16,16",
+        "--json",
+    )
     assert status == 0
     plan = json.loads(out)
     assert [level["shape"] for level in plan["levels"]] == [[7, 30, 41], [7, 15, 21], [7, 8, 11]]
     assert [level["scale"] for level in plan["levels"]] == [[2, 0.5, 0.5], [2, 1, 1], [2, 2, 2]]
-    assert [level["translation"] for level in plan["levels"]] == [[0, 0, 0], [0, 0.25, 0.25], [0, 0.75, 0.75]]
+    assert [level["translation"] for level in plan["levels"]] == [
+        [0, 0, 0],
+        [0, 0.25, 0.25],
+        [0, 0.75, 0.75],
+    ]
     assert plan["n_files"] == 2 * (2 * 3 + 1 * 2 + 1)
     assert {axis["unit"] for axis in plan["axes"]} == {"micrometer"}
     assert plan["peak_memory"] > 0
@@ -194,17 +249,25 @@ def test_plan_as_json(volume: Path) -> None:
 def test_build_writes_what_plan_said(volume: Path, tmp_path: Path) -> None:
     recipe = ["--factors", "1,2,2", "--levels", "3", "--scale", "2,0.5,0.5", "--chunks", "4,16,16"]
     planned = json.loads(invoke("plan", volume, *recipe, "--json")[1])
-    status, out, err = invoke("build", volume, tmp_path / "x.ome.zarr", *recipe, "--json", "--quiet")
+    status, out, err = invoke(
+        "build", volume, tmp_path / "x.ome.zarr", *recipe, "--json", "--quiet"
+    )
     assert (status, err) == (0, "")
     [image] = json.loads(out)["images"]
     for key in ("path", "shape", "chunks", "shards", "scale", "translation", "dtype", "nbytes"):
-        found = [level[key] or [0.0] * 3 if key == "translation" else level[key] for level in image["levels"]]
+        found = [
+            level[key] or [0.0] * 3 if key == "translation" else level[key]
+            for level in image["levels"]
+        ]
         assert found == [level[key] for level in planned["levels"]], key
     assert json.loads(invoke("info", tmp_path / "x.ome.zarr", "--json")[1])["images"] == [image]
 
 
 def test_built_pixels_are_the_means_of_the_level_above(volume: Path, tmp_path: Path) -> None:
-    assert invoke("build", volume, tmp_path / "x.ome.zarr", "--factors", "1,2,2", "--levels", "2")[0] == 0
+    assert (
+        invoke("build", volume, tmp_path / "x.ome.zarr", "--factors", "1,2,2", "--levels", "2")[0]
+        == 0
+    )
     group = zarr.open_group(tmp_path / "x.ome.zarr", mode="r")
     source = np.load(volume)
     np.testing.assert_array_equal(group["0"][:], source)
@@ -226,14 +289,26 @@ def test_build_in_place_leaves_level_0(tmp_path: Path) -> None:
     before = chunk.stat().st_mtime_ns, chunk.read_bytes()
     assert invoke("build", tmp_path / "plate.zarr", "--in-place", "--levels", "2", "-q")[0] == 0
     assert (chunk.stat().st_mtime_ns, chunk.read_bytes()) == before
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data))
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data)
+    )
 
 
 def test_what_was_built_in_place_is_printed_with_all_levels(tmp_path: Path) -> None:
     """Also where the array was named, and not the group that the levels are added to."""
     data = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
     zarr.create_group(tmp_path / "x.zarr").create_array("raw", data=data, chunks=(16, 16))
-    status, out, err = invoke("build", tmp_path / "x.zarr" / "raw", "--in-place", "--levels", "3", "--factors", "2,2", "--json", "-q")
+    status, out, err = invoke(
+        "build",
+        tmp_path / "x.zarr" / "raw",
+        "--in-place",
+        "--levels",
+        "3",
+        "--factors",
+        "2,2",
+        "--json",
+        "-q",
+    )
     assert (status, err) == (0, "")
     built = json.loads(out)
     assert built["path"] == str(tmp_path / "x.zarr")
@@ -259,7 +334,10 @@ def test_what_was_skipped_is_listed_in_the_end(tmp_path: Path) -> None:
 
 def test_build_as_0_4_is_zarr_v2(volume: Path, tmp_path: Path) -> None:
     assert invoke("build", volume, tmp_path / "x.ome.zarr", "--format", "0.4", "-q")[0] == 0
-    assert json.loads((tmp_path / "x.ome.zarr" / ".zattrs").read_text())["multiscales"][0]["version"] == "0.4"
+    assert (
+        json.loads((tmp_path / "x.ome.zarr" / ".zattrs").read_text())["multiscales"][0]["version"]
+        == "0.4"
+    )
 
 
 def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None:
@@ -268,12 +346,22 @@ def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None
 
     pixels = np.random.default_rng(1).integers(0, 255, (32, 41, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
-    status, out, err = invoke("build", tmp_path / "picture.png", tmp_path / "picture.ome.zarr", "--levels", "2", "--json", "-q")
+    status, out, err = invoke(
+        "build",
+        tmp_path / "picture.png",
+        tmp_path / "picture.ome.zarr",
+        "--levels",
+        "2",
+        "--json",
+        "-q",
+    )
     assert status == 0, err
     [image] = json.loads(out)["images"]
     assert [axis["name"] for axis in image["axes"]] == ["c", "y", "x"]
     assert [channel["color"] for channel in image["channels"]] == ["#FF0000", "#00FF00", "#0000FF"]
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "picture.ome.zarr" / "0", mode="r")[:], pixels.transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "picture.ome.zarr" / "0", mode="r")[:], pixels.transpose(2, 0, 1)
+    )
 
 
 @contextmanager
@@ -300,15 +388,21 @@ PIXELS = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)
         pytest.param((PIXELS, None), [1, 1], id="no metadata"),
     ],
 )
-def test_build_of_layer_tuples_of_every_length(layer: tuple[Any, ...], scale: list[float], tmp_path: Path) -> None:
+def test_build_of_layer_tuples_of_every_length(
+    layer: tuple[Any, ...], scale: list[float], tmp_path: Path
+) -> None:
     """npe2's LayerData: the type of the layer is an image where it is left out, and so are its metadata."""
     (tmp_path / "a.cells").touch()
     with reader_that_gives(layer):
-        status, out, err = invoke("build", tmp_path / "a.cells", tmp_path / "a.ome.zarr", "--json", "-q")
+        status, out, err = invoke(
+            "build", tmp_path / "a.cells", tmp_path / "a.ome.zarr", "--json", "-q"
+        )
     assert status == 0, err
     [image] = json.loads(out)["images"]
     assert (image["name"], image["levels"][0]["scale"]) == ("a", scale)
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.ome.zarr" / "0", mode="r")[:], PIXELS)
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "a.ome.zarr" / "0", mode="r")[:], PIXELS
+    )
 
 
 @pytest.mark.parametrize(
@@ -318,7 +412,9 @@ def test_build_of_layer_tuples_of_every_length(layer: tuple[Any, ...], scale: li
         pytest.param((None,), "gave no layer", id="npe2's sign for no layers"),
     ],
 )
-def test_a_reader_that_gives_no_image_is_one_line(layer: tuple[Any, ...], told: str, tmp_path: Path) -> None:
+def test_a_reader_that_gives_no_image_is_one_line(
+    layer: tuple[Any, ...], told: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.cells").touch()
     with reader_that_gives(layer):
         assert_one_clear_line(invoke("plan", tmp_path / "a.cells"), "a.cells holds no image", told)
@@ -336,13 +432,19 @@ def test_the_first_of_several_images_is_named(two_images: Path) -> None:
     status, out, err = invoke("plan", two_images, "--levels", "2")
     assert status == 0
     assert "4 x 6 x 6" in out
-    assert err.splitlines() == [f"napari-pyramid: warning: {two_images} holds 2 images: 'a' is taken, not 'b' (choose with --image NAME)"]
+    assert err.splitlines() == [
+        f"napari-pyramid: warning: {two_images} holds 2 images: 'a' is taken, not 'b' (choose with --image NAME)"
+    ]
 
 
 def test_one_of_several_images_is_built(two_images: Path, tmp_path: Path) -> None:
-    status, _, err = invoke("build", two_images, tmp_path / "b.ome.zarr", "--image", "b", "--levels", "2", "-q")
+    status, _, err = invoke(
+        "build", two_images, tmp_path / "b.ome.zarr", "--image", "b", "--levels", "2", "-q"
+    )
     assert (status, err) == (0, "")
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "b.ome.zarr" / "0", mode="r")[:], np.ones((3, 5, 5)))
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "b.ome.zarr" / "0", mode="r")[:], np.ones((3, 5, 5))
+    )
 
 
 def test_an_image_that_is_not_there_is_one_line(two_images: Path) -> None:
@@ -357,7 +459,13 @@ def test_a_small_image_is_said_to_need_no_levels(volume: Path) -> None:
 def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "x.zarr", zarr_format=2)
     group.create_array("0", data=np.zeros((4, 4), np.uint8))
-    group.attrs["multiscales"] = [{"version": "0.4", "axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}, {"path": "gone"}]}]
+    group.attrs["multiscales"] = [
+        {
+            "version": "0.4",
+            "axes": [{"name": "y"}, {"name": "x"}],
+            "datasets": [{"path": "0"}, {"path": "gone"}],
+        }
+    ]
     status, _, err = invoke("info", tmp_path / "x.zarr")
     assert status == 0
     assert all(line.startswith("napari-pyramid: warning: ") for line in err.splitlines())
@@ -368,7 +476,9 @@ def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def demo(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+def demo(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
     """The command in an empty directory, with a smaller brain, and without a window."""
     monkeypatch.chdir(tmp_path)
     zarr.create_group(tmp_path / "brain.zarr").create_array("0", data=np.load(volume))
@@ -385,7 +495,9 @@ def test_demo_replaces_what_an_earlier_demo_made(demo: Callable[..., tuple[int, 
         assert "Opening demo.ome.zarr" in out
 
 
-def test_demo_replaces_nothing_else_unasked(demo: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_demo_replaces_nothing_else_unasked(
+    demo: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     zarr.create_group(tmp_path / "my.ome.zarr", attributes={"precious": True})
     assert_one_clear_line(demo("my.ome.zarr"), "my.ome.zarr exists already", "--overwrite")
     assert zarr.open_group(tmp_path / "my.ome.zarr", mode="r").attrs["precious"] is True
@@ -401,9 +513,13 @@ def test_ctrl_c_closes_the_build_and_exits_with_130(tmp_path: Path) -> None:
 
     def steps() -> Iterator[Progress]:
         try:
-            yield Progress(level=1, done=1, total=9, bytes_read=1, bytes_written=1, elapsed=0.1, remaining=None)
+            yield Progress(
+                level=1, done=1, total=9, bytes_read=1, bytes_written=1, elapsed=0.1, remaining=None
+            )
             signal.raise_signal(signal.SIGINT)
-            yield Progress(level=1, done=2, total=9, bytes_read=2, bytes_written=2, elapsed=0.2, remaining=0.7)
+            yield Progress(
+                level=1, done=2, total=9, bytes_read=2, bytes_written=2, elapsed=0.2, remaining=0.7
+            )
             pytest.fail("went on after Ctrl-C")
         except GeneratorExit:
             closed.append(True)
@@ -422,7 +538,14 @@ def interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[
     """What is said in the end of a build that is interrupted."""
 
     def build(source: Any, **options: Any) -> str:
-        steps, target = start(source, str(tmp_path / "x.ome.zarr"), executor=_Interrupting(1), chunks=(8, 8), n_levels=2, **options)
+        steps, target = start(
+            source,
+            str(tmp_path / "x.ome.zarr"),
+            executor=_Interrupting(1),
+            chunks=(8, 8),
+            n_levels=2,
+            **options,
+        )
         with pytest.raises(SystemExit) as exit_:
             run(steps, target.workspace.directory, quiet=True)
         assert exit_.value.code == 130
@@ -454,13 +577,17 @@ def test_after_ctrl_c_a_file_goes_on(interrupted: Callable[..., str], tmp_path: 
     assert list(tmp_path.glob(".x.ome.zarr*.building"))
 
 
-def test_after_ctrl_c_with_no_resume_nothing_is_kept(interrupted: Callable[..., str], tmp_path: Path) -> None:
+def test_after_ctrl_c_with_no_resume_nothing_is_kept(
+    interrupted: Callable[..., str], tmp_path: Path
+) -> None:
     np.save(tmp_path / "a.npy", np.ones((40, 50), np.uint16))
     assert interrupted(np.load(tmp_path / "a.npy", mmap_mode="r"), resume=False) == REMOVED
     assert not list(tmp_path.glob(".x.ome.zarr*"))
 
 
-def test_after_ctrl_c_nothing_is_kept_of_what_cannot_be_recognised_again(interrupted: Callable[..., str], tmp_path: Path) -> None:
+def test_after_ctrl_c_nothing_is_kept_of_what_cannot_be_recognised_again(
+    interrupted: Callable[..., str], tmp_path: Path
+) -> None:
     """What a plugin has read is an array in memory."""
     assert interrupted(np.ones((40, 50), np.uint16)) == REMOVED
     assert not list(tmp_path.glob(".x.ome.zarr*"))
@@ -491,12 +618,22 @@ def test_typer_is_given_every_option_of_the_recipe() -> None:
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """The result is that of an undisturbed build, file by file."""
-    np.save(tmp_path / "v.npy", np.random.default_rng(0).integers(0, 4000, (200, 400, 400), np.uint16))
+    np.save(
+        tmp_path / "v.npy", np.random.default_rng(0).integers(0, 4000, (200, 400, 400), np.uint16)
+    )
     build = [sys.executable, "-m", "napari_pyramid.cli", "build", "v.npy"]
     recipe = ["--codec", "zstd-15", "--levels", "3", "--workers", "1"]
-    subprocess.run([*build, "whole.ome.zarr", *recipe, "-q"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [*build, "whole.ome.zarr", *recipe, "-q"], cwd=tmp_path, check=True, capture_output=True
+    )
 
-    interrupted = subprocess.Popen([*build, "x.ome.zarr", *recipe], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    interrupted = subprocess.Popen(
+        [*build, "x.ome.zarr", *recipe],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not list(tmp_path.glob(".x.ome.zarr*/**/c/*/*/*")) and interrupted.poll() is None:
         time.sleep(0.05)
     interrupted.send_signal(signal.SIGINT)
@@ -506,7 +643,9 @@ def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: 
 
     subprocess.run([*build, "x.ome.zarr", *recipe], cwd=tmp_path, check=True, capture_output=True)
     for whole in (tmp_path / "whole.ome.zarr").rglob("c/*/*/*"):
-        assert (tmp_path / "x.ome.zarr" / whole.relative_to(tmp_path / "whole.ome.zarr")).read_bytes() == whole.read_bytes()
+        assert (
+            tmp_path / "x.ome.zarr" / whole.relative_to(tmp_path / "whole.ome.zarr")
+        ).read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.slow
@@ -515,12 +654,25 @@ def test_a_dask_cluster_writes_the_same_bytes(in_place: bool, tmp_path: Path) ->
     """A scheduler and two workers in processes of their own, as ``dask scheduler`` and ``dask worker`` start them."""
     data = np.random.default_rng(0).integers(0, 999, (90, 100, 110)).astype("uint16")
     for name in ("here", "there"):
-        zarr.create_group(tmp_path / name / "s.zarr").create_array("0", data=data, chunks=(16, 16, 16))
+        zarr.create_group(tmp_path / name / "s.zarr").create_array(
+            "0", data=data, chunks=(16, 16, 16)
+        )
     with _dask_cluster(tmp_path) as address:
         for name, options in (("here", []), ("there", ["--scheduler", address])):
             destination = ["--in-place"] if in_place else [tmp_path / name / "x.ome.zarr"]
-            command = ["build", tmp_path / name / "s.zarr", *destination, "--levels", "3", "--factors", "2,2,2", *options]
-            ended = subprocess.run([_SCRIPT, *map(str, command)], capture_output=True, text=True, check=False)
+            command = [
+                "build",
+                tmp_path / name / "s.zarr",
+                *destination,
+                "--levels",
+                "3",
+                "--factors",
+                "2,2,2",
+                *options,
+            ]
+            ended = subprocess.run(
+                [_SCRIPT, *map(str, command)], capture_output=True, text=True, check=False
+            )
             assert ended.returncode == 0, ended.stderr
     assert _files(tmp_path / "there") == _files(tmp_path / "here")
 
@@ -539,7 +691,9 @@ def _dask_cluster(folder: Path) -> Iterator[str]:
     dask = [sys.executable, "-m", "dask"]
     with (folder / "log.txt").open("wb") as log:
         start_process = partial(subprocess.Popen, stdout=log, stderr=log, cwd=folder)
-        scheduler = start_process([*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *common])
+        scheduler = start_process(
+            [*dask, "scheduler", "--port", "0", "--host", "127.0.0.1", *common]
+        )
         workers = start_process([*dask, "worker", "--nworkers", "2", "--nthreads", "1", *common])
         try:
             deadline = time.monotonic() + 60

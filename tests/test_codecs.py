@@ -27,12 +27,28 @@ def encoder(identifier: str) -> Any:
     }[identifier]()
 
 
-@pytest.mark.parametrize("identifier", ["imagecodecs_jpeg2k", "imagecodecs_jpegxl", "imagecodecs_lerc", "imagecodecs_png"])
+@pytest.mark.parametrize(
+    "identifier",
+    ["imagecodecs_jpeg2k", "imagecodecs_jpegxl", "imagecodecs_lerc", "imagecodecs_png"],
+)
 def test_chunks_are_decoded(tmp_path: Path, identifier: str) -> None:
     values = np.random.default_rng(0).integers(0, 255, (16, 24), dtype="uint8")
     codec = encoder(identifier)
-    config = {key: value for key, value in codec.get_config().items() if isinstance(value, (str, int, bool, type(None)))}
-    metadata = {"zarr_format": 2, "shape": [16, 24], "chunks": [16, 24], "dtype": "|u1", "compressor": config, "fill_value": 0, "order": "C", "filters": None}
+    config = {
+        key: value
+        for key, value in codec.get_config().items()
+        if isinstance(value, (str, int, bool, type(None)))
+    }
+    metadata = {
+        "zarr_format": 2,
+        "shape": [16, 24],
+        "chunks": [16, 24],
+        "dtype": "|u1",
+        "compressor": config,
+        "fill_value": 0,
+        "order": "C",
+        "filters": None,
+    }
     (tmp_path / ".zarray").write_text(json.dumps(metadata))
     (tmp_path / "0.0").write_bytes(bytes(codec.encode(values)))
     (image,) = open_images(tmp_path)
@@ -48,7 +64,12 @@ def test_only_the_codec_that_is_asked_for_is_registered() -> None:
         "provide_codecs({'compressor': None, 'filters': [{'id': 'imagecodecs_png'}]})\n"
         "print(sorted(set(codec_registry) - before))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "['imagecodecs_png']\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "['imagecodecs_png']\n"
+    )
 
 
 def test_a_codec_that_imagecodecs_lacks_is_named() -> None:
@@ -59,7 +80,14 @@ def test_a_codec_that_imagecodecs_lacks_is_named() -> None:
 NONSENSE = {"name": "imagecodecs_nonsense"}
 
 
-@pytest.mark.parametrize("codecs", [[NONSENSE], ["imagecodecs_nonsense"], [{"name": "sharding_indexed", "configuration": {"codecs": [NONSENSE]}}]])
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        [NONSENSE],
+        ["imagecodecs_nonsense"],
+        [{"name": "sharding_indexed", "configuration": {"codecs": [NONSENSE]}}],
+    ],
+)
 def test_a_codec_of_zarr_v3_that_imagecodecs_lacks_is_named(codecs: list[Any]) -> None:
     with pytest.raises(LayoutError, match="imagecodecs_nonsense"):
         provide_codecs({"zarr_format": 3, "codecs": codecs})
@@ -75,7 +103,12 @@ def test_a_codec_of_zarr_v3_that_others_have_registered_is_left_to_them() -> Non
         "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'bytes'}, {'name': 'imagecodecs_jpegxl'}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "GzipCodec\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "GzipCodec\n"
+    )
 
 
 def test_a_codec_of_zarr_v3_is_registered_under_its_name() -> None:
@@ -92,7 +125,12 @@ def test_a_codec_of_zarr_v3_is_registered_under_its_name() -> None:
         "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'sharding_indexed', 'configuration': inner}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "Jpegxl\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "Jpegxl\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_pyramid.axes import parse_axes
-from napari_pyramid.contrast import LARGEST_SAMPLE, MOST_CHUNKS, MOST_LOOKS, channel_windows, contrast_limits, window_of
+from napari_pyramid.contrast import (
+    LARGEST_SAMPLE,
+    MOST_CHUNKS,
+    MOST_LOOKS,
+    channel_windows,
+    contrast_limits,
+    window_of,
+)
 from napari_pyramid.lazy import LazyArray
 
 
@@ -31,7 +38,9 @@ class Counting:
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "float16", "float32", "float64"])
 def test_percentiles_are_those_of_numpy(dtype: str) -> None:
     values = np.random.default_rng(0).gamma(2, 20, 10_000).astype(dtype)
-    assert window_of(values) == pytest.approx(tuple(np.percentile(values.astype("f8"), (0.1, 99.9))))
+    assert window_of(values) == pytest.approx(
+        tuple(np.percentile(values.astype("f8"), (0.1, 99.9)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +64,12 @@ def test_few_bright_spots_in_the_dark_stay_visible() -> None:
     assert window_of(values) == (0, 4000)
 
 
-@given(hnp.arrays(st.sampled_from(["u1", "i8", "u8", "f4", "f8", "?"]), hnp.array_shapes(max_dims=2, max_side=9)))
+@given(
+    hnp.arrays(
+        st.sampled_from(["u1", "i8", "u8", "f4", "f8", "?"]),
+        hnp.array_shapes(max_dims=2, max_side=9),
+    )
+)
 def test_low_is_below_high(values: np.ndarray) -> None:
     low, high = window_of(values)
     assert low < high
@@ -70,12 +84,18 @@ def test_one_window_and_range_per_channel() -> None:
         assert ranges[c] == (data[c].min(), data[c].max())
 
 
-@pytest.mark.parametrize(("dtype", "window"), [("uint8", (0, 255)), ("int8", (-128, 127)), ("uint16", (0, 65535)), ("float32", (0, 1))])
+@pytest.mark.parametrize(
+    ("dtype", "window"),
+    [("uint8", (0, 255)), ("int8", (-128, 127)), ("uint16", (0, 65535)), ("float32", (0, 1))],
+)
 def test_a_constant_channel(dtype: str, window: tuple[float, float]) -> None:
     assert channel_windows(np.zeros((4, 4), dtype), parse_axes("yx", 2))[0] == [window]
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((5000, 5000), "yx"), ((300, 300, 300), "zyx"), ((3, 300, 300, 300), "czyx"), ((10**8,), "x")])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((5000, 5000), "yx"), ((300, 300, 300), "zyx"), ((3, 300, 300, 300), "czyx"), ((10**8,), "x")],
+)
 def test_a_bounded_sample_is_read(shape: tuple[int, ...], axes: Any) -> None:
     array = Counting(shape)
     channel_windows(array, parse_axes(axes, len(shape)))
@@ -89,11 +109,18 @@ class Chunked:
     """An array that counts the chunks that are read of it."""
 
     def __init__(self, values: np.ndarray, chunks: tuple[int, ...]) -> None:
-        self.values, self.shape, self.dtype, self.chunks = values, values.shape, values.dtype, chunks
+        self.values, self.shape, self.dtype, self.chunks = (
+            values,
+            values.shape,
+            values.dtype,
+            chunks,
+        )
         self.n_chunks = 0
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        self.n_chunks += int(np.prod([-(-(s.stop - s.start) // c) for s, c in zip(key, self.chunks, strict=True)]))
+        self.n_chunks += int(
+            np.prod([-(-(s.stop - s.start) // c) for s, c in zip(key, self.chunks, strict=True)])
+        )
         return self.values[key]
 
 
@@ -139,6 +166,10 @@ def test_equal_integers_are_shown_in_the_range_of_their_dtype() -> None:
 
 
 def test_of_large_chunks_the_one_in_the_middle_is_read() -> None:
-    array = Chunked(np.arange(9, dtype="u2")[:, None, None] + np.arange(2048 * 2049, dtype="u2").reshape(2048, 2049), (1, 2048, 2049))
+    array = Chunked(
+        np.arange(9, dtype="u2")[:, None, None]
+        + np.arange(2048 * 2049, dtype="u2").reshape(2048, 2049),
+        (1, 2048, 2049),
+    )
     contrast_limits(LazyArray(array))
     assert array.n_chunks == 1

@@ -16,7 +16,10 @@ from napari_pyramid.layouts._image import Channel
 
 DATA = Path(__file__).parent / "data"
 UM = "micrometer"
-COLOURED = (Channel("DAPI", "#0000FF", (5, 250)), Channel("GFP", "#00FF00", (5, 250), visible=False))
+COLOURED = (
+    Channel("DAPI", "#0000FF", (5, 250)),
+    Channel("GFP", "#00FF00", (5, 250), visible=False),
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,62 @@ STORES = {
             units=(None, UM, UM, UM),
             channels=COLOURED,
         ),
-        Written("cells", "zyx", "int32", [(2, 5, 7), (2, 3, 4)], (2, 0.5, 0.25), (10, -3, 0.5), (UM, UM, UM), kind="labels", divisor=30),
+        Written(
+            "cells",
+            "zyx",
+            "int32",
+            [(2, 5, 7), (2, 3, 4)],
+            (2, 0.5, 0.25),
+            (10, -3, 0.5),
+            (UM, UM, UM),
+            kind="labels",
+            divisor=30,
+        ),
     ],
     "ome-zarr_v0.5.ome.zarr": [
-        Written("embryo", "yx", "float32", [(9, 10), (5, 5)], (325, 162.5), (50, -20), ("nanometer",) * 2),
-        Written("nuclei", "yx", "uint8", [(9, 10), (5, 5)], (325, 162.5), (50, -20), ("nanometer",) * 2, kind="labels", divisor=30),
+        Written(
+            "embryo",
+            "yx",
+            "float32",
+            [(9, 10), (5, 5)],
+            (325, 162.5),
+            (50, -20),
+            ("nanometer",) * 2,
+        ),
+        Written(
+            "nuclei",
+            "yx",
+            "uint8",
+            [(9, 10), (5, 5)],
+            (325, 162.5),
+            (50, -20),
+            ("nanometer",) * 2,
+            kind="labels",
+            divisor=30,
+        ),
     ],
-    "ngff-zarr_v0.5.ozx": [Written("embryo", "zyx", "uint16", [(2, 8, 10), (2, 4, 5)], (2, 0.5, 0.25), (10, -3, 0.5), (UM,) * 3)],
-    "ngff-zarr_v0.6.ome.zarr": [Written("embryo", "zyx", "uint16", [(2, 8, 10), (2, 4, 5)], (2, 0.5, 0.25), (10, -3, 0.5), (UM,) * 3)],
+    "ngff-zarr_v0.5.ozx": [
+        Written(
+            "embryo",
+            "zyx",
+            "uint16",
+            [(2, 8, 10), (2, 4, 5)],
+            (2, 0.5, 0.25),
+            (10, -3, 0.5),
+            (UM,) * 3,
+        )
+    ],
+    "ngff-zarr_v0.6.ome.zarr": [
+        Written(
+            "embryo",
+            "zyx",
+            "uint16",
+            [(2, 8, 10), (2, 4, 5)],
+            (2, 0.5, 0.25),
+            (10, -3, 0.5),
+            (UM,) * 3,
+        )
+    ],
     "bioio_v0.5.ome.zarr": [
         Written(
             "embryo",
@@ -92,7 +143,10 @@ STORES = {
             scale=(30, 1, 0.5, 0.25),
             translation=(0, 0, 0, 0),
             units=("second", None, UM, UM),
-            channels=(Channel("DAPI", "#0000FF", (0, 65535)), Channel("GFP", "#00FF00", (0, 65535))),  # the window is uint16's
+            channels=(
+                Channel("DAPI", "#0000FF", (0, 65535)),
+                Channel("GFP", "#00FF00", (0, 65535)),
+            ),  # the window is uint16's
         )
     ],
     "yaozarrs_bioformats2raw.zarr": [
@@ -111,9 +165,23 @@ STORES = {
             channels=(Channel("DAPI"), Channel("GFP")),
         )
     ],
-    "tensorstore.n5": [Written("tensorstore", "zyx", "uint16", [(2, 9, 10), (2, 5, 5)], (2, 0.5, 0.25), (0, 0, 0), (UM,) * 3)],
+    "tensorstore.n5": [
+        Written(
+            "tensorstore",
+            "zyx",
+            "uint16",
+            [(2, 9, 10), (2, 5, 5)],
+            (2, 0.5, 0.25),
+            (0, 0, 0),
+            (UM,) * 3,
+        )
+    ],
     # pybdv drops the odd row
-    "pybdv.n5": [Written("DAPI", "zyx", "uint16", [(2, 9, 10), (2, 4, 5)], (2, 0.5, 0.25), (0, 0, 0), (UM,) * 3)],
+    "pybdv.n5": [
+        Written(
+            "DAPI", "zyx", "uint16", [(2, 9, 10), (2, 4, 5)], (2, 0.5, 0.25), (0, 0, 0), (UM,) * 3
+        )
+    ],
     "ndpyramid.zarr": [
         Written(
             "temperature",

@@ -20,11 +20,29 @@ from hypothesis.extra import numpy as hnp
 from skimage.transform import pyramid_reduce
 
 import napari_pyramid
-from napari_pyramid.downsample import METHODS, downsample, downsampled_shape, gaussian_radius, gaussian_reduce
+from napari_pyramid.downsample import (
+    METHODS,
+    downsample,
+    downsampled_shape,
+    gaussian_radius,
+    gaussian_reduce,
+)
 from napari_pyramid.errors import SpecError
 
 WINDOW_METHODS = ("mean", "median", "mode", "min", "max", "stride")
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", ">i2", ">u4", ">i8")
+INTEGERS = (
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    ">i2",
+    ">u4",
+    ">i8",
+)
 FLOATS = ("float16", "float32", "float64", ">f4", ">f8")
 CASES = [  # shape, factors
     ((1,), (4,)),
@@ -56,18 +74,28 @@ def samples(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
         return rng.integers(0, 2, shape).astype(bool)
     if kind.kind == "f":
         pool = rng.normal(0, 100, 8).astype(kind)
-        return np.where(rng.random(shape) < 0.5, rng.choice(pool, shape), rng.normal(0, 1, shape).astype(kind)).astype(kind)
+        return np.where(
+            rng.random(shape) < 0.5, rng.choice(pool, shape), rng.normal(0, 1, shape).astype(kind)
+        ).astype(kind)
     info = np.iinfo(kind)
     anything = rng.integers(info.min, info.max, shape, dtype=kind.newbyteorder("="), endpoint=True)
-    few = rng.choice(np.array([info.min, info.max, info.max - 1, 0, 1, 2], kind.newbyteorder("=")), shape)
+    few = rng.choice(
+        np.array([info.min, info.max, info.max - 1, 0, 1, 2], kind.newbyteorder("=")), shape
+    )
     return np.where(rng.random(shape) < 0.6, few, anything).astype(kind)
 
 
-def by_window(block: np.ndarray, factors: Sequence[int], reduce: Callable[[np.ndarray], Any]) -> np.ndarray:
+def by_window(
+    block: np.ndarray, factors: Sequence[int], reduce: Callable[[np.ndarray], Any]
+) -> np.ndarray:
     """`reduce` of the samples of each window, in C order: the plain way."""
     out = np.empty(downsampled_shape(block.shape, factors), block.dtype.newbyteorder("="))
     for index in np.ndindex(out.shape):
-        out[index] = reduce(block[tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))].ravel())
+        out[index] = reduce(
+            block[
+                tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))
+            ].ravel()
+        )
     return out
 
 
@@ -88,14 +116,18 @@ def test_integers_equal_tensorstore(dtype: str, method: str, downsampled: Any) -
         block = samples(shape, dtype, seed)
         result = downsample(block, factors, method)
         assert result.dtype == block.dtype.newbyteorder("=")
-        np.testing.assert_array_equal(result, downsampled(block, factors, method), err_msg=f"{shape} by {factors}")
+        np.testing.assert_array_equal(
+            result, downsampled(block, factors, method), err_msg=f"{shape} by {factors}"
+        )
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_mean_of_64_bits_is_exact(dtype: str) -> None:
     for factors in [(2, 2), (3, 3), (4, 1)]:
         block = samples((13, 11), dtype)
-        np.testing.assert_array_equal(downsample(block, factors, "mean"), by_window(block, factors, exact_mean))
+        np.testing.assert_array_equal(
+            downsample(block, factors, "mean"), by_window(block, factors, exact_mean)
+        )
 
 
 @pytest.mark.parametrize(
@@ -141,8 +173,14 @@ def test_mode_without_background_counts_zero_only_when_alone(factors: tuple[int,
         return min(v for v, n in counts.items() if n == most)
 
     rng = np.random.default_rng(3)
-    block = (rng.integers(1, 4, (5, 7, 9)[-len(factors) :]) * (rng.random((5, 7, 9)[-len(factors) :]) < 0.4)).astype(np.uint32)
-    np.testing.assert_array_equal(downsample(block, factors, "mode", ignore_background=True), by_window(block, factors, foreground_mode))
+    block = (
+        rng.integers(1, 4, (5, 7, 9)[-len(factors) :])
+        * (rng.random((5, 7, 9)[-len(factors) :]) < 0.4)
+    ).astype(np.uint32)
+    np.testing.assert_array_equal(
+        downsample(block, factors, "mode", ignore_background=True),
+        by_window(block, factors, foreground_mode),
+    )
 
 
 # ---- floats ----------------------------------------------------------------------------------------------------------
@@ -153,15 +191,23 @@ def test_mode_without_background_counts_zero_only_when_alone(factors: tuple[int,
 def test_floats_equal_tensorstore(dtype: str, method: str, downsampled: Any) -> None:
     for seed, (shape, factors) in enumerate(CASES):
         block = samples(shape, dtype, seed)
-        np.testing.assert_array_equal(downsample(block, factors, method), downsampled(block, factors, method), err_msg=f"{shape} by {factors}")
+        np.testing.assert_array_equal(
+            downsample(block, factors, method),
+            downsampled(block, factors, method),
+            err_msg=f"{shape} by {factors}",
+        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_float_mean_is_summed_in_float64_in_c_order(dtype: str) -> None:
     for seed, (shape, factors) in enumerate(CASES):
         block = samples(shape, dtype, seed)
-        expected = by_window(block, factors, lambda window: sum(float(v) for v in window) / len(window))
-        np.testing.assert_array_equal(downsample(block, factors, "mean"), expected, err_msg=f"{shape} by {factors}")
+        expected = by_window(
+            block, factors, lambda window: sum(float(v) for v in window) / len(window)
+        )
+        np.testing.assert_array_equal(
+            downsample(block, factors, "mean"), expected, err_msg=f"{shape} by {factors}"
+        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -169,7 +215,10 @@ def test_float_mean_equals_tensorstore_within_rounding(dtype: str, downsampled: 
     block = samples((5, 7, 11), dtype)
     scale = 8 * float(np.finfo(dtype).eps)
     np.testing.assert_allclose(
-        downsample(block, (2, 2, 2), "mean").astype("f8"), downsampled(block, (2, 2, 2), "mean").astype("f8"), rtol=scale, atol=scale * 1000
+        downsample(block, (2, 2, 2), "mean").astype("f8"),
+        downsampled(block, (2, 2, 2), "mean").astype("f8"),
+        rtol=scale,
+        atol=scale * 1000,
     )
 
 
@@ -198,15 +247,23 @@ NAN = float("nan")
 @pytest.mark.parametrize("as_pairs", [True, False], ids=["2 x 2", "4"])
 def test_nan(method: str, window: list[float], expected: float, dtype: str, as_pairs: bool) -> None:
     block = np.array(window, dtype).reshape((2, 2) if as_pairs else (4,))
-    np.testing.assert_array_equal(downsample(block, (2, 2) if as_pairs else (4,), method).item(), expected)
+    np.testing.assert_array_equal(
+        downsample(block, (2, 2) if as_pairs else (4,), method).item(), expected
+    )
 
 
 # ---- any block -------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), method=st.sampled_from(WINDOW_METHODS), dtype=st.sampled_from(("bool", "uint8", "int16", "uint64", "float32")))
-def test_any_shape_and_factors_equal_tensorstore(data: st.DataObject, method: str, dtype: str, downsampled: Any) -> None:
+@given(
+    data=st.data(),
+    method=st.sampled_from(WINDOW_METHODS),
+    dtype=st.sampled_from(("bool", "uint8", "int16", "uint64", "float32")),
+)
+def test_any_shape_and_factors_equal_tensorstore(
+    data: st.DataObject, method: str, dtype: str, downsampled: Any
+) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=6, min_side=1, max_side=6))
     factors = tuple(data.draw(st.integers(1, 4)) for _ in shape)
     block = samples(shape, dtype, data.draw(st.integers(0, 99)))
@@ -221,7 +278,11 @@ def test_any_shape_and_factors_equal_tensorstore(data: st.DataObject, method: st
 def test_views_of_any_memory_order_give_the_same(method: str) -> None:
     block = samples((6, 10, 14), "uint16")
     expected = downsample(block[::2, :, 1::2].copy(), (2, 2, 2), method)
-    for view in (block[::2, :, 1::2], np.asfortranarray(block[::2, :, 1::2]), block[::2, :, 1::2].astype(">u2")):
+    for view in (
+        block[::2, :, 1::2],
+        np.asfortranarray(block[::2, :, 1::2]),
+        block[::2, :, 1::2].astype(">u2"),
+    ):
         np.testing.assert_array_equal(downsample(view, (2, 2, 2), method), expected)
 
 
@@ -242,10 +303,19 @@ def test_an_empty_block_stays_empty(method: str) -> None:
 # ---- gaussian --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("shape", "factors"), [*CASES, ((40, 41), (2, 4)), ((37, 1, 23), (3, 1, 2))])
-def test_gaussian_equals_scipy(shape: tuple[int, ...], factors: tuple[int, ...], gaussian_by_scipy: Any) -> None:
+@pytest.mark.parametrize(
+    ("shape", "factors"), [*CASES, ((40, 41), (2, 4)), ((37, 1, 23), (3, 1, 2))]
+)
+def test_gaussian_equals_scipy(
+    shape: tuple[int, ...], factors: tuple[int, ...], gaussian_by_scipy: Any
+) -> None:
     image = np.random.default_rng(0).normal(0, 1, shape)
-    np.testing.assert_allclose(downsample(image, factors, "gaussian"), gaussian_by_scipy(image, factors), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        downsample(image, factors, "gaussian"),
+        gaussian_by_scipy(image, factors),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32"])
@@ -271,7 +341,9 @@ def test_gaussian_keeps_a_constant_image_at_the_end_of_its_range(dtype: str) -> 
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 60), f=st.integers(1, 4), data=st.data())
-def test_gaussian_of_a_region_with_margins_is_that_of_the_image(n: int, f: int, data: st.DataObject) -> None:
+def test_gaussian_of_a_region_with_margins_is_that_of_the_image(
+    n: int, f: int, data: st.DataObject
+) -> None:
     image = np.random.default_rng(n).random(n)
     whole = downsample(image, (f,), "gaussian")
     first = data.draw(st.integers(0, len(whole) - 1))
@@ -297,7 +369,12 @@ def test_gaussian_of_a_region_with_margins_is_that_of_the_image(n: int, f: int, 
         ("complex64", (2, 2), "mean", "real and imaginary part or its magnitude"),
         ("datetime64[s]", (2, 2), "stride", "cannot be downsampled"),
         ("U3", (2, 2), "stride", "cannot be downsampled"),
-        ("uint8", (2, 2), "average", "method 'average' is not known: use one of mean, mode, median, min, max, stride"),
+        (
+            "uint8",
+            (2, 2),
+            "average",
+            "method 'average' is not known: use one of mean, mode, median, min, max, stride",
+        ),
     ],
 )
 def test_bad_arguments(dtype: str, factors: tuple[Any, ...], method: str, message: str) -> None:
@@ -332,11 +409,24 @@ def test_shape_is_rounded_up(n: int, f: int) -> None:
 def test_kernels_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
     """As in a container: the package is read-only, and there is no home to write to."""
     package = tmp_path / "napari_pyramid"
-    shutil.copytree(Path(napari_pyramid.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(napari_pyramid.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
     (package / "__pycache__").touch()  # no directory can be made there, by root neither
     reduced = "d.downsample(np.arange(16, dtype='u1').reshape(4, 4), (2, 2)).tolist()"
     script = f"import numpy as np; from napari_pyramid import downsample as d; print(d.__file__, {reduced})"
-    nowhere = {"HOME": os.devnull, "XDG_CACHE_HOME": os.devnull, "PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=nowhere)
+    nowhere = {
+        "HOME": os.devnull,
+        "XDG_CACHE_HOME": os.devnull,
+        "PYTHONPATH": str(tmp_path),
+        "PATH": os.environ["PATH"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=nowhere
+    )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split(maxsplit=1) == [str(package / "downsample.py"), "[[2, 4], [10, 12]]\n"]
+    assert ended.stdout.split(maxsplit=1) == [
+        str(package / "downsample.py"),
+        "[[2, 4], [10, 12]]\n",
+    ]

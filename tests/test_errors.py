@@ -53,7 +53,10 @@ def test_an_error_in_one_line(error: Exception, told: str) -> None:
     ("error", "advice"),
     [
         (OSError(28, "No space left on device", "x"), "make room"),
-        (RuntimeError("/a/long/path" * 30 + ": Permission denied (os error 13)"), "make the destination writable"),
+        (
+            RuntimeError("/a/long/path" * 30 + ": Permission denied (os error 13)"),
+            "make the destination writable",
+        ),
         (PermissionError(13, "Permission denied"), "make the destination writable"),
     ],
 )

@@ -8,7 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import get_context
@@ -23,7 +30,13 @@ from napari_pyramid.build import plan_build
 from napari_pyramid.prepare import prepare_job
 from napari_pyramid.worker import TileFiller
 
-OPTIONS: dict[str, Any] = {"n_levels": 1, "chunks": (4, 64, 64), "max_workers": 2, "memory_limit": 512 * 2**20, "name": "x"}
+OPTIONS: dict[str, Any] = {
+    "n_levels": 1,
+    "chunks": (4, 64, 64),
+    "max_workers": 2,
+    "memory_limit": 512 * 2**20,
+    "name": "x",
+}
 
 
 class Elsewhere(Executor):
@@ -88,7 +101,9 @@ def source(tmp_path: Path) -> Path:
     """Sixteen tiles of 4 planes."""
     data = np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype=np.uint8)
     build_pyramid(data, tmp_path / "source.zarr", **OPTIONS)
-    assert [p.n_tiles for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS)[1]] == [16]
+    assert [
+        p.n_tiles for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS)[1]
+    ] == [16]
     return tmp_path / "source.zarr"
 
 
@@ -101,13 +116,17 @@ def elsewhere() -> Iterator[Elsewhere]:
 # ---- as many at once as they can ---------------------------------------------------------------------------------------
 
 
-def test_all_threads_of_a_worker_process_fill_tiles(source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any) -> None:
+def test_all_threads_of_a_worker_process_fill_tiles(
+    source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any
+) -> None:
     build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
     assert watch.peak == 4
     assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
 
 
-def test_threads_of_the_caller_keep_to_the_memory_limit(source: Path, tmp_path: Path, watch: Watch) -> None:
+def test_threads_of_the_caller_keep_to_the_memory_limit(
+    source: Path, tmp_path: Path, watch: Watch
+) -> None:
     (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS)[1]
     assert p.workers == 2
     with ThreadPoolExecutor(8) as pool:
@@ -118,14 +137,20 @@ def test_threads_of_the_caller_keep_to_the_memory_limit(source: Path, tmp_path: 
 # ---- stopped -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_process_is_awaited_until_its_last_tile_ends(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_process_is_awaited_until_its_last_tile_ends(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the build after a killed one awaits what that one left running."""
     job = prepare_job(source, tmp_path / "x.zarr", **OPTIONS)
     workspace = job.target.workspace
     workspace.directory.mkdir()
     job.target.create(job.spec)
     fill = remote.filler(job, 0)
-    begun, may_end, awaited = threading.Barrier(3), [threading.Event(), threading.Event()], threading.Event()
+    begun, may_end, awaited = (
+        threading.Barrier(3),
+        [threading.Event(), threading.Event()],
+        threading.Event(),
+    )
     plain = TileFiller.fill
 
     def slow(self: TileFiller, number: int) -> Any:
@@ -169,7 +194,9 @@ def test_a_stopped_build_writes_nothing_even_if_its_calls_cannot_be_cancelled(
     assert workspace.exists() == resume
 
 
-def test_a_stopped_build_goes_on_elsewhere(source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any) -> None:
+def test_a_stopped_build_goes_on_elsewhere(
+    source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any
+) -> None:
     steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
     done = next(step.done for step in steps if step.done)
     steps.close()
@@ -179,7 +206,9 @@ def test_a_stopped_build_goes_on_elsewhere(source: Path, tmp_path: Path, watch: 
     assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
 
 
-def test_no_tile_goes_on_after_an_executor_refused_one(source: Path, tmp_path: Path, watch: Watch) -> None:
+def test_no_tile_goes_on_after_an_executor_refused_one(
+    source: Path, tmp_path: Path, watch: Watch
+) -> None:
     class Refusing(ThreadPoolExecutor):
         calls = 0
 
@@ -221,7 +250,9 @@ class Losing(Elsewhere):
         return lost
 
 
-OUT_OF_MEMORY = r"worker process ended, perhaps out of memory: try fewer workers or a smaller memory limit"
+OUT_OF_MEMORY = (
+    r"worker process ended, perhaps out of memory: try fewer workers or a smaller memory limit"
+)
 
 
 @pytest.mark.parametrize("in_submit", [False, True])
@@ -235,7 +266,9 @@ OUT_OF_MEMORY = r"worker process ended, perhaps out of memory: try fewer workers
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_the_loss_of_a_worker_is_told_in_one_line(error: Exception, told: str, in_submit: bool, source: Path, tmp_path: Path) -> None:
+def test_the_loss_of_a_worker_is_told_in_one_line(
+    error: Exception, told: str, in_submit: bool, source: Path, tmp_path: Path
+) -> None:
     with Losing(error, in_submit) as pool, pytest.raises(DestinationError, match=told) as raised:
         build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
     assert "\n" not in str(raised.value)
@@ -244,31 +277,48 @@ def test_the_loss_of_a_worker_is_told_in_one_line(error: Exception, told: str, i
 
 
 def test_an_error_that_is_no_loss_stays_what_it_is(source: Path, tmp_path: Path) -> None:
-    with Losing(ZeroDivisionError("of a method"), in_submit=False) as pool, pytest.raises(ZeroDivisionError):
+    with (
+        Losing(ZeroDivisionError("of a method"), in_submit=False) as pool,
+        pytest.raises(ZeroDivisionError),
+    ):
         build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_process_is_told_and_the_build_goes_on(tmp_path: Path, read_level: Any) -> None:
+def test_a_killed_worker_process_is_told_and_the_build_goes_on(
+    tmp_path: Path, read_level: Any
+) -> None:
     options = {**OPTIONS, "chunks": (1, 256, 256)}
-    build_pyramid(np.random.default_rng(0).integers(1, 9, (400, 256, 256), dtype=np.uint8), tmp_path / "s.zarr", **options)
+    build_pyramid(
+        np.random.default_rng(0).integers(1, 9, (400, 256, 256), dtype=np.uint8),
+        tmp_path / "s.zarr",
+        **options,
+    )
     with (
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
-        closing(iter_build(tmp_path / "s.zarr", tmp_path / "x.zarr", executor=pool, **options)) as steps,
+        closing(
+            iter_build(tmp_path / "s.zarr", tmp_path / "x.zarr", executor=pool, **options)
+        ) as steps,
     ):
         next(step for step in steps if step.done)
         os.kill(next(iter(pool._processes)), signal.SIGKILL)
         with pytest.raises(DestinationError, match=f"{OUT_OF_MEMORY}; what is done is kept"):
             list(steps)
     build_pyramid(tmp_path / "s.zarr", tmp_path / "x.zarr", **options)
-    assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(tmp_path / "s.zarr" / "0"))
+    assert np.array_equal(
+        read_level(tmp_path / "x.zarr" / "0"), read_level(tmp_path / "s.zarr" / "0")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_dask_workers_fill_tiles_and_stop(source: Path, tmp_path: Path, watch: Watch, read_level: Any) -> None:
+def test_dask_workers_fill_tiles_and_stop(
+    source: Path, tmp_path: Path, watch: Watch, read_level: Any
+) -> None:
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None)
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=None
+    )
     with cluster, distributed.Client(cluster) as client:
         executor = client.get_executor()
         build_pyramid(source, tmp_path / "x.zarr", executor=executor, **OPTIONS)

@@ -12,7 +12,11 @@ import pytest
 
 import napari_pyramid
 
-MODULES = [m.name for m in pkgutil.walk_packages(napari_pyramid.__path__, "napari_pyramid.") if "._" not in m.name]
+MODULES = [
+    m.name
+    for m in pkgutil.walk_packages(napari_pyramid.__path__, "napari_pyramid.")
+    if "._" not in m.name
+]
 
 
 def test_all_is_sorted_and_without_repeats() -> None:
@@ -21,7 +25,9 @@ def test_all_is_sorted_and_without_repeats() -> None:
 
 @pytest.mark.parametrize("name", napari_pyramid.__all__)
 def test_public_names_exist_and_are_documented(name: str) -> None:
-    for module in MODULES:  # importing one binds its name in the package, which must not hide a public name
+    for (
+        module
+    ) in MODULES:  # importing one binds its name in the package, which must not hide a public name
         importlib.import_module(module)
     member = getattr(napari_pyramid, name)
     assert not isinstance(member, ModuleType)
@@ -51,11 +57,28 @@ def test_unknown_names_are_attribute_errors() -> None:
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        pytest.param("import napari_pyramid", ["zarr", "numba", "napari", "qtpy", "magicgui", "dask"], id="the package"),
-        pytest.param("from napari_pyramid import open_pyramid", ["numba", "napari", "qtpy", "magicgui", "dask"], id="opening"),
-        pytest.param("from napari_pyramid import build_pyramid", ["napari", "qtpy", "magicgui", "dask"], id="building"),
+        pytest.param(
+            "import napari_pyramid",
+            ["zarr", "numba", "napari", "qtpy", "magicgui", "dask"],
+            id="the package",
+        ),
+        pytest.param(
+            "from napari_pyramid import open_pyramid",
+            ["numba", "napari", "qtpy", "magicgui", "dask"],
+            id="opening",
+        ),
+        pytest.param(
+            "from napari_pyramid import build_pyramid",
+            ["napari", "qtpy", "magicgui", "dask"],
+            id="building",
+        ),
     ],
 )
 def test_importing_loads_nothing_that_is_not_needed(statement: str, unwanted: list[str]) -> None:
     code = f"import sys; {statement}; print([m for m in {unwanted} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -19,12 +19,22 @@ from napari_pyramid import DestinationError, build_pyramid, iter_build, open_pyr
 from napari_pyramid.worker import TileFiller
 
 DATA = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
-OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "factors": 2, "name": "x", "memory_limit": 40 * 2**20}
+OPTIONS: dict[str, Any] = {
+    "n_levels": 3,
+    "chunks": (8, 8, 8),
+    "factors": 2,
+    "name": "x",
+    "memory_limit": 40 * 2**20,
+}
 """The memory is so small that there are many tiles."""
 
 
 def digest(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 def write_source(path: Path) -> Path:
@@ -56,7 +66,12 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     def sized(size: str) -> Path:
         options = f"size={size}" + (",remount" if place.is_mount() else "")
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True, check=False)
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if made.returncode:
             pytest.skip(f"no disk can be mounted here: {made.stderr}")
         return place
@@ -66,11 +81,18 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk; a limit of file sizes stands for it below")
+@pytest.mark.skipif(
+    os.getuid() != 0, reason="only root may mount a disk; a limit of file sizes stands for it below"
+)
 @pytest.mark.parametrize("size", ["32k", "256k", "1m", "3500k", "3900k"])
-def test_a_full_disk_stops_the_build_and_room_on_it_lets_it_go_on(size: str, disk: Callable[[str], Path], source: Path, undisturbed: dict[str, str]) -> None:
+def test_a_full_disk_stops_the_build_and_room_on_it_lets_it_go_on(
+    size: str, disk: Callable[[str], Path], source: Path, undisturbed: dict[str, str]
+) -> None:
     destination = disk(size) / "x.ome.zarr"
-    with pytest.raises(DestinationError, match=r"[Nn]o space left on device.*: make room and run the same command again") as caught:
+    with pytest.raises(
+        DestinationError,
+        match=r"[Nn]o space left on device.*: make room and run the same command again",
+    ) as caught:
         build_pyramid(source, destination, **OPTIONS)
     assert "\n" not in str(caught.value)
     assert str(destination) in str(caught.value)
@@ -93,13 +115,19 @@ def test_a_full_disk_leaves_a_group_in_place_as_it_was(disk: Callable[[str], Pat
     disk("64m")
     build_pyramid(group, **options)
     assert len(open_pyramid(group)) == 3
-    assert {k: v for k, v in digest(group).items() if k in before and k.startswith("0/")} == {k: v for k, v in before.items() if k.startswith("0/")}
+    assert {k: v for k, v in digest(group).items() if k in before and k.startswith("0/")} == {
+        k: v for k, v in before.items() if k.startswith("0/")
+    }
 
 
 @pytest.mark.parametrize("limit", [200, 900, 2000, 20_000])
 def test_no_space_left(limit: int, tmp_path: Path) -> None:
     """No file of this process can grow beyond the limit: what a full disk looks like, at different moments."""
-    source = zarr.create_array(tmp_path / "s.zarr", data=np.random.default_rng(0).integers(0, 2**16, (256, 256)).astype("uint16"), chunks=(128, 128))
+    source = zarr.create_array(
+        tmp_path / "s.zarr",
+        data=np.random.default_rng(0).integers(0, 2**16, (256, 256)).astype("uint16"),
+        chunks=(128, 128),
+    )
     options: dict[str, Any] = {"chunks": (128, 128), "n_levels": 2, "name": "x"}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -151,7 +179,9 @@ def as_nobody(tmp_path: Path) -> Callable[[Callable[[], None]], str]:
     return call
 
 
-def test_a_destination_without_permission_is_refused_before_anything_is_written(tmp_path: Path, as_nobody: Any) -> None:
+def test_a_destination_without_permission_is_refused_before_anything_is_written(
+    tmp_path: Path, as_nobody: Any
+) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir(mode=0o555)
     error = as_nobody(lambda: iter_build(DATA, shelf / "x.ome.zarr", n_levels=2))
@@ -174,7 +204,9 @@ def test_permission_that_is_lost_half_way_stops_the_build_and_given_back_lets_it
         def fill(self: TileFiller, number: int) -> Any:
             return plain(self, number) if number < 2 or lost_now.wait(60) else None
 
-        TileFiller.fill = fill  # of this child alone: the build must not be through before it loses anything
+        TileFiller.fill = (
+            fill  # of this child alone: the build must not be through before it loses anything
+        )
         steps = iter_build(source, shelf / "x.ome.zarr", **OPTIONS)
         next(step for step in steps if step.done)
         for directory in directories():
@@ -193,6 +225,8 @@ def test_permission_that_is_lost_half_way_stops_the_build_and_given_back_lets_it
     assert not (shelf / "x.ome.zarr").exists()
     for directory in directories():
         directory.chmod(0o755)
-    assert (shelf / ".x.ome.zarr.building" / "journal-0").read_bytes().count(1) > 0, "what was done is kept"
+    assert (shelf / ".x.ome.zarr.building" / "journal-0").read_bytes().count(1) > 0, (
+        "what was done is kept"
+    )
     build_pyramid(source, shelf / "x.ome.zarr", **OPTIONS)
     assert digest(shelf / "x.ome.zarr") == undisturbed

@@ -14,7 +14,14 @@ from napari_pyramid.axes import parse_axes
 from napari_pyramid.grid import Grid
 
 
-def grid_of(shape: tuple[int, ...], axes: str | None = None, source: Any = None, chunks: Any = None, shards: Any = None, dtype: str = "uint16") -> Grid:
+def grid_of(
+    shape: tuple[int, ...],
+    axes: str | None = None,
+    source: Any = None,
+    chunks: Any = None,
+    shards: Any = None,
+    dtype: str = "uint16",
+) -> Grid:
     return Grid.choose(shape, np.dtype(dtype), parse_axes(axes, len(shape)), source, chunks, shards)
 
 
@@ -35,7 +42,9 @@ def grid_of(shape: tuple[int, ...], axes: str | None = None, source: Any = None,
         ((5000, 5000), "yx", "auto", (512, 512)),
     ],
 )
-def test_chunks_left_out(shape: tuple[int, ...], axes: str, source: Any, chunks: tuple[int, ...]) -> None:
+def test_chunks_left_out(
+    shape: tuple[int, ...], axes: str, source: Any, chunks: tuple[int, ...]
+) -> None:
     assert grid_of(shape, axes, source).chunks == chunks
 
 
@@ -59,9 +68,16 @@ def test_shards_are_chosen_only_where_there_would_be_very_many_files() -> None:
     chunks=st.lists(st.integers(1, 90), min_size=4, max_size=4),
     times=st.lists(st.integers(1, 5), min_size=4, max_size=4),
 )
-def test_shards_of_any_level_hold_whole_chunks_and_no_more_than_cover_it(shape: tuple[int, ...], chunks: list[int], times: list[int]) -> None:
+def test_shards_of_any_level_hold_whole_chunks_and_no_more_than_cover_it(
+    shape: tuple[int, ...], chunks: list[int], times: list[int]
+) -> None:
     chosen = tuple(chunks[: len(shape)])
-    grid = grid_of((500,) * len(shape), "tzyx"[-len(shape) :], chunks=chosen, shards=tuple(c * t for c, t in zip(chosen, times, strict=False)))
+    grid = grid_of(
+        (500,) * len(shape),
+        "tzyx"[-len(shape) :],
+        chunks=chosen,
+        shards=tuple(c * t for c, t in zip(chosen, times, strict=False)),
+    )
     level_chunks, level_shards = grid.chunks_of(shape), grid.shards_of(shape)
     assert level_shards is not None
     for n, c, s in zip(shape, level_chunks, level_shards, strict=True):

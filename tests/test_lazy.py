@@ -22,13 +22,17 @@ from napari_pyramid.lazy import LazyArray, forget, forget_stored
 class Counted:
     """An array in chunks that writes down the chunks it is asked for; those named in `broken` cannot be read."""
 
-    def __init__(self, values: np.ndarray, chunks: tuple[int, ...], broken: tuple[tuple[int, ...], ...] = ()) -> None:
+    def __init__(
+        self, values: np.ndarray, chunks: tuple[int, ...], broken: tuple[tuple[int, ...], ...] = ()
+    ) -> None:
         self.values, self.chunks, self.broken = values, chunks, broken
         self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
         self.reads: list[tuple[int, ...]] = []
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        spans = [range(s.start // c, -(-s.stop // c)) for s, c in zip(key, self.chunks, strict=True)]
+        spans = [
+            range(s.start // c, -(-s.stop // c)) for s, c in zip(key, self.chunks, strict=True)
+        ]
         for index in np.ndindex(*[len(s) for s in spans]):
             chunk = tuple(s[i] for s, i in zip(spans, index, strict=True))
             self.reads.append(chunk)
@@ -44,7 +48,9 @@ def own_cache(monkeypatch: pytest.MonkeyPatch) -> ChunkCache:
     return cache
 
 
-def counted(shape: tuple[int, ...], chunks: tuple[int, ...], **options: Any) -> tuple[Counted, LazyArray, np.ndarray]:
+def counted(
+    shape: tuple[int, ...], chunks: tuple[int, ...], **options: Any
+) -> tuple[Counted, LazyArray, np.ndarray]:
     values = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
     source = Counted(values, chunks, **options)
     return source, LazyArray(source), values
@@ -121,7 +127,9 @@ def test_pan_reads_only_the_chunks_that_come_into_view() -> None:
     source, view, values = counted((12, 12), (4, 4))
     np.asarray(view[0:8, 0:8])
     source.reads.clear()
-    np.testing.assert_array_equal(np.asarray(view[4:12, 4:12]), values[4:12, 4:12])  # an L of missing chunks
+    np.testing.assert_array_equal(
+        np.asarray(view[4:12, 4:12]), values[4:12, 4:12]
+    )  # an L of missing chunks
     assert sorted(source.reads) == [(1, 2), (2, 1), (2, 2)]
 
 
@@ -219,7 +227,9 @@ def test_many_threads_read_right_values() -> None:
 
 def test_error_names_array_region_and_chunk() -> None:
     _, view, values = counted((8, 8), (4, 4), broken=((1, 0),))
-    with pytest.raises(SourceError, match=r"a Counted: cannot read \[0:8, 0:8\] \(chunk 1, 0\): blosc says no"):
+    with pytest.raises(
+        SourceError, match=r"a Counted: cannot read \[0:8, 0:8\] \(chunk 1, 0\): blosc says no"
+    ):
         np.asarray(view)
     np.testing.assert_array_equal(np.asarray(view[:4]), values[:4])  # the rest stays readable
 
@@ -298,7 +308,9 @@ def test_chunks_shrink_with_the_axes(key: Any, chunks: tuple[int, ...]) -> None:
 
 
 def test_chunks_are_the_inner_ones_of_shards(tmp_path: Any) -> None:
-    stored = zarr.create_array(tmp_path / "a.zarr", shape=(8, 8), chunks=(2, 2), shards=(4, 4), dtype="u1")
+    stored = zarr.create_array(
+        tmp_path / "a.zarr", shape=(8, 8), chunks=(2, 2), shards=(4, 4), dtype="u1"
+    )
     assert LazyArray(stored).chunks == (2, 2)
 
 
@@ -344,7 +356,12 @@ def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     stored = group.create_array("1", data=np.zeros((4, 4), "u1"))
     other = zarr.create_array(tmp_path / "x.zarr.old", data=np.zeros((4, 4), "u1"))
     made, _, values = counted((4, 4), (2, 2))
-    views = [LazyArray(stored), LazyArray(zarr.open_array(tmp_path / "link" / "1", mode="r")), LazyArray(other), LazyArray(made)]
+    views = [
+        LazyArray(stored),
+        LazyArray(zarr.open_array(tmp_path / "link" / "1", mode="r")),
+        LazyArray(other),
+        LazyArray(made),
+    ]
     for view in views:
         np.asarray(view)
     stored[...] = other[...] = 1

@@ -32,9 +32,19 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def write(path: Path, values: np.ndarray, compression: dict[str, Any] | None = None, block: tuple[int, ...] = BLOCK) -> None:
+def write(
+    path: Path,
+    values: np.ndarray,
+    compression: dict[str, Any] | None = None,
+    block: tuple[int, ...] = BLOCK,
+) -> None:
     """An N5 dataset whose x-first samples are `values`, by TensorStore."""
-    metadata = {"compression": compression or {"type": "raw"}, "dataType": values.dtype.name, "dimensions": values.shape, "blockSize": block}
+    metadata = {
+        "compression": compression or {"type": "raw"},
+        "dataType": values.dtype.name,
+        "dimensions": values.shape,
+        "blockSize": block,
+    }
     spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(path)}, "metadata": metadata}
     tensorstore.open(spec, create=True).result()[...] = values
 
@@ -58,7 +68,9 @@ def test_pixels_are_tensorstores_with_axes_reversed(tmp_path: Path, compression:
     np.testing.assert_array_equal(array[1:4, 2:, 3:9], values.T[1:4, 2:, 3:9])
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint32", "int64", "uint64", "float32", "float64"]
+)
 def test_data_types(tmp_path: Path, dtype: str) -> None:
     values = samples(dtype)
     write(tmp_path, values, COMPRESSIONS["gzip"])
@@ -77,7 +89,9 @@ def test_missing_blocks_are_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ndim", [1, 2, 4])
 def test_any_number_of_axes(tmp_path: Path, ndim: int) -> None:
-    values = np.arange(np.prod(range(3, 3 + ndim)), dtype="uint16").reshape(tuple(range(3, 3 + ndim)))
+    values = np.arange(np.prod(range(3, 3 + ndim)), dtype="uint16").reshape(
+        tuple(range(3, 3 + ndim))
+    )
     write(tmp_path, values, block=(2,) * ndim)
     np.testing.assert_array_equal(open_n5(tmp_path)[...], values.T)
 
@@ -106,7 +120,9 @@ def test_listing_gives_keys_that_can_be_read(tmp_path: Path) -> None:
     keys = asyncio.run(listed(""))
     assert len(keys) == 1 + 3 * 3 * 3
     assert all(asyncio.run(store.exists(key)) for key in keys)
-    assert sorted(asyncio.run(listed("a/c/2/"))) == sorted(k for k in keys if k.startswith("a/c/2/"))
+    assert sorted(asyncio.run(listed("a/c/2/"))) == sorted(
+        k for k in keys if k.startswith("a/c/2/")
+    )
 
 
 def test_attributes_stay_as_written(tmp_path: Path) -> None:

@@ -42,13 +42,19 @@ def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
     assert set(languages) <= {"bash", "python"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_blocks_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, make_napari_viewer: Any) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
+def test_python_blocks_run(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, make_napari_viewer: Any
+) -> None:
     monkeypatch.setattr("napari.Viewer", make_napari_viewer)
     exec(compile("\n".join(blocks(page, "python")), page.name, "exec"), {"__name__": "page"})
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.name
+)
 def test_commands_run(page: Path, folder: Path) -> None:
     if page.name != "README.md":
         assert CliRunner().invoke(app, ["build", "embryo.tif", "embryo.ome.zarr"]).exit_code == 0

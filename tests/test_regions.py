@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_pyramid.level import Level
-from napari_pyramid.regions import Pass, Region, aligned_part, aligned_tile, blocks_in, factors_between, shape_of
+from napari_pyramid.regions import (
+    Pass,
+    Region,
+    aligned_part,
+    aligned_tile,
+    blocks_in,
+    factors_between,
+    shape_of,
+)
 from napari_pyramid.schedule import Source, plan_passes
 from napari_pyramid.spec import PyramidSpec
 
@@ -41,12 +49,21 @@ def passes(draw: st.DrawFn) -> Pass:
     """Any pass whose tile and part are whole multiples of the smallest that are aligned."""
     levels = draw(specs()).levels
     source = draw(st.sampled_from([0, None]))
-    first = draw(st.integers(0 if source == 0 else 1, len(levels) - 1 if source is None else min(1, len(levels) - 1)))
+    first = draw(
+        st.integers(
+            0 if source == 0 else 1, len(levels) - 1 if source is None else min(1, len(levels) - 1)
+        )
+    )
     last = draw(st.integers(first, len(levels) - 1))
     reads = 0 if source == 0 else first - 1
-    tile = tuple(min(t * draw(st.integers(1, 3)), n) for t, n in zip(aligned_tile(levels, first, last), levels[last].shape, strict=True))
+    tile = tuple(
+        min(t * draw(st.integers(1, 3)), n)
+        for t, n in zip(aligned_tile(levels, first, last), levels[last].shape, strict=True)
+    )
     grid = tuple(draw(st.integers(1, 9)) for _ in tile) if draw(st.booleans()) else None
-    return Pass(levels, first, last, source, tile, aligned_part(levels, first, reads, tile, last, grid))
+    return Pass(
+        levels, first, last, source, tile, aligned_part(levels, first, reads, tile, last, grid)
+    )
 
 
 def count(shape: tuple[int, ...], regions: list[Region]) -> np.ndarray:
@@ -63,22 +80,36 @@ def check_laws(p: Pass) -> None:
     assert [t.number for t in tiles] == list(range(p.n_tiles))
     for k in range(p.first, p.last + 1):
         level, regions = p.levels[k], [t.regions[k - p.first] for t in tiles]
-        assert (count(level.shape, regions) == 1).all(), "every sample of a level belongs to exactly one tile"
+        assert (count(level.shape, regions) == 1).all(), (
+            "every sample of a level belongs to exactly one tile"
+        )
         pieces = [piece for region in regions for piece in blocks_in(region, level.write_shape)]
-        blocks = Counter(tuple(s.start // b for s, b in zip(piece, level.write_shape, strict=True)) for piece in pieces)
+        blocks = Counter(
+            tuple(s.start // b for s, b in zip(piece, level.write_shape, strict=True))
+            for piece in pieces
+        )
         assert set(blocks.values()) == {1}, "every write block belongs to exactly one tile"
         assert len(blocks) == level.n_files
     parts = [part for t in tiles for part in p.parts(t)]
-    assert (count(p.levels[p.reads].shape, parts) == 1).all(), "every sample read belongs to exactly one part"
+    assert (count(p.levels[p.reads].shape, parts) == 1).all(), (
+        "every sample read belongs to exactly one part"
+    )
     for part in parts:
         if p.last > p.reads:
-            assert is_whole(part, p.levels[p.reads + 1].factors, p.levels[p.reads]), "parts hold whole windows"
+            assert is_whole(part, p.levels[p.reads + 1].factors, p.levels[p.reads]), (
+                "parts hold whole windows"
+            )
         if p.copies:
-            assert is_whole(part, p.levels[p.first].write_shape, p.levels[p.first]), "parts hold whole blocks"
+            assert is_whole(part, p.levels[p.first].write_shape, p.levels[p.first]), (
+                "parts hold whole blocks"
+            )
 
 
 def is_whole(region: Region, step: tuple[int, ...], level: Level) -> bool:
-    return all(s.start % f == 0 and (s.stop % f == 0 or s.stop == n) for s, f, n in zip(region, step, level.shape, strict=True))
+    return all(
+        s.start % f == 0 and (s.stop % f == 0 or s.stop == n)
+        for s, f, n in zip(region, step, level.shape, strict=True)
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -95,11 +126,17 @@ def test_laws_of_any_pass(p: Pass) -> None:
     workers=st.integers(1, 4),
     method=st.sampled_from(["mean", "gaussian"]),
 )
-def test_laws_of_scheduled_passes(spec: PyramidSpec, in_place: bool, block: int | None, workers: int, method: str) -> None:
+def test_laws_of_scheduled_passes(
+    spec: PyramidSpec, in_place: bool, block: int | None, workers: int, method: str
+) -> None:
     source = Source(None if block is None else (block,) * spec.ndim, is_level_0=in_place)
-    chosen = plan_passes(replace(spec, method=method), [source], max_workers=workers, memory_limit=2**28)
+    chosen = plan_passes(
+        replace(spec, method=method), [source], max_workers=workers, memory_limit=2**28
+    )
     written = [k for p in chosen for k in range(p.first, p.last + 1)]
-    assert written == list(range(1 if in_place else 0, len(spec.levels))), "every level is written by exactly one pass, in order"
+    assert written == list(range(1 if in_place else 0, len(spec.levels))), (
+        "every level is written by exactly one pass, in order"
+    )
     for p in chosen:
         assert p.source == (0 if p is chosen[0] else None)
         check_laws(p)
@@ -110,13 +147,23 @@ def test_laws_of_scheduled_passes(spec: PyramidSpec, in_place: bool, block: int 
 def test_touching_gives_the_tiles_that_read_some_of_a_region(p: Pass, data: st.DataObject) -> None:
     shape = p.levels[p.reads].shape
     starts = [data.draw(st.integers(0, n - 1)) for n in shape]
-    region = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True))
-    expected = [i for i in range(p.n_tiles) if all(a.start < b.stop and b.start < a.stop for a, b in zip(p[i].read, region, strict=True))]
+    region = tuple(
+        slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True)
+    )
+    expected = [
+        i
+        for i in range(p.n_tiles)
+        if all(
+            a.start < b.stop and b.start < a.stop for a, b in zip(p[i].read, region, strict=True)
+        )
+    ]
     assert list(p.touching(region)) == expected
 
 
 def test_tiles_are_computed_and_not_listed() -> None:
-    spec = PyramidSpec.from_array(Array((10**6, 10**6, 10**6)), n_levels=3, chunks=(64, 64, 64), shards=None)
+    spec = PyramidSpec.from_array(
+        Array((10**6, 10**6, 10**6)), n_levels=3, chunks=(64, 64, 64), shards=None
+    )
     (p, *_) = plan_passes(spec, [Source((64, 64, 64))], max_workers=2, memory_limit=2**32)
     tracemalloc.start()
     try:
@@ -138,7 +185,9 @@ def test_tiles_are_computed_and_not_listed() -> None:
         ([(0, 2), (4, 7)], [2, 3], [[(0, 2), (4, 6)], [(0, 2), (6, 7)]]),
     ],
 )
-def test_blocks_in_a_region(region: list[tuple[int, int]], block: list[int], expected: list[list[tuple[int, int]]]) -> None:
+def test_blocks_in_a_region(
+    region: list[tuple[int, int]], block: list[int], expected: list[list[tuple[int, int]]]
+) -> None:
     found = list(blocks_in(tuple(slice(*r) for r in region), block))
     assert found == [tuple(slice(*r) for r in piece) for piece in expected]
 
@@ -147,7 +196,9 @@ def test_factors_between_levels_multiply() -> None:
     levels = PyramidSpec.from_array(Array((99, 70)), factors=[(2, 1), (3, 2), (1, 4)]).levels
     for fine, coarse in itertools.combinations_with_replacement(range(4), 2):
         steps = [level.factors for level in levels[fine + 1 : coarse + 1]]
-        assert factors_between(levels, fine, coarse) == tuple(math.prod(s[i] for s in steps) for i in range(2))
+        assert factors_between(levels, fine, coarse) == tuple(
+            math.prod(s[i] for s in steps) for i in range(2)
+        )
 
 
 def test_shape_of_a_region() -> None:

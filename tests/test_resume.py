@@ -18,7 +18,15 @@ import pytest
 import tifffile
 import zarr
 
-from napari_pyramid import BuildInProgressError, DestinationError, SourceError, SpecError, build_pyramid, iter_build, open_pyramid
+from napari_pyramid import (
+    BuildInProgressError,
+    DestinationError,
+    SourceError,
+    SpecError,
+    build_pyramid,
+    iter_build,
+    open_pyramid,
+)
 from napari_pyramid.build import plan_build
 from napari_pyramid.jobs import Job
 from napari_pyramid.journal import Journal
@@ -28,7 +36,11 @@ OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2,
 
 
 def digest(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 def names(directory: Path) -> set[str]:
@@ -85,12 +97,22 @@ OFTEN = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @pytest.mark.parametrize(
     ("mode", "kills", "seed"),  # 50 in all, and 500
-    [*((m, 8 if "--executor" in m else 17, 0) for m in MODES), *(pytest.param(m, 125, 1, marks=OFTEN) for m in MODES)],
+    [
+        *((m, 8 if "--executor" in m else 17, 0) for m in MODES),
+        *(pytest.param(m, 125, 1, marks=OFTEN) for m in MODES),
+    ],
     ids=lambda value: " ".join(value) or "threads" if isinstance(value, list) else str(value),
 )
-def test_killed_builds_end_byte_for_byte_as_undisturbed(mode: list[str], kills: int, seed: int) -> None:
+def test_killed_builds_end_byte_for_byte_as_undisturbed(
+    mode: list[str], kills: int, seed: int
+) -> None:
     script = Path(__file__).with_name("kill_builds.py")
-    ended = subprocess.run([sys.executable, str(script), str(kills), "--seed", str(seed), *mode], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(kills), "--seed", str(seed), *mode],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "all ended byte for byte as undisturbed" in ended.stdout
 
@@ -98,7 +120,9 @@ def test_killed_builds_end_byte_for_byte_as_undisturbed(mode: list[str], kills: 
 # ---- stopped and continued -------------------------------------------------------------------------------------------
 
 
-def test_the_next_run_continues_and_does_no_tile_again(source: Path, tmp_path: Path, undisturbed: dict[str, str], tiles: list[int]) -> None:
+def test_the_next_run_continues_and_does_no_tile_again(
+    source: Path, tmp_path: Path, undisturbed: dict[str, str], tiles: list[int]
+) -> None:
     destination = tmp_path / "x.ome.zarr"
     done = stopped(source, destination, at_least=4, memory_limit=40 * 2**20)
     assert not destination.exists()
@@ -109,7 +133,9 @@ def test_the_next_run_continues_and_does_no_tile_again(source: Path, tmp_path: P
     assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
 
 
-def test_a_build_in_place_that_is_stopped_leaves_the_group_as_it_was(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_a_build_in_place_that_is_stopped_leaves_the_group_as_it_was(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     before = digest(source)
     steps = iter_build(source, in_place=True, n_levels=3, factors=2, memory_limit=40 * 2**20)
     next(step for step in steps if step.done)
@@ -117,11 +143,15 @@ def test_a_build_in_place_that_is_stopped_leaves_the_group_as_it_was(source: Pat
     assert digest(source) == before
     assert len(open_pyramid(source)) == 1
     build_pyramid(source, in_place=True, n_levels=3, factors=2, memory_limit=40 * 2**20)
-    assert {k: v for k, v in digest(source).items() if k.startswith("0/")} == {k: v for k, v in before.items() if k.startswith("0/")}
+    assert {k: v for k, v in digest(source).items() if k.startswith("0/")} == {
+        k: v for k, v in before.items() if k.startswith("0/")
+    }
     assert len(open_pyramid(source)) == 3
 
 
-def test_without_resume_a_stopped_build_leaves_nothing(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_without_resume_a_stopped_build_leaves_nothing(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     stopped(source, tmp_path / "x.ome.zarr", resume=False)
     assert names(tmp_path) == {"s.zarr"}
 
@@ -132,23 +162,45 @@ def change_attributes(source: Path) -> None:
 
 def change_pixels_and_chunks(source: Path) -> None:
     shutil.rmtree(source / "0")
-    zarr.open_group(source).create_array("0", data=np.zeros((61, 75, 83), "uint16"), chunks=(16, 16, 16))
+    zarr.open_group(source).create_array(
+        "0", data=np.zeros((61, 75, 83), "uint16"), chunks=(16, 16, 16)
+    )
 
 
 @pytest.mark.parametrize("change", [change_attributes, change_pixels_and_chunks])
-def test_a_changed_source_is_not_resumed(change: Callable[[Path], None], source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_a_changed_source_is_not_resumed(
+    change: Callable[[Path], None], source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     stopped(source, tmp_path / "x.ome.zarr")
     change(source)
-    with pytest.raises(DestinationError, match="another recipe or of a source that has changed: start over with --no-resume"):
+    with pytest.raises(
+        DestinationError,
+        match="another recipe or of a source that has changed: start over with --no-resume",
+    ):
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", resume=False, **OPTIONS)
     assert names(tmp_path) == {"s.zarr", "x.ome.zarr"}
 
 
 @pytest.mark.parametrize(
-    "changed", [{"method": "max"}, {"n_levels": 2}, {"chunks": (16, 8, 8)}, {"name": "y"}, {"scale": (2, 1, 1)}, {"format": "0.4"}, {"codec": "zstd-3"}]
+    "changed",
+    [
+        {"method": "max"},
+        {"n_levels": 2},
+        {"chunks": (16, 8, 8)},
+        {"name": "y"},
+        {"scale": (2, 1, 1)},
+        {"format": "0.4"},
+        {"codec": "zstd-3"},
+    ],
 )
-def test_a_changed_recipe_is_not_resumed(changed: dict[str, Any], source: Path, tmp_path: Path, undisturbed: dict[str, str], tiles: list[int]) -> None:
+def test_a_changed_recipe_is_not_resumed(
+    changed: dict[str, Any],
+    source: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, str],
+    tiles: list[int],
+) -> None:
     stopped(source, tmp_path / "x.ome.zarr")
     with pytest.raises(DestinationError, match="another recipe"):
         build_pyramid(source, tmp_path / "x.ome.zarr", **{"name": "x", **OPTIONS, **changed})
@@ -164,22 +216,30 @@ def other_corner(block: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     return block[tuple(slice(None, None, f) for f in factors)] + np.uint16(1)
 
 
-def test_a_function_of_the_same_name_but_other_code_is_another_recipe(source: Path, tmp_path: Path, tiles: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_of_the_same_name_but_other_code_is_another_recipe(
+    source: Path, tmp_path: Path, tiles: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopped(source, tmp_path / "x.ome.zarr", method=corner)
     monkeypatch.setattr(other_corner, "__qualname__", "corner")
     with pytest.raises(DestinationError, match="another recipe"):
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", method=other_corner, **OPTIONS)
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", method=corner, **OPTIONS)
-    np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[1][:], zarr.open_array(source / "0")[::2, ::2, ::2])
+    np.testing.assert_array_equal(
+        open_pyramid(tmp_path / "x.ome.zarr")[1][:], zarr.open_array(source / "0")[::2, ::2, ::2]
+    )
 
 
-def test_what_is_no_plain_function_is_not_resumed(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_what_is_no_plain_function_is_not_resumed(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     """Nothing tells one partial, or one object, from another."""
     stopped(source, tmp_path / "x.ome.zarr", method=partial(corner))
     assert names(tmp_path) == {"s.zarr"}
 
 
-def test_a_destination_made_meanwhile_is_not_replaced(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_a_destination_made_meanwhile_is_not_replaced(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     stopped(source, tmp_path / "x.ome.zarr")
     zarr.create_group(tmp_path / "x.ome.zarr", attributes={"precious": True})
     with pytest.raises(DestinationError, match="exists already"):
@@ -194,11 +254,15 @@ class Killed(BaseException):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("base", ["0", "raw"])
 @pytest.mark.parametrize("after", range(4))
-def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_in_place_can_end_at_any_step(
+    after: int, base: str, zarr_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the renames of the levels and the metadata, the group must not become another source."""
     data = np.random.default_rng(0).integers(0, 9, (40, 50)).astype("uint16")
     for name in ("killed", "undisturbed"):
-        zarr.create_group(tmp_path / name / "s.zarr", zarr_format=zarr_format).create_array(base, data=data, chunks=(8, 8))
+        zarr.create_group(tmp_path / name / "s.zarr", zarr_format=zarr_format).create_array(
+            base, data=data, chunks=(8, 8)
+        )
     build_pyramid(tmp_path / "undisturbed" / "s.zarr", in_place=True, n_levels=3, factors=2)
 
     with monkeypatch.context() as patch:
@@ -212,15 +276,23 @@ def test_publishing_in_place_can_end_at_any_step(after: int, base: str, zarr_for
 
 BUILDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what was there, and what is built
     "fewer levels": ({"n_levels": 4}, {"n_levels": 2, "method": "max", "overwrite": True}),
-    "residuals": ({"n_levels": 3, "method": "laplacian"}, {"n_levels": 2, "method": "laplacian", "overwrite": True}),
+    "residuals": (
+        {"n_levels": 3, "method": "laplacian"},
+        {"n_levels": 2, "method": "laplacian", "overwrite": True},
+    ),
     "series": ({"n_levels": 3}, {"n_levels": 3, "method": "max", "series": "s"}),
     "new store": ({"n_levels": 2}, {"n_levels": 3, "method": "max", "overwrite": True}),
 }
 
 
-@pytest.mark.parametrize("after", [pytest.param(n, marks=() if n in (0, 1, 2, 4, 7) else pytest.mark.slow) for n in range(11)])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(n, marks=() if n in (0, 1, 2, 4, 7) else pytest.mark.slow) for n in range(11)],
+)
 @pytest.mark.parametrize("kind", BUILDS)
-def test_publishing_can_be_finished_and_undone_at_any_step(kind: str, after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_can_be_finished_and_undone_at_any_step(
+    kind: str, after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Undone by any other build there, even one that is stopped before it has built anything: nothing is lost, metadata included."""
     earlier, recipe = BUILDS[kind]
 
@@ -228,7 +300,9 @@ def test_publishing_can_be_finished_and_undone_at_any_step(kind: str, after: int
         """What is there after a build, or after the first steps of one; it begins with what was there."""
         destination = tmp_path / name / ("x.ome.zarr" if kind == "new store" else "s.zarr")
         options = {"factors": 2, "chunks": (16, 16, 16), "in_place": kind != "new store", **changed}
-        run = iter_build(tmp_path / name / "s.zarr", destination if kind == "new store" else None, **options)
+        run = iter_build(
+            tmp_path / name / "s.zarr", destination if kind == "new store" else None, **options
+        )
         for number, _ in enumerate(run):
             if number == steps:
                 run.close()
@@ -244,7 +318,10 @@ def test_publishing_can_be_finished_and_undone_at_any_step(kind: str, after: int
             with pytest.raises(Killed):
                 build(name, **recipe)
     assert build("finished", **recipe) == whole
-    assert build("undone", steps=0, **{**recipe, "method": "min", "overwrite": True, "resume": False}) == before
+    assert (
+        build("undone", steps=0, **{**recipe, "method": "min", "overwrite": True, "resume": False})
+        == before
+    )
     assert names(tmp_path / "undone") == names(tmp_path / "whole") == names(tmp_path / "finished")
 
 
@@ -272,10 +349,18 @@ def _kill_publishing(patch: pytest.MonkeyPatch, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", range(7))
-def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replacing_by_fewer_levels_can_end_at_any_step(
+    after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is left over of the earlier levels is removed by the run that finishes the build."""
     build_pyramid(source, in_place=True, n_levels=4, factors=2)
-    options: dict[str, Any] = {"in_place": True, "n_levels": 2, "factors": 2, "method": "max", "overwrite": True}
+    options: dict[str, Any] = {
+        "in_place": True,
+        "n_levels": 2,
+        "factors": 2,
+        "method": "max",
+        "overwrite": True,
+    }
     moves = 0
     rename = Path.rename
 
@@ -288,7 +373,9 @@ def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path,
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
-        if after < 5:  # the metadata kept, old level 1 aside, new level 1 in its place, levels 2 and 3 aside
+        if (
+            after < 5
+        ):  # the metadata kept, old level 1 aside, new level 1 in its place, levels 2 and 3 aside
             with pytest.raises(Killed):
                 build_pyramid(source, **options)
         else:
@@ -301,7 +388,9 @@ def test_replacing_by_fewer_levels_can_end_at_any_step(after: int, source: Path,
 
 
 @pytest.mark.parametrize("resume", [True, False])
-def test_an_overwritten_store_is_not_lost_when_the_swap_is_interrupted(resume: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overwritten_store_is_not_lost_when_the_swap_is_interrupted(
+    resume: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed between setting the old store aside and putting the new one there, and then asked for something that cannot be built."""
     old = tmp_path / "x.ome.zarr"
     build_pyramid(source, old, name="old", **OPTIONS)
@@ -336,21 +425,37 @@ def test_an_overwritten_store_is_not_lost_when_the_swap_is_interrupted(resume: b
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_publishing_that_fails_without_resume_leaves_nothing(in_place: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_that_fails_without_resume_leaves_nothing(
+    in_place: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = digest(source)
 
     def fail(*args: Any, **options: Any) -> None:
         raise OSError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_pyramid.layouts.ome_zarr_write.add_levels" if in_place else "napari_pyramid.layouts.ome_zarr_write.write_image", fail)
+        patch.setattr(
+            "napari_pyramid.layouts.ome_zarr_write.add_levels"
+            if in_place
+            else "napari_pyramid.layouts.ome_zarr_write.write_image",
+            fail,
+        )
         with pytest.raises(DestinationError):
-            build_pyramid(source, None if in_place else tmp_path / "x.ome.zarr", in_place=in_place, n_levels=3, factors=2, resume=False)
+            build_pyramid(
+                source,
+                None if in_place else tmp_path / "x.ome.zarr",
+                in_place=in_place,
+                n_levels=3,
+                factors=2,
+                resume=False,
+            )
     assert digest(source) == before
     assert names(tmp_path) == {"s.zarr"}
 
 
-def test_an_image_inside_a_store_is_finished_from_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_inside_a_store_is_finished_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Levels that a killed build had put there are no images of the store."""
     data = np.random.default_rng(0).integers(0, 9, (40, 50)).astype("uint16")
     root = tmp_path / "all.zarr"
@@ -392,26 +497,39 @@ def test_a_progress_that_raises_stops_the_build(source: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="no such bar") as kept:
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", progress=progress, **OPTIONS)
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
-    assert kept.value.__traceback__ is not None, "it holds the frames of the first build, and with them its lock"
+    assert kept.value.__traceback__ is not None, (
+        "it holds the frames of the first build, and with them its lock"
+    )
 
 
-def test_work_planned_for_more_memory_is_not_continued_with_less(source: Path, tmp_path: Path) -> None:
+def test_work_planned_for_more_memory_is_not_continued_with_less(
+    source: Path, tmp_path: Path
+) -> None:
     wide = {"chunks": (32, 32, 32), "max_workers": 1, "factors": 2, "n_levels": 3}
     steps = iter_build(source, tmp_path / "x.ome.zarr", name="x", **wide)
     next(step for step in steps if step.done)
     steps.close()
-    with pytest.raises(SpecError, match=r"planned for .* of memory, but the limit is .*: allow as much \(--memory\), or start over \(--no-resume\)"):
-        build_pyramid(source, tmp_path / "x.ome.zarr", name="x", memory_limit=32 * 2**20 + 2**19, **wide)
+    with pytest.raises(
+        SpecError,
+        match=r"planned for .* of memory, but the limit is .*: allow as much \(--memory\), or start over \(--no-resume\)",
+    ):
+        build_pyramid(
+            source, tmp_path / "x.ome.zarr", name="x", memory_limit=32 * 2**20 + 2**19, **wide
+        )
 
 
 # ---- two at once -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_build_is_refused_and_names_the_first(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_a_second_build_is_refused_and_names_the_first(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     first = iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     next(first)
     try:
-        with pytest.raises(BuildInProgressError, match=rf"process {os.getpid()} on .* is building there now"):
+        with pytest.raises(
+            BuildInProgressError, match=rf"process {os.getpid()} on .* is building there now"
+        ):
             next(iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS))
         for _ in first:
             pass
@@ -420,7 +538,9 @@ def test_a_second_build_is_refused_and_names_the_first(source: Path, tmp_path: P
     assert len(open_pyramid(tmp_path / "x.ome.zarr")) == 3
 
 
-def test_the_lock_of_a_dead_process_does_not_count(source: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_the_lock_of_a_dead_process_does_not_count(
+    source: Path, tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
     script = f"""
     import os
     from napari_pyramid import iter_build
@@ -428,7 +548,9 @@ def test_the_lock_of_a_dead_process_does_not_count(source: Path, tmp_path: Path,
     next(steps)
     os._exit(9)
     """
-    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == 9
+    assert (
+        subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == 9
+    )
     assert (tmp_path / ".x.ome.zarr.building" / "owner.json").exists()
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     assert digest(tmp_path / "x.ome.zarr") == undisturbed
@@ -449,20 +571,32 @@ def test_a_corrupt_chunk_is_named_and_nothing_published(source: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("fill_value", [0, 7])
-def test_skipped_chunks_are_fill_value_and_listed(fill_value: int, tmp_path: Path, read_level: Any, downsampled: Any) -> None:
+def test_skipped_chunks_are_fill_value_and_listed(
+    fill_value: int, tmp_path: Path, read_level: Any, downsampled: Any
+) -> None:
     data = np.random.default_rng(0).integers(1, 900, (61, 75)).astype("uint16")
     path = tmp_path / "s.zarr"
-    zarr.create_group(path).create_array("0", shape=data.shape, dtype=data.dtype, chunks=(8, 8), fill_value=fill_value)[:] = data
+    zarr.create_group(path).create_array(
+        "0", shape=data.shape, dtype=data.dtype, chunks=(8, 8), fill_value=fill_value
+    )[:] = data
     (path / "0" / "c" / "2" / "3").write_bytes(b"not zstd")
     data[16:24, 24:32] = fill_value
-    build_pyramid(path, tmp_path / "x.ome.zarr", skip_unreadable=True, factors=2, n_levels=2, chunks=(16, 16))
+    build_pyramid(
+        path, tmp_path / "x.ome.zarr", skip_unreadable=True, factors=2, n_levels=2, chunks=(16, 16)
+    )
     np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "0"), data)
-    np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(data, (2, 2), "mean"))
+    np.testing.assert_array_equal(
+        read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(data, (2, 2), "mean")
+    )
     (multiscale,) = zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["ome"]["multiscales"]
-    assert multiscale["metadata"]["kwargs"]["unreadable"] == [{"level": 0, "region": [[16, 24], [24, 32]]}]
+    assert multiscale["metadata"]["kwargs"]["unreadable"] == [
+        {"level": 0, "region": [[16, 24], [24, 32]]}
+    ]
 
 
-def test_a_chunk_that_is_met_again_after_a_kill_is_listed_once(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_that_is_met_again_after_a_kill_is_listed_once(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corrupt(source)
     mark = Journal.mark
 
@@ -474,14 +608,29 @@ def test_a_chunk_that_is_met_again_after_a_kill_is_listed_once(source: Path, tmp
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "mark", killed)
         with pytest.raises(Killed):
-            build_pyramid(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
+            build_pyramid(
+                source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS
+            )
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
     (multiscale,) = zarr.open_group(tmp_path / "x.ome.zarr", mode="r").attrs["ome"]["multiscales"]
-    assert multiscale["metadata"]["kwargs"]["unreadable"] == [{"level": 0, "region": [[8, 16], [16, 24], [24, 32]]}]
+    assert multiscale["metadata"]["kwargs"]["unreadable"] == [
+        {"level": 0, "region": [[8, 16], [16, 24], [24, 32]]}
+    ]
 
 
-@pytest.mark.parametrize("error", [OSError("gone"), ValueError("bad"), RuntimeError("worse"), KeyError("k"), ZeroDivisionError("0")])
-def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(error: Exception, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("gone"),
+        ValueError("bad"),
+        RuntimeError("worse"),
+        KeyError("k"),
+        ZeroDivisionError("0"),
+    ],
+)
+def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(
+    error: Exception, tmp_path: Path
+) -> None:
     class Source:
         shape, dtype = (200, 200), np.dtype("uint8")
 
@@ -492,8 +641,13 @@ def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(error: Except
 
     zarr.create_group(tmp_path / "x.ome.zarr", attributes={"old": 1})
     before = digest(tmp_path / "x.ome.zarr")
-    with pytest.raises(SourceError, match=rf"region \[\d+:\d+, \d+:\d+\] of the source cannot be read: {type(error).__name__}"):
-        build_pyramid(Source(), tmp_path / "x.ome.zarr", chunks=(32, 32), n_levels=2, overwrite=True)
+    with pytest.raises(
+        SourceError,
+        match=rf"region \[\d+:\d+, \d+:\d+\] of the source cannot be read: {type(error).__name__}",
+    ):
+        build_pyramid(
+            Source(), tmp_path / "x.ome.zarr", chunks=(32, 32), n_levels=2, overwrite=True
+        )
     assert digest(tmp_path / "x.ome.zarr") == before
     assert names(tmp_path) == {"x.ome.zarr"}
 
@@ -501,7 +655,9 @@ def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(error: Except
 # ---- work and sources that change --------------------------------------------------------------------------------------
 
 
-def test_work_that_is_removed_under_the_build_ends_it(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_work_that_is_removed_under_the_build_ends_it(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     steps = iter_build(source, tmp_path / "x.ome.zarr", memory_limit=40 * 2**20, **OPTIONS)
     next(step for step in steps if step.done)
     shutil.rmtree(tmp_path / ".x.ome.zarr.building", ignore_errors=True)
@@ -512,9 +668,18 @@ def test_work_that_is_removed_under_the_build_ends_it(source: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_source_that_vanishes_is_not_published_as_zeros(in_place: bool, source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_a_source_that_vanishes_is_not_published_as_zeros(
+    in_place: bool, source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     """Chunks that are missing are fill value, but an array that is missing is none."""
-    steps = iter_build(source, None if in_place else tmp_path / "x.ome.zarr", in_place=in_place, n_levels=3, factors=2, memory_limit=40 * 2**20)
+    steps = iter_build(
+        source,
+        None if in_place else tmp_path / "x.ome.zarr",
+        in_place=in_place,
+        n_levels=3,
+        factors=2,
+        memory_limit=40 * 2**20,
+    )
     next(step for step in steps if step.done)
     (source / "0").rename(tmp_path / "away")
     with pytest.raises((SourceError, DestinationError)):
@@ -532,10 +697,16 @@ def test_what_failed_on_a_chunk_goes_on_without_it(source: Path, tmp_path: Path)
     assert digest(tmp_path / "x.ome.zarr") == digest(tmp_path / "y.ome.zarr")
 
 
-def test_what_took_a_chunk_as_empty_does_not_go_on_as_if_it_had_been_read(source: Path, tmp_path: Path, tiles: list[int]) -> None:
+def test_what_took_a_chunk_as_empty_does_not_go_on_as_if_it_had_been_read(
+    source: Path, tmp_path: Path, tiles: list[int]
+) -> None:
     corrupt(source)
     steps = iter_build(source, tmp_path / "x.ome.zarr", name="x", skip_unreadable=True, **OPTIONS)
-    next(step for step in steps if "region" in (tmp_path / ".x.ome.zarr.building" / "state.json").read_text())
+    next(
+        step
+        for step in steps
+        if "region" in (tmp_path / ".x.ome.zarr.building" / "state.json").read_text()
+    )
     steps.close()
     with pytest.raises(DestinationError, match="another recipe"):
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
@@ -543,13 +714,17 @@ def test_what_took_a_chunk_as_empty_does_not_go_on_as_if_it_had_been_read(source
 
 def test_what_is_taken_as_empty_in_place_is_not_compared(source: Path) -> None:
     corrupt(source)
-    built = build_pyramid(source, in_place=True, skip_unreadable=True, verify=True, n_levels=3, factors=2)
+    built = build_pyramid(
+        source, in_place=True, skip_unreadable=True, verify=True, n_levels=3, factors=2
+    )
     assert not built[1][4:8, 8:12, 12:16].any()
 
 
 def test_a_build_from_a_tiff_is_resumed_unless_the_file_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "embryo.tif"
-    tifffile.imwrite(path, np.arange(64 * 200 * 200, dtype=np.uint16).reshape(64, 200, 200), tile=(32, 32))
+    tifffile.imwrite(
+        path, np.arange(64 * 200 * 200, dtype=np.uint16).reshape(64, 200, 200), tile=(32, 32)
+    )
     options = {"chunks": (4, 16, 16), "n_levels": 2, "max_workers": 1}
     steps = iter_build(path, tmp_path / "x.ome.zarr", **options)
     done = next(s.done for s in steps if s.done >= 5)
@@ -568,7 +743,10 @@ def test_unfinished_work_keeps_its_tiles_with_other_workers(source: Path, tmp_pa
     done = next(s.done for s in steps if s.done)
     steps.close()
     other = OPTIONS | {"max_workers": 64}
-    plans = [[(p.last, p.tile) for p in plan_build(source, **o)[1]] for o in (OPTIONS | {"max_workers": 1}, other)]
+    plans = [
+        [(p.last, p.tile) for p in plan_build(source, **o)[1]]
+        for o in (OPTIONS | {"max_workers": 1}, other)
+    ]
     assert plans[0] != plans[1]
     again = iter_build(source, tmp_path / "x.ome.zarr", name="x", **other)
     assert next(s.done for s in again if s.done) >= done

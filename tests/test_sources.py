@@ -35,7 +35,9 @@ def as_lazy(tmp: Path) -> Any:
 
 
 def as_transposed_lazy(tmp: Path) -> Any:
-    return LazyArray(zarr.create_array(tmp / "s.zarr", data=np.stack([DATA * 0, DATA]), chunks=(1, 8, 8)))[1]
+    return LazyArray(
+        zarr.create_array(tmp / "s.zarr", data=np.stack([DATA * 0, DATA]), chunks=(1, 8, 8))
+    )[1]
 
 
 def as_dask(tmp: Path) -> Any:
@@ -56,22 +58,34 @@ def as_path(tmp: Path) -> Any:
     return str(tmp / "s.zarr")
 
 
-@pytest.mark.parametrize("make", [as_numpy, as_zarr, as_lazy, as_transposed_lazy, as_dask, as_hdf5, as_memmap, as_path])
-def test_anything_with_shape_dtype_and_indexing(make: Any, tmp_path: Path, read_level: Any, downsampled: Any) -> None:
+@pytest.mark.parametrize(
+    "make", [as_numpy, as_zarr, as_lazy, as_transposed_lazy, as_dask, as_hdf5, as_memmap, as_path]
+)
+def test_anything_with_shape_dtype_and_indexing(
+    make: Any, tmp_path: Path, read_level: Any, downsampled: Any
+) -> None:
     build_pyramid(make(tmp_path), tmp_path / "x.ome.zarr", factors=2, n_levels=2, chunks=(8, 8))
     np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "0"), DATA)
-    np.testing.assert_array_equal(read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(DATA, (2, 2), "mean"))
+    np.testing.assert_array_equal(
+        read_level(tmp_path / "x.ome.zarr" / "1"), downsampled(DATA, (2, 2), "mean")
+    )
 
 
 def test_what_a_layout_says_is_kept(ome_zarr: Any, tmp_path: Path) -> None:
     path = ome_zarr(DATA[None].repeat(3, 0), "tyx")
     built = build_pyramid(path, tmp_path / "x.ome.zarr", factors=2, n_levels=2)
-    assert [(a.name, a.unit) for a in built.axes] == [("t", "second"), ("y", "micrometer"), ("x", "micrometer")]
+    assert [(a.name, a.unit) for a in built.axes] == [
+        ("t", "second"),
+        ("y", "micrometer"),
+        ("x", "micrometer"),
+    ]
     assert built.scale == (1.0, 0.5, 0.5)
 
 
 def test_options_win_over_what_a_layout_says(ome_zarr: Any, tmp_path: Path) -> None:
-    built = build_pyramid(ome_zarr(DATA, "yx"), tmp_path / "x.ome.zarr", scale=(7, 8), factors=2, n_levels=2)
+    built = build_pyramid(
+        ome_zarr(DATA, "yx"), tmp_path / "x.ome.zarr", scale=(7, 8), factors=2, n_levels=2
+    )
     assert built.scale == (7.0, 8.0)
 
 
@@ -91,34 +105,50 @@ def test_no_levels_are_no_source() -> None:
         resolve_source([])
 
 
-@pytest.mark.parametrize(("axes", "order"), [("zyx", (0, 1, 2)), ("yxc", (2, 0, 1)), ("ctyx", (1, 0, 2, 3)), ("xyzct", (4, 3, 0, 1, 2))])
+@pytest.mark.parametrize(
+    ("axes", "order"),
+    [("zyx", (0, 1, 2)), ("yxc", (2, 0, 1)), ("ctyx", (1, 0, 2, 3)), ("xyzct", (4, 3, 0, 1, 2))],
+)
 def test_time_and_channel_come_first(axes: str, order: tuple[int, ...]) -> None:
     """OME-Zarr 0.5, "axes": time, then channel, then space."""
     assert ome_order(parse_axes(axes, len(axes))) == order
 
 
 def test_options_move_with_the_axes() -> None:
-    source, options = reordered(resolve_source(np.zeros((4, 5, 3))), {"axes": "yxc", "scale": (2, 3, 1), "chunks": [4, 4, 1], "factors": 2})
+    source, options = reordered(
+        resolve_source(np.zeros((4, 5, 3))),
+        {"axes": "yxc", "scale": (2, 3, 1), "chunks": [4, 4, 1], "factors": 2},
+    )
     assert source.arrays[0].shape == (3, 4, 5)
     assert options["axes"] == [Axis.named(n) for n in "cyx"]
     assert (options["scale"], options["chunks"], options["factors"]) == ([1, 2, 3], [1, 4, 4], 2)
 
 
 def test_factors_of_each_step_move_with_the_axes() -> None:
-    _, options = reordered(resolve_source(np.zeros((4, 5, 3))), {"axes": "yxc", "factors": [(2, 3, 1), (2, 1, 1)]})
+    _, options = reordered(
+        resolve_source(np.zeros((4, 5, 3))), {"axes": "yxc", "factors": [(2, 3, 1), (2, 1, 1)]}
+    )
     assert options["factors"] == [[1, 2, 3], [1, 2, 1]]
 
 
 def test_n5_and_precomputed_can_be_told_from_others(tmp_path: Path) -> None:
     n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5/s0")}}
-    info = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": str(tmp_path / "volume")}}
+    info = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": str(tmp_path / "volume")},
+    }
     tensorstore.open(n5, create=True, dtype="uint8", shape=(9, 8)).result()[...] = 1
     tensorstore.open(info, create=True, dtype="uint8", shape=(9, 8, 7, 1)).result()[...] = 1
-    for path, described in ((tmp_path / "x.n5", tmp_path / "x.n5" / "s0" / "attributes.json"), (tmp_path / "volume", tmp_path / "volume" / "info")):
+    for path, described in (
+        (tmp_path / "x.n5", tmp_path / "x.n5" / "s0" / "attributes.json"),
+        (tmp_path / "volume", tmp_path / "volume" / "info"),
+    ):
         before = resolve_source(path).identity
         assert before is not None
         assert resolve_source(path).identity == before
-        assert not resolve_source(path).is_portable, "only zarr arrays in directories are opened by other processes"
+        assert not resolve_source(path).is_portable, (
+            "only zarr arrays in directories are opened by other processes"
+        )
         os.utime(described, ns=(0, 0))
         described.write_text(described.read_text() + "\n")
         assert resolve_source(path).identity != before
@@ -129,7 +159,14 @@ def test_views_of_one_mapped_file_are_told_apart(tmp_path: Path) -> None:
     views = [mapped[0], mapped[1], mapped[0, ::2, ::2], mapped[0, :15, :20]]
     identities = [str(resolve_source(view).identity) for view in views]
     assert len(set(identities)) == len(views)
-    assert str(resolve_source(np.memmap(tmp_path / "raw", np.uint8, "r", shape=(2, 30, 40))[1]).identity) == identities[1]
+    assert (
+        str(
+            resolve_source(
+                np.memmap(tmp_path / "raw", np.uint8, "r", shape=(2, 30, 40))[1]
+            ).identity
+        )
+        == identities[1]
+    )
 
 
 def test_images_of_one_file_are_told_apart(tmp_path: Path) -> None:
@@ -150,7 +187,9 @@ def test_an_array_without_chunks_can_be_read_in_any_parts() -> None:
 def test_a_reordered_array_reads_regions() -> None:
     data = np.arange(60).reshape(4, 5, 3)
     array = Reordered(data, (2, 0, 1))
-    np.testing.assert_array_equal(array[(slice(1, 3), slice(0, 4), slice(2, 5))], data.transpose(2, 0, 1)[1:3, 0:4, 2:5])
+    np.testing.assert_array_equal(
+        array[(slice(1, 3), slice(0, 4), slice(2, 5))], data.transpose(2, 0, 1)[1:3, 0:4, 2:5]
+    )
 
 
 def test_only_arrays_on_disk_can_be_told_from_others(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def spec_of(*shape: int, dtype: str = "uint16", **options: Any) -> PyramidSpec:
         ((2, 7, 11), {"axes": "cyx", "factors": (2, 2, 2), "n_levels": 2}, [(2, 7, 11), (1, 4, 6)]),
     ],
 )
-def test_shapes(shape: tuple[int, ...], options: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
+def test_shapes(
+    shape: tuple[int, ...], options: dict[str, Any], shapes: list[tuple[int, ...]]
+) -> None:
     assert [level.shape for level in spec_of(*shape, **options).levels] == shapes
 
 
@@ -65,14 +67,21 @@ def test_shapes(shape: tuple[int, ...], options: dict[str, Any], shapes: list[tu
         ((1, 1, 2), (2, 2, 1)),
     ],
 )
-def test_an_axis_is_halved_while_it_is_not_coarser_than_the_coarsest_of_the_others(spacing: tuple[float, ...], step: tuple[int, ...]) -> None:
+def test_an_axis_is_halved_while_it_is_not_coarser_than_the_coarsest_of_the_others(
+    spacing: tuple[float, ...], step: tuple[int, ...]
+) -> None:
     axes = [Axis(n) for n in "zyx"]
     assert near_isotropic_step((100, 100, 100), spacing, axes) == step
 
 
 def test_levels_of_an_anisotropic_stack_become_isotropic_before_z_is_halved() -> None:
     spec = spec_of(200, 2048, 2048, scale=(4, 1, 1), n_levels=5)
-    assert [level.factors for level in spec.levels[1:]] == [(1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2)]
+    assert [level.factors for level in spec.levels[1:]] == [
+        (1, 2, 2),
+        (1, 2, 2),
+        (2, 2, 2),
+        (2, 2, 2),
+    ]
 
 
 # ---- transforms -------------------------------------------------------------------------------------------------------
@@ -85,9 +94,18 @@ def test_levels_of_an_anisotropic_stack_become_isotropic_before_z_is_halved() ->
     origin=st.tuples(st.floats(-99, 99), st.floats(-99, 99)),
     method=st.sampled_from(["mean", "mode", "median", "min", "max", "stride", "gaussian"]),
 )
-def test_each_sample_lies_at_the_centre_of_its_window(shape: Any, steps: Any, scale: Any, origin: Any, method: str) -> None:
+def test_each_sample_lies_at_the_centre_of_its_window(
+    shape: Any, steps: Any, scale: Any, origin: Any, method: str
+) -> None:
     """OME-Zarr 0.4, multiscales: the first sample of a level is the mean position of the samples of its window."""
-    spec = spec_of(*shape, factors=steps, scale=scale, translation=origin, method=method, n_levels=len(steps) + 1)
+    spec = spec_of(
+        *shape,
+        factors=steps,
+        scale=scale,
+        translation=origin,
+        method=method,
+        n_levels=len(steps) + 1,
+    )
     for k, level in enumerate(spec.levels):
         for axis in range(2):
             total = math.prod(step[axis] for step in steps[:k])
@@ -108,7 +126,13 @@ def test_negative_scales_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "method"), [({}, "mean"), ({"labels": True}, "mode"), ({"dtype": "bool"}, "mode"), ({"labels": True, "method": "max"}, "max")]
+    ("options", "method"),
+    [
+        ({}, "mean"),
+        ({"labels": True}, "mode"),
+        ({"dtype": "bool"}, "mode"),
+        ({"labels": True, "method": "max"}, "max"),
+    ],
 )
 def test_default_methods(options: dict[str, Any], method: str) -> None:
     assert spec_of(9, 9, **options).method == method
@@ -129,13 +153,25 @@ def test_levels_that_exist_keep_their_shapes() -> None:
 
 
 def test_the_text_is_one_line_a_level() -> None:
-    lines = str(spec_of(64, 5000, 5000, axes="zyx", unit="um", name="brain", n_levels=3)).splitlines()
+    lines = str(
+        spec_of(64, 5000, 5000, axes="zyx", unit="um", name="brain", n_levels=3)
+    ).splitlines()
     assert len(lines) == 2 + 3
     assert "brain" in lines[0]
     assert "micrometer" in lines[0]
 
 
-@pytest.mark.parametrize(("n", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**40, "1.0 TiB"), (2**52, "4096.0 TiB")])
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**40, "1.0 TiB"),
+        (2**52, "4096.0 TiB"),
+    ],
+)
 def test_bytes_as_text(n: int, text: str) -> None:
     assert format_bytes(n) == text
 
@@ -149,15 +185,27 @@ def test_bytes_as_text(n: int, text: str) -> None:
         (Array((5, 5)), {"scale": (1, float("nan"))}, "must be finite numbers"),
         (Array((5, 5)), {"translation": (1, float("inf"))}, "must be finite numbers"),
         (Array((5, 5)), {"factors": 0, "n_levels": 2}, "must be integers of at least 1"),
-        (Array((5, 5)), {"factors": (2, 2, 2), "n_levels": 2}, "has 3 entries, but the array has 2 axes"),
+        (
+            Array((5, 5)),
+            {"factors": (2, 2, 2), "n_levels": 2},
+            "has 3 entries, but the array has 2 axes",
+        ),
         (Array((5, 5)), {"factors": [(2, 2), (2, 0)]}, "must be integers of at least 1"),
-        (Array((5, 5)), {"factors": [(2, 2)], "n_levels": 3}, "factors of 1 steps make 2 levels, but 3 levels were asked for"),
+        (
+            Array((5, 5)),
+            {"factors": [(2, 2)], "n_levels": 3},
+            "factors of 1 steps make 2 levels, but 3 levels were asked for",
+        ),
         (Array((5, 5)), {"factors": 1, "n_levels": 2}, "is not reduced by (1, 1)"),
         (Array((5, 5)), {"n_levels": 9}, "ask for at most 4"),
         (Array((5, 5)), {"n_levels": 0}, "levels 0 must be at least 1; it counts level 0"),
         (Array((5, 5)), {"chunks": (2,)}, "chunks (2,) has 1 entries"),
         (Array((5, 5)), {"chunks": (2, 0)}, "must be at least 1"),
-        (Array((5, 5)), {"chunks": (2, 2), "shards": (3, 4)}, "shards (3, 4) must be whole multiples of the chunks (2, 2)"),
+        (
+            Array((5, 5)),
+            {"chunks": (2, 2), "shards": (3, 4)},
+            "shards (3, 4) must be whole multiples of the chunks (2, 2)",
+        ),
         (Array((2**16, 2**16)), {"chunks": (2**16, 2**16)}, "more than codecs can take"),
         (Array((5, 5), "complex64"), {}, "real and imaginary part"),
         (Array((5, 5), "U4"), {}, "expected bool, an integer or a float"),

@@ -45,7 +45,13 @@ def _zipped(directory: Path, name: str, prefix: str = "", *, junk: str | None = 
 
 @pytest.mark.parametrize(
     ("name", "prefix", "junk"),
-    [("x.ozx", "", None), ("x.zarr.zip", "", None), ("any-name", "", None), ("x.zip", "x.zarr/", None), ("mac.zip", "x.zarr/", "__MACOSX/._x")],
+    [
+        ("x.ozx", "", None),
+        ("x.zarr.zip", "", None),
+        ("any-name", "", None),
+        ("x.zip", "x.zarr/", None),
+        ("mac.zip", "x.zarr/", "__MACOSX/._x"),
+    ],
 )
 def test_zip_is_read_in_place(directory: Path, name: str, prefix: str, junk: str | None) -> None:
     """By its content, not by its name; a single wrapping folder is looked through."""
@@ -54,7 +60,9 @@ def test_zip_is_read_in_place(directory: Path, name: str, prefix: str, junk: str
     root = open_root(path)
     assert root.attributes == {"a": 1}
     assert root.child_names() == ("deep",)
-    np.testing.assert_array_equal(root.child("deep/s0").array()[1:4, 2:], np.arange(35).reshape(5, 7)[1:4, 2:])
+    np.testing.assert_array_equal(
+        root.child("deep/s0").array()[1:4, 2:], np.arange(35).reshape(5, 7)[1:4, 2:]
+    )
     assert sorted(os.listdir(path.parent)) == before
 
 
@@ -76,7 +84,10 @@ def test_damaged_member_of_a_zip_is_told(directory: Path) -> None:
     path = directory.parent / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("zarr.json", '{"zarr_format": 3, "node_type": "group"}')
-        file.writestr("a/zarr.json", '{"zarr_format": 3, "node_type": "group", "attributes": {"a": "aaaaaaaaaaaaaaaa"}}')
+        file.writestr(
+            "a/zarr.json",
+            '{"zarr_format": 3, "node_type": "group", "attributes": {"a": "aaaaaaaaaaaaaaaa"}}',
+        )
     content = bytearray(path.read_bytes())
     at = content.index(b"a/zarr.json") + len(b"a/zarr.json")
     content[at : at + 20] = b"\xff" * 20
@@ -97,7 +108,12 @@ def test_path_with_a_null_byte_is_refused() -> None:
 
 def test_plain_directory_is_an_implicit_group(tmp_path: Path) -> None:
     root = open_root(tmp_path)
-    assert (root.kind, root.is_implicit, root.attributes, root.children()) == ("group", True, {}, ())
+    assert (root.kind, root.is_implicit, root.attributes, root.children()) == (
+        "group",
+        True,
+        {},
+        (),
+    )
 
 
 def test_dot_is_called_by_its_name(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +125,16 @@ def test_file_url_is_a_path(directory: Path) -> None:
     assert open_root(directory.as_uri()).attributes == {"a": 1}
 
 
-@pytest.mark.parametrize(("path", "expected"), [("https://host/x.zarr", True), ("s3://bucket/x", True), ("C:/x.zarr", False), ("C:\\x", False), ("a/b", False)])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("https://host/x.zarr", True),
+        ("s3://bucket/x", True),
+        ("C:/x.zarr", False),
+        ("C:\\x", False),
+        ("a/b", False),
+    ],
+)
 def test_is_url(path: str, expected: bool) -> None:
     assert is_url(path) is expected
 
@@ -161,7 +186,9 @@ def test_http(directory: Path, url: str) -> None:
         ("abfs", "fsspec", "adlfs: pip install adlfs$"),  # which brings fsspec
     ],
 )
-def test_missing_package_is_named(scheme: str, missing: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(
+    scheme: str, missing: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def without(module: str) -> None:
         if module == missing:
             raise ImportError(module)
@@ -172,7 +199,11 @@ def test_missing_package_is_named(scheme: str, missing: str, told: str, monkeypa
 
 
 def test_the_extra_has_what_its_error_promises() -> None:
-    needed = {re.split(r"[<>=; ]", r)[0] for r in importlib.metadata.requires("napari-pyramid") or () if "extra == 'remote'" in r}
+    needed = {
+        re.split(r"[<>=; ]", r)[0]
+        for r in importlib.metadata.requires("napari-pyramid") or ()
+        if "extra == 'remote'" in r
+    }
     assert needed == {"fsspec", *_MODULE_OF_SCHEME.values()} - set(_NOT_IN_EXTRA)
 
 
@@ -183,14 +214,25 @@ def test_zip_on_another_host_is_refused_by_name() -> None:
 
 def test_http_folder_in_n5(tmp_path: Path, url: str) -> None:
     """N5 is recognised by ".n5" anywhere in the path: the groups below the container look like any directory."""
-    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5" / "vol")}, "metadata": {"compression": {"type": "raw"}}}
-    tensorstore.open(spec, create=True, dtype="uint8", shape=(4, 3)).result()[...] = np.arange(12, dtype="uint8").reshape(4, 3)
-    np.testing.assert_array_equal(np.asarray(open_root(f"{url}/a.n5/vol").array()[...]), np.arange(12).reshape(4, 3).T)
+    spec = {
+        "driver": "n5",
+        "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5" / "vol")},
+        "metadata": {"compression": {"type": "raw"}},
+    }
+    tensorstore.open(spec, create=True, dtype="uint8", shape=(4, 3)).result()[...] = np.arange(
+        12, dtype="uint8"
+    ).reshape(4, 3)
+    np.testing.assert_array_equal(
+        np.asarray(open_root(f"{url}/a.n5/vol").array()[...]), np.arange(12).reshape(4, 3).T
+    )
 
 
 def test_a_zipped_n5_container_needs_no_attributes_at_its_root(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5" / name)}}
+        spec = {
+            "driver": "n5",
+            "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5" / name)},
+        }
         tensorstore.open(spec, create=True, dtype="uint8", shape=(9, 8)).result()[...] = 3
     (image, *_) = open_images(_zipped(tmp_path / "x.n5", "x.n5.zip"))
     np.testing.assert_array_equal(np.asarray(image.levels[0].array[...]), np.full((8, 9), 3))

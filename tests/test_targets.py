@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid import DestinationError, PyramidError, SpecError, build_pyramid, iter_build, open_pyramid, open_pyramids
+from napari_pyramid import (
+    DestinationError,
+    PyramidError,
+    SpecError,
+    build_pyramid,
+    iter_build,
+    open_pyramid,
+    open_pyramids,
+)
 from napari_pyramid.build import plan_build
 from napari_pyramid.in_place import level_paths
 
@@ -21,7 +29,11 @@ OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
 
 
 def digest(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 def attributes(group: Path) -> dict[str, Any]:
@@ -32,7 +44,9 @@ def attributes(group: Path) -> dict[str, Any]:
 def plain(request: Any, tmp_path: Path) -> Path:
     """A group with attributes of its own and one plain array in it, with attributes too."""
     path = tmp_path / "s.zarr"
-    group = zarr.create_group(path, zarr_format=request.param, attributes={"microscope": {"name": "M1"}, "n": 3})
+    group = zarr.create_group(
+        path, zarr_format=request.param, attributes={"microscope": {"name": "M1"}, "n": 3}
+    )
     group.create_array("raw", data=DATA, chunks=(8, 8), attributes={"stage": [1.5, 2.5]})
     return path
 
@@ -40,12 +54,33 @@ def plain(request: Any, tmp_path: Path) -> Path:
 def as_ome(path: Path, base: str = "raw") -> dict[str, Any]:
     """Makes the group an OME-Zarr image of one level, by hand; returns its attributes."""
     group = zarr.open_group(path)
-    scale = [{"type": "scale", "scale": [3.0, 0.5]}, {"type": "translation", "translation": [7.0, 1.0]}]
-    axes = [{"name": "y", "type": "space", "unit": "micrometer"}, {"name": "x", "type": "space", "unit": "micrometer"}]
-    entry = {"axes": axes, "datasets": [{"path": base, "coordinateTransformations": scale}], "name": "kept"}
-    omero = {"channels": [{"label": "GFP", "color": "00FF00", "window": {"start": 5, "end": 700, "min": 0, "max": 65535}}], "note": "kept too"}
+    scale = [
+        {"type": "scale", "scale": [3.0, 0.5]},
+        {"type": "translation", "translation": [7.0, 1.0]},
+    ]
+    axes = [
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space", "unit": "micrometer"},
+    ]
+    entry = {
+        "axes": axes,
+        "datasets": [{"path": base, "coordinateTransformations": scale}],
+        "name": "kept",
+    }
+    omero = {
+        "channels": [
+            {
+                "label": "GFP",
+                "color": "00FF00",
+                "window": {"start": 5, "end": 700, "min": 0, "max": 65535},
+            }
+        ],
+        "note": "kept too",
+    }
     if group.metadata.zarr_format == 2:
-        group.attrs.update({"multiscales": [{**entry, "version": "0.4"}], "omero": {**omero, "version": "0.4"}})
+        group.attrs.update(
+            {"multiscales": [{**entry, "version": "0.4"}], "omero": {**omero, "version": "0.4"}}
+        )
     else:
         group.attrs["ome"] = {"version": "0.5", "multiscales": [entry], "omero": omero}
     return attributes(path)
@@ -74,7 +109,10 @@ def test_levels_of_an_ome_zarr_image_follow_from_its_own_transforms(plain: Path)
     (entry,) = now["multiscales"]
     assert entry["name"] == "kept"
     assert entry["datasets"][0] == was["multiscales"][0]["datasets"][0]
-    level_1, level_2 = ({t["type"]: t[t["type"]] for t in d["coordinateTransformations"]} for d in entry["datasets"][1:])
+    level_1, level_2 = (
+        {t["type"]: t[t["type"]] for t in d["coordinateTransformations"]}
+        for d in entry["datasets"][1:]
+    )
     assert level_1 == {"scale": [3.0, 1.0], "translation": [7.0, 1.25]}
     assert level_2 == {"scale": [6.0, 2.0], "translation": [8.5, 1.75]}
 
@@ -82,7 +120,11 @@ def test_levels_of_an_ome_zarr_image_follow_from_its_own_transforms(plain: Path)
 def test_levels_take_the_codec_fill_value_and_chunk_keys_of_level_0(tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
     group = zarr.create_group(path, zarr_format=2)
-    options = {"compressors": None, "fill_value": 9, "chunk_key_encoding": {"name": "v2", "separator": "."}}
+    options = {
+        "compressors": None,
+        "fill_value": 9,
+        "chunk_key_encoding": {"name": "v2", "separator": "."},
+    }
     group.create_array("0", data=DATA.astype(">u2"), chunks=(8, 16), **options)
     build_pyramid(path, in_place=True, **OPTIONS)
     first, second = (json.loads((path / k / ".zarray").read_text()) for k in ("0", "1"))
@@ -106,7 +148,10 @@ class _no_warning:  # noqa: N801  # reads as the context manager that it is
 
 def test_levels_that_exist_need_overwrite_and_are_then_replaced(plain: Path) -> None:
     build_pyramid(plain, in_place=True, **OPTIONS)
-    with pytest.raises(DestinationError, match=r"has 3 levels already: overwrite them \(--overwrite\), or name a second series"):
+    with pytest.raises(
+        DestinationError,
+        match=r"has 3 levels already: overwrite them \(--overwrite\), or name a second series",
+    ):
         build_pyramid(plain, in_place=True, method="max", **OPTIONS)
     build_pyramid(plain, in_place=True, method="max", overwrite=True, **OPTIONS)
     expected = DATA.reshape(20, 2, 26, 2).max((1, 3))
@@ -127,8 +172,17 @@ def test_levels_that_fewer_ones_replace_are_removed(plain: Path) -> None:
 def test_building_from_a_coarser_level_does_not_lose_level_0(overwrite: bool, plain: Path) -> None:
     build_pyramid(plain, in_place=True, **OPTIONS)
     before = digest(plain)
-    with pytest.raises(DestinationError, match=r"'raw_1' is a coarser level of an image whose level 0 is 'raw': build from that one"):
-        build_pyramid(zarr.open_array(plain / "raw_1", mode="r"), in_place=True, n_levels=2, factors=2, overwrite=overwrite)
+    with pytest.raises(
+        DestinationError,
+        match=r"'raw_1' is a coarser level of an image whose level 0 is 'raw': build from that one",
+    ):
+        build_pyramid(
+            zarr.open_array(plain / "raw_1", mode="r"),
+            in_place=True,
+            n_levels=2,
+            factors=2,
+            overwrite=overwrite,
+        )
     assert digest(plain) == before
 
 
@@ -145,10 +199,15 @@ def test_residuals_can_be_replaced_by_residuals(plain: Path) -> None:
     for overwrite in (False, True):
         build_pyramid(plain, in_place=True, method="laplacian", overwrite=overwrite, **OPTIONS)
     found = attributes(plain)
-    assert [entry["type"] for entry in found.get("ome", found)["multiscales"]] == ["gaussian", "laplacian"]
+    assert [entry["type"] for entry in found.get("ome", found)["multiscales"]] == [
+        "gaussian",
+        "laplacian",
+    ]
 
 
-@pytest.mark.parametrize("path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"])
+@pytest.mark.parametrize(
+    "path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"]
+)
 def test_metadata_cannot_have_anything_else_removed(path: str, plain: Path, tmp_path: Path) -> None:
     """Level paths are data: what they name is removed only if it is an array of the group itself."""
     zarr.create_array(tmp_path / "precious.zarr", data=DATA)
@@ -158,18 +217,30 @@ def test_metadata_cannot_have_anything_else_removed(path: str, plain: Path, tmp_
     as_ome(plain)
     group = zarr.open_group(plain)
     found = dict(group.attrs)
-    found.get("ome", found)["multiscales"][0]["datasets"].append({"path": path, "coordinateTransformations": [{"type": "scale", "scale": [6.0, 1.0]}]})
+    found.get("ome", found)["multiscales"][0]["datasets"].append(
+        {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [6.0, 1.0]}]}
+    )
     group.attrs.put(found)
     before = digest(tmp_path / "precious.zarr"), digest(plain / "raw"), digest(plain / "text")
-    build_pyramid(zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS)
-    assert (digest(tmp_path / "precious.zarr"), digest(plain / "raw"), digest(plain / "text")) == before
+    build_pyramid(
+        zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS
+    )
+    assert (
+        digest(tmp_path / "precious.zarr"),
+        digest(plain / "raw"),
+        digest(plain / "text"),
+    ) == before
 
 
 def test_an_array_in_the_way_is_not_replaced(plain: Path) -> None:
     zarr.open_group(plain).create_array("raw_1", data=np.zeros((3, 3)))
     before = digest(plain)
-    with pytest.raises(DestinationError, match=r"raw_1 exists already and is no level of this image"):
-        build_pyramid(zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS)
+    with pytest.raises(
+        DestinationError, match=r"raw_1 exists already and is no level of this image"
+    ):
+        build_pyramid(
+            zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS
+        )
     assert digest(plain) == before
 
 
@@ -219,9 +290,13 @@ def test_overwriting_swaps_at_the_end(tmp_path: Path) -> None:
 def test_a_label_image_is_registered_beside_the_others(tmp_path: Path) -> None:
     build_pyramid(DATA, tmp_path / "x.ome.zarr", **OPTIONS)
     for name in ("cells", "nuclei"):
-        build_pyramid(DATA // 300, tmp_path / "x.ome.zarr" / "labels" / name, labels=True, **OPTIONS)
+        build_pyramid(
+            DATA // 300, tmp_path / "x.ome.zarr" / "labels" / name, labels=True, **OPTIONS
+        )
     assert attributes(tmp_path / "x.ome.zarr" / "labels")["ome"]["labels"] == ["cells", "nuclei"]
-    assert attributes(tmp_path / "x.ome.zarr" / "labels" / "cells")["ome"]["image-label"]["source"] == {"image": "../../"}
+    assert attributes(tmp_path / "x.ome.zarr" / "labels" / "cells")["ome"]["image-label"][
+        "source"
+    ] == {"image": "../../"}
 
 
 # ---- what is refused: one table -----------------------------------------------------------------------------------------
@@ -262,61 +337,151 @@ def file(tmp: Path) -> Path:
         (DATA, "x.ome.zarr", {"factors": [(1, 1)]}, "no smaller than level 0"),
         (DATA, "x.ome.zarr", {"codec": "lzma-9"}, "codec 'lzma-9' is not known: use blosc-zstd-1"),
         (DATA, "x.ome.zarr", {"codec": "blosc-zstd-11"}, "is not known"),
-        (DATA, "x.ome.zarr", {"format": "0.3"}, "format '0.3' cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)"),
-        (DATA, "x.ome.zarr", {"format": "0.4", "chunks": (8, 8), "shards": (16, 16)}, "shards (16, 16) need zarr v3"),
+        (
+            DATA,
+            "x.ome.zarr",
+            {"format": "0.3"},
+            "format '0.3' cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)",
+        ),
+        (
+            DATA,
+            "x.ome.zarr",
+            {"format": "0.4", "chunks": (8, 8), "shards": (16, 16)},
+            "shards (16, 16) need zarr v3",
+        ),
         (DATA, "x.ome.zarr", {"max_workers": 0}, "0 workers cannot build anything"),
         (DATA, "x.ome.zarr", {"method": "cubic"}, "method 'cubic' is not known"),
         (DATA.astype("complex64"), "x.ome.zarr", {}, "real and imaginary part"),
         (DATA[:0], "x.ome.zarr", {}, "there is nothing to build"),
         ([], "x.ome.zarr", {}, "an empty list of levels cannot be a source"),
         ("nowhere.zarr", "x.ome.zarr", {}, "nowhere.zarr"),
-        (DATA, "s3://bucket/x.ome.zarr", {}, "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there"),
+        (
+            DATA,
+            "s3://bucket/x.ome.zarr",
+            {},
+            "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there",
+        ),
         (DATA, "", {}, "an empty path is no destination: name it"),
         ("", "x.ome.zarr", {}, "an empty path is no source: name it"),
-        ([[1, 2], [3, 4]], "x.ome.zarr", {}, "a list cannot be a source: expected something with shape, dtype and indexing"),
+        (
+            [[1, 2], [3, 4]],
+            "x.ome.zarr",
+            {},
+            "a list cannot be a source: expected something with shape, dtype and indexing",
+        ),
         (None, "x.ome.zarr", {}, "a NoneType cannot be a source"),
         (DATA, "x.ome.zarr", {"codec": "zstd-23"}, "codec 'zstd-23' is not known"),
         (DATA, "x.ome.zarr", {"codec": ""}, "codec '' is not known"),
         (DATA, "other.zarr/0/1/x.zarr", {"n": other}, "lies inside the array"),
         (DATA.astype("f4"), "other.zarr/labels/seg", {"n": other}, "float32 cannot be labels"),
-        (DATA, "other.zarr/labels/seg", {"n": other, "method": "mean"}, "method 'mean' would invent ids"),
-        (DATA, "other.zarr/labels/seg", {"n": other, "format": "0.4"}, "whose labels must be 0.5: leave the format out"),
+        (
+            DATA,
+            "other.zarr/labels/seg",
+            {"n": other, "method": "mean"},
+            "method 'mean' would invent ids",
+        ),
+        (
+            DATA,
+            "other.zarr/labels/seg",
+            {"n": other, "format": "0.4"},
+            "whose labels must be 0.5: leave the format out",
+        ),
         (store, None, {"in_place": True, "series": "0"}, "'0' cannot be the name of a series:"),
-        (store, None, {"in_place": True, "series": "zarr.json"}, "'zarr.json' cannot be the name of a series"),
-        (store, None, {"in_place": True, "series": "labels"}, "'labels' cannot be the name of a series"),
-        (store, None, {"in_place": True, "series": ""}, "'' cannot be the name of a series: its levels go into a group of that name"),
+        (
+            store,
+            None,
+            {"in_place": True, "series": "zarr.json"},
+            "'zarr.json' cannot be the name of a series",
+        ),
+        (
+            store,
+            None,
+            {"in_place": True, "series": "labels"},
+            "'labels' cannot be the name of a series",
+        ),
+        (
+            store,
+            None,
+            {"in_place": True, "series": ""},
+            "'' cannot be the name of a series: its levels go into a group of that name",
+        ),
         (store, None, {"in_place": True, "series": ".."}, "'..' cannot be the name of a series"),
-        (store, None, {"in_place": True, "series": "/tmp"}, "'/tmp' cannot be the name of a series"),
+        (
+            store,
+            None,
+            {"in_place": True, "series": "/tmp"},
+            "'/tmp' cannot be the name of a series",
+        ),
         (store, None, {"in_place": True, "series": "a/b"}, "'a/b' cannot be the name of a series"),
-        (DATA, "x.ome.zarr", {"paths": ["0", "../1", "2"]}, "level path '../1' leads out of the store, or names nothing in it: use names such as 0 or scale/0"),
+        (
+            DATA,
+            "x.ome.zarr",
+            {"paths": ["0", "../1", "2"]},
+            "level path '../1' leads out of the store, or names nothing in it: use names such as 0 or scale/0",
+        ),
         (DATA, "x.ome.zarr", {"paths": ["0", "", "2"]}, "level path '' leads out of the store"),
         (DATA, "x.ome.zarr", {"paths": ["0", "/1", "2"]}, "level path '/1' leads out of the store"),
         (DATA, None, {}, "no destination: give a path, or build in place"),
-        (DATA, None, {"in_place": True}, "only beside a zarr array in a local directory: give a destination instead"),
+        (
+            DATA,
+            None,
+            {"in_place": True},
+            "only beside a zarr array in a local directory: give a destination instead",
+        ),
         (store, "x.ome.zarr", {"in_place": True}, "a destination and in_place: give one of them"),
-        (bare, None, {"in_place": True}, "is the root of its store, with no group to add levels to: build a new store instead"),
-        (store, "s.zarr", {}, "is the source: build in place (--in-place), or choose a destination elsewhere"),
+        (
+            bare,
+            None,
+            {"in_place": True},
+            "is the root of its store, with no group to add levels to: build a new store instead",
+        ),
+        (
+            store,
+            "s.zarr",
+            {},
+            "is the source: build in place (--in-place), or choose a destination elsewhere",
+        ),
         (store, "s.zarr", {"overwrite": True}, "is the source"),
         (bare, "bare.zarr", {"overwrite": True}, "is the source"),
         (store, "s.zarr/0", {}, "is the source"),
         (store, "s.zarr/0/c", {}, "is the source or lies inside it"),
         (store, "s.zarr/sub.ome.zarr", {}, "lies inside the source"),
         (store, ".", {"overwrite": True}, "holds the source"),
-        (DATA, folder, {}, "exists already: choose another name, or overwrite it (--overwrite, overwrite=True)"),
+        (
+            DATA,
+            folder,
+            {},
+            "exists already: choose another name, or overwrite it (--overwrite, overwrite=True)",
+        ),
         (DATA, folder, {"overwrite": True}, "is not a zarr store and will not be overwritten"),
         (DATA, file, {"overwrite": True}, "is not a zarr store and will not be overwritten"),
         (DATA, "notes/x.ome.zarr", {"n": file}, "is not a directory: choose a destination in one"),
     ],
 )
-def test_refused_before_anything_is_written(source: Any, destination: Any, options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_refused_before_anything_is_written(
+    source: Any,
+    destination: Any,
+    options: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
     monkeypatch.chdir(tmp_path)
     for make in [v for v in (source, destination, *options.values()) if callable(v)]:
         make(tmp_path)
     options = {**OPTIONS, **{k: v for k, v in options.items() if not callable(v)}}
     if "factors" in options and isinstance(options["factors"], list):
         options.pop("n_levels")
-    source = {store: tmp_path / "s.zarr", bare: tmp_path / "bare.zarr"}.get(source, source) if callable(source) else source
-    destination = {folder: tmp_path / "photos", file: tmp_path / "notes"}.get(destination, destination) if callable(destination) else destination
+    source = (
+        {store: tmp_path / "s.zarr", bare: tmp_path / "bare.zarr"}.get(source, source)
+        if callable(source)
+        else source
+    )
+    destination = (
+        {folder: tmp_path / "photos", file: tmp_path / "notes"}.get(destination, destination)
+        if callable(destination)
+        else destination
+    )
     before = digest(tmp_path)
     with pytest.raises(PyramidError) as caught:
         iter_build(source, destination, **options)
@@ -326,9 +491,13 @@ def test_refused_before_anything_is_written(source: Any, destination: Any, optio
 
 
 def test_in_place_says_what_is_wrong_with_the_order_of_axes(tmp_path: Path) -> None:
-    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=np.zeros((40, 50, 3), "uint8"), chunks=(16, 16, 3))
+    zarr.create_group(tmp_path / "s.zarr").create_array(
+        "0", data=np.zeros((40, 50, 3), "uint8"), chunks=(16, 16, 3)
+    )
     before = digest(tmp_path)
-    with pytest.raises(DestinationError, match=r"channels behind its planes.*give a destination instead"):
+    with pytest.raises(
+        DestinationError, match=r"channels behind its planes.*give a destination instead"
+    ):
         build_pyramid(tmp_path / "s.zarr", in_place=True, axes="yxc", n_levels=2)
     assert digest(tmp_path) == before
 
@@ -337,7 +506,9 @@ def test_a_spec_of_another_array_is_refused(tmp_path: Path) -> None:
     from napari_pyramid import PyramidSpec
 
     spec = PyramidSpec.from_array(DATA, n_levels=2)
-    with pytest.raises(SpecError, match=r"the spec is of \(40, 52\) uint16, but the source is \(52, 40\) uint16"):
+    with pytest.raises(
+        SpecError, match=r"the spec is of \(40, 52\) uint16, but the source is \(52, 40\) uint16"
+    ):
         iter_build(DATA.T, tmp_path / "x.ome.zarr", spec)
     with pytest.raises(SpecError, match="axes, scale: given beside a spec; put them into the spec"):
         iter_build(DATA, tmp_path / "x.ome.zarr", spec, axes="yx", scale=(1, 1))
@@ -364,7 +535,9 @@ def test_a_new_image_in_a_consolidated_store_is_listed_there(tmp_path: Path) -> 
     assert zarr.open_consolidated(tmp_path / "x.zarr", mode="r")["b/1"].shape == (20, 26)
 
 
-def test_planning_without_a_destination_looks_at_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planning_without_a_destination_looks_at_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store(tmp_path)
     monkeypatch.chdir(tmp_path / "s.zarr")
     spec, _, _ = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
@@ -377,7 +550,22 @@ def test_levels_go_into_the_group_that_names_the_array(tmp_path: Path) -> None:
     group.create_group("scale0").create_array("image", data=DATA, chunks=(8, 8))
     scale = [{"type": "scale", "scale": [1.0, 1.0]}]
     axes = [{"name": n, "type": "space"} for n in "yx"]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "scale0/image", "coordinateTransformations": scale}]}]}
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "axes": axes,
+                "datasets": [{"path": "scale0/image", "coordinateTransformations": scale}],
+            }
+        ],
+    }
     build_pyramid(tmp_path / "x.zarr", in_place=True, n_levels=2, factors=2)
-    assert len(zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"]) == 2
+    assert (
+        len(
+            zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["ome"]["multiscales"][0][
+                "datasets"
+            ]
+        )
+        == 2
+    )
     assert "ome" not in zarr.open_group(tmp_path / "x.zarr" / "scale0", mode="r").attrs

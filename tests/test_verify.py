@@ -21,9 +21,20 @@ from napari_pyramid.verify import Comparer, Difference
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 
 
-def found(root: Path, coarse: str, fine: str, factors: tuple[int, ...], method: Method, *, residual: bool = False) -> list[Difference | None]:
+def found(
+    root: Path,
+    coarse: str,
+    fine: str,
+    factors: tuple[int, ...],
+    method: Method,
+    *,
+    residual: bool = False,
+) -> list[Difference | None]:
     """What comparing all of a stored level says, region by region."""
-    above, stored = (Reader(zarr.open_array(root / path, mode="r"), check=lambda: None) for path in (fine, coarse))
+    above, stored = (
+        Reader(zarr.open_array(root / path, mode="r"), check=lambda: None)
+        for path in (fine, coarse)
+    )
     comparer = Comparer(above, stored, factors, method, (7, 9), residual=residual)
     return [comparer.compare(region) for region in comparer.regions()]
 
@@ -63,7 +74,9 @@ def test_a_wrong_residual_is_found(tmp_path: Path) -> None:
     root = tmp_path / "x.ome.zarr"
     build_pyramid(DATA, root, chunks=(8, 8), factors=2, n_levels=2, method="laplacian")
     zarr.open_array(root / "laplacian" / "1")[3, 4] += 1
-    (difference,) = filter(None, found(root, "laplacian/1", "1", (2, 2), "laplacian", residual=True))
+    (difference,) = filter(
+        None, found(root, "laplacian/1", "1", (2, 2), "laplacian", residual=True)
+    )
     assert difference.n_pixels == 1
 
 
@@ -93,11 +106,16 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return spoil
 
 
-def test_a_build_that_does_not_verify_publishes_nothing_and_can_be_run_again(tmp_path: Path, spoiled: Callable[[int], None]) -> None:
+def test_a_build_that_does_not_verify_publishes_nothing_and_can_be_run_again(
+    tmp_path: Path, spoiled: Callable[[int], None]
+) -> None:
     zarr.create_group(tmp_path / "s.zarr").create_array("0", data=DATA, chunks=(64, 64))
     options: dict[str, Any] = {"chunks": (64, 64), "factors": 2, "n_levels": 2, "verify": True}
     spoiled(1)
-    with pytest.raises(VerificationError, match=r"level 1 differs .* in 1 pixels of region \[0:\d+, 0:\d+\], by up to \d+: what was built is removed"):
+    with pytest.raises(
+        VerificationError,
+        match=r"level 1 differs .* in 1 pixels of region \[0:\d+, 0:\d+\], by up to \d+: what was built is removed",
+    ):
         build_pyramid(tmp_path / "s.zarr", tmp_path / "x.ome.zarr", **options)
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
     spoiled(0)
@@ -106,34 +124,62 @@ def test_a_build_that_does_not_verify_publishes_nothing_and_can_be_run_again(tmp
 
 
 def test_comparing_is_part_of_the_progress(tmp_path: Path) -> None:
-    (plain, *_, last) = iter_build(DATA, tmp_path / "x.ome.zarr", chunks=(8, 8), factors=2, n_levels=3, verify=True)
+    (plain, *_, last) = iter_build(
+        DATA, tmp_path / "x.ome.zarr", chunks=(8, 8), factors=2, n_levels=3, verify=True
+    )
     without = plan_build(DATA, chunks=(8, 8), factors=2, n_levels=3)[1]
     assert plain.total == last.total == last.done > sum(p.n_tiles for p in without)
     assert last.remaining == 0
 
 
 def test_what_needs_too_much_memory_to_compare_is_refused(tmp_path: Path) -> None:
-    zarr.create_group(tmp_path / "s.zarr").create_array("0", shape=(4096, 4096), chunks=(2048, 2048), dtype="uint16")
-    options: dict[str, Any] = {"in_place": True, "chunks": (256, 256), "factors": 2, "n_levels": 2, "max_workers": 1}
-    plain, verified = (plan_build(tmp_path / "s.zarr", verify=verify, **options)[2] for verify in (False, True))
+    zarr.create_group(tmp_path / "s.zarr").create_array(
+        "0", shape=(4096, 4096), chunks=(2048, 2048), dtype="uint16"
+    )
+    options: dict[str, Any] = {
+        "in_place": True,
+        "chunks": (256, 256),
+        "factors": 2,
+        "n_levels": 2,
+        "max_workers": 1,
+    }
+    plain, verified = (
+        plan_build(tmp_path / "s.zarr", verify=verify, **options)[2] for verify in (False, True)
+    )
     assert plain < verified
     build_pyramid(tmp_path / "s.zarr", memory_limit=verified, verify=True, **options)
     with pytest.raises(SpecError, match=r"--verify\) needs .* of memory, but the limit is"):
-        build_pyramid(tmp_path / "s.zarr", memory_limit=verified - 1, verify=True, overwrite=True, **options)
+        build_pyramid(
+            tmp_path / "s.zarr", memory_limit=verified - 1, verify=True, overwrite=True, **options
+        )
 
 
 def test_levels_that_change_when_they_are_stored_are_not_verified(tmp_path: Path) -> None:
     rounded = numcodecs.FixedScaleOffset(offset=0, scale=0.1, dtype="<f4", astype="u1")
     group = zarr.create_group(tmp_path / "s.zarr", zarr_format=2)
-    group.create_array("0", shape=(32, 32), chunks=(8, 8), dtype="f4", filters=[rounded])[...] = np.arange(1024).reshape(32, 32)
+    group.create_array("0", shape=(32, 32), chunks=(8, 8), dtype="f4", filters=[rounded])[...] = (
+        np.arange(1024).reshape(32, 32)
+    )
     with pytest.raises(SpecError, match="change when they are stored"):
         build_pyramid(tmp_path / "s.zarr", in_place=True, n_levels=2, verify=True)
 
 
 def test_verify_of_an_overwritten_pyramid_looks_at_the_new_one(tmp_path: Path) -> None:
     for method in ("mean", "max"):
-        build_pyramid(DATA, tmp_path / "x.ome.zarr", method=method, factors=2, n_levels=3, verify=True, overwrite=True)
-    largest = np.pad(DATA, [(0, n % 2) for n in DATA.shape], mode="edge").reshape(23, 2, 31, 2).max((1, 3))
+        build_pyramid(
+            DATA,
+            tmp_path / "x.ome.zarr",
+            method=method,
+            factors=2,
+            n_levels=3,
+            verify=True,
+            overwrite=True,
+        )
+    largest = (
+        np.pad(DATA, [(0, n % 2) for n in DATA.shape], mode="edge")
+        .reshape(23, 2, 31, 2)
+        .max((1, 3))
+    )
     np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[1][:], largest)
 
 

@@ -18,9 +18,15 @@ from napari_pyramid.workspace import Workspace, fingerprint
 
 def test_it_lies_beside_the_outermost_store(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "x.zarr").create_group("labels").create_group("cells")
-    assert Workspace(tmp_path / "new.zarr", in_place=False).directory == tmp_path / ".new.zarr.building"
+    assert (
+        Workspace(tmp_path / "new.zarr", in_place=False).directory
+        == tmp_path / ".new.zarr.building"
+    )
     assert Workspace(tmp_path / "x.zarr", in_place=True).directory == tmp_path / ".x.zarr.building"
-    inner = [Workspace(tmp_path / "x.zarr" / "labels" / name, in_place=False).directory for name in ("cells", "nuclei")]
+    inner = [
+        Workspace(tmp_path / "x.zarr" / "labels" / name, in_place=False).directory
+        for name in ("cells", "nuclei")
+    ]
     assert all(d.parent == tmp_path and d.name.startswith(".x.zarr.") for d in inner)
     assert inner[0] != inner[1]
 
@@ -36,7 +42,10 @@ def test_the_root_of_a_store_is_its_outermost_group(tmp_path: Path) -> None:
 def test_one_build_at_a_time(tmp_path: Path) -> None:
     first, second = (Workspace(tmp_path / "x.zarr", in_place=False) for _ in range(2))
     first.acquire()
-    with pytest.raises(BuildInProgressError, match=r"process \d+ on .* \(since .*\) is building there now; wait for it or stop it"):
+    with pytest.raises(
+        BuildInProgressError,
+        match=r"process \d+ on .* \(since .*\) is building there now; wait for it or stop it",
+    ):
         second.acquire()
     first.release()
     second.acquire()
@@ -119,7 +128,9 @@ def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
     assert zarr.open_array(workspace.directory / "old" / "1", mode="r").attrs["old"]
     for _ in range(2):
         Publishing(workspace).undo()
-        assert {p: p.read_bytes() for p in (tmp_path / "x.zarr").rglob("*") if p.is_file()} == before
+        assert {
+            p: p.read_bytes() for p in (tmp_path / "x.zarr").rglob("*") if p.is_file()
+        } == before
         assert not (tmp_path / "x.zarr" / "deep").exists()
         assert zarr.open_array(workspace.new / "1", mode="r").shape == (3,)
 
@@ -140,7 +151,9 @@ def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
 
 
-def test_a_workspace_that_was_half_discarded_holds_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_that_was_half_discarded_holds_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The journals may be there, and the levels that they tell of gone."""
     for end in ("discard", "start_over"):
         workspace = Workspace(tmp_path / "x.zarr", in_place=False)

@@ -45,8 +45,12 @@ def mean_2x2x2(a, out):  # type: ignore[no-untyped-def]
                 s = np.uint32(0)
                 for i in range(2):
                     for j in range(2):
-                        s += np.uint32(a[2 * z + i, 2 * y + j, 2 * x]) + np.uint32(a[2 * z + i, 2 * y + j, 2 * x + 1])
-                out[z, y, x] = (s + np.uint32(3) + ((s >> np.uint32(3)) & np.uint32(1))) >> np.uint32(3)
+                        s += np.uint32(a[2 * z + i, 2 * y + j, 2 * x]) + np.uint32(
+                            a[2 * z + i, 2 * y + j, 2 * x + 1]
+                        )
+                out[z, y, x] = (
+                    s + np.uint32(3) + ((s >> np.uint32(3)) & np.uint32(1))
+                ) >> np.uint32(3)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -56,7 +60,9 @@ def mean_1x2x2(a, out):  # type: ignore[no-untyped-def]
             for x in range(out.shape[2]):
                 s = np.uint32(a[z, 2 * y, 2 * x]) + np.uint32(a[z, 2 * y, 2 * x + 1])
                 s += np.uint32(a[z, 2 * y + 1, 2 * x]) + np.uint32(a[z, 2 * y + 1, 2 * x + 1])
-                out[z, y, x] = (s + np.uint32(1) + ((s >> np.uint32(2)) & np.uint32(1))) >> np.uint32(2)
+                out[z, y, x] = (
+                    s + np.uint32(1) + ((s >> np.uint32(2)) & np.uint32(1))
+                ) >> np.uint32(2)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -96,9 +102,16 @@ def prepare(job: Job) -> None:
     """Compiles for contiguous blocks and for parts of blocks."""
     reduce = kernel(job.workload)
     whole = np.zeros((8, 8, 8), job.workload.dtype)
-    reduced = np.zeros([n // f for n, f in zip(whole.shape, job.workload.factors[-3:], strict=True)], whole.dtype)
+    reduced = np.zeros(
+        [n // f for n, f in zip(whole.shape, job.workload.factors[-3:], strict=True)], whole.dtype
+    )
     part, reduced_part = (a[tuple(slice(n // 2) for n in a.shape)] for a in (whole, reduced))
-    for a, out in ((whole, reduced), (part, reduced_part), (whole[:4, :4, :4].copy(), reduced_part), (part, reduced_part.copy())):
+    for a, out in (
+        (whole, reduced),
+        (part, reduced_part),
+        (whole[:4, :4, :4].copy(), reduced_part),
+        (part, reduced_part.copy()),
+    ):
         reduce(a, out)
 
 
@@ -156,7 +169,10 @@ def _from_planes(job: Job, pool: Executor) -> Blocks:
     """Level 0 and level 1 from planes: one slab of them at a time is in memory."""
     w, reduce, depth = job.workload, kernel(job.workload), job.workload.chunks[0]
     grid = [range(n // c) for n, c in zip(w.shape, w.chunks, strict=True)]
-    blocks = {_parent(w, 0, index): np.empty(w.level_chunks(1), w.dtype) for index in itertools.product(*grid)}
+    blocks = {
+        _parent(w, 0, index): np.empty(w.level_chunks(1), w.dtype)
+        for index in itertools.product(*grid)
+    }
     slab, zstd = np.empty((depth, *w.shape[1:]), w.dtype), Zstd()
     for z in grid[0]:
 
@@ -165,7 +181,9 @@ def _from_planes(job: Job, pool: Executor) -> Blocks:
 
         def build(index: Index) -> None:
             corner = tuple(i * c for i, c in zip(index, w.chunks, strict=True))
-            chunk = np.ascontiguousarray(slab[:, *(slice(o, o + c) for o, c in zip(corner[1:], w.chunks[1:], strict=True))])
+            chunk = np.ascontiguousarray(
+                slab[:, *(slice(o, o + c) for o, c in zip(corner[1:], w.chunks[1:], strict=True))]
+            )
             _write(w, job.output, 0, index, chunk)
             parent = _parent(w, 0, index)
             reduce(chunk, blocks[parent][_inside(w, 1, parent, corner, chunk.shape)])
@@ -183,7 +201,9 @@ def _parent(w: Workload, k: int, index: Index) -> Index:
 
 
 def _extent(w: Workload, k: int, index: Index) -> Index:
-    return tuple(min(s, n - i * s) for i, s, n in zip(index, w.write_shape(k), w.level_shape(k), strict=True))
+    return tuple(
+        min(s, n - i * s) for i, s, n in zip(index, w.write_shape(k), w.level_shape(k), strict=True)
+    )
 
 
 def _inside(w: Workload, k: int, parent: Index, corner: Index, shape: Index) -> tuple[slice, ...]:
@@ -224,7 +244,10 @@ def _write(w: Workload, out: Path, k: int, index: Index, block: np.ndarray) -> N
     inner = [s // c for s, c in zip(w.write_shape(k), chunks, strict=True)]
     parts, entries, offset = [], [], 0
     for place in np.ndindex(*inner):
-        part = _encode(block[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunks, strict=True))], chunks)
+        part = _encode(
+            block[tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, chunks, strict=True))],
+            chunks,
+        )
         parts.append(part)
         entries.append(struct.pack("<QQ", offset, len(part)))
         offset += len(part)

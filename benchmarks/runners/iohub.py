@@ -20,7 +20,15 @@ def run(job: Job) -> Path:
     if not w.in_place:
         raise NotImplementedError("adds levels to an OME-Zarr only")
     halved = {a for a, f in zip(w.axes, w.factors, strict=True) if f > 1}
-    settings = TensorStoreConfig(file_io_sync=False, data_copy_concurrency=job.threads)  # nobody else waits for the disk
-    with open_ome_zarr(job.source, layout="fov", mode="r+", implementation="tensorstore", implementation_config=settings) as position:
+    settings = TensorStoreConfig(
+        file_io_sync=False, data_copy_concurrency=job.threads
+    )  # nobody else waits for the disk
+    with open_ome_zarr(
+        job.source,
+        layout="fov",
+        mode="r+",
+        implementation="tensorstore",
+        implementation_config=settings,
+    ) as position:
         position.compute_pyramid(levels=w.n_levels, method=w.method, dims=halved)
     return job.source

@@ -21,8 +21,12 @@ def prepare(job: Job) -> None:
     """Compiles: builds a tiny pyramid of the same dtype, rank and factors."""
     w = job.workload
     with tempfile.TemporaryDirectory() as folder:
-        tiny = zarr.create_array(f"{folder}/a.zarr", data=np.zeros([4 * f for f in w.factors], w.dtype), chunks=w.factors)
-        build_pyramid(tiny, f"{folder}/b.zarr", axes=w.axes, factors=w.factors, n_levels=2, method=w.method)
+        tiny = zarr.create_array(
+            f"{folder}/a.zarr", data=np.zeros([4 * f for f in w.factors], w.dtype), chunks=w.factors
+        )
+        build_pyramid(
+            tiny, f"{folder}/b.zarr", axes=w.axes, factors=w.factors, n_levels=2, method=w.method
+        )
 
 
 def arguments(job: Job) -> dict[str, Any]:
@@ -32,7 +36,13 @@ def arguments(job: Job) -> dict[str, Any]:
     options |= {"max_workers": job.threads, "memory_limit": job.memory_limit}
     if w.in_place:
         return options | {"source": job.source, "in_place": True}
-    options |= {"axes": w.axes, "scale": w.scale, "chunks": w.chunks, "shards": w.shards, "codec": "blosc-zstd-5"}
+    options |= {
+        "axes": w.axes,
+        "scale": w.scale,
+        "chunks": w.chunks,
+        "shards": w.shards,
+        "codec": "blosc-zstd-5",
+    }
     return options | {"source": job.source, "destination": job.destination}
 
 

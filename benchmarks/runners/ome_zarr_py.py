@@ -29,7 +29,9 @@ def run(job: Job) -> Path:
     for k in range(w.n_levels):
         shards = {"shards": w.level_shards(k)} if w.shards else {}
         options.append({"chunks": w.level_chunks(k), "compressors": blosc, **shards})
-    factors = [{a: f**k for a, f in zip(w.axes, w.factors, strict=True)} for k in range(1, w.n_levels)]
+    factors = [
+        {a: f**k for a, f in zip(w.axes, w.factors, strict=True)} for k in range(1, w.n_levels)
+    ]
     with dask.config.set(scheduler="threads", num_workers=job.threads):
         write_image(
             image,

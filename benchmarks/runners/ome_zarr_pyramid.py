@@ -20,8 +20,14 @@ def run(job: Job) -> Path:
     if w.in_place:
         pyramid = io.read_pyramid(str(job.source))
     else:
-        pyramid = Pyramid().from_array(zarr.open_array(job.source, mode="r"), axis_order=w.axes, scale=list(w.scale))
-    shards = {"shard_coefficients": tuple(s // c for s, c in zip(w.shards, w.chunks, strict=True))} if w.shards else {}
+        pyramid = Pyramid().from_array(
+            zarr.open_array(job.source, mode="r"), axis_order=w.axes, scale=list(w.scale)
+        )
+    shards = (
+        {"shard_coefficients": tuple(s // c for s, c in zip(w.shards, w.chunks, strict=True))}
+        if w.shards
+        else {}
+    )
     io.write_pyramid(
         pyramid.downscale(n_layers=w.n_levels, scale_factor=w.factors, downscale_method=w.method),
         str(job.destination),

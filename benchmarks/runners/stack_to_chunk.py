@@ -23,11 +23,15 @@ def run(job: Job) -> Path:
     if set(w.factors) != {2} or len(w.shape) != 3:
         raise NotImplementedError("3-D and 2 x 2 x 2 only")
     if w.in_place:
-        group = MultiScaleGroup(job.source, name=w.key, voxel_size=w.scale, spatial_unit="micrometer")
+        group = MultiScaleGroup(
+            job.source, name=w.key, voxel_size=w.scale, spatial_unit="micrometer"
+        )
     else:
         group = _from_planes(job)
     for k in range(1, w.n_levels):
-        group.add_downsample_level(k, n_processes=job.threads, downsample_func=mode if w.method == "mode" else np.mean)
+        group.add_downsample_level(
+            k, n_processes=job.threads, downsample_func=mode if w.method == "mode" else np.mean
+        )
     return job.output
 
 
@@ -45,6 +49,12 @@ def _from_planes(job: Job) -> MultiScaleGroup:
         attributes={},
         dimension_names=("x", "y", "z"),
     )
-    group = MultiScaleGroup(job.destination, name=w.key, voxel_size=w.scale[::-1], spatial_unit="micrometer", array_spec=spec)
+    group = MultiScaleGroup(
+        job.destination,
+        name=w.key,
+        voxel_size=w.scale[::-1],
+        spatial_unit="micrometer",
+        array_spec=spec,
+    )
     group.add_full_res_data(planes, n_processes=job.threads)
     return group

@@ -19,11 +19,17 @@ Region = tuple[slice, ...]
 
 def run(job: Job) -> Path:
     w, out = job.workload, job.output
-    limits = {"data_copy_concurrency": {"limit": job.threads}, "cache_pool": {"total_bytes_limit": 0}, "file_io_sync": False}
+    limits = {
+        "data_copy_concurrency": {"limit": job.threads},
+        "cache_pool": {"total_bytes_limit": 0},
+        "file_io_sync": False,
+    }
     context = ts.Context(limits)
 
     def open_array(path: Path) -> Any:
-        return ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}, context=context).result()
+        return ts.open(
+            {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}, context=context
+        ).result()
 
     create_levels(w, out)
     with ThreadPoolExecutor(job.threads) as pool:
@@ -38,7 +44,16 @@ def run(job: Job) -> Path:
             fine, coarse = open_array(out / str(k - 1)), open_array(out / str(k))
 
             def build(region: Region, fine: Any = fine, coarse: Any = coarse) -> None:
-                block = fine[tuple(slice(s.start * f, s.stop * f) for s, f in zip(region, w.factors, strict=True))].read().result()
+                block = (
+                    fine[
+                        tuple(
+                            slice(s.start * f, s.stop * f)
+                            for s, f in zip(region, w.factors, strict=True)
+                        )
+                    ]
+                    .read()
+                    .result()
+                )
                 if block.any():
                     reduced = ts.downsample(ts.array(block, context=context), w.factors, w.method)
                     coarse[region].write(reduced.read().result()).result()

@@ -33,7 +33,15 @@ def mean(a: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 
 def mode(a: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     """Longest run in each sorted window; the lowest value of several."""
-    window = np.sort(np.stack([a[tuple(slice(i, None, f) for i, f in zip(o, factors, strict=True))] for o in np.ndindex(*factors)]), 0)
+    window = np.sort(
+        np.stack(
+            [
+                a[tuple(slice(i, None, f) for i, f in zip(o, factors, strict=True))]
+                for o in np.ndindex(*factors)
+            ]
+        ),
+        0,
+    )
     best, run = window[0].copy(), np.ones(window.shape[1:], np.uint8)
     longest = run.copy()
     for before, here in itertools.pairwise(window):
@@ -49,17 +57,28 @@ def run(job: Job) -> Path:
     create_levels(w, out)
     with ThreadPoolExecutor(job.threads) as pool:
         if not w.in_place:
-            source, level0 = zarr.open_array(job.source, mode="r"), zarr.open_array(out / "0", mode="r+")
+            source, level0 = (
+                zarr.open_array(job.source, mode="r"),
+                zarr.open_array(out / "0", mode="r+"),
+            )
 
             def copy(region: Region) -> None:
                 level0[region] = source[region]
 
             list(pool.map(copy, boxes(w.shape, (w.chunks[0], *w.shape[1:]))))
         for k in range(1, w.n_levels):
-            fine, coarse = zarr.open_array(out / str(k - 1), mode="r"), zarr.open_array(out / str(k), mode="r+")
+            fine, coarse = (
+                zarr.open_array(out / str(k - 1), mode="r"),
+                zarr.open_array(out / str(k), mode="r+"),
+            )
 
             def build(region: Region, fine: zarr.Array = fine, coarse: zarr.Array = coarse) -> None:
-                block = fine[tuple(slice(s.start * f, s.stop * f) for s, f in zip(region, w.factors, strict=True))]
+                block = fine[
+                    tuple(
+                        slice(s.start * f, s.stop * f)
+                        for s, f in zip(region, w.factors, strict=True)
+                    )
+                ]
                 if block.any():
                     coarse[region] = reduce(block, w.factors).astype(block.dtype)
 

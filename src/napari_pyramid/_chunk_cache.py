@@ -85,14 +85,18 @@ class ChunkCache:
 
     def _drop_released(self) -> None:
         tokens = {self._released.popleft() for _ in range(len(self._released))}
-        for number in [n for n, block in self._blocks.items() if block.token in tokens] if tokens else []:
+        for number in (
+            [n for n, block in self._blocks.items() if block.token in tokens] if tokens else []
+        ):
             self._drop(number)
 
     def _drop(self, number: int) -> None:
         block = self._blocks.pop(number)
         self.nbytes -= block.nbytes
         for index in block.chunks:
-            if self._home.get((block.token, index)) == number:  # else another thread has read the same chunk since
+            if (
+                self._home.get((block.token, index)) == number
+            ):  # else another thread has read the same chunk since
                 del self._home[block.token, index]
 
 

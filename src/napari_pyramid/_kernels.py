@@ -25,7 +25,9 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     """Compiled when it is first called, and kept on disk for the next process where there is a place to keep it."""
     try:
         return njit(nogil=True, cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": neither the package nor the home directory can be written to
+    except (
+        RuntimeError
+    ):  # "no locator available": neither the package nor the home directory can be written to
         return njit(nogil=True, **options)(function)
 
 
@@ -113,7 +115,12 @@ def _mode_pairs_2(a: Any, ignore_background: bool, out: Any) -> None:
                         to[x] = v
                     else:
                         window[0], window[1], window[2], window[3] = v, r0[i + 1], r1[i], r1[i + 1]
-                        window[4], window[5], window[6], window[7] = r2[i], r2[i + 1], r3[i], r3[i + 1]
+                        window[4], window[5], window[6], window[7] = (
+                            r2[i],
+                            r2[i + 1],
+                            r3[i],
+                            r3[i + 1],
+                        )
                         to[x] = _mode_of(window, 8, ignore_background)
 
 
@@ -121,7 +128,9 @@ def _mode_pairs_2(a: Any, ignore_background: bool, out: Any) -> None:
 
 
 @_inlined
-def _gather(a: Any, factors: Any, i0: int, i1: int, i2: int, i3: int, i4: int, i5: int, window: Any) -> int:
+def _gather(
+    a: Any, factors: Any, i0: int, i1: int, i2: int, i3: int, i4: int, i5: int, window: Any
+) -> int:
     """Copies the samples of one window, in C order; returns how many there are."""
     n = 0
     for j0 in range(i0 * factors[0], min((i0 + 1) * factors[0], a.shape[0])):
@@ -252,6 +261,8 @@ def pairs(method: str, block: Array, depth: int, ignore_background: bool, out: A
         (_mean_pairs_1 if depth == 1 else _mean_pairs_2)(block, zero, out)
 
 
-def windows(method: str, block: Array, factors: tuple[int, ...], ignore_background: bool, out: Array) -> None:
+def windows(
+    method: str, block: Array, factors: tuple[int, ...], ignore_background: bool, out: Array
+) -> None:
     """Any method of `METHODS` on a block of six axes; the last window along an axis may be partial."""
     _windows(block, factors, METHODS.index(method), ignore_background, out)

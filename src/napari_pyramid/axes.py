@@ -13,7 +13,9 @@ _TYPE_OF_NAME = {"t": "time", "time": "time", "c": "channel", "channel": "channe
 _DEFAULT_NAMES = "tczyx"
 _UNITS = {
     # the spellings people and instruments write -> the names OME-Zarr uses (UDUNITS-2)
-    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometers"), "micrometer"),
+    **dict.fromkeys(
+        ("um", "µm", "μm", "micron", "microns", "micrometre", "micrometers"), "micrometer"
+    ),
     **dict.fromkeys(("nm", "nanometre", "nanometers"), "nanometer"),
     **dict.fromkeys(("mm", "millimetre", "millimeters"), "millimeter"),
     **dict.fromkeys(("cm", "centimetre", "centimeters"), "centimeter"),
@@ -67,7 +69,11 @@ def default_axes(ndim: int) -> tuple[Axis, ...]:
     return extra + tuple(Axis.named(n) for n in names)
 
 
-def parse_axes(axes: str | Iterable[str | Axis] | None, ndim: int, units: str | Sequence[str | None] | None = None) -> tuple[Axis, ...]:
+def parse_axes(
+    axes: str | Iterable[str | Axis] | None,
+    ndim: int,
+    units: str | Sequence[str | None] | None = None,
+) -> tuple[Axis, ...]:
     """Axes from ``"zyx"``, ``"time,y,x"``, ``["t", "y", "x"]`` or `Axis` objects.
 
     Parameters
@@ -84,17 +90,31 @@ def parse_axes(axes: str | Iterable[str | Axis] | None, ndim: int, units: str | 
     SpecError
         If the number of names or units is not `ndim`, or a name is empty or given twice.
     """
-    parsed = default_axes(ndim) if axes is None else tuple(a if isinstance(a, Axis) else Axis.named(a.strip()) for a in _split(axes))
+    parsed = (
+        default_axes(ndim)
+        if axes is None
+        else tuple(a if isinstance(a, Axis) else Axis.named(a.strip()) for a in _split(axes))
+    )
     names = [a.name for a in parsed]
     if len(parsed) != ndim:
-        raise SpecError(f"axes {','.join(names)!r} names {len(parsed)} axes, but the array has {ndim}: give one name per array axis")
+        raise SpecError(
+            f"axes {','.join(names)!r} names {len(parsed)} axes, but the array has {ndim}: give one name per array axis"
+        )
     if len({n.lower() for n in names}) != ndim or not all(names):
-        raise SpecError(f"axes {','.join(names)!r} must be different, non-empty names, one per array axis")
+        raise SpecError(
+            f"axes {','.join(names)!r} must be different, non-empty names, one per array axis"
+        )
     if units is None:
         return parsed
-    per_axis = [units if a.is_spatial else a.unit for a in parsed] if isinstance(units, str) else list(units)
+    per_axis = (
+        [units if a.is_spatial else a.unit for a in parsed]
+        if isinstance(units, str)
+        else list(units)
+    )
     if len(per_axis) != ndim:
-        raise SpecError(f"{len(per_axis)} units for {ndim} axes {','.join(names)!r}: give one per axis, or one for all spatial axes")
+        raise SpecError(
+            f"{len(per_axis)} units for {ndim} axes {','.join(names)!r}: give one per axis, or one for all spatial axes"
+        )
     return tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(parsed, per_axis, strict=True))
 
 

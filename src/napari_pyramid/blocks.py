@@ -53,7 +53,9 @@ class Blocks:
         Called between batches of chunks; raises to stop.
     """
 
-    def __init__(self, array: zarr.Array[Any], *, codec_threads: int = 1, check: Callable[[], None] = _never) -> None:
+    def __init__(
+        self, array: zarr.Array[Any], *, codec_threads: int = 1, check: Callable[[], None] = _never
+    ) -> None:
         self.array = array
         self.shape: tuple[int, ...] = array.shape
         self.block: tuple[int, ...] = array.shards or array.chunks
@@ -90,20 +92,40 @@ class Blocks:
         for block in blocks_in(region, self.block):
             if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
                 self._check()
-                self._write_padded(block, data[tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(block, region, strict=True))])
+                self._write_padded(
+                    block,
+                    data[
+                        tuple(
+                            slice(b.start - r.start, b.stop - r.start)
+                            for b, r in zip(block, region, strict=True)
+                        )
+                    ],
+                )
             if self._orders_shards:
-                put_in_order(self.file_of(self._index(block)), math.prod(self.block) // math.prod(self.array.chunks))
+                put_in_order(
+                    self.file_of(self._index(block)),
+                    math.prod(self.block) // math.prod(self.array.chunks),
+                )
 
     def takes_encoded_from(self, other: Blocks) -> bool:
         """Whether a block of `other` can be copied as it is stored: same grid, dtype, fill value and codecs, both in directories."""
-        local = isinstance(self.array.store, LocalStore) and isinstance(other.array.store, LocalStore)
-        return local and self.shape == other.shape and _encoding(self.array) == _encoding(other.array)
+        local = isinstance(self.array.store, LocalStore) and isinstance(
+            other.array.store, LocalStore
+        )
+        return (
+            local and self.shape == other.shape and _encoding(self.array) == _encoding(other.array)
+        )
 
     def copy_encoded(self, region: Region, data: Array, source: Blocks) -> None:
         """Copies the stored bytes of the blocks of `region`, which decode to `data`; blocks that are all fill value are left out."""
         for block in blocks_in(region, self.block):
             self._check()
-            pixels = data[tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(block, region, strict=True))]
+            pixels = data[
+                tuple(
+                    slice(b.start - r.start, b.stop - r.start)
+                    for b, r in zip(block, region, strict=True)
+                )
+            ]
             index = self._index(block)
             stored = source.file_of(index)
             if stored.exists() and not _is_constant(pixels, self.array.fill_value):
@@ -122,7 +144,10 @@ class Blocks:
 
     def _whole_blocks(self, region: Region) -> Region:
         """The part of a region, from its beginning, that is made of blocks which do not reach over the end of the array."""
-        return tuple(slice(s.start, s.stop if s.stop % b == 0 else s.stop // b * b) for s, b in zip(region, self.block, strict=True))
+        return tuple(
+            slice(s.start, s.stop if s.stop % b == 0 else s.stop // b * b)
+            for s, b in zip(region, self.block, strict=True)
+        )
 
     def _write_padded(self, block: Region, data: Array) -> None:
         """Writes a block at the end of the array whole: zarrs would read what is there, and a killed build left half of it."""
@@ -131,7 +156,9 @@ class Blocks:
         assert self._writer is not None
         index = self._index(block)
         everything = [slice(0, n) for n in self.block]
-        self._writer.store_chunks_with_indices([self._item(index, everything, everything, self.block)], padded, False)
+        self._writer.store_chunks_with_indices(
+            [self._item(index, everything, everything, self.block)], padded, False
+        )
 
     def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkItem]]:
         """The blocks of a region, a few at a time; places are in an array of the shape of `within`."""
@@ -144,19 +171,44 @@ class Blocks:
         shape = shape_of(within)
         for block in blocks_in(region, self.block):
             index = self._index(block)
-            inside = [slice(s.start - i * b, s.stop - i * b) for s, i, b in zip(block, index, self.block, strict=True)]
-            place = [slice(s.start - r.start, s.stop - r.start) for s, r in zip(block, within, strict=True)]
+            inside = [
+                slice(s.start - i * b, s.stop - i * b)
+                for s, i, b in zip(block, index, self.block, strict=True)
+            ]
+            place = [
+                slice(s.start - r.start, s.stop - r.start)
+                for s, r in zip(block, within, strict=True)
+            ]
             yield self._item(index, inside, place, shape)
 
-    def _item(self, index: tuple[int, ...], inside: list[slice], place: list[slice], shape: tuple[int, ...]) -> ChunkItem:
+    def _item(
+        self,
+        index: tuple[int, ...],
+        inside: list[slice],
+        place: list[slice],
+        shape: tuple[int, ...],
+    ) -> ChunkItem:
         key = f"{self.array.path}/{self._key(index)}" if self.array.path else self._key(index)
-        return ChunkItem(key=key, chunk_subset=inside, chunk_shape=self.block, subset=place, shape=shape)
+        return ChunkItem(
+            key=key, chunk_subset=inside, chunk_shape=self.block, subset=place, shape=shape
+        )
 
 
 def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
     """All that decides the bytes of a block, but for the pixels."""
     metadata = dict(array.metadata.to_dict())
-    keys = ("zarr_format", "data_type", "dtype", "chunk_grid", "chunks", "codecs", "compressor", "filters", "order", "fill_value")
+    keys = (
+        "zarr_format",
+        "data_type",
+        "dtype",
+        "chunk_grid",
+        "chunks",
+        "codecs",
+        "compressor",
+        "filters",
+        "order",
+        "fill_value",
+    )
     return {k: str(metadata.get(k)) for k in keys}
 
 
@@ -179,7 +231,11 @@ def _pipeline(array: zarr.Array[Any], threads: int) -> CodecPipelineImpl | None:
             num_threads=threads,
             direct_io=False,
         )
-    except (TypeError, ValueError, RuntimeError):  # what zarrs raises for metadata it does not support
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # what zarrs raises for metadata it does not support
         return None
 
 
@@ -193,7 +249,11 @@ def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
     root = os.path.join(array.store.root, array.path)
     for name in _files(root):
         index = _index_of(name)
-        if index is not None and len(index) == len(grid) and all(i < n for i, n in zip(index, grid, strict=True)):
+        if (
+            index is not None
+            and len(index) == len(grid)
+            and all(i < n for i, n in zip(index, grid, strict=True))
+        ):
             found[index] = True
     return found
 

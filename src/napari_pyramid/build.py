@@ -22,7 +22,9 @@ from napari_pyramid.spec import PyramidSpec
 __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
 
 
-def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any) -> Generator[Progress, None, Pyramid]:
+def iter_build(
+    source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any
+) -> Generator[Progress, None, Pyramid]:
     """Builds a pyramid step by step.
 
     Everything is checked and nothing is built until the first step. Closing the generator (leaving the loop) stops the
@@ -92,7 +94,11 @@ def iter_build(source: Any, destination: Any = None, spec: PyramidSpec | None = 
     executor = options.pop("executor", None)
     job = prepare_job(source, destination, spec, updates=regions is not None, **options)
     remote.check_executor(executor, job)
-    return Run(job, executor).steps() if regions is None else Run(job, executor).update(_checked(regions, job.spec.ndim))
+    return (
+        Run(job, executor).steps()
+        if regions is None
+        else Run(job, executor).update(_checked(regions, job.spec.ndim))
+    )
 
 
 def _checked(regions: Any, ndim: int) -> list[Region]:
@@ -104,13 +110,24 @@ def _checked(regions: Any, ndim: int) -> list[Region]:
     """
     found = list(regions)
     for region in found:
-        if not isinstance(region, tuple) or len(region) != ndim or not all(isinstance(s, slice) and s.step in (None, 1) for s in region):
-            raise SpecError(f"{region!r} is no region of an array of {ndim} axes: give tuples of {ndim} slices without steps")
+        if (
+            not isinstance(region, tuple)
+            or len(region) != ndim
+            or not all(isinstance(s, slice) and s.step in (None, 1) for s in region)
+        ):
+            raise SpecError(
+                f"{region!r} is no region of an array of {ndim} axes: give tuples of {ndim} slices without steps"
+            )
     return found
 
 
 def build_pyramid(
-    source: Any, destination: Any = None, spec: PyramidSpec | None = None, *, progress: Callable[[Progress], None] | None = None, **options: Any
+    source: Any,
+    destination: Any = None,
+    spec: PyramidSpec | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
 ) -> Pyramid:
     """Builds a pyramid and returns it; see `iter_build` for everything but `progress`, which is called at every step."""
     with closing(iter_build(source, destination, spec, **options)) as steps:
@@ -124,7 +141,9 @@ def build_pyramid(
                 progress(step)
 
 
-def plan_build(source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any) -> tuple[PyramidSpec, tuple[Pass, ...], int]:
+def plan_build(
+    source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any
+) -> tuple[PyramidSpec, tuple[Pass, ...], int]:
     """What `iter_build` with the same arguments would do: the spec, the passes, and the peak memory in bytes.
 
     Nothing is written. Without a destination, and not in place, a new store is assumed.

@@ -82,7 +82,9 @@ def _register_v3(name: str) -> None:
     try:
         import imagecodecs.zarr
     except ImportError as error:
-        raise LayoutError(f"codec {name!r} in zarr v3 needs an imagecodecs newer than {imagecodecs.__version__}, which knows zarr v2 only") from error
+        raise LayoutError(
+            f"codec {name!r} in zarr v3 needs an imagecodecs newer than {imagecodecs.__version__}, which knows zarr v2 only"
+        ) from error
     codec = getattr(imagecodecs.zarr, name.removeprefix(_PREFIX).capitalize(), None)
     if codec is None:
         raise LayoutError(f"codec {name!r} is none of imagecodecs {imagecodecs.__version__}")
@@ -90,4 +92,6 @@ def _register_v3(name: str) -> None:
 
 
 def _missing(name: str) -> LayoutError:
-    return LayoutError(f'codec {name!r} needs the package imagecodecs: pip install "napari-pyramid[imagecodecs]"')
+    return LayoutError(
+        f'codec {name!r} needs the package imagecodecs: pip install "napari-pyramid[imagecodecs]"'
+    )

@@ -48,7 +48,9 @@ def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], lis
     at = next((i for i, a in enumerate(axes) if a.type == "channel"), None)
     windows, ranges = [], []
     for c in range(array.shape[at] if at is not None else 1):
-        region = tuple(slice(c, c + 1) if i == at else s for i, s in enumerate(_middle(array.shape, whole=at)))
+        region = tuple(
+            slice(c, c + 1) if i == at else s for i, s in enumerate(_middle(array.shape, whole=at))
+        )
         values = np.asarray(array[region])
         low, high = _range_of(values)
         says_nothing = low == high and values.dtype.kind in "iu"
@@ -72,7 +74,10 @@ def contrast_limits(coarsest: LazyArray, places: Sequence[Place] = ()) -> Window
         Where its last two axes have pixels at all, if that is known: a plate of few wells is mostly empty.
     """
     dtype = coarsest.dtype
-    if dtype in (np.uint8, np.bool_) or math.prod(coarsest.chunks) * dtype.itemsize > MOST_CHUNK_BYTES:
+    if (
+        dtype in (np.uint8, np.bool_)
+        or math.prod(coarsest.chunks) * dtype.itemsize > MOST_CHUNK_BYTES
+    ):
         return _range_of_dtype(dtype)
     try:
         return _window_of_some(coarsest, places)
@@ -94,7 +99,9 @@ def _window_of_some(array: LazyArray, places: Sequence[Place]) -> Window:
     values = np.zeros(0, array.dtype)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for start in range(0, min(len(boxes), MOST_LOOKS * at_once), at_once):
-            parts = pool.map(lambda box: np.asarray(array[box]).ravel(), boxes[start : start + at_once])
+            parts = pool.map(
+                lambda box: np.asarray(array[box]).ravel(), boxes[start : start + at_once]
+            )
             values = np.concatenate(list(parts))
             finite = _finite(values)
             if finite.size and finite.min() < finite.max():
@@ -105,11 +112,20 @@ def _window_of_some(array: LazyArray, places: Sequence[Place]) -> Window:
 def _boxes(array: LazyArray, at_once: int, places: Sequence[Place]) -> list[tuple[slice, ...]]:
     """Chunks in the order to look at them: all, if they are looked at in one go, else some that are spread over the array."""
     grid = [-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]
-    found = product(*map(range, grid)) if math.prod(grid) <= at_once else dict.fromkeys(_spread(array, grid, places))
-    return [tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, array.chunks, strict=True)) for index in found]
+    found = (
+        product(*map(range, grid))
+        if math.prod(grid) <= at_once
+        else dict.fromkeys(_spread(array, grid, places))
+    )
+    return [
+        tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, array.chunks, strict=True))
+        for index in found
+    ]
 
 
-def _spread(array: LazyArray, grid: Sequence[int], places: Sequence[Place]) -> Iterator[tuple[int, ...]]:
+def _spread(
+    array: LazyArray, grid: Sequence[int], places: Sequence[Place]
+) -> Iterator[tuple[int, ...]]:
     """Chunk numbers, the middle one first, by the additive recurrence that fills a box most evenly (M. Roberts' R sequence).
 
     A regular grid would be as even, but could step in time with the blank wells of a plate. Some chunks come more than once.
@@ -121,7 +137,10 @@ def _spread(array: LazyArray, grid: Sequence[int], places: Sequence[Place]) -> I
         at = [(0.5 + k * ratio**-axis) % 1 for axis in range(1, len(grid) + 1)]
         if places:
             at[-2:] = places[int(at[-1] * len(places))]
-        yield tuple(min(int(f * n) // c, m - 1) for f, n, c, m in zip(at, array.shape, array.chunks, grid, strict=True))
+        yield tuple(
+            min(int(f * n) // c, m - 1)
+            for f, n, c, m in zip(at, array.shape, array.chunks, grid, strict=True)
+        )
 
 
 def window_of(values: npt.NDArray[Any]) -> Window:
@@ -150,7 +169,11 @@ def _range_of(values: npt.NDArray[Any]) -> Window:
 
 
 def _range_of_dtype(dtype: np.dtype[Any]) -> Window:
-    return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
+    return (
+        (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
+        if dtype.kind in "iu"
+        else (0.0, 1.0)
+    )
 
 
 def _middle(shape: Sequence[int], *, whole: int | None = None) -> tuple[slice, ...]:

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from napari_pyramid.errors import SpecError
 
-__all__ = ["METHODS", "Downsampler", "Method", "downsample", "downsampled_shape", "gaussian_radius", "is_gaussian", "method_name"]
+__all__ = [
+    "METHODS",
+    "Downsampler",
+    "Method",
+    "downsample",
+    "downsampled_shape",
+    "gaussian_radius",
+    "is_gaussian",
+    "method_name",
+]
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +53,9 @@ def method_name(method: Method) -> str:
     if callable(method):
         return getattr(method, "__qualname__", type(method).__name__)
     if method not in METHODS:
-        raise SpecError(f"method {method!r} is not known: use one of {', '.join(METHODS)}, or a callable (block, factors) -> block")
+        raise SpecError(
+            f"method {method!r} is not known: use one of {', '.join(METHODS)}, or a callable (block, factors) -> block"
+        )
     return method
 
 
@@ -53,7 +64,13 @@ def downsampled_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int
     return tuple(-(-n // f) for n, f in zip(shape, factors, strict=True))
 
 
-def downsample(block: Array, factors: Sequence[int], method: Method = "mean", *, ignore_background: bool = False) -> Array:
+def downsample(
+    block: Array,
+    factors: Sequence[int],
+    method: Method = "mean",
+    *,
+    ignore_background: bool = False,
+) -> Array:
     """Block reduced by integer factors, window by window.
 
     The rules are those of TensorStore's downsample driver. Windows begin at index 0; the last one along an axis may
@@ -96,7 +113,9 @@ def downsample(block: Array, factors: Sequence[int], method: Method = "mean", *,
         return _checked(np.asarray(method(block, factors)), shape, native, method_name(method))
     method_name(method)
     if method == "stride" or all(f == 1 for f in factors):
-        return np.array(block[tuple(slice(None, None, f) for f in factors)], dtype=native, order="C")
+        return np.array(
+            block[tuple(slice(None, None, f) for f in factors)], dtype=native, order="C"
+        )
     if is_gaussian(method):
         return gaussian_reduce(block, factors)
     out = np.empty(shape, native)
@@ -108,28 +127,44 @@ def downsample(block: Array, factors: Sequence[int], method: Method = "mean", *,
 def check_factors(factors: Sequence[int], ndim: int) -> None:
     """Raises SpecError unless there is one integer of at least 1 per axis."""
     if len(factors) != ndim:
-        raise SpecError(f"factors {tuple(factors)} has {len(factors)} entries, but the array has {ndim} axes: give one per axis")
-    if not all(isinstance(f, int | np.integer) and not isinstance(f, bool) and f >= 1 for f in factors):
-        raise SpecError(f"factors {tuple(factors)} must be integers of at least 1 (1 keeps an axis as it is)")
+        raise SpecError(
+            f"factors {tuple(factors)} has {len(factors)} entries, but the array has {ndim} axes: give one per axis"
+        )
+    if not all(
+        isinstance(f, int | np.integer) and not isinstance(f, bool) and f >= 1 for f in factors
+    ):
+        raise SpecError(
+            f"factors {tuple(factors)} must be integers of at least 1 (1 keeps an axis as it is)"
+        )
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:
     """Raises SpecError unless pixels of this dtype can be reduced."""
     if dtype.kind not in "biuf" or (dtype.kind == "f" and dtype.itemsize > 8):
-        hint = "; save its real and imaginary part or its magnitude instead" if dtype.kind == "c" else ""
-        raise SpecError(f"dtype {dtype} cannot be downsampled: expected bool, an integer or a float of up to 64 bits{hint}")
+        hint = (
+            "; save its real and imaginary part or its magnitude instead"
+            if dtype.kind == "c"
+            else ""
+        )
+        raise SpecError(
+            f"dtype {dtype} cannot be downsampled: expected bool, an integer or a float of up to 64 bits{hint}"
+        )
 
 
 def _checked(result: Array, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
     if result.shape != shape:
-        raise SpecError(f"method {name!r} returned shape {result.shape}, expected {shape}: ceil(n / factor) along each axis")
+        raise SpecError(
+            f"method {name!r} returned shape {result.shape}, expected {shape}: ceil(n / factor) along each axis"
+        )
     return np.ascontiguousarray(result, dtype=dtype)
 
 
 # ---- windows: bool travels as uint8 and float16 as float32, which numba knows ---------------------------------------
 
 
-def _reduce(block: Array, factors: tuple[int, ...], method: str, ignore_background: bool, out: Array) -> None:
+def _reduce(
+    block: Array, factors: tuple[int, ...], method: str, ignore_background: bool, out: Array
+) -> None:
     if block.dtype == np.float16:
         wide = np.empty(out.shape, np.float32)
         _reduce(block.astype(np.float32), factors, method, ignore_background, wide)
@@ -155,22 +190,36 @@ def _pairs_depth(block: Array, factors: tuple[int, ...], method: str) -> int:
     return padded[-3]
 
 
-def _reduce_pairs(block: Array, factors: tuple[int, ...], depth: int, method: str, ignore_background: bool, out: Array) -> None:
+def _reduce_pairs(
+    block: Array,
+    factors: tuple[int, ...],
+    depth: int,
+    method: str,
+    ignore_background: bool,
+    out: Array,
+) -> None:
     """Whole windows by the fast kernel; the thin rest at the far ends, where windows are partial, by the general one."""
     from napari_pyramid import _kernels
 
     whole = tuple(n // f for n, f in zip(block.shape, factors, strict=True))
     if all(whole):
-        inner = _leading(block[tuple(slice(0, n * f) for n, f in zip(whole, factors, strict=True))], 4)
+        inner = _leading(
+            block[tuple(slice(0, n * f) for n, f in zip(whole, factors, strict=True))], 4
+        )
         target = out if whole == out.shape else np.empty(whole, out.dtype)
         _kernels.pairs(method, inner, depth, ignore_background, _leading(target, 4))
         if target is not out:
             out[tuple(slice(0, n) for n in whole)] = target
     for axis, (n, f) in enumerate(zip(whole, factors, strict=True)):
-        if n < out.shape[axis]:  # each rest once: full extent of the axes after, whole windows of the axes before
+        if (
+            n < out.shape[axis]
+        ):  # each rest once: full extent of the axes after, whole windows of the axes before
             region = tuple(slice(0, whole[i]) if i < axis else slice(None) for i in range(out.ndim))
             to = (*region[:axis], slice(n, None), *region[axis + 1 :])
-            fro = tuple(slice(0, whole[i] * factors[i]) if i < axis else slice(None) for i in range(out.ndim))
+            fro = tuple(
+                slice(0, whole[i] * factors[i]) if i < axis else slice(None)
+                for i in range(out.ndim)
+            )
             rest = np.ascontiguousarray(block[(*fro[:axis], slice(n * f, None), *fro[axis + 1 :])])
             reduced = np.empty(out[to].shape, out.dtype)
             if reduced.size:
@@ -178,11 +227,15 @@ def _reduce_pairs(block: Array, factors: tuple[int, ...], depth: int, method: st
                 out[to] = reduced
 
 
-def _reduce_windows(block: Array, factors: tuple[int, ...], method: str, ignore_background: bool, out: Array) -> None:
+def _reduce_windows(
+    block: Array, factors: tuple[int, ...], method: str, ignore_background: bool, out: Array
+) -> None:
     from napari_pyramid import _kernels
 
     padded = (1,) * (MAX_NDIM - len(factors)) + factors
-    _kernels.windows(method, _leading(block, MAX_NDIM), padded, ignore_background, _leading(out, MAX_NDIM))
+    _kernels.windows(
+        method, _leading(block, MAX_NDIM), padded, ignore_background, _leading(out, MAX_NDIM)
+    )
 
 
 def _leading(a: Array, ndim: int) -> Array:
@@ -210,7 +263,9 @@ def _smoothing_radius(factor: int) -> int:
     return int(4.0 * factor / 3.0 + 0.5)
 
 
-def gaussian_reduce(block: Array, factors: Sequence[int], *, margins: Sequence[tuple[int, int]] | None = None) -> Array:
+def gaussian_reduce(
+    block: Array, factors: Sequence[int], *, margins: Sequence[tuple[int, int]] | None = None
+) -> Array:
     """Block smoothed against aliasing and sampled at the centre of each window.
 
     Equal to ``scipy.ndimage.gaussian_filter(image, f / 3, mode="reflect", truncate=4)`` taken at the window's centre: the
@@ -235,17 +290,27 @@ def gaussian_reduce(block: Array, factors: Sequence[int], *, margins: Sequence[t
     out = block.astype(np.float64)
     for axis, f in enumerate(factors):
         margin = margins[axis] if margins is not None else (0, 0)
-        out = _correlated(out, axis, _window_weights(f), (f - 1) // 2 - _smoothing_radius(f), f, margin) if f > 1 else _cropped(out, axis, margin)
+        out = (
+            _correlated(
+                out, axis, _window_weights(f), (f - 1) // 2 - _smoothing_radius(f), f, margin
+            )
+            if f > 1
+            else _cropped(out, axis, margin)
+        )
     if block.dtype.kind in "iub":
         out = np.rint(out)
         if block.dtype.kind != "b":
             info = np.iinfo(block.dtype)
             highest = float(info.max)  # of 64 bits: one too many, rounded up
-            out = np.clip(out, info.min, highest if int(highest) <= info.max else np.nextafter(highest, 0))
+            out = np.clip(
+                out, info.min, highest if int(highest) <= info.max else np.nextafter(highest, 0)
+            )
     return np.ascontiguousarray(out, dtype=block.dtype.newbyteorder("="))
 
 
-def gaussian_residual(block: Array, factors: Sequence[int], *, margins: Sequence[tuple[int, int]] | None = None) -> Array:
+def gaussian_residual(
+    block: Array, factors: Sequence[int], *, margins: Sequence[tuple[int, int]] | None = None
+) -> Array:
     """What smoothing takes away: the block minus itself smoothed with sigma ``f / 3`` along each axis of factor `f` > 1.
 
     One level of a Laplacian pyramid as skimage's ``pyramid_laplacian`` defines it, in float64. `margins` as in
@@ -256,22 +321,37 @@ def gaussian_residual(block: Array, factors: Sequence[int], *, margins: Sequence
     for axis, f in enumerate(factors):
         margin = margins[axis] if margins is not None else (0, 0)
         kept = _cropped(kept, axis, margin)
-        smooth = _correlated(smooth, axis, _smoothing_weights(f), -_smoothing_radius(f), 1, margin) if f > 1 else _cropped(smooth, axis, margin)
+        smooth = (
+            _correlated(smooth, axis, _smoothing_weights(f), -_smoothing_radius(f), 1, margin)
+            if f > 1
+            else _cropped(smooth, axis, margin)
+        )
     return np.ascontiguousarray(kept - smooth)
 
 
 def _cropped(a: Array, axis: int, margin: tuple[int, int]) -> Array:
-    return a[tuple(slice(margin[0], n - margin[1]) if i == axis else slice(None) for i, n in enumerate(a.shape))]
+    return a[
+        tuple(
+            slice(margin[0], n - margin[1]) if i == axis else slice(None)
+            for i, n in enumerate(a.shape)
+        )
+    ]
 
 
-def _correlated(a: Array, axis: int, weights: Array, first: int, step: int, margin: tuple[int, int]) -> Array:
+def _correlated(
+    a: Array, axis: int, weights: Array, first: int, step: int, margin: tuple[int, int]
+) -> Array:
     """Weighted sums along an axis, every `step` samples; the first begins at sample `first`, relative to the end of the margin."""
     before, after = margin
     n = a.shape[axis] - before - after
     n_out = -(-n // step)
     reach = first + (n_out - 1) * step + len(weights)
     pad = (max(0, -first - before), max(0, reach - n - after))
-    padded = np.pad(a, [pad if i == axis else (0, 0) for i in range(a.ndim)], mode="symmetric") if any(pad) else a
+    padded = (
+        np.pad(a, [pad if i == axis else (0, 0) for i in range(a.ndim)], mode="symmetric")
+        if any(pad)
+        else a
+    )
     moved = np.moveaxis(padded, axis, -1)
     start = pad[0] + before + first
     total = np.zeros((*moved.shape[:-1], n_out))

@@ -34,7 +34,16 @@ __all__ = [
     "one_line",
 ]
 
-STORAGE_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError, EOFError, ArithmeticError)
+STORAGE_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    IndexError,
+    EOFError,
+    ArithmeticError,
+)
 """What zarr, zarrs, numcodecs, h5py, tifffile and dask raise for data they cannot read or write."""
 
 
@@ -86,8 +95,16 @@ def explained(error: BaseException) -> str:
     """What went wrong on writing, with what to do about it where we know."""
     text = one_line(error)
     lowered = str(error).lower()
-    if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in lowered or "quota" in lowered:
+    if (
+        getattr(error, "errno", None) == errno.ENOSPC
+        or "no space left" in lowered
+        or "quota" in lowered
+    ):
         return f"{text}: make room and run the same command again"
-    if isinstance(error, PermissionError) or "permission denied" in lowered or "read-only file system" in lowered:
+    if (
+        isinstance(error, PermissionError)
+        or "permission denied" in lowered
+        or "read-only file system" in lowered
+    ):
         return f"{text}: make the destination writable and run the same command again"
     return text

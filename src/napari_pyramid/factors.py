@@ -21,7 +21,13 @@ LARGEST_3D_VOXELS = 256**3
 """A volume gets no further level once it has no more voxels: napari's 3-D view shows the last level, whole."""
 
 
-def steps_of(shape: tuple[int, ...], axes: Sequence[Axis], spacing: Sequence[float], factors: Factors | None, n_levels: int | None) -> list[tuple[int, ...]]:
+def steps_of(
+    shape: tuple[int, ...],
+    axes: Sequence[Axis],
+    spacing: Sequence[float],
+    factors: Factors | None,
+    n_levels: int | None,
+) -> list[tuple[int, ...]]:
     """Factors of every step, from each level to the next; the arguments are those of `PyramidSpec.from_array`.
 
     Raises
@@ -34,7 +40,9 @@ def steps_of(shape: tuple[int, ...], axes: Sequence[Axis], spacing: Sequence[flo
     given = _parse_factors(factors, axes)
     if isinstance(given, list):
         if n_levels is not None and n_levels != len(given) + 1:
-            raise SpecError(f"factors of {len(given)} steps make {len(given) + 1} levels, but {n_levels} levels were asked for")
+            raise SpecError(
+                f"factors of {len(given)} steps make {len(given) + 1} levels, but {n_levels} levels were asked for"
+            )
         return given
     steps: list[tuple[int, ...]] = []
     spacing = tuple(abs(s) for s in spacing)
@@ -45,13 +53,17 @@ def steps_of(shape: tuple[int, ...], axes: Sequence[Axis], spacing: Sequence[flo
             if n_levels is None:
                 break
             k = len(steps)
-            raise SpecError(f"{n_levels} levels asked for, but level {k} of shape {shape} is not reduced by {step}: ask for at most {k + 1}")
+            raise SpecError(
+                f"{n_levels} levels asked for, but level {k} of shape {shape} is not reduced by {step}: ask for at most {k + 1}"
+            )
         steps.append(step)
         shape, spacing = coarser, tuple(s * f for s, f in zip(spacing, step, strict=True))
     return steps
 
 
-def _parse_factors(factors: Factors | None, axes: Sequence[Axis]) -> tuple[int, ...] | list[tuple[int, ...]] | None:
+def _parse_factors(
+    factors: Factors | None, axes: Sequence[Axis]
+) -> tuple[int, ...] | list[tuple[int, ...]] | None:
     """One tuple for every step, a list with one tuple per step, or None to choose."""
     if factors is None:
         return None
@@ -69,10 +81,16 @@ def _parse_factors(factors: Factors | None, axes: Sequence[Axis]) -> tuple[int, 
 
 def _is_small(shape: Sequence[int], axes: Sequence[Axis]) -> bool:
     sides = [n for n, a in zip(shape, axes, strict=True) if a.is_spatial and n > 1]
-    return max(sides, default=1) <= LARGEST_2D_SIDE if len(sides) < 3 else math.prod(sides) <= LARGEST_3D_VOXELS
+    return (
+        max(sides, default=1) <= LARGEST_2D_SIDE
+        if len(sides) < 3
+        else math.prod(sides) <= LARGEST_3D_VOXELS
+    )
 
 
-def near_isotropic_step(shape: Sequence[int], spacing: Sequence[float], axes: Sequence[Axis]) -> tuple[int, ...]:
+def near_isotropic_step(
+    shape: Sequence[int], spacing: Sequence[float], axes: Sequence[Axis]
+) -> tuple[int, ...]:
     """2 along each spatial axis whose spacing is not coarser than the coarsest of the other spatial axes, else 1.
 
     Halving z of a stack whose planes are far apart would only lose planes, and napari would show a wrong one: it
@@ -80,4 +98,7 @@ def near_isotropic_step(shape: Sequence[int], spacing: Sequence[float], axes: Se
     """
     spatial = [i for i, a in enumerate(axes) if a.is_spatial and shape[i] > 1]
     coarsest = {i: max((spacing[j] for j in spatial if j != i), default=math.inf) for i in spatial}
-    return tuple(2 if i in coarsest and spacing[i] <= coarsest[i] * (1 + 1e-6) else 1 for i in range(len(shape)))
+    return tuple(
+        2 if i in coarsest and spacing[i] <= coarsest[i] * (1 + 1e-6) else 1
+        for i in range(len(shape))
+    )

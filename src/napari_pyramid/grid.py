@@ -26,7 +26,11 @@ _SHARD_BYTES = 64 * 2**20
 def regular_chunks(array: Any) -> tuple[int, ...] | None:
     """The ``chunks`` of an array-like, one length per axis; None where any region costs the same, or they differ in size (dask)."""
     chunks = getattr(array, "chunks", None)
-    regular = isinstance(chunks, tuple) and len(chunks) == len(array.shape) and all(isinstance(n, int) and n > 0 for n in chunks)
+    regular = (
+        isinstance(chunks, tuple)
+        and len(chunks) == len(array.shape)
+        and all(isinstance(n, int) and n > 0 for n in chunks)
+    )
     return chunks if regular and getattr(array, "is_chunked", True) else None
 
 
@@ -61,16 +65,24 @@ class Grid:
         SpecError
             If sizes are missing, below 1 or do not divide one another, or a chunk is too large for codecs (2 GiB).
         """
-        chosen = _sizes("chunks", chunks, len(shape)) if chunks is not None else _default_chunks(shape, dtype, axes, source)
+        chosen = (
+            _sizes("chunks", chunks, len(shape))
+            if chunks is not None
+            else _default_chunks(shape, dtype, axes, source)
+        )
         if math.prod(clipped(chosen, shape)) * dtype.itemsize > MAX_CODEC_BYTES:
-            raise SpecError(f"chunks {chosen} of {dtype} hold over 2 GiB, more than codecs can take: choose smaller chunks")
+            raise SpecError(
+                f"chunks {chosen} of {dtype} hold over 2 GiB, more than codecs can take: choose smaller chunks"
+            )
         if shards is None:
             return cls(chosen, None)
         if shards == "auto":
             return cls(chosen, _default_shards(shape, dtype, axes, chosen))
         sizes = _sizes("shards", shards, len(shape))
         if any(s % c for s, c in zip(sizes, chosen, strict=True)):
-            raise SpecError(f"shards {sizes} must be whole multiples of the chunks {chosen} along every axis")
+            raise SpecError(
+                f"shards {sizes} must be whole multiples of the chunks {chosen} along every axis"
+            )
         return cls(chosen, sizes)
 
     def chunks_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,7 +94,10 @@ class Grid:
         if self.shards is None:
             return None
         chunks = self.chunks_of(shape)
-        return tuple(min(max(s // c, 1) * c, -(-n // c) * c) for s, n, c in zip(self.shards, shape, chunks, strict=True))
+        return tuple(
+            min(max(s // c, 1) * c, -(-n // c) * c)
+            for s, n, c in zip(self.shards, shape, chunks, strict=True)
+        )
 
 
 def clipped(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
@@ -92,16 +107,24 @@ def clipped(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
 def _sizes(what: str, sizes: Sequence[int], ndim: int) -> tuple[int, ...]:
     out = tuple(int(s) for s in sizes)
     if len(out) != ndim:
-        raise SpecError(f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis")
+        raise SpecError(
+            f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis"
+        )
     if any(s < 1 for s in out):
         raise SpecError(f"{what} {out} must be at least 1 along every axis")
     return out
 
 
-def _default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], source: Any) -> tuple[int, ...]:
+def _default_chunks(
+    shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], source: Any
+) -> tuple[int, ...]:
     """The source's chunks if they suit viewing (no thin slabs, 16 KiB to 16 MiB), else 512 x 512 or 64 x 64 x 64."""
     spatial = [i for i, a in enumerate(axes) if a.is_spatial and shape[i] > 1][-3:]
-    if isinstance(source, tuple) and len(source) == len(shape) and all(isinstance(c, int) and c > 0 for c in source):
+    if (
+        isinstance(source, tuple)
+        and len(source) == len(shape)
+        and all(isinstance(c, int) and c > 0 for c in source)
+    ):
         cut = [source[i] for i in spatial if source[i] < shape[i]]
         longest = max((min(source[i], shape[i]) for i in spatial), default=1)
         fits = 2**14 <= math.prod(clipped(source, shape)) * dtype.itemsize <= 2**24
@@ -110,13 +133,18 @@ def _default_chunks(shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence
     return tuple(_SIDE[len(spatial)] if i in spatial else 1 for i in range(len(shape)))
 
 
-def _default_shards(shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], chunks: tuple[int, ...]) -> tuple[int, ...] | None:
+def _default_shards(
+    shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], chunks: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """None, or chunks doubled along the spatial axes up to about 64 MiB where there would be very many files."""
     shards = clipped(chunks, shape)
     if math.prod(downsampled_shape(shape, shards)) <= _CHUNKS_WITHOUT_SHARDS:
         return None
     while True:
-        doubled = tuple(2 * s if a.is_spatial and s < n else s for s, n, a in zip(shards, shape, axes, strict=True))
+        doubled = tuple(
+            2 * s if a.is_spatial and s < n else s
+            for s, n, a in zip(shards, shape, axes, strict=True)
+        )
         if doubled == shards or math.prod(doubled) * dtype.itemsize > _SHARD_BYTES:
             return shards
         shards = doubled

@@ -41,7 +41,9 @@ class InPlace:
     first = 1
 
     @classmethod
-    def beside(cls, source: BuildSource, *, codec: str | None, series: str | None, overwrite: bool) -> InPlace:
+    def beside(
+        cls, source: BuildSource, *, codec: str | None, series: str | None, overwrite: bool
+    ) -> InPlace:
         """
         Raises
         ------
@@ -51,15 +53,21 @@ class InPlace:
             If level 0 is not an array in a local directory, has its axes in another order than OME-Zarr's, is the root
             of its store, is of a layout that we do not write, or its group cannot be written.
         """
-        if series is not None and (UNSAFE_PATH.search(series) or "/" in series or series in _RESERVED):
-            raise SpecError(f"{series!r} cannot be the name of a series: its levels go into a group of that name; use letters, digits, - and _")
+        if series is not None and (
+            UNSAFE_PATH.search(series) or "/" in series or series in _RESERVED
+        ):
+            raise SpecError(
+                f"{series!r} cannot be the name of a series: its levels go into a group of that name; use letters, digits, - and _"
+            )
         if isinstance(source.arrays[0], Reordered):
             raise DestinationError(
                 "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is never changed: give a destination instead"
             )
         array = directory_of(source.arrays[0])
         if array is None or len(source.arrays) != 1:
-            raise DestinationError("levels can be added in place only beside a zarr array in a local directory: give a destination instead")
+            raise DestinationError(
+                "levels can be added in place only beside a zarr array in a local directory: give a destination instead"
+            )
         array = Path(os.path.abspath(array))
         group = group_around(array)
         if group is None:
@@ -68,11 +76,20 @@ class InPlace:
                 f"(napari-pyramid build {array.name} {array.stem}.ome.zarr)"
             )
         if series is not None and is_array(group / series):
-            raise SpecError(f"{series!r} cannot be the name of a series: {group / series} is an array; choose another name")
+            raise SpecError(
+                f"{series!r} cannot be the name of a series: {group / series} is an array; choose another name"
+            )
         _refuse_foreign_layout(source, group)
         refuse_unwritable(group)
         workspace = Workspace(group, in_place=True)
-        return cls(group, ArrayTemplate.like(array, codec=codec), workspace, array.relative_to(group).as_posix(), series, overwrite)
+        return cls(
+            group,
+            ArrayTemplate.like(array, codec=codec),
+            workspace,
+            array.relative_to(group).as_posix(),
+            series,
+            overwrite,
+        )
 
     def refuse_existing(self, spec: PyramidSpec) -> None:
         """
@@ -89,20 +106,32 @@ class InPlace:
         if entry is not None and len(entry["datasets"]) > 1 and not self.overwrite:
             n = len(entry["datasets"])
             what = f"the series {self.series!r}" if self.series else "the image"
-            raise DestinationError(f"{self.directory}: {what} has {n} levels already: overwrite them (--overwrite), or name a second series (--name)")
-        self._refuse_taken([level.path for level in (*spec.levels[1:], *spec.residuals)], ours if self.overwrite else [])
+            raise DestinationError(
+                f"{self.directory}: {what} has {n} levels already: overwrite them (--overwrite), or name a second series (--name)"
+            )
+        self._refuse_taken(
+            [level.path for level in (*spec.levels[1:], *spec.residuals)],
+            ours if self.overwrite else [],
+        )
 
     def _refuse_larger(self, ours: Sequence[str]) -> None:
         """Replacing the levels of an image by those of one of its coarser ones would lose its level 0."""
         size = math.prod(open_level(self.directory / self.base, writable=False).shape)
         for path in ours:
-            if self._is_own_array(path) and math.prod(open_level(self.directory / path, writable=False).shape) > size:
-                raise DestinationError(f"{self.directory}: {self.base!r} is a coarser level of an image whose level 0 is {path!r}: build from that one")
+            if (
+                self._is_own_array(path)
+                and math.prod(open_level(self.directory / path, writable=False).shape) > size
+            ):
+                raise DestinationError(
+                    f"{self.directory}: {self.base!r} is a coarser level of an image whose level 0 is {path!r}: build from that one"
+                )
 
     def _refuse_taken(self, paths: Sequence[str], ours: Sequence[str]) -> None:
         for path in paths:
             if (self.directory / path).exists() and path not in ours:
-                raise DestinationError(f"{self.directory / path} exists already and is no level of this image: name a series (--name), or move it away")
+                raise DestinationError(
+                    f"{self.directory / path} exists already and is no level of this image: name a series (--name), or move it away"
+                )
 
     def level_directory(self, spec: PyramidSpec, k: int) -> Path:
         return (self.workspace.new if k else self.directory) / spec.levels[k].path
@@ -118,24 +147,36 @@ class InPlace:
 
     def surplus(self, spec: PyramidSpec) -> list[str]:
         """Levels of an earlier build that are overwritten by fewer ones; only arrays inside the group, never level 0."""
-        return [path for path in ome_zarr.surplus_paths(self.directory, spec, self.series) if self._is_own_array(path)]
+        return [
+            path
+            for path in ome_zarr.surplus_paths(self.directory, spec, self.series)
+            if self._is_own_array(path)
+        ]
 
     def _is_own_array(self, path: str) -> bool:
         place = self.directory / path
-        inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(self.directory.resolve())
-        return inside and place.resolve() != (self.directory / self.base).resolve() and is_array(place)
+        inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(
+            self.directory.resolve()
+        )
+        return (
+            inside and place.resolve() != (self.directory / self.base).resolve() and is_array(place)
+        )
 
     def undo(self) -> None:
         _undo(self.workspace)
 
-    def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+    def publish(
+        self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()
+    ) -> None:
         """Renames of whole levels, the group's metadata, and what they name no more set aside; can be repeated after a crash."""
         paths = [level.path for level in (*spec.levels[1:], *spec.residuals)]
         staging = self.workspace.directory
         publishing = Publishing(self.workspace)
         publishing.begin(paths)
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
-            Attributes.create(self.directory / parent, self.template.zarr_format, staging=staging).save()
+            Attributes.create(
+                self.directory / parent, self.template.zarr_format, staging=staging
+            ).save()
         publishing.put_levels(paths)
         ome_zarr.add_levels(self.directory, spec, description, series=self.series, staging=staging)
         publishing.set_aside(surplus)
@@ -186,10 +227,16 @@ def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:
 def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
     layout = source.image.layout if source.image is not None else ""
     if source.image is not None and not _WRITABLE.match(layout):
-        raise DestinationError(f"{group} is {layout}, which is read but not written: build a new store instead")
+        raise DestinationError(
+            f"{group} is {layout}, which is read but not written: build a new store instead"
+        )
 
 
-_RESERVED = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME"))
+_RESERVED = frozenset(
+    ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME")
+)
 """What zarr, OME-Zarr and we ourselves keep beside levels."""
-_WRITABLE = re.compile(r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE)
+_WRITABLE = re.compile(
+    r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE
+)
 """Layouts in whose groups levels may be added: OME-Zarr itself, and those without metadata of their own."""

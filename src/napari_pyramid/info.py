@@ -66,13 +66,30 @@ class ImageInfo:
         where = f" at {self.path}" if self.path else ""
         lines = [f"{self.kind} {self.name!r}{where}: {self.layout}, {self.levels[0].dtype}"]
         if self.axes is not None:
-            lines.append("  axes " + ", ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes))
+            lines.append(
+                "  axes "
+                + ", ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
+            )
         lines += [f"  channel {_channel_text(channel)}" for channel in self.channels]
         if self.n_label_colors:
             lines.append(f"  {self.n_label_colors} labels with a colour of their own")
         lines += _unreadable_lines(self.unreadable)
-        header = ("level", "shape", "chunks", "shards", "codec", "voxel size", "translation", "on disk")
-        return "\n".join([*lines, *text_table([header, *(_level_row(level, self.path) for level in self.levels)])])
+        header = (
+            "level",
+            "shape",
+            "chunks",
+            "shards",
+            "codec",
+            "voxel size",
+            "translation",
+            "on disk",
+        )
+        return "\n".join(
+            [
+                *lines,
+                *text_table([header, *(_level_row(level, self.path) for level in self.levels)]),
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,12 @@ class StoreInfo:
         return asdict(self)
 
     def __str__(self) -> str:
-        return "\n\n".join([*map(str, self.images), f"{self.path}: {_count(self.images)}, {_stored_text(self.stored_bytes)}"])
+        return "\n\n".join(
+            [
+                *map(str, self.images),
+                f"{self.path}: {_count(self.images)}, {_stored_text(self.stored_bytes)}",
+            ]
+        )
 
     @property
     def stored_bytes(self) -> int | None:
@@ -132,7 +154,10 @@ def codec_name(array: zarr.Array[Any]) -> str:
     else:
         codecs = [codec.to_dict() for codec in metadata.codecs]
         if codecs and codecs[0]["name"] == "sharding_indexed":
-            codecs = [c if isinstance(c, dict) else c.to_dict() for c in codecs[0]["configuration"]["codecs"]]
+            codecs = [
+                c if isinstance(c, dict) else c.to_dict()
+                for c in codecs[0]["configuration"]["codecs"]
+            ]
         names = [_codec_text(codec) for codec in codecs if codec["name"] not in _SILENT_CODECS]
     return " + ".join(names) or "none"
 
@@ -147,15 +172,26 @@ def stored_bytes(array: zarr.Array[Any]) -> int | None:
         return _directory_bytes(Path(store.root) / prefix)
     if isinstance(store, ZipStore):
         with zipfile.ZipFile(store.path) as archive:
-            return sum(f.compress_size for f in archive.infolist() if f.filename.startswith(f"{prefix}/" if prefix else ""))
+            return sum(
+                f.compress_size
+                for f in archive.infolist()
+                if f.filename.startswith(f"{prefix}/" if prefix else "")
+            )
     return None
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines with aligned columns, indented; a column without content is left out."""
-    columns = [column for column in zip(*rows, strict=True) if any(cell not in ("", "-") for cell in column[1:])]
+    columns = [
+        column
+        for column in zip(*rows, strict=True)
+        if any(cell not in ("", "-") for cell in column[1:])
+    ]
     widths = [max(map(len, column)) for column in columns]
-    return ["  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in zip(*columns, strict=True)]
+    return [
+        "  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def _image_info(image: Image) -> ImageInfo:
@@ -180,16 +216,28 @@ def _unreadable(image: Image) -> Iterator[str]:
         found = found.get(key) if isinstance(found, Mapping) else None
     for entry in found if isinstance(found, list) else ():
         region = entry.get("region") if isinstance(entry, Mapping) else None
-        if isinstance(region, list) and all(isinstance(span, list) and len(span) == 2 for span in region):
+        if isinstance(region, list) and all(
+            isinstance(span, list) and len(span) == 2 for span in region
+        ):
             yield f"level {entry.get('level')} [{', '.join(f'{start}:{stop}' for start, stop in region)}]"
 
 
 def _unreadable_lines(regions: Sequence[str]) -> list[str]:
     if not regions:
         return []
-    count = "1 region of the source" if len(regions) == 1 else f"{len(regions):,} regions of the source"
-    rest = [f"    and {len(regions) - _LISTED:,} more (info --json lists all)"] if len(regions) > _LISTED else []
-    return [f"  {count} could not be read, and are fill value:", *(f"    {region}" for region in regions[:_LISTED]), *rest]
+    count = (
+        "1 region of the source" if len(regions) == 1 else f"{len(regions):,} regions of the source"
+    )
+    rest = (
+        [f"    and {len(regions) - _LISTED:,} more (info --json lists all)"]
+        if len(regions) > _LISTED
+        else []
+    )
+    return [
+        f"  {count} could not be read, and are fill value:",
+        *(f"    {region}" for region in regions[:_LISTED]),
+        *rest,
+    ]
 
 
 def _level_info(level: StoredLevel) -> LevelInfo:
@@ -211,8 +259,15 @@ def _level_info(level: StoredLevel) -> LevelInfo:
 
 
 def _planned_level(level: Level) -> dict[str, Any]:
-    values = {**asdict(level), "dtype": str(level.dtype), "nbytes": level.nbytes, "n_files": level.n_files}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    values = {
+        **asdict(level),
+        "dtype": str(level.dtype),
+        "nbytes": level.nbytes,
+        "n_files": level.n_files,
+    }
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    }
 
 
 def _codec_text(config: Mapping[str, Any]) -> str:
@@ -221,12 +276,18 @@ def _codec_text(config: Mapping[str, Any]) -> str:
     settings = config.get("configuration") or config
     level = settings.get("clevel", settings.get("level"))
     cname = settings.get("cname")
-    return "-".join(str(getattr(part, "value", part)) for part in (name, cname, level) if part is not None)
+    return "-".join(
+        str(getattr(part, "value", part)) for part in (name, cname, level) if part is not None
+    )
 
 
 def _directory_bytes(root: Path) -> int:
     """Links are not followed: what they lead to is not part of the store."""
-    return sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(root) for name in names)
+    return sum(
+        os.lstat(os.path.join(directory, name)).st_size
+        for directory, _, names in os.walk(root)
+        for name in names
+    )
 
 
 def _level_row(level: LevelInfo, parent: str) -> tuple[str, ...]:
@@ -243,12 +304,25 @@ def _level_row(level: LevelInfo, parent: str) -> tuple[str, ...]:
 
 
 def _by(values: Iterable[float] | None) -> str:
-    return "-" if values is None else " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    return (
+        "-"
+        if values is None
+        else " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+    )
 
 
 def _channel_text(channel: Channel) -> str:
     window = f"{channel.window[0]:g} to {channel.window[1]:g}" if channel.window else None
-    return ", ".join(part for part in (channel.name or "unnamed", channel.color, window, None if channel.visible else "hidden") if part)
+    return ", ".join(
+        part
+        for part in (
+            channel.name or "unnamed",
+            channel.color,
+            window,
+            None if channel.visible else "hidden",
+        )
+        if part
+    )
 
 
 def _stored_text(n: int | None) -> str:
@@ -258,5 +332,9 @@ def _stored_text(n: int | None) -> str:
 def _count(images: Sequence[ImageInfo]) -> str:
     n_labels = sum(image.kind == "labels" for image in images)
     n_images = len(images) - n_labels
-    parts = [f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((n_images, "image"), (n_labels, "label image")) if n]
+    parts = [
+        f"{n} {word}{'s' if n != 1 else ''}"
+        for n, word in ((n_images, "image"), (n_labels, "label image"))
+        if n
+    ]
     return ", ".join(parts)

@@ -17,7 +17,13 @@ import numpy as np
 
 from napari_pyramid.blocks import Blocks
 from napari_pyramid.contrast import channel_windows
-from napari_pyramid.downsample import Downsampler, downsampled_shape, gaussian_radius, is_gaussian, method_name
+from napari_pyramid.downsample import (
+    Downsampler,
+    downsampled_shape,
+    gaussian_radius,
+    is_gaussian,
+    method_name,
+)
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._image import Channel
 from napari_pyramid.layouts.ome_zarr_write import Description
@@ -61,7 +67,10 @@ class Job:
     @property
     def peak_memory(self) -> int:
         """Predicted bytes at the peak, beyond the interpreter."""
-        return max(self._peak_of_passes, OVERHEAD + self.comparing_workers * self._comparer_bytes if self.verify else 0)
+        return max(
+            self._peak_of_passes,
+            OVERHEAD + self.comparing_workers * self._comparer_bytes if self.verify else 0,
+        )
 
     @property
     def _peak_of_passes(self) -> int:
@@ -80,7 +89,10 @@ class Job:
     @property
     def n_comparisons(self) -> int:
         """Regions that are compared before publishing."""
-        regions = sum(math.prod(downsampled_shape(coarse.shape, compared_block(fine, coarse))) for fine, coarse in self._computed)
+        regions = sum(
+            math.prod(downsampled_shape(coarse.shape, compared_block(fine, coarse)))
+            for fine, coarse in self._computed
+        )
         return regions * (2 if self.spec.residuals else 1) if self.verify else 0
 
     @property
@@ -98,7 +110,11 @@ class Job:
         ours = {"version": version("napari-pyramid")}
         if self.keeps_levels:
             return ours
-        recipe: dict[str, Any] = {"method": method_name(self.spec.method), **ours, "factors": [list(level.factors) for level in self.spec.levels[1:]]}
+        recipe: dict[str, Any] = {
+            "method": method_name(self.spec.method),
+            **ours,
+            "factors": [list(level.factors) for level in self.spec.levels[1:]],
+        }
         if self.spec.ignore_background:
             recipe["ignore_background"] = True
         return recipe
@@ -111,7 +127,9 @@ class Job:
     @property
     def can_resume(self) -> bool:
         """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
-        return self.source.identity is not None and not (callable(self.spec.method) and _digest_of(self.spec.method) is None)
+        return self.source.identity is not None and not (
+            callable(self.spec.method) and _digest_of(self.spec.method) is None
+        )
 
     @property
     def continues(self) -> bool:
@@ -121,16 +139,23 @@ class Job:
     @property
     def plan(self) -> list[list[Any]]:
         """The passes and their tiles, as JSON: what the numbers in the journals mean. Depends on workers and memory."""
-        return [[p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes]
+        return [
+            [p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes
+        ]
 
     @cached_property
     def fingerprint(self) -> str:
-        levels = [[v.path, v.shape, v.factors, v.scale, v.translation, v.chunks, v.shards, str(v.dtype)] for v in self.spec.levels]
+        levels = [
+            [v.path, v.shape, v.factors, v.scale, v.translation, v.chunks, v.shards, str(v.dtype)]
+            for v in self.spec.levels
+        ]
         return fingerprint(
             {
                 "pixels": PIXELS_VERSION,
                 "recipe": self.recipe,
-                "method": _digest_of(self.spec.method) if callable(self.spec.method) else self.spec.method,
+                "method": _digest_of(self.spec.method)
+                if callable(self.spec.method)
+                else self.spec.method,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
                 "name": self.spec.name,
@@ -143,19 +168,37 @@ class Job:
     # ---- pixels ------------------------------------------------------------------------------------------------------
 
     def reader(self, p: Pass, check: Callable[[], None]) -> Reader:
-        array = self.source.arrays[p.source] if p.source is not None else open_level(self.level_directory(p.reads), writable=False)
+        array = (
+            self.source.arrays[p.source]
+            if p.source is not None
+            else open_level(self.level_directory(p.reads), writable=False)
+        )
         return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
         if p.residual:
             residual = open_level(self.residual_directory(p.first), writable=True)
-            return ResidualFiller(p, self.reader(p, check), Blocks(residual, codec_threads=p.codec_threads, check=check))
-        opened = {k: open_level(self.level_directory(k), writable=True) for k in range(p.first, p.last + 1)}
+            return ResidualFiller(
+                p,
+                self.reader(p, check),
+                Blocks(residual, codec_threads=p.codec_threads, check=check),
+            )
+        opened = {
+            k: open_level(self.level_directory(k), writable=True)
+            for k in range(p.first, p.last + 1)
+        }
         return TileFiller(
             p,
             self.reader(p, check),
-            {k: Blocks(a, codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads, check=check) for k, a in opened.items()},
+            {
+                k: Blocks(
+                    a,
+                    codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads,
+                    check=check,
+                )
+                for k, a in opened.items()
+            },
             method=self.spec.method,
             ignore_background=self.spec.ignore_background,
             rereads=not self.target.template.is_lossless,
@@ -168,13 +211,32 @@ class Job:
         """What compares each level, and each residual, with what it was computed from, and its path."""
         spec = self.spec
         for k, (fine, coarse) in enumerate(self._computed, start=1):
-            above, stored = (Reader(open_level(self.level_directory(i), writable=False), check=check) for i in (k - 1, k))
+            above, stored = (
+                Reader(open_level(self.level_directory(i), writable=False), check=check)
+                for i in (k - 1, k)
+            )
             block = compared_block(fine, coarse)
             skips = self.skip_unreadable and k == 1
-            yield coarse.path, Comparer(above, stored, coarse.factors, spec.method, block, spec.ignore_background, skip_unreadable=skips)
+            yield (
+                coarse.path,
+                Comparer(
+                    above,
+                    stored,
+                    coarse.factors,
+                    spec.method,
+                    block,
+                    spec.ignore_background,
+                    skip_unreadable=skips,
+                ),
+            )
             if spec.residuals:
-                residual = Reader(open_level(self.residual_directory(k), writable=False), check=check)
-                yield spec.residuals[k - 1].path, Comparer(stored, residual, coarse.factors, spec.method, block, residual=True)
+                residual = Reader(
+                    open_level(self.residual_directory(k), writable=False), check=check
+                )
+                yield (
+                    spec.residuals[k - 1].path,
+                    Comparer(stored, residual, coarse.factors, spec.method, block, residual=True),
+                )
 
     def level_directory(self, k: int) -> Path:
         if self.updates:
@@ -199,13 +261,21 @@ class Job:
                 reach = gaussian_radius(f) if is_gaussian(self.spec.method) else 0
                 start, stop = (start - reach) // f, -(-(stop + reach) // f)
             reach = self._reach(p, axis)
-            out.append(slice(max(0, start - reach), min(self.spec.levels[p.reads].shape[axis], stop + reach)))
+            out.append(
+                slice(
+                    max(0, start - reach), min(self.spec.levels[p.reads].shape[axis], stop + reach)
+                )
+            )
         return tuple(out)
 
     def _reach(self, p: Pass, axis: int) -> int:
         """How far beyond a sample of the level read a pass looks."""
         k = p.first if p.residual else p.reads + 1
-        return gaussian_radius(self.spec.levels[k].factors[axis]) if is_gaussian(self.spec.method) and k <= p.last else 0
+        return (
+            gaussian_radius(self.spec.levels[k].factors[axis])
+            if is_gaussian(self.spec.method) and k <= p.last
+            else 0
+        )
 
     # ---- metadata ----------------------------------------------------------------------------------------------------
 
@@ -215,23 +285,37 @@ class Job:
     def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
         recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
-        described = {"recipe": recipe, "channels": [], "ranges": [], "surplus": self.target.surplus(self.spec)}
+        described = {
+            "recipe": recipe,
+            "channels": [],
+            "ranges": [],
+            "surplus": self.target.surplus(self.spec),
+        }
         if self.spec.kind == "labels":
             return described
         coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
         windows, ranges = channel_windows(coarsest, self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
-            info = np.iinfo(self.spec.dtype)  # the range of the sliders, as other writers of such pixels have it
+            info = np.iinfo(
+                self.spec.dtype
+            )  # the range of the sliders, as other writers of such pixels have it
             ranges = [(float(info.min), float(info.max))] * len(windows)
         given = self.channels or tuple(Channel() for _ in windows)
         channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
-        return {**described, "channels": [[c.name, c.color, c.window, c.visible] for c in channels], "ranges": [list(r) for r in ranges]}
+        return {
+            **described,
+            "channels": [[c.name, c.color, c.window, c.visible] for c in channels],
+            "ranges": [list(r) for r in ranges],
+        }
 
     def publish(self, described: Mapping[str, Any]) -> None:
         """Makes the pyramid visible; can be repeated."""
         description = Description(
             recipe=described["recipe"],
-            channels=tuple(Channel(name, color, tuple(window) if window else None, visible) for name, color, window, visible in described["channels"]),
+            channels=tuple(
+                Channel(name, color, tuple(window) if window else None, visible)
+                for name, color, window, visible in described["channels"]
+            ),
             ranges=tuple((low, high) for low, high in described["ranges"]),
             label_colors=self.label_colors or {},
             label_properties=self.label_properties,
@@ -243,18 +327,33 @@ class Job:
         forget_stored(self.target.directory)
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
-        return Pyramid(next((i for i in images if [level.path for level in i.levels] == paths), images[0]))
+        return Pyramid(
+            next((i for i in images if [level.path for level in i.levels] == paths), images[0])
+        )
 
 
 def _digest_of(method: Downsampler) -> str | None:
     """What tells a function from another of its name: its code and defaults; None for what is no plain function of a module."""
     if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
         return None
-    parts = (method.__module__, method.__qualname__, method.__defaults__, method.__kwdefaults__, _code(method.__code__))
+    parts = (
+        method.__module__,
+        method.__qualname__,
+        method.__defaults__,
+        method.__kwdefaults__,
+        _code(method.__code__),
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _code(code: CodeType) -> tuple[object, ...]:
     """Instructions, names and constants: not where they stand in which file."""
-    constants = [_code(c) if isinstance(c, CodeType) else sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in code.co_consts]
+    constants = [
+        _code(c)
+        if isinstance(c, CodeType)
+        else sorted(map(repr, c))
+        if isinstance(c, frozenset)
+        else repr(c)
+        for c in code.co_consts
+    ]
     return code.co_code, code.co_names, code.co_varnames, constants

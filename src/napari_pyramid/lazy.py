@@ -56,7 +56,10 @@ class LazyArray:
     shape: tuple[int, ...]
 
     def __init__(self, source: ArrayLike) -> None:
-        self._origin = _Origin(source, cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True))
+        self._origin = _Origin(
+            source,
+            cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True),
+        )
         self._set_ranges(tuple(range(n) for n in source.shape))
 
     def _set_ranges(self, ranges: tuple[int | range, ...]) -> None:
@@ -100,7 +103,11 @@ class LazyArray:
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunk lengths along the axes of the view; napari widens what it asks for to their edges."""
-        return tuple(-(-chunk // abs(r.step)) for r, chunk in zip(self._ranges, self._origin.chunks, strict=True) if isinstance(r, range))
+        return tuple(
+            -(-chunk // abs(r.step))
+            for r, chunk in zip(self._ranges, self._origin.chunks, strict=True)
+            if isinstance(r, range)
+        )
 
     @property
     def is_chunked(self) -> bool:
@@ -122,12 +129,16 @@ class LazyArray:
         expanded = iter(_expand(keys, self.ndim))
         view = object.__new__(LazyArray)
         view._origin = self._origin
-        view._set_ranges(tuple(r[next(expanded)] if isinstance(r, range) else r for r in self._ranges))
+        view._set_ranges(
+            tuple(r[next(expanded)] if isinstance(r, range) else r for r in self._ranges)
+        )
         return view
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
         if copy is False:
-            raise ValueError("a LazyArray is read from its store: its values cannot be had without a copy")
+            raise ValueError(
+                "a LazyArray is read from its store: its values cannot be had without a copy"
+            )
         # An integer is read as a range of one sample, and its axis dropped in the end.
         ranges = tuple(r if isinstance(r, range) else range(r, r + 1) for r in self._ranges)
         values = self._origin.read(ranges).reshape(self.shape)
@@ -144,7 +155,11 @@ def forget_stored(directory: str | os.PathLike[str]) -> None:
     written = os.path.realpath(directory)
     for origin in filter(None, (reference() for reference in _Origin.alive.valuerefs())):
         root = getattr(getattr(origin.source, "store", None), "root", None)
-        place = written if root is None else os.path.realpath(os.path.join(root, getattr(origin.source, "path", "")))
+        place = (
+            written
+            if root is None
+            else os.path.realpath(os.path.join(root, getattr(origin.source, "path", "")))
+        )
         if f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
             _CACHE.forget(origin.token)
 
@@ -156,13 +171,18 @@ def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
         return None
     full = tuple(range(n) for n in origin.shape)
     wanted = ((*full[:axis], i, *full[axis + 1 :]) for i in range(len(views)))
-    same = all(v._origin.source is origin.source and v._ranges == w for v, w in zip(views, wanted, strict=True))
+    same = all(
+        v._origin.source is origin.source and v._ranges == w
+        for v, w in zip(views, wanted, strict=True)
+    )
     return origin.source if same else None
 
 
 def _is_basic(key: object) -> bool:
     """True for integers, slices and Ellipsis; a bool is a mask to NumPy, though Python calls it an integer."""
-    return not isinstance(key, bool | np.bool_) and (isinstance(key, slice | int | np.integer) or key is Ellipsis)
+    return not isinstance(key, bool | np.bool_) and (
+        isinstance(key, slice | int | np.integer) or key is Ellipsis
+    )
 
 
 def _expand(keys: tuple[Any, ...], ndim: int) -> list[int | slice]:
@@ -178,7 +198,9 @@ def _expand(keys: tuple[Any, ...], ndim: int) -> list[int | slice]:
         raise IndexError("an index can only have a single ellipsis ('...')")
     given = len(keys) - len(at)
     if given > ndim:
-        raise IndexError(f"too many indices: the array is {ndim}-dimensional, but {given} were indexed")
+        raise IndexError(
+            f"too many indices: the array is {ndim}-dimensional, but {given} were indexed"
+        )
     split = at[0] if at else len(keys)
     filled = (*keys[:split], *[slice(None)] * (ndim - given), *keys[split + 1 :])
     return [k if isinstance(k, slice) else operator.index(k) for k in filled]
@@ -209,7 +231,10 @@ class _Origin:
         if not out.size:
             return out
         axes = [list(_parts(r, c)) for r, c in zip(ranges, self.chunks, strict=True)]
-        touched = math.prod(len(parts) * min(c, n) for parts, c, n in zip(axes, self.chunks, self.shape, strict=True))
+        touched = math.prod(
+            len(parts) * min(c, n)
+            for parts, c, n in zip(axes, self.chunks, self.shape, strict=True)
+        )
         if self.cached and touched * self.dtype.itemsize <= _CACHE.budget // 2:
             chunks = self._chunks([[index for index, _, _ in parts] for parts in axes])
             for parts in product(*axes):
@@ -237,7 +262,12 @@ class _Origin:
         for first, last in _boxes(missing):
             block = self._fetch(self._box(first, last))
             chunks = {
-                index: block[tuple(slice((i - a) * c, (i - a + 1) * c) for i, a, c in zip(index, first, self.chunks, strict=True))]
+                index: block[
+                    tuple(
+                        slice((i - a) * c, (i - a + 1) * c)
+                        for i, a, c in zip(index, first, self.chunks, strict=True)
+                    )
+                ]
                 for index in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True)))
             }
             _CACHE.put(self.token, block, chunks)
@@ -245,7 +275,10 @@ class _Origin:
         return found
 
     def _box(self, first: _Index, last: _Index) -> tuple[slice, ...]:
-        return tuple(slice(a * c, min((b + 1) * c, n)) for a, b, c, n in zip(first, last, self.chunks, self.shape, strict=True))
+        return tuple(
+            slice(a * c, min((b + 1) * c, n))
+            for a, b, c, n in zip(first, last, self.chunks, self.shape, strict=True)
+        )
 
     def _fetch(self, box: tuple[slice, ...]) -> _Array:
         try:
@@ -255,7 +288,9 @@ class _Origin:
         except Exception as error:
             # Codecs raise whatever their authors liked, RuntimeError and plain Exception among them.
             region = ", ".join(f"{s.start}:{s.stop}" for s in box)
-            raise SourceError(f"{self.location}: cannot read [{region}]{self._culprit(box)}: {error or type(error).__name__}") from error
+            raise SourceError(
+                f"{self.location}: cannot read [{region}]{self._culprit(box)}: {error or type(error).__name__}"
+            ) from error
 
     def _culprit(self, box: tuple[slice, ...]) -> str:
         """The first chunk in `box` that cannot be read by itself, in words."""
@@ -291,7 +326,9 @@ def _boxes(missing: list[_Index]) -> Iterator[tuple[_Index, _Index]]:
     if math.prod(b - a + 1 for a, b in zip(low, high, strict=True)) == len(missing):
         yield low, high
         return
-    for _, group in groupby(enumerate(missing), key=lambda item: (item[1][:-1], item[1][-1] - item[0])):
+    for _, group in groupby(
+        enumerate(missing), key=lambda item: (item[1][:-1], item[1][-1] - item[0])
+    ):
         run = [index for _, index in group]
         yield run[0], run[-1]
 

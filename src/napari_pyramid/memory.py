@@ -27,7 +27,9 @@ def available_memory() -> int:
     """Bytes that can be used without swapping, respecting a container's limit; 4 GiB where the system does not say."""
     try:
         lines = Path(_MEMINFO).read_text().splitlines()
-        free: float = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        free: float = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration):
         free = _from_sysconf()
     return int(max(min(free, _left_in_container()), 0))
@@ -39,7 +41,10 @@ def _left_in_container() -> float:
     Linux counts shared memory and tmpfs as files too, but they are on no disk from which they could be read again.
     """
     try:
-        limit, used, kinds = (Path(_CGROUP, name).read_text() for name in ("memory.max", "memory.current", "memory.stat"))
+        limit, used, kinds = (
+            Path(_CGROUP, name).read_text()
+            for name in ("memory.max", "memory.current", "memory.stat")
+        )
         held = dict(line.split() for line in kinds.splitlines())
         return int(limit) - int(used) + int(held["file"]) - int(held.get("shmem", 0))
     except (OSError, ValueError, KeyError):  # no cgroup v2, or "max"
@@ -83,7 +88,9 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
         factors = p.levels[p.reads + 1].factors
         reduced = math.prod(downsampled_shape(p.part, factors)) * size
         part = _bytes_to_reduce(p.part, factors, p.levels[0].dtype, method)
-    written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (8 if p.residual else size)
+    written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (
+        8 if p.residual else size
+    )
     return p.readers * (part + reduced) + levels + 2 * p.codec_threads * max(written, source_block)
 
 
@@ -97,11 +104,15 @@ def comparer_bytes(fine: Level, coarse: Level, method: Method) -> int:
     return _bytes_to_reduce(under, coarse.factors, fine.dtype, method) + results + 2 * decoded
 
 
-def _bytes_to_reduce(shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any], method: Method) -> int:
+def _bytes_to_reduce(
+    shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any], method: Method
+) -> int:
     """Bytes of a block that is reduced, its margins and what the method allocates included, but for the result."""
     size = dtype.itemsize
     if is_gaussian(method):
-        return math.prod(n + 2 * gaussian_radius(f) for n, f in zip(shape, factors, strict=True)) * (size + 3 * 8)
+        return math.prod(
+            n + 2 * gaussian_radius(f) for n, f in zip(shape, factors, strict=True)
+        ) * (size + 3 * 8)
     if callable(method):
         size *= 2  # whatever it allocates: at least a copy of its block
     elif dtype == np.float16:
@@ -109,12 +120,16 @@ def _bytes_to_reduce(shape: Sequence[int], factors: Sequence[int], dtype: np.dty
     return math.prod(shape) * size
 
 
-def peak_of(passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]) -> int:
+def peak_of(
+    passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]
+) -> int:
     """Bytes at the peak of a build: the largest of its passes' peaks; `source_chunks` are those of each given source array."""
     peaks = []
     for p in passes:
         chunk = source_chunks[p.source] if p.source is not None else p.levels[p.reads].chunks
-        peaks.append(p.workers * worker_bytes(p, method, math.prod(chunk) * p.levels[0].dtype.itemsize))
+        peaks.append(
+            p.workers * worker_bytes(p, method, math.prod(chunk) * p.levels[0].dtype.itemsize)
+        )
     return OVERHEAD + max(peaks, default=0)
 
 

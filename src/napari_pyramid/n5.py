@@ -65,7 +65,9 @@ class N5Store(Store):
 
     # ---- reading ----
 
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
         path, _, name = key.rpartition("/")
         if name != _METADATA:
             return await self._inner.get(_block_key(key), prototype, byte_range)
@@ -75,7 +77,9 @@ class N5Store(Store):
         document = json.dumps(_zarr_metadata(attributes, _attributes_key(path))).encode()
         return prototype.buffer.from_bytes(_cut(document, byte_range))
 
-    async def get_partial_values(self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]) -> list[Buffer | None]:
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
     async def exists(self, key: str) -> bool:
@@ -108,7 +112,11 @@ class N5Store(Store):
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         # the directories of blocks nest the other way round: a prefix within them lists the whole array
-        directory = f"/{prefix}".partition("/c/")[0].lstrip("/") if _is_block_key(f"{prefix}0") else prefix.rstrip("/")
+        directory = (
+            f"/{prefix}".partition("/c/")[0].lstrip("/")
+            if _is_block_key(f"{prefix}0")
+            else prefix.rstrip("/")
+        )
         async for key in self._inner.list_prefix(f"{directory}/" if directory else ""):
             listed = await self._zarr_key(key)
             if listed.startswith(prefix):
@@ -130,10 +138,16 @@ class N5Store(Store):
         if name == ATTRIBUTES:
             return f"{path}/{_METADATA}".lstrip("/")
         parts = key.split("/")
-        numeric = next((i for i, part in enumerate(reversed(parts)) if not part.isdecimal()), len(parts))
+        numeric = next(
+            (i for i, part in enumerate(reversed(parts)) if not part.isdecimal()), len(parts)
+        )
         for n in range(numeric, 0, -1):
             attributes = await self._attributes_of("/".join(parts[:-n]))
-            if attributes is not None and _is_array(attributes) and len(attributes["dimensions"]) == n:
+            if (
+                attributes is not None
+                and _is_array(attributes)
+                and len(attributes["dimensions"]) == n
+            ):
                 return "/".join([*parts[:-n], "c", *reversed(parts[-n:])])
         return key
 
@@ -208,7 +222,11 @@ def _parse(data: bytes, key: str) -> Mapping[str, Any]:
 
 def _is_array(attributes: Mapping[str, Any] | None) -> bool:
     # setups of BigDataViewer are groups with a dataType: the other keys decide
-    return attributes is not None and isinstance(attributes.get("dimensions"), list) and "blockSize" in attributes
+    return (
+        attributes is not None
+        and isinstance(attributes.get("dimensions"), list)
+        and "blockSize" in attributes
+    )
 
 
 def _zarr_metadata(attributes: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -216,14 +234,20 @@ def _zarr_metadata(attributes: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not _is_array(attributes):
         return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
     if attributes.get("isLabelMultiset") is True:
-        raise LayoutError(f"{key}: isLabelMultiset: a label multiset is not an array of numbers; convert it to plain labels")
+        raise LayoutError(
+            f"{key}: isLabelMultiset: a label multiset is not an array of numbers; convert it to plain labels"
+        )
     data_type = attributes.get("dataType")
     if data_type not in _DATA_TYPES:
-        raise LayoutError(f"{key}: dataType {str(data_type)[:80]!r} is not one of {', '.join(_DATA_TYPES)}")
+        raise LayoutError(
+            f"{key}: dataType {str(data_type)[:80]!r} is not one of {', '.join(_DATA_TYPES)}"
+        )
     shape = _sizes(attributes, "dimensions", key, least=0)
     chunks = _sizes(attributes, "blockSize", key, least=1)
     if len(shape) != len(chunks):
-        raise LayoutError(f"{key}: dimensions {shape[::-1]} and blockSize {chunks[::-1]} differ in length")
+        raise LayoutError(
+            f"{key}: dimensions {shape[::-1]} and blockSize {chunks[::-1]} differ in length"
+        )
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -232,8 +256,12 @@ def _zarr_metadata(attributes: Mapping[str, Any], key: str) -> dict[str, Any]:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0,
-        "codecs": [{"name": CODEC_NAME, "configuration": {"compression": _compression(attributes, key)}}],
-        "attributes": {name: value for name, value in attributes.items() if name not in _ARRAY_KEYS},
+        "codecs": [
+            {"name": CODEC_NAME, "configuration": {"compression": _compression(attributes, key)}}
+        ],
+        "attributes": {
+            name: value for name, value in attributes.items() if name not in _ARRAY_KEYS
+        },
     }
 
 
@@ -243,9 +271,14 @@ def _sizes(attributes: Mapping[str, Any], name: str, key: str, *, least: int) ->
     if (
         not isinstance(sizes, list)
         or not 0 < len(sizes) <= _MAX_NDIM
-        or not all(isinstance(size, int) and not isinstance(size, bool) and least <= size < 2**63 for size in sizes)
+        or not all(
+            isinstance(size, int) and not isinstance(size, bool) and least <= size < 2**63
+            for size in sizes
+        )
     ):
-        raise LayoutError(f"{key}: {name} must be a list of integers of at least {least}, not {str(sizes)[:80]}")
+        raise LayoutError(
+            f"{key}: {name} must be a list of integers of at least {least}, not {str(sizes)[:80]}"
+        )
     return sizes[::-1]
 
 
@@ -254,5 +287,7 @@ def _compression(attributes: Mapping[str, Any], key: str) -> str:
     given = attributes.get("compression", attributes.get("compressionType"))
     name = given.get("type") if isinstance(given, dict) else given
     if not isinstance(name, str) or name not in COMPRESSIONS:
-        raise LayoutError(f"{key}: compression {str(name)[:80]!r} is not supported, only {', '.join(COMPRESSIONS)}")
+        raise LayoutError(
+            f"{key}: compression {str(name)[:80]!r} is not supported, only {', '.join(COMPRESSIONS)}"
+        )
     return name

@@ -72,14 +72,22 @@ def decode_block(data: bytes, compression: str, dtype: np.dtype[Any]) -> npt.NDA
         raise ValueError(f"N5 block of {len(data)} bytes has no header")
     mode, ndim = struct.unpack_from(">HH", data)
     if mode != _DEFAULT_MODE:
-        raise ValueError(f"N5 block of mode {mode} (label multisets and objects) is not an array of numbers")
+        raise ValueError(
+            f"N5 block of mode {mode} (label multisets and objects) is not an array of numbers"
+        )
     start = 4 + 4 * ndim
     if len(data) < start:
         raise ValueError(f"N5 block of {len(data)} bytes ends within its header")
     shape = struct.unpack_from(f">{ndim}I", data, 4)[::-1]
     try:
         samples = np.frombuffer(COMPRESSIONS[compression](data[start:]), dtype.newbyteorder(">"))
-    except (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError) as error:  # what the decompressors raise
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:  # what the decompressors raise
         raise ValueError(f"N5 block cannot be decompressed by {compression}: {error}") from error
     return samples.reshape(shape).astype(dtype, copy=False)
 
@@ -95,7 +103,9 @@ class N5BlockCodec(ArrayBytesCodec):
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
-            raise ValueError(f"N5 compression {self.compression!r} is not supported, only {', '.join(COMPRESSIONS)}")
+            raise ValueError(
+                f"N5 compression {self.compression!r} is not supported, only {', '.join(COMPRESSIONS)}"
+            )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -109,7 +119,9 @@ class N5BlockCodec(ArrayBytesCodec):
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         dtype = chunk_spec.dtype.to_native_dtype()
-        block = await asyncio.to_thread(decode_block, chunk_data.to_bytes(), self.compression, dtype)
+        block = await asyncio.to_thread(
+            decode_block, chunk_data.to_bytes(), self.compression, dtype
+        )
         return chunk_spec.prototype.nd_buffer.from_numpy_array(_fit(block, chunk_spec.shape))
 
 

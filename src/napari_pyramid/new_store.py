@@ -42,7 +42,15 @@ class NewStore:
     first = 0
 
     @classmethod
-    def at(cls, directory: Path, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource, *, overwrite: bool) -> NewStore:
+    def at(
+        cls,
+        directory: Path,
+        spec: PyramidSpec,
+        version: ome_zarr.Version,
+        source: BuildSource,
+        *,
+        overwrite: bool,
+    ) -> NewStore:
         """
         Raises
         ------
@@ -51,20 +59,35 @@ class NewStore:
             or cannot be written.
         """
         if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
-            raise DestinationError(f"{directory} is not on this machine: build in a local directory, and copy it there")
+            raise DestinationError(
+                f"{directory} is not on this machine: build in a local directory, and copy it there"
+            )
         directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
         for parent in directory.parents:
             if is_array(parent):
-                raise DestinationError(f"{directory} lies inside the array {parent}, which holds chunks only: choose a destination elsewhere")
+                raise DestinationError(
+                    f"{directory} lies inside the array {parent}, which holds chunks only: choose a destination elsewhere"
+                )
         refuse_unwritable(store_root(directory).parent)
-        return cls(directory, _template(spec, version, source), version, Workspace(directory, in_place=False), overwrite)
+        return cls(
+            directory,
+            _template(spec, version, source),
+            version,
+            Workspace(directory, in_place=False),
+            overwrite,
+        )
 
     @classmethod
     def planned(cls, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> NewStore:
         """A store to plan with, which is nowhere: nothing there is looked at."""
         directory = Path(os.path.abspath("plan.ome.zarr"))
-        return cls(directory, _template(spec, version, source), version, Workspace(directory, in_place=False))
+        return cls(
+            directory,
+            _template(spec, version, source),
+            version,
+            Workspace(directory, in_place=False),
+        )
 
     def refuse_existing(self, spec: PyramidSpec) -> None:
         """
@@ -76,9 +99,15 @@ class NewStore:
         if not os.path.lexists(self.directory):
             return
         if not self.overwrite:
-            raise DestinationError(f"{self.directory} exists already: choose another name, or overwrite it (--overwrite, overwrite=True)")
-        if not is_zarr(self.directory) and (not self.directory.is_dir() or any(self.directory.iterdir())):
-            raise DestinationError(f"{self.directory} is not a zarr store and will not be overwritten: choose another name")
+            raise DestinationError(
+                f"{self.directory} exists already: choose another name, or overwrite it (--overwrite, overwrite=True)"
+            )
+        if not is_zarr(self.directory) and (
+            not self.directory.is_dir() or any(self.directory.iterdir())
+        ):
+            raise DestinationError(
+                f"{self.directory} is not a zarr store and will not be overwritten: choose another name"
+            )
 
     @property
     def is_label(self) -> bool:
@@ -103,7 +132,9 @@ class NewStore:
     def undo(self) -> None:
         Publishing(self.workspace).undo()
 
-    def publish(self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+    def publish(
+        self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()
+    ) -> None:
         """Metadata last, then the rename; can be repeated after a crash."""
         staging = self.workspace.directory
         if self.workspace.new.exists():
@@ -111,7 +142,9 @@ class NewStore:
             ome_zarr.write_image(self.workspace.new, spec, description, self.version)
         Publishing(self.workspace).put_store()
         if self.is_label:
-            ome_zarr.register_label(self.directory.parent, self.directory.name, self.version, staging=staging)
+            ome_zarr.register_label(
+                self.directory.parent, self.directory.name, self.version, staging=staging
+            )
         refresh_consolidated(self.directory.parent, staging=staging)
 
     def identity(self) -> dict[str, Any]:
@@ -120,7 +153,12 @@ class NewStore:
 
 def _template(spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> ArrayTemplate:
     fill_value = getattr(source.arrays[0], "fill_value", None)
-    return ArrayTemplate.new(spec.dtype, zarr_format=ome_zarr.ZARR_FORMAT[version], codec=spec.codec, fill_value=fill_value)
+    return ArrayTemplate.new(
+        spec.dtype,
+        zarr_format=ome_zarr.ZARR_FORMAT[version],
+        codec=spec.codec,
+        fill_value=fill_value,
+    )
 
 
 def _refuse_overlap(directory: Path, source: BuildSource) -> None:
@@ -131,9 +169,15 @@ def _refuse_overlap(directory: Path, source: BuildSource) -> None:
         real, there = Path(os.path.realpath(found)), Path(os.path.realpath(directory))
         root = store_root(real)
         if there == real or real in there.parents:
-            raise DestinationError(f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)")
+            raise DestinationError(
+                f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)"
+            )
         group = group_around(real)
         if group is not None and group in there.parents and there.parent != group / "labels":
-            raise DestinationError(f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)")
+            raise DestinationError(
+                f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)"
+            )
         if there == root or there in real.parents:
-            raise DestinationError(f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)")
+            raise DestinationError(
+                f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)"
+            )

@@ -70,19 +70,32 @@ def prepare_job(
     if spec is None:
         found, options = reordered(found, {**found.options(), **_given(options)})
     elif options:
-        raise SpecError(f"{', '.join(sorted(options))}: given beside a spec; put them into the spec")
+        raise SpecError(
+            f"{', '.join(sorted(options))}: given beside a spec; put them into the spec"
+        )
     target: Target
     if in_place or updates:
         if destination is not None:
             raise SpecError("a destination and in_place: give one of them")
         if updates and (verify or skip_unreadable):
             raise SpecError("regions, with verify or skip_unreadable: those are for whole builds")
-        target = InPlace.beside(found, codec=spec.codec if spec else options.get("codec"), series=series, overwrite=overwrite or updates)
-        target, spec = stored_pyramid(found, target, spec, options) if updates else (target, _spec_beside(found, target, spec, options))
+        target = InPlace.beside(
+            found,
+            codec=spec.codec if spec else options.get("codec"),
+            series=series,
+            overwrite=overwrite or updates,
+        )
+        target, spec = (
+            stored_pyramid(found, target, spec, options)
+            if updates
+            else (target, _spec_beside(found, target, spec, options))
+        )
     else:
         if destination is None and not only_plan:
             raise SpecError("no destination: give a path, or build in place")
-        target, spec = _new_store(found, destination, spec, options, _version(format, destination), overwrite=overwrite)
+        target, spec = _new_store(
+            found, destination, spec, options, _version(format, destination), overwrite=overwrite
+        )
     _check_fit(spec, found)
     sources = [Source.of(a, is_level_0=isinstance(target, InPlace)) for a in found.arrays]
     passes = plan_passes(spec, sources, max_workers=max_workers, memory_limit=memory_limit)
@@ -93,8 +106,11 @@ def prepare_job(
         target=target,
         passes=passes,
         channels=tuple(channels) or (known.channels if known is not None else ()),
-        label_colors=label_colors if label_colors is not None else (known.label_colors if known is not None else None),
-        label_properties=tuple(label_properties) or (known.label_properties if known is not None else ()),
+        label_colors=label_colors
+        if label_colors is not None
+        else (known.label_colors if known is not None else None),
+        label_properties=tuple(label_properties)
+        or (known.label_properties if known is not None else ()),
         resume=resume,
         verify=verify,
         skip_unreadable=skip_unreadable,
@@ -103,9 +119,21 @@ def prepare_job(
     if verify:
         _check_verifiable(job, memory_limit if memory_limit is not None else default_limit())
     unfinished = target.workspace.state if resume else {}
-    if unfinished.get("fingerprint") == job.fingerprint and unfinished.get("plan", job.plan) != job.plan:
+    if (
+        unfinished.get("fingerprint") == job.fingerprint
+        and unfinished.get("plan", job.plan) != job.plan
+    ):
         # the tiles that are done stay done, whatever workers and memory there are now
-        job = replace(job, passes=planned_passes(spec, unfinished["plan"], sources, max_workers=max_workers, memory_limit=memory_limit))
+        job = replace(
+            job,
+            passes=planned_passes(
+                spec,
+                unfinished["plan"],
+                sources,
+                max_workers=max_workers,
+                memory_limit=memory_limit,
+            ),
+        )
         if unfinished["phase"] == "pixels":
             _check_still_fits(job, memory_limit if memory_limit is not None else default_limit())
     for level in spec.levels[target.first :]:
@@ -121,19 +149,33 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _new_store(
-    source: BuildSource, destination: Any, spec: PyramidSpec | None, options: Mapping[str, Any], version: Version, *, overwrite: bool
+    source: BuildSource,
+    destination: Any,
+    spec: PyramidSpec | None,
+    options: Mapping[str, Any],
+    version: Version,
+    *,
+    overwrite: bool,
 ) -> tuple[NewStore, PyramidSpec]:
     """The store and the spec of the levels in it, named after it; without a destination one to plan with."""
     if destination is None:
         spec = spec or _spec_of(source, options, version)
         return NewStore.planned(spec, version, source), spec
     if _is_same_store(destination, source):
-        raise DestinationError(f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere")
+        raise DestinationError(
+            f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere"
+        )
     if is_label_place(Path(destination)):
-        options = {**_of_labelled_image(destination, source), **options, "labels": True}  # an averaging method is then refused
+        options = {
+            **_of_labelled_image(destination, source),
+            **options,
+            "labels": True,
+        }  # an averaging method is then refused
     spec = spec or _spec_of(source, options, version)
     if is_label_place(Path(destination)) and spec.kind != "labels":
-        raise SpecError(f"{destination} is the place of a label image: make the spec with labels=True")
+        raise SpecError(
+            f"{destination} is the place of a label image: make the spec with labels=True"
+        )
     target = NewStore.at(Path(destination), spec, version, source, overwrite=overwrite)
     return target, spec if spec.name else replace(spec, name=_stem(target.directory))
 
@@ -145,7 +187,9 @@ def _version(asked: Version | None, destination: Any) -> Version:
     labels = Path(destination).parent
     fitting: Version = "0.5" if (labels.parent / "zarr.json").is_file() else "0.4"
     if asked not in (None, fitting):
-        raise SpecError(f"format {asked} does not fit {labels.parent}, whose labels must be {fitting}: leave the format out")
+        raise SpecError(
+            f"format {asked} does not fit {labels.parent}, whose labels must be {fitting}: leave the format out"
+        )
     return fitting
 
 
@@ -160,7 +204,10 @@ def _of_labelled_image(destination: Any, source: BuildSource) -> dict[str, Any]:
     if tuple(level.array.shape[i] for i in shown) != tuple(source.arrays[0].shape):
         return {}
     known = {"scale": level.scale, "translation": level.translation}
-    return {"axes": [image.axes[i] for i in shown], **{k: [v[i] for i in shown] for k, v in known.items() if v is not None}}
+    return {
+        "axes": [image.axes[i] for i in shown],
+        **{k: [v[i] for i in shown] for k, v in known.items() if v is not None},
+    }
 
 
 def _stem(directory: Path) -> str:
@@ -173,7 +220,10 @@ def _stem(directory: Path) -> str:
 
 def _is_same_store(destination: Any, source: BuildSource) -> bool:
     """The destination is the group that level 0 sits in."""
-    return any(d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent) for d in map(directory_of, source.arrays))
+    return any(
+        d is not None and Path(destination).resolve() in (d.resolve(), d.resolve().parent)
+        for d in map(directory_of, source.arrays)
+    )
 
 
 def _spec_of(source: BuildSource, options: Mapping[str, Any], version: Version) -> PyramidSpec:
@@ -184,7 +234,9 @@ def _spec_of(source: BuildSource, options: Mapping[str, Any], version: Version) 
     return PyramidSpec.from_array(source.arrays[0], **options)
 
 
-def _spec_beside(source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: dict[str, Any]) -> PyramidSpec:
+def _spec_beside(
+    source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: dict[str, Any]
+) -> PyramidSpec:
     """Spec of the levels beside level 0: with its chunks and shards unless told otherwise, named after it."""
     level_0 = source.arrays[0]
     if spec is None:
@@ -206,13 +258,19 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     """
     for level in spec.levels:
         if UNSAFE_PATH.search(level.path):
-            raise SpecError(f"level path {level.path!r} leads out of the store, or names nothing in it: use names such as 0 or scale/0")
+            raise SpecError(
+                f"level path {level.path!r} leads out of the store, or names nothing in it: use names such as 0 or scale/0"
+            )
     for array, level in zip(source.arrays, spec.levels, strict=False):
         if tuple(array.shape) != level.shape or np.dtype(array.dtype) != spec.dtype:
-            raise SpecError(f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it")
+            raise SpecError(
+                f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it"
+            )
     for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
         if len(source.arrays) == 1 and coarse.shape == fine.shape:
-            raise SpecError(f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels")
+            raise SpecError(
+                f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels"
+            )
 
 
 def _check_still_fits(job: Job, limit: int) -> None:
@@ -237,7 +295,9 @@ def _check_verifiable(job: Job, limit: int) -> None:
         If levels do not keep the pixels they are given, or comparing them needs more memory than there is.
     """
     if not job.target.template.is_lossless:
-        raise SpecError(f"levels in the codec of {job.target.directory} change when they are stored, and cannot be verified: build without --verify")
+        raise SpecError(
+            f"levels in the codec of {job.target.directory} change when they are stored, and cannot be verified: build without --verify"
+        )
     if job.peak_memory > limit:
         raise SpecError(
             f"comparing the levels (--verify) needs {format_bytes(job.peak_memory)} of memory, but the limit is {format_bytes(limit)}: "

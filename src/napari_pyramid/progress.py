@@ -46,11 +46,20 @@ class Meter:
         The levels of which each is compared with the one above after the build, in `n_comparisons` regions.
     """
 
-    def __init__(self, passes: Sequence[Pass], n_tiles: Sequence[int], compared: Sequence[Level] = (), n_comparisons: int = 0) -> None:
+    def __init__(
+        self,
+        passes: Sequence[Pass],
+        n_tiles: Sequence[int],
+        compared: Sequence[Level] = (),
+        n_comparisons: int = 0,
+    ) -> None:
         samples = sum(float(math.prod(level.shape)) for level in compared[:-1])
         self._work_of_comparing = samples / max(1, n_comparisons)
         self._total = sum(n_tiles) + n_comparisons
-        self._all_work = sum(_work(p) * n for p, n in zip(passes, n_tiles, strict=True)) + self._work_of_comparing * n_comparisons
+        self._all_work = (
+            sum(_work(p) * n for p, n in zip(passes, n_tiles, strict=True))
+            + self._work_of_comparing * n_comparisons
+        )
         self._began = time.monotonic()
         self._reported = 0.0
         self._read = self._written = 0
@@ -86,7 +95,9 @@ class Meter:
         elapsed = time.monotonic() - self._began
         fresh = self._work - self._work_before
         remaining = elapsed * (self._all_work - self._work) / fresh if fresh > 0 else None
-        return Progress(level, self.done, self._total, self._read, self._written, elapsed, remaining)
+        return Progress(
+            level, self.done, self._total, self._read, self._written, elapsed, remaining
+        )
 
 
 def _work(p: Pass) -> float:

@@ -22,7 +22,11 @@ def publishing_in(path: Path) -> Iterator[Workspace]:
     """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
     root = store_root(path)
     ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
-    for directory in sorted(d for d in root.parent.iterdir() if ours.fullmatch(d.name)) if root.parent.is_dir() else ():
+    for directory in (
+        sorted(d for d in root.parent.iterdir() if ours.fullmatch(d.name))
+        if root.parent.is_dir()
+        else ()
+    ):
         try:
             state = json.loads((directory / "state.json").read_text())
             group = root.parent / state["group"]
@@ -59,7 +63,14 @@ class Publishing:
             if (self._workspace.destination / name).exists():
                 shutil.copy2(self._workspace.destination / name, part / name)
         parents = sorted({path.rpartition("/")[0] for path in paths} - {""})
-        write_json(part / "made.json", {"groups": [path for path in parents if not (self._workspace.destination / path).exists()]})
+        write_json(
+            part / "made.json",
+            {
+                "groups": [
+                    path for path in parents if not (self._workspace.destination / path).exists()
+                ]
+            },
+        )
         part.rename(self._before)
 
     def put_levels(self, paths: Sequence[str]) -> None:
@@ -117,7 +128,9 @@ class Publishing:
                 place.unlink(missing_ok=True)
         for path in json.loads((self._before / "made.json").read_text())["groups"]:
             group = self._workspace.destination / path
-            if group.is_dir() and not any(found.is_dir() for found in group.iterdir()):  # ours, and its levels are taken back
+            if group.is_dir() and not any(
+                found.is_dir() for found in group.iterdir()
+            ):  # ours, and its levels are taken back
                 shutil.rmtree(group)
         shutil.rmtree(self._before)
 

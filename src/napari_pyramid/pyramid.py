@@ -100,4 +100,6 @@ def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyram
     for pyramid in found:
         if name in (pyramid.name, pyramid.image.path):
             return pyramid
-    raise LayoutError(f"{os.fspath(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}")
+    raise LayoutError(
+        f"{os.fspath(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
+    )

@@ -28,15 +28,26 @@ class Reader:
         found = getattr(array, "fill_value", None)
         self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
-        self.blocks = Blocks(array, codec_threads=codec_threads, check=check) if isinstance(array, zarr.Array) else None
-        self.block: tuple[int, ...] | None = self.blocks.block if self.blocks else regular_chunks(array)
+        self.blocks = (
+            Blocks(array, codec_threads=codec_threads, check=check)
+            if isinstance(array, zarr.Array)
+            else None
+        )
+        self.block: tuple[int, ...] | None = (
+            self.blocks.block if self.blocks else regular_chunks(array)
+        )
         self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
 
     def is_absent(self, region: Region) -> bool:
         """True if no chunk of the region exists, so that all of it is fill value."""
         if self.present is None or self.block is None:
             return False
-        return not self.present[tuple(slice(s.start // b, -(-s.stop // b)) for s, b in zip(region, self.block, strict=True))].any()
+        return not self.present[
+            tuple(
+                slice(s.start // b, -(-s.stop // b))
+                for s, b in zip(region, self.block, strict=True)
+            )
+        ].any()
 
     def read(self, region: Region, out: Array) -> None:
         """Fills `out`.
@@ -53,7 +64,9 @@ class Reader:
                 out[...] = np.asarray(self._array[region])
         except STORAGE_ERRORS as exc:
             where = ", ".join(f"{s.start}:{s.stop}" for s in region)
-            raise SourceError(f"region [{where}] of the source cannot be read: {one_line(exc)}") from exc
+            raise SourceError(
+                f"region [{where}] of the source cannot be read: {one_line(exc)}"
+            ) from exc
 
     def __getitem__(self, region: Region) -> Array:
         """A region as a fresh array; see `read`."""

@@ -34,7 +34,10 @@ def blocks_in(region: Region, block: Sequence[int]) -> Iterator[Region]:
     """The parts of a region in each block of a regular grid, in C order."""
     spans = [range(s.start // b, -(-s.stop // b)) for s, b in zip(region, block, strict=True)]
     for index in itertools.product(*spans):
-        yield tuple(slice(max(s.start, i * b), min(s.stop, (i + 1) * b)) for i, s, b in zip(index, region, block, strict=True))
+        yield tuple(
+            slice(max(s.start, i * b), min(s.stop, (i + 1) * b))
+            for i, s, b in zip(index, region, block, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,10 @@ class Pass:
     def _n_parts(self) -> int:
         """Parts of the largest tile."""
         between = factors_between(self.levels, self.reads, self.last)
-        extent = [min(t * f, n) for t, f, n in zip(self.tile, between, self.levels[self.reads].shape, strict=True)]
+        extent = [
+            min(t * f, n)
+            for t, f, n in zip(self.tile, between, self.levels[self.reads].shape, strict=True)
+        ]
         return math.prod(downsampled_shape(extent, self.part))
 
     @property
@@ -115,18 +121,27 @@ class Pass:
         """Region of level `k` under the tile of level `last` that begins at `start`."""
         f = factors_between(self.levels, k, self.last)
         shape = self.levels[k].shape
-        return tuple(slice(s * g, min((s + t) * g, n)) for s, t, g, n in zip(start, self.tile, f, shape, strict=True))
+        return tuple(
+            slice(s * g, min((s + t) * g, n))
+            for s, t, g, n in zip(start, self.tile, f, shape, strict=True)
+        )
 
     def parts(self, tile: Tile) -> Iterator[Region]:
         """The parts of a tile's `read` region, in C order."""
         steps = [range(s.start, s.stop, p) for s, p in zip(tile.read, self.part, strict=True)]
         for start in itertools.product(*steps):
-            yield tuple(slice(a, min(a + p, s.stop)) for a, p, s in zip(start, self.part, tile.read, strict=True))
+            yield tuple(
+                slice(a, min(a + p, s.stop))
+                for a, p, s in zip(start, self.part, tile.read, strict=True)
+            )
 
     def touching(self, region: Region) -> Iterator[int]:
         """Numbers of the tiles whose `read` region meets `region` of the level read."""
         f = factors_between(self.levels, self.reads, self.last)
-        spans = [range(r.start // (t * g), -(-r.stop // (t * g))) for r, t, g in zip(region, self.tile, f, strict=True)]
+        spans = [
+            range(r.start // (t * g), -(-r.stop // (t * g)))
+            for r, t, g in zip(region, self.tile, f, strict=True)
+        ]
         for index in itertools.product(*spans):
             number = 0
             for i, n in zip(index, self.grid, strict=True):
@@ -144,9 +159,15 @@ def factors_between(levels: Sequence[Level], fine: int, coarse: int) -> tuple[in
 
 def compared_block(fine: Level, coarse: Level) -> tuple[int, ...]:
     """What of a level is compared with the level above at once: about what lies under one chunk of it, more if it is small."""
-    block = [min(-(-c // f), n) for c, f, n in zip(fine.chunks, coarse.factors, coarse.shape, strict=True)]
+    block = [
+        min(-(-c // f), n)
+        for c, f, n in zip(fine.chunks, coarse.factors, coarse.shape, strict=True)
+    ]
     for axis in reversed(range(len(block))):
-        while block[axis] < coarse.shape[axis] and 2 * math.prod(block) * math.prod(coarse.factors) <= COMPARED_SAMPLES:
+        while (
+            block[axis] < coarse.shape[axis]
+            and 2 * math.prod(block) * math.prod(coarse.factors) <= COMPARED_SAMPLES
+        ):
             block[axis] = min(2 * block[axis], coarse.shape[axis])
     return tuple(block)
 
@@ -159,7 +180,9 @@ def aligned_tile(levels: Sequence[Level], first: int, last: int) -> tuple[int, .
         for k in range(first, last):
             f = factors_between(levels, k, last)[axis]
             block = levels[k].write_shape[axis]
-            if block < levels[k].shape[axis]:  # a block that spans the axis belongs to any tile that does
+            if (
+                block < levels[k].shape[axis]
+            ):  # a block that spans the axis belongs to any tile that does
                 step = math.lcm(step, block // math.gcd(block, f))
             elif f * step < levels[k].shape[axis]:
                 step = n
@@ -167,7 +190,14 @@ def aligned_tile(levels: Sequence[Level], first: int, last: int) -> tuple[int, .
     return tuple(tile)
 
 
-def aligned_part(levels: Sequence[Level], first: int, reads: int, tile: Sequence[int], last: int, grid: Sequence[int] | None) -> tuple[int, ...]:
+def aligned_part(
+    levels: Sequence[Level],
+    first: int,
+    reads: int,
+    tile: Sequence[int],
+    last: int,
+    grid: Sequence[int] | None,
+) -> tuple[int, ...]:
     """Smallest part of a tile that holds whole windows, whole write blocks if `reads` is written, whole blocks of `grid`."""
     part = []
     between = factors_between(levels, reads, last)
@@ -182,7 +212,9 @@ def aligned_part(levels: Sequence[Level], first: int, reads: int, tile: Sequence
     return tuple(part)
 
 
-def with_halo(region: Region, factors: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Region, tuple[tuple[int, int], ...]]:
+def with_halo(
+    region: Region, factors: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[Region, tuple[tuple[int, int], ...]]:
     """A region with the samples around it that a gaussian looks at, and how many there are on each side."""
     out, margins = [], []
     for s, f, n in zip(region, factors, shape, strict=True):

@@ -43,7 +43,9 @@ def check_executor(executor: Executor | None, job: Job) -> None:
         If the tiles would leave this process, and the source cannot be opened from another one.
     """
     if is_remote(executor) and not job.source.is_portable:
-        raise SpecError("other processes cannot open this source: an executor needs a zarr array in a directory; save the source first, or use threads")
+        raise SpecError(
+            "other processes cannot open this source: an executor needs a zarr array in a directory; save the source first, or use threads"
+        )
 
 
 def window(executor: Executor | None, workers: int) -> int:
@@ -100,7 +102,9 @@ def losses_told(executor: Executor | None) -> Iterator[None]:
 def _told(error: Exception) -> str | None:
     """What the loss of a worker means; None for an error that is none."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, BrokenExecutor) or "KilledWorker" in names:  # the latter is dask's, which may not be installed
+    if (
+        isinstance(error, BrokenExecutor) or "KilledWorker" in names
+    ):  # the latter is dask's, which may not be installed
         return "a worker process ended, perhaps out of memory: try fewer workers or a smaller memory limit"
     if isinstance(error, CancelledError):
         return "the executor was closed, or its workers were lost: run it again"
@@ -122,7 +126,9 @@ def _check_token(workspace: Path, token: str) -> None:
     except FileNotFoundError:
         found = ""
     if found != token:
-        raise DestinationError(f"{workspace}: the unfinished work was removed, or another build has taken over")
+        raise DestinationError(
+            f"{workspace}: the unfinished work was removed, or another build has taken over"
+        )
 
 
 @contextmanager

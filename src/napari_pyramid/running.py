@@ -50,7 +50,9 @@ class Run:
     def __post_init__(self) -> None:
         passes = self.job.passes
         self._source = self.job.source.identity
-        self._meter = Meter(passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons)
+        self._meter = Meter(
+            passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons
+        )
 
     # ---- the whole build -------------------------------------------------------------------------------------------
 
@@ -66,11 +68,18 @@ class Run:
                 yield from self._fill_all()
                 if job.verify:
                     yield from self._verify()
-            yield self._meter.progress(len(job.spec.levels) - 1)  # the last moment to stop: what is published stays
+            yield self._meter.progress(
+                len(job.spec.levels) - 1
+            )  # the last moment to stop: what is published stays
             if state["phase"] == "pixels":
                 self._check_source()
                 levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
-                state = {**state, "phase": "publish", "levels": levels, "description": job.describe(self._unreadable)}
+                state = {
+                    **state,
+                    "phase": "publish",
+                    "levels": levels,
+                    "description": job.describe(self._unreadable),
+                }
                 workspace.save_state(state)
             if state["phase"] == "publish":
                 job.publish(state["description"])
@@ -95,14 +104,21 @@ class Run:
         """
         if self.job.source.identity != self._source:
             self.job.target.workspace.start_over()
-            raise SourceError("the source has vanished or changed while it was read; what was built is removed: build it again")
+            raise SourceError(
+                "the source has vanished or changed while it was read; what was built is removed: build it again"
+            )
 
     def _told(self, error: Exception) -> Exception:
         """The error with the path that it is about, as one of ours."""
         job = self.job
         if isinstance(error, SourceError):
             return SourceError(self._located(job.source.origin, str(error)))
-        return DestinationError(self._located(job.target.directory, str(error) if isinstance(error, DestinationError) else explained(error)))
+        return DestinationError(
+            self._located(
+                job.target.directory,
+                str(error) if isinstance(error, DestinationError) else explained(error),
+            )
+        )
 
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
@@ -121,7 +137,10 @@ class Run:
             if not published:
                 job.target.undo()
             workspace.discard()
-        except (OSError, DestinationError):  # the next build there puts back what was replaced, and removes the rest
+        except (
+            OSError,
+            DestinationError,
+        ):  # the next build there puts back what was replaced, and removes the rest
             workspace.release()
 
     def _begin(self) -> dict[str, Any]:
@@ -131,7 +150,9 @@ class Run:
         if state.get("phase") == "done" and state.get("fingerprint") != job.fingerprint:
             state = {}
         if state and job.continues:
-            if state.get("fingerprint") == job.fingerprint and (state.get("plan") == job.plan or state["phase"] == "done"):
+            if state.get("fingerprint") == job.fingerprint and (
+                state.get("plan") == job.plan or state["phase"] == "done"
+            ):
                 if state.get("phase") == "pixels":
                     job.refuse_existing()
                 self._unreadable = list(state.get("unreadable", []))
@@ -145,7 +166,12 @@ class Run:
         job.refuse_existing()
         workspace.start_over()
         job.target.create(job.spec)
-        state = {"fingerprint": job.fingerprint, "phase": "pixels", "plan": job.plan, **workspace.place}
+        state = {
+            "fingerprint": job.fingerprint,
+            "phase": "pixels",
+            "plan": job.plan,
+            **workspace.place,
+        }
         workspace.save_state(state)
         return state
 
@@ -162,9 +188,15 @@ class Run:
             for journal in journals:
                 journal.close()
 
-    def _fill_pass(self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None) -> Iterator[Progress]:
+    def _fill_pass(
+        self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
+    ) -> Iterator[Progress]:
         """Fills tiles with a bounded window of them in flight; marks each as soon as it is done."""
-        own = ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid") if self.executor is None else None
+        own = (
+            ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid")
+            if self.executor is None
+            else None
+        )
         executor = own or self.executor
         assert executor is not None
         pending: set[Future[Filled]] = set()
@@ -175,7 +207,9 @@ class Run:
                     for future in done:
                         self._count(p, future.result(), journal)
                     if not self.job.is_intact():
-                        raise DestinationError(f"{self.job.target.directory}: the unfinished work was removed while it was built; start again")
+                        raise DestinationError(
+                            f"{self.job.target.directory}: the unfinished work was removed while it was built; start again"
+                        )
                     if self._meter.is_due():
                         yield self._meter.progress(p.last)
         finally:
@@ -214,8 +248,12 @@ class Run:
 
     def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
         """Saved before the tile is marked, so that a resumed build still knows what it lost."""
-        found = [{"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions]
-        self._unreadable += [each for each in found if each not in self._unreadable]  # a kill before the mark: filled again
+        found = [
+            {"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions
+        ]
+        self._unreadable += [
+            each for each in found if each not in self._unreadable
+        ]  # a kill before the mark: filled again
         workspace = self.job.target.workspace
         workspace.save_state({**workspace.state, "unreadable": self._unreadable})
 
@@ -228,8 +266,12 @@ class Run:
             try:
                 for factors in steps:
                     for extra in (0, 1):
-                        sample = np.zeros([2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype)
-                        downsample(sample, factors, spec.method, ignore_background=spec.ignore_background)
+                        sample = np.zeros(
+                            [2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype
+                        )
+                        downsample(
+                            sample, factors, spec.method, ignore_background=spec.ignore_background
+                        )
             except Exception as exc:
                 failed.append(exc)
 
@@ -255,7 +297,13 @@ class Run:
         pending: set[Future[Difference | None]] = set()
         try:
             for path, comparer in self.job.comparers(self._check):
-                for done in _spread(own, comparer.compare, comparer.regions(), 2 * self.job.comparing_workers, pending):
+                for done in _spread(
+                    own,
+                    comparer.compare,
+                    comparer.regions(),
+                    2 * self.job.comparing_workers,
+                    pending,
+                ):
                     self._meter.compared(len(done))
                     for found in filter(None, (future.result() for future in done)):
                         raise VerificationError(
@@ -273,8 +321,13 @@ class Run:
         workspace.acquire()
         if workspace.state.get("phase") not in (None, "done"):
             workspace.release()
-            raise DestinationError(f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)")
-        numbers = [sorted({n for region in regions for n in p.touching(job.affected(region, p))}) for p in job.passes]
+            raise DestinationError(
+                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
+            )
+        numbers = [
+            sorted({n for region in regions for n in p.touching(job.affected(region, p))})
+            for p in job.passes
+        ]
         self._meter = Meter(job.passes, [len(touched) for touched in numbers])
         try:
             yield from self._compile()
@@ -289,11 +342,19 @@ class Run:
         return job.opened()
 
 
-def _spread(executor: Executor, fn: Callable[[A], B], items: Iterator[A], window: int, pending: set[Future[B]]) -> Iterator[set[Future[B]]]:
+def _spread(
+    executor: Executor,
+    fn: Callable[[A], B],
+    items: Iterator[A],
+    window: int,
+    pending: set[Future[B]],
+) -> Iterator[set[Future[B]]]:
     """Calls as they are done, at most `window` of them in flight (`pending`); every `HEARTBEAT` at least, if only none."""
     while True:
         for item in islice(items, window - len(pending)):
-            pending.add(executor.submit(fn, item))  # one by one: those before one that is refused are stopped too
+            pending.add(
+                executor.submit(fn, item)
+            )  # one by one: those before one that is refused are stopped too
         if not pending:
             return
         done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)

@@ -52,7 +52,13 @@ class Source:
         return cls(regular_chunks(array), is_level_0)
 
 
-def plan_passes(spec: Plannable, sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None) -> tuple[Pass, ...]:
+def plan_passes(
+    spec: Plannable,
+    sources: Sequence[Source],
+    *,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+) -> tuple[Pass, ...]:
     """Passes that fill all levels: from one source by reduction, or from one source per level by copying.
 
     Parameters
@@ -88,7 +94,12 @@ def plan_passes(spec: Plannable, sources: Sequence[Source], *, max_workers: int 
 
 
 def planned_passes(
-    spec: Plannable, plan: Sequence[Sequence[Any]], sources: Sequence[Source], *, max_workers: int | None = None, memory_limit: int | None = None
+    spec: Plannable,
+    plan: Sequence[Sequence[Any]],
+    sources: Sequence[Source],
+    *,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
 ) -> tuple[Pass, ...]:
     """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
     workers = max_workers if max_workers is not None else os.cpu_count() or 1
@@ -96,7 +107,11 @@ def planned_passes(
     passes = []
     for first, last, source, tile, part, residual in plan:
         p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)
-        passes.append(room.staffed(p, sources[source].block if source is not None else spec.levels[p.reads].chunks))
+        passes.append(
+            room.staffed(
+                p, sources[source].block if source is not None else spec.levels[p.reads].chunks
+            )
+        )
     return tuple(passes)
 
 
@@ -116,7 +131,9 @@ class _Room:
         """The pass from `first` that fuses the most levels while its tiles stay small and many."""
         levels = self.spec.levels
         shallowest = first if source is None or first == 1 else 0
-        if is_gaussian(self.spec.method):  # needs neighbours of the level before as stored: one level a pass
+        if is_gaussian(
+            self.spec.method
+        ):  # needs neighbours of the level before as stored: one level a pass
             return self.choose(first, first, source, block)
         shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
@@ -124,8 +141,12 @@ class _Room:
                 p = self.choose(first, last, source, block)
             except SpecError:
                 continue
-            read = math.prod(t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True))
-            small = read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
+            read = math.prod(
+                t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True)
+            )
+            small = (
+                read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
+            )
             costs_nothing = p.n_tiles == shallow.n_tiles
             if small or costs_nothing or (last == max(shallowest + 1, first) and first == 0):
                 return p
@@ -134,13 +155,25 @@ class _Room:
     def residual(self, p: Pass) -> Pass:
         """The pass that writes the residual of the level that `p` writes."""
         level = self.spec.levels[p.first]
-        whole = Pass(self.spec.levels, p.first, p.first, None, level.write_shape, level.write_shape, residual=True)
+        whole = Pass(
+            self.spec.levels,
+            p.first,
+            p.first,
+            None,
+            level.write_shape,
+            level.write_shape,
+            residual=True,
+        )
         chosen = self.staffed(whole, level.write_shape)
         if self._bytes(chosen, level.write_shape) + OVERHEAD > self.limit:
-            raise SpecError(f"the residual of level {p.first} does not fit the memory limit of {format_bytes(self.limit)}: choose smaller chunks or shards")
+            raise SpecError(
+                f"the residual of level {p.first} does not fit the memory limit of {format_bytes(self.limit)}: choose smaller chunks or shards"
+            )
         return chosen
 
-    def choose(self, first: int, last: int, source: int | None, block: tuple[int, ...] | None) -> Pass:
+    def choose(
+        self, first: int, last: int, source: int | None, block: tuple[int, ...] | None
+    ) -> Pass:
         """The pass `first` to `last` with as many workers as fit; source blocks are read once if that fits as well."""
         levels = self.spec.levels
         reads = source if source is not None else first - 1
@@ -168,8 +201,13 @@ class _Room:
         between = factors_between(p.levels, p.reads, p.last)
         for axis in sorted(range(len(block)), key=lambda i: p.tile[i] * between[i] / block[i]):
             tile = list(p.tile)
-            tile[axis] = min(math.lcm(tile[axis] * between[axis], block[axis]) // between[axis], p.levels[p.last].shape[axis])
-            grid = [b if i == axis else n for i, (b, n) in enumerate(zip(block, p.part, strict=True))]
+            tile[axis] = min(
+                math.lcm(tile[axis] * between[axis], block[axis]) // between[axis],
+                p.levels[p.last].shape[axis],
+            )
+            grid = [
+                b if i == axis else n for i, (b, n) in enumerate(zip(block, p.part, strict=True))
+            ]
             part = list(p.part)
             part[axis] = aligned_part(p.levels, p.first, p.reads, tile, p.last, grid)[axis]
             wider = replace(p, tile=tuple(tile), part=tuple(part))
@@ -187,13 +225,23 @@ class _Room:
 
     def _grown(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
         """Parts doubled from the last axis on while they stay small: fewer calls for the same work."""
-        extent = [min(t * f, n) for t, f, n in zip(p.tile, factors_between(p.levels, p.reads, p.last), p.levels[p.reads].shape, strict=True)]
+        extent = [
+            min(t * f, n)
+            for t, f, n in zip(
+                p.tile,
+                factors_between(p.levels, p.reads, p.last),
+                p.levels[p.reads].shape,
+                strict=True,
+            )
+        ]
         if is_gaussian(self.spec.method):  # a part has margins: the fewer, the less is read twice
             whole = replace(p, part=tuple(extent))
             return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
         for axis in reversed(range(len(extent))):
             while p.part[axis] < extent[axis]:
-                part = tuple(min(2 * n, extent[axis]) if i == axis else n for i, n in enumerate(p.part))
+                part = tuple(
+                    min(2 * n, extent[axis]) if i == axis else n for i, n in enumerate(p.part)
+                )
                 wider = replace(p, part=part)
                 fits = self._bytes(wider, block) * p.workers + OVERHEAD <= self.limit
                 if not fits or math.prod(part) * self.itemsize > PART_BYTES:

@@ -25,10 +25,19 @@ def has_plain_index(array: zarr.Array[Any]) -> bool:
     if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
         return False
     configuration = codecs[0]["configuration"]
-    index = [codec if isinstance(codec, dict) else codec.to_dict() for codec in configuration["index_codecs"]]
+    index = [
+        codec if isinstance(codec, dict) else codec.to_dict()
+        for codec in configuration["index_codecs"]
+    ]
     names = [codec["name"] for codec in index]
-    is_little = names == ["bytes", "crc32c"] and index[0].get("configuration", {}).get("endian") == "little"
-    return is_little and str(getattr(configuration["index_location"], "value", configuration["index_location"])) == "end"
+    is_little = (
+        names == ["bytes", "crc32c"] and index[0].get("configuration", {}).get("endian") == "little"
+    )
+    return (
+        is_little
+        and str(getattr(configuration["index_location"], "value", configuration["index_location"]))
+        == "end"
+    )
 
 
 def put_in_order(shard: Path, n_chunks: int) -> None:
@@ -47,7 +56,9 @@ def put_in_order(shard: Path, n_chunks: int) -> None:
     index = np.frombuffer(stored[end - 16 * n_chunks : end], "<u8").reshape(n_chunks, 2).copy()
     present = index[:, 0] != _MISSING
     offsets, lengths = index[present].T
-    ordered = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype("<u8") if lengths.size else lengths
+    ordered = (
+        np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype("<u8") if lengths.size else lengths
+    )
     if np.array_equal(offsets, ordered):
         return
     index[present, 0] = ordered

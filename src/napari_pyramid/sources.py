@@ -57,8 +57,19 @@ class BuildSource:
             return None
         stat = Path(path).stat()
         image = None if self.image is None else [self.image.path, self.image.name]
-        geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "order": getattr(array, "order", None), "memory": _place_in_map(array)}
-        return {"path": str(Path(path).resolve()), "image": image, "size": stat.st_size, "changed": stat.st_mtime_ns, **geometry}
+        geometry = {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "order": getattr(array, "order", None),
+            "memory": _place_in_map(array),
+        }
+        return {
+            "path": str(Path(path).resolve()),
+            "image": image,
+            "size": stat.st_size,
+            "changed": stat.st_mtime_ns,
+            **geometry,
+        }
 
     @property
     def is_portable(self) -> bool:
@@ -116,7 +127,9 @@ def _checked(array: Any) -> Any:
         If it is no array-like.
     """
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
-        raise SpecError(f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing")
+        raise SpecError(
+            f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing"
+        )
     return array
 
 
@@ -126,7 +139,9 @@ def _named(images: Sequence[Image], name: str | None, path: str) -> Image:
     for image in images:
         if name in (image.name, image.path):
             return image
-    raise LayoutError(f"{path} has no image {name!r}: it has {', '.join(repr(i.name) for i in images)}")
+    raise LayoutError(
+        f"{path} has no image {name!r}: it has {', '.join(repr(i.name) for i in images)}"
+    )
 
 
 def _unwrapped(array: Any) -> Any:
@@ -195,18 +210,36 @@ def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource
     order = ome_order(axes)
     if order == tuple(range(ndim)):
         return source, options
-    moved: dict[str, Any] = {k: [v[i] for i in order] for k, v in options.items() if k in _PER_AXIS and _is_per_axis(v, ndim)}
-    if "factors" not in moved and isinstance(steps := options.get("factors"), list | tuple):  # one per step
-        moved["factors"] = [[step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps]
+    moved: dict[str, Any] = {
+        k: [v[i] for i in order]
+        for k, v in options.items()
+        if k in _PER_AXIS and _is_per_axis(v, ndim)
+    }
+    if "factors" not in moved and isinstance(
+        steps := options.get("factors"), list | tuple
+    ):  # one per step
+        moved["factors"] = [
+            [step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps
+        ]
     arrays = tuple(Reordered(a, order) for a in source.arrays)
-    return replace(source, arrays=arrays), {**options, **moved, "axes": [axes[i] for i in order], "unit": None}
+    return replace(source, arrays=arrays), {
+        **options,
+        **moved,
+        "axes": [axes[i] for i in order],
+        "unit": None,
+    }
 
 
 _PER_AXIS = ("scale", "translation", "factors", "chunks", "shards")
 
 
 def _is_per_axis(value: Any, ndim: int) -> bool:
-    return not isinstance(value, str | int) and value is not None and len(value) == ndim and not hasattr(value[0], "__len__")
+    return (
+        not isinstance(value, str | int)
+        and value is not None
+        and len(value) == ndim
+        and not hasattr(value[0], "__len__")
+    )
 
 
 @dataclass(frozen=True, slots=True)

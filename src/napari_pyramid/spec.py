@@ -100,12 +100,18 @@ class PyramidSpec:
         parsed = parse_axes(axes, len(shape), unit)
         spacing = _floats("scale", scale, len(shape), 1.0)
         if 0.0 in spacing:
-            raise SpecError(f"scale {spacing} has a zero: the distance between samples must not be 0")
-        method = method if method is not None else ("mode" if labels or dtype.kind == "b" else "mean")
+            raise SpecError(
+                f"scale {spacing} has a zero: the distance between samples must not be 0"
+            )
+        method = (
+            method if method is not None else ("mode" if labels or dtype.kind == "b" else "mean")
+        )
         method_name(method)
         steps = steps_of(shape, parsed, spacing, factors, n_levels)
         if paths is not None and len(paths) != len(steps) + 1:
-            raise SpecError(f"{len(paths)} level paths for {len(steps) + 1} levels: give one per level")
+            raise SpecError(
+                f"{len(paths)} level paths for {len(steps) + 1} levels: give one per level"
+            )
         levels = _levels(
             shape,
             dtype,
@@ -116,7 +122,15 @@ class PyramidSpec:
             Grid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
             centred=method != "stride",
         )
-        spec = cls(levels, parsed, method, "labels" if labels else "image", name or "", codec, ignore_background)
+        spec = cls(
+            levels,
+            parsed,
+            method,
+            "labels" if labels else "image",
+            name or "",
+            codec,
+            ignore_background,
+        )
         spec._check_labels()
         return spec
 
@@ -132,20 +146,33 @@ class PyramidSpec:
             If the levels differ in dtype or number of axes.
         """
         shapes = [_shape_of(level) for level in levels]
-        if len({len(s) for s in shapes}) != 1 or len({np.dtype(level.dtype) for level in levels}) != 1:
+        if (
+            len({len(s) for s in shapes}) != 1
+            or len({np.dtype(level.dtype) for level in levels}) != 1
+        ):
             found = ", ".join(f"{s} {level.dtype}" for s, level in zip(shapes, levels, strict=True))
             raise SpecError(f"levels differ in axes or dtype: {found}; give levels of one image")
-        steps = [tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True)) for a, b in itertools.pairwise(shapes)]
+        steps = [
+            tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
+            for a, b in itertools.pairwise(shapes)
+        ]
         spec = cls.from_array(levels[0], **{"factors": steps, **options})
         grid = Grid(spec.levels[0].chunks, spec.levels[0].shards)
-        kept = (replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s)) for v, s in zip(spec.levels, shapes, strict=True))
+        kept = (
+            replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
+            for v, s in zip(spec.levels, shapes, strict=True)
+        )
         return replace(spec, levels=tuple(kept))
 
     def _check_labels(self) -> None:
         if self.kind == "labels" and self.dtype.kind not in "iub":
-            raise SpecError(f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels")
+            raise SpecError(
+                f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels"
+            )
         if self.kind == "labels" and self.method in ("mean", "gaussian", "laplacian"):
-            raise SpecError(f"method {self.method!r} would invent ids: use mode, min, max, median or stride for labels")
+            raise SpecError(
+                f"method {self.method!r} would invent ids: use mode, min, max, median or stride for labels"
+            )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -173,8 +200,12 @@ class PyramidSpec:
         """
         if self.method != "laplacian":
             return ()
-        dtype = np.dtype(np.float32 if self.dtype.itemsize <= 2 or self.dtype == np.float32 else np.float64)
-        return tuple(replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:])
+        dtype = np.dtype(
+            np.float32 if self.dtype.itemsize <= 2 or self.dtype == np.float32 else np.float64
+        )
+        return tuple(
+            replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:]
+        )
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
         """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
@@ -184,15 +215,30 @@ class PyramidSpec:
         SpecError
             If a chunk or shard does not fit the limit.
         """
-        passes = plan_passes(self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit)
+        passes = plan_passes(
+            self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit
+        )
         return peak_of(passes, self.method, [self.levels[0].chunks])
 
     def __str__(self) -> str:
-        rows = [("path", "shape", "factors", "voxel size", "chunks", "shards", "files", "bytes"), *map(_row, self.levels)]
+        rows = [
+            ("path", "shape", "factors", "voxel size", "chunks", "shards", "files", "bytes"),
+            *map(_row, self.levels),
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
-        head = f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
-        return "\n".join([head, *("  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip() for r in rows)])
+        head = (
+            f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
+        )
+        return "\n".join(
+            [
+                head,
+                *(
+                    "  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip()
+                    for r in rows
+                ),
+            ]
+        )
 
 
 # ---- parts of from_array ---------------------------------------------------------------------------------------------
@@ -203,7 +249,9 @@ def _shape_of(array: Any) -> tuple[int, ...]:
         shape = tuple(int(n) for n in array.shape)
         dtype = np.dtype(array.dtype)
     except (AttributeError, TypeError) as exc:
-        raise SpecError(f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing") from exc
+        raise SpecError(
+            f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing"
+        ) from exc
     if not 1 <= len(shape) <= MAX_NDIM:
         raise SpecError(f"shape {shape} has {len(shape)} axes: expected 1 to {MAX_NDIM}")
     if 0 in shape:
@@ -212,12 +260,16 @@ def _shape_of(array: Any) -> tuple[int, ...]:
     return shape
 
 
-def _floats(what: str, values: Iterable[float] | None, ndim: int, default: float) -> tuple[float, ...]:
+def _floats(
+    what: str, values: Iterable[float] | None, ndim: int, default: float
+) -> tuple[float, ...]:
     if values is None:
         return (default,) * ndim
     out = tuple(float(v) for v in values)
     if len(out) != ndim:
-        raise SpecError(f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis")
+        raise SpecError(
+            f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis"
+        )
     if not all(math.isfinite(v) for v in out):
         raise SpecError(f"{what} {out} must be finite numbers")
     return out
@@ -246,8 +298,22 @@ def _levels(
         total = tuple(a * b for a, b in zip(total, step, strict=True))
         scale = tuple(s * f for s, f in zip(spacing, total, strict=True))
         shift = 0.5 if centred else 0.0
-        translation = tuple(t + shift * (b - a) for t, a, b in zip(origin, spacing, scale, strict=True))
-        levels.append(Level(path, shape, step, total, scale, translation, grid.chunks_of(shape), grid.shards_of(shape), dtype))
+        translation = tuple(
+            t + shift * (b - a) for t, a, b in zip(origin, spacing, scale, strict=True)
+        )
+        levels.append(
+            Level(
+                path,
+                shape,
+                step,
+                total,
+                scale,
+                translation,
+                grid.chunks_of(shape),
+                grid.shards_of(shape),
+                dtype,
+            )
+        )
     return tuple(levels)
 
 

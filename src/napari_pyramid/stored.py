@@ -21,7 +21,9 @@ from napari_pyramid.targets import open_level
 __all__ = ["stored_pyramid"]
 
 
-def stored_pyramid(source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: Mapping[str, Any]) -> tuple[InPlace, PyramidSpec]:
+def stored_pyramid(
+    source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: Mapping[str, Any]
+) -> tuple[InPlace, PyramidSpec]:
     """The target with the codec of its levels, and their spec: what `spec` or `options` leave open is as it was built.
 
     Raises
@@ -35,18 +37,29 @@ def stored_pyramid(source: BuildSource, target: InPlace, spec: PyramidSpec | Non
     entry = find_multiscale(Attributes(target.directory), target.base, target.series)
     paths = [] if entry is None else named_paths(entry)
     if entry is None or len(paths) < 2:
-        raise DestinationError(f"{target.directory}: there are no levels whose regions could be computed anew: build them first")
+        raise DestinationError(
+            f"{target.directory}: there are no levels whose regions could be computed anew: build them first"
+        )
     n_levels = len(spec.levels) if spec is not None else options.get("n_levels", len(paths))
     if n_levels != len(paths):
-        raise SpecError(f"{target.directory} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all")
+        raise SpecError(
+            f"{target.directory} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all"
+        )
     recorded = _recorded(entry)
     if spec is None:
         if not recorded and "method" not in options:
-            raise SpecError(f"{target.directory}: nothing says how its levels were made: name the method, or overwrite all levels")
-        spec = PyramidSpec.from_array(source.arrays[0], **{**recorded, **options, "n_levels": n_levels})
+            raise SpecError(
+                f"{target.directory}: nothing says how its levels were made: name the method, or overwrite all levels"
+            )
+        spec = PyramidSpec.from_array(
+            source.arrays[0], **{**recorded, **options, "n_levels": n_levels}
+        )
     _refuse_other_recipe(target, spec, recorded)
     asked_chunks = "chunks" in options or "shards" in options
-    levels = [_as_stored(target, level, path, asked_chunks=asked_chunks and k > 0) for k, (level, path) in enumerate(zip(spec.levels, paths, strict=True))]
+    levels = [
+        _as_stored(target, level, path, asked_chunks=asked_chunks and k > 0)
+        for k, (level, path) in enumerate(zip(spec.levels, paths, strict=True))
+    ]
     spec = replace(spec, levels=tuple(levels))
     for residual in spec.residuals:
         _opened(target, residual.path)
@@ -54,16 +67,23 @@ def stored_pyramid(source: BuildSource, target: InPlace, spec: PyramidSpec | Non
 
 
 def _refuse_other_recipe(target: InPlace, spec: PyramidSpec, recorded: Mapping[str, Any]) -> None:
-    for key, asked in (("method", method_name(spec.method)), ("ignore_background", spec.ignore_background)):
+    for key, asked in (
+        ("method", method_name(spec.method)),
+        ("ignore_background", spec.ignore_background),
+    ):
         if recorded and recorded.get(key, False) != asked:
-            raise SpecError(f"{target.directory} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels")
+            raise SpecError(
+                f"{target.directory} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels"
+            )
 
 
 def _template(target: InPlace, path: str, codec: str | None) -> ArrayTemplate:
     """That of the levels; refuses a codec that is not theirs."""
     stored, asked = (ArrayTemplate.like(target.directory / path, codec=c) for c in (None, codec))
     if _compression(asked) != _compression(stored):
-        raise SpecError(f"{target.directory} was built with another codec than {codec}: leave it out, or overwrite all levels")
+        raise SpecError(
+            f"{target.directory} was built with another codec than {codec}: leave it out, or overwrite all levels"
+        )
     return stored
 
 
@@ -89,7 +109,9 @@ def _opened(target: InPlace, path: str) -> zarr.Array[Any]:
     try:
         return open_level(target.directory / path, writable=False)
     except STORAGE_ERRORS as error:
-        raise DestinationError(f"{target.directory / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels") from error
+        raise DestinationError(
+            f"{target.directory / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels"
+        ) from error
 
 
 def _as_stored(target: InPlace, level: Level, path: str, *, asked_chunks: bool) -> Level:
@@ -99,7 +121,9 @@ def _as_stored(target: InPlace, level: Level, path: str, *, asked_chunks: bool) 
     if asked_chunks:
         found, asked = (*found, stored.chunks, stored.shards), (*asked, level.chunks, level.shards)
     if found != asked:
-        raise SpecError(f"level {path} of {target.directory} is {_told(found)}, not {_told(asked)}: ask for what was built, or overwrite all levels")
+        raise SpecError(
+            f"level {path} of {target.directory} is {_told(found)}, not {_told(asked)}: ask for what was built, or overwrite all levels"
+        )
     return replace(level, path=path, chunks=stored.chunks, shards=stored.shards)
 
 

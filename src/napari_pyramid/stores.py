@@ -27,7 +27,15 @@ _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
 _NAMED_ZIP = re.compile(r"\.(zip|ozx)$", re.IGNORECASE)
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
-_MODULE_OF_SCHEME = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_MODULE_OF_SCHEME = {
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+}
 """What fsspec needs besides itself for a scheme."""
 _NOT_IN_EXTRA = ("gcsfs", "adlfs")
 """Those that ``napari-pyramid[remote]`` does not bring; they bring fsspec."""
@@ -55,7 +63,11 @@ def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Nod
     if not is_url(path) and Path(path).name in ("", "..") and "\0" not in path:
         path = os.path.abspath(path)  # "." has no name to call an image by
     opened = path.rstrip("/\\") or path
-    return root_node(_open_url(opened) if is_url(path) else _open_local(Path(path)), opened, follow_urls=follow_urls)
+    return root_node(
+        _open_url(opened) if is_url(path) else _open_local(Path(path)),
+        opened,
+        follow_urls=follow_urls,
+    )
 
 
 def is_url(path: str) -> bool:
@@ -76,13 +88,17 @@ def _open_local(path: Path) -> Store:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise LayoutError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        raise LayoutError(
+            f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}"
+        ) from error
     if stat.S_ISDIR(mode):
         store = LocalStore(path, read_only=True)
         return _n5_store(store) if _is_n5(path) else store
     if stat.S_ISREG(mode) and is_zip(path):
         return _open_zip(path)
-    raise LayoutError(f"{path} is neither a directory nor a zip file, so it holds no zarr or N5 store")
+    raise LayoutError(
+        f"{path} is neither a directory nor a zip file, so it holds no zarr or N5 store"
+    )
 
 
 def _is_n5(path: Path) -> bool:
@@ -109,7 +125,9 @@ def _open_zip(path: Path) -> Store:
     folder = _wrapping_folder(keys)
     wrapped: Store = _Subfolder(store, folder) if folder else store
     is_zarr = any(key.rpartition("/")[2] in _ZARR_FILES for key in keys)
-    is_n5 = any(key.rpartition("/")[2] == "attributes.json" for key in keys)  # the root of N5 may have none
+    is_n5 = any(
+        key.rpartition("/")[2] == "attributes.json" for key in keys
+    )  # the root of N5 may have none
     return _n5_store(wrapped) if is_n5 and not is_zarr else wrapped
 
 
@@ -123,14 +141,20 @@ def _wrapping_folder(keys: list[str]) -> str:
 
 def _open_url(url: str) -> Store:
     if _NAMED_ZIP.search(urlsplit(url).path):
-        raise LayoutError(f"{url} is a zip file on another host, which is not read in place: download it and open the copy")
+        raise LayoutError(
+            f"{url} is a zip file on another host, which is not read in place: download it and open the copy"
+        )
     scheme = url.partition("://")[0].lower()
     backend = _MODULE_OF_SCHEME.get(scheme, "fsspec")
     for module in ("fsspec", backend):
         try:
             importlib.import_module(module)
         except ImportError as error:
-            missing = f"{backend}: pip install {backend}" if backend in _NOT_IN_EXTRA else f'{module}: pip install "napari-pyramid[remote]"'
+            missing = (
+                f"{backend}: pip install {backend}"
+                if backend in _NOT_IN_EXTRA
+                else f'{module}: pip install "napari-pyramid[remote]"'
+            )
             raise LayoutError(f'{url}: "{scheme}" needs the package {missing}') from error
     try:
         store = FsspecStore.from_url(url, read_only=True)
@@ -155,13 +179,23 @@ class _Subfolder(WrapperStore[ZipStore]):
         return _Subfolder(store, self._folder)
 
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and isinstance(other, _Subfolder) and self._folder == other._folder
+        return (
+            super().__eq__(other)
+            and isinstance(other, _Subfolder)
+            and self._folder == other._folder
+        )
 
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
         return await self._store.get(self._folder + key, prototype, byte_range)
 
-    async def get_partial_values(self, prototype: BufferPrototype, key_ranges: Any) -> list[Buffer | None]:
-        return await self._store.get_partial_values(prototype, [(self._folder + key, part) for key, part in key_ranges])
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Any
+    ) -> list[Buffer | None]:
+        return await self._store.get_partial_values(
+            prototype, [(self._folder + key, part) for key, part in key_ranges]
+        )
 
     async def exists(self, key: str) -> bool:
         return await self._store.exists(self._folder + key)

@@ -65,7 +65,9 @@ class Target(Protocol):
     def undo(self) -> None:
         """Undoes a publishing that did not come to its end, so that nothing that was replaced is lost."""
 
-    def publish(self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()) -> None:
+    def publish(
+        self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()
+    ) -> None:
         """Makes the levels visible, and removes those in `surplus`; can be repeated after a crash."""
 
     def identity(self) -> dict[str, Any]:
@@ -73,7 +75,9 @@ class Target(Protocol):
 
 
 def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
-    return zarr.open_array(LocalStore(directory, read_only=not writable), mode="r+" if writable else "r")
+    return zarr.open_array(
+        LocalStore(directory, read_only=not writable), mode="r+" if writable else "r"
+    )
 
 
 def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> None:
@@ -81,14 +85,24 @@ def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> 
     if spec.residuals:
         Attributes.create(root / "laplacian", template.zarr_format).save()
     for level in spec.residuals:
-        of_floats = ArrayTemplate.new(level.dtype, zarr_format=template.zarr_format, codec=spec.codec)
+        of_floats = ArrayTemplate.new(
+            level.dtype, zarr_format=template.zarr_format, codec=spec.codec
+        )
         of_floats.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
 def group_around(array: Path) -> Path | None:
     """The group that an array is a level of: one whose metadata name it, else the nearest; level paths have one or two parts."""
-    groups = [parent for parent in array.parents[:2] if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()]
-    named = (g for g in groups if find_multiscale(Attributes(g), array.relative_to(g).as_posix(), None) is not None)
+    groups = [
+        parent
+        for parent in array.parents[:2]
+        if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()
+    ]
+    named = (
+        g
+        for g in groups
+        if find_multiscale(Attributes(g), array.relative_to(g).as_posix(), None) is not None
+    )
     return next(named, groups[0] if groups else None)
 
 
@@ -99,4 +113,6 @@ def refuse_unwritable(directory: Path) -> None:
     if not existing.is_dir():
         raise DestinationError(f"{existing} is not a directory: choose a destination in one")
     if not os.access(existing, os.W_OK):
-        raise DestinationError(f"{existing}: no permission to write: choose another destination, or change its permissions")
+        raise DestinationError(
+            f"{existing}: no permission to write: choose another destination, or change its permissions"
+        )

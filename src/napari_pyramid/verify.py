@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.downsample import Method, downsample, gaussian_reduce, gaussian_residual, is_gaussian
+from napari_pyramid.downsample import (
+    Method,
+    downsample,
+    gaussian_reduce,
+    gaussian_residual,
+    is_gaussian,
+)
 from napari_pyramid.errors import SourceError
 from napari_pyramid.reading import Reader
 from napari_pyramid.regions import Region, blocks_in, with_halo
@@ -76,10 +82,20 @@ class Comparer:
 
     def _recomputed(self, region: Region) -> Array:
         steps = (1,) * len(region) if self.residual else self.factors
-        under = tuple(slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(region, steps, self.fine.shape, strict=True))
+        under = tuple(
+            slice(s.start * f, min(s.stop * f, n))
+            for s, f, n in zip(region, steps, self.fine.shape, strict=True)
+        )
         if not is_gaussian(self.method):
-            return downsample(self.fine[under], self.factors, self.method, ignore_background=self.ignore_background)
+            return downsample(
+                self.fine[under],
+                self.factors,
+                self.method,
+                ignore_background=self.ignore_background,
+            )
         around, margins = with_halo(under, self.factors, self.fine.shape)
         if self.residual:
-            return gaussian_residual(self.fine[around], self.factors, margins=margins).astype(self.stored.dtype)
+            return gaussian_residual(self.fine[around], self.factors, margins=margins).astype(
+                self.stored.dtype
+            )
         return gaussian_reduce(self.fine[around], self.factors, margins=margins)

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.blocks import Blocks
-from napari_pyramid.downsample import Method, downsample, gaussian_reduce, gaussian_residual, is_gaussian
+from napari_pyramid.downsample import (
+    Method,
+    downsample,
+    gaussian_reduce,
+    gaussian_residual,
+    is_gaussian,
+)
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.reading import Reader
 from napari_pyramid.regions import Pass, Region, Tile, blocks_in, shape_of, with_halo
@@ -76,11 +82,17 @@ class TileFiller:
         self._scratch = _Scratch(reader.dtype)
         self._copied = self._copied_from(reader.blocks)
         same_fill = all(_is_same(w.array.fill_value, reader.fill_value) for w in writers.values())
-        self._skips_absent = skips_absent and same_fill and _keeps_constant(method, reader.dtype, reader.fill_value)
+        self._skips_absent = (
+            skips_absent and same_fill and _keeps_constant(method, reader.dtype, reader.fill_value)
+        )
 
     def _copied_from(self, source: Blocks | None) -> Blocks | None:
         """The source if its blocks can be copied as they are stored: encoding is most of the work."""
-        same = self.p.copies and source is not None and self._writers[self.p.first].takes_encoded_from(source)
+        same = (
+            self.p.copies
+            and source is not None
+            and self._writers[self.p.first].takes_encoded_from(source)
+        )
         return source if same else None
 
     def fill(self, number: int) -> Filled:
@@ -96,7 +108,10 @@ class TileFiller:
         tile = self.p[number]
         if self._skips_absent and self._reader.is_absent(self._with_halo(tile.read)[0]):
             return Filled(number)
-        levels = {k: self._scratch.take(k, shape_of(self._region(tile, k))) for k in range(self.p.reads + 1, self.p.last + 1)}
+        levels = {
+            k: self._scratch.take(k, shape_of(self._region(tile, k)))
+            for k in range(self.p.reads + 1, self.p.last + 1)
+        }
         parts = self._fill_parts(tile, levels.get(self.p.reads + 1))
         written = sum(part.bytes_written for part in parts)
         for k in range(self.p.reads + 1, self.p.last + 1):
@@ -104,7 +119,10 @@ class TileFiller:
             written += self._write(k, self._region(tile, k), levels[k])
             if k < self.p.last:
                 levels[k + 1][...] = self._reduced(levels[k], k + 1)
-        unreadable = sorted((region for part in parts for region in part.unreadable), key=lambda region: [s.start for s in region])
+        unreadable = sorted(
+            (region for part in parts for region in part.unreadable),
+            key=lambda region: [s.start for s in region],
+        )
         return Filled(number, sum(part.bytes_read for part in parts), written, tuple(unreadable))
 
     def _fill_parts(self, tile: Tile, below: Array | None) -> list[Filled]:
@@ -136,14 +154,21 @@ class TileFiller:
         """Reads one part; writes it if its level is written, and reduces it into its place of the level below."""
         around, margins = self._with_halo(part)
         factors = self.p.levels[self.p.reads + 1].factors if below is not None else ()
-        place = tuple(slice((s.start - t.start) // f, -(-(s.stop - t.start) // f)) for s, t, f in zip(part, tile.read, factors, strict=False))
+        place = tuple(
+            slice((s.start - t.start) // f, -(-(s.stop - t.start) // f))
+            for s, t, f in zip(part, tile.read, factors, strict=False)
+        )
         if self._skips_absent and self._reader.is_absent(around):
             if below is not None:
                 below[place] = self._reader.fill_value
             return Filled(tile.number)
         block = self._scratch.take("part", shape_of(around))
         unreadable = self._read(around, block)
-        written = self._write(self.p.first, part, block, None if unreadable else self._copied) if self.p.copies else 0
+        written = (
+            self._write(self.p.first, part, block, None if unreadable else self._copied)
+            if self.p.copies
+            else 0
+        )
         if below is not None and is_gaussian(self._method):
             below[place] = gaussian_reduce(block, factors, margins=margins)
         elif below is not None:
@@ -157,10 +182,14 @@ class TileFiller:
         """A region with the neighbours that the method looks at, and how many there are on each side."""
         if not is_gaussian(self._method) or self.p.last == self.p.reads:
             return region, ((0, 0),) * len(region)
-        return with_halo(region, self.p.levels[self.p.reads + 1].factors, self.p.levels[self.p.reads].shape)
+        return with_halo(
+            region, self.p.levels[self.p.reads + 1].factors, self.p.levels[self.p.reads].shape
+        )
 
     def _reduced(self, block: Array, k: int) -> Array:
-        return downsample(block, self.p.levels[k].factors, self._method, ignore_background=self._ignore_background)
+        return downsample(
+            block, self.p.levels[k].factors, self._method, ignore_background=self._ignore_background
+        )
 
     def _read(self, region: Region, out: Array) -> list[Region]:
         try:
@@ -175,7 +204,10 @@ class TileFiller:
         """Block by block; those that fail become fill value and are returned."""
         lost = []
         for piece in blocks_in(region, self._reader.block or shape_of(region)):
-            inside = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(piece, region, strict=True))
+            inside = tuple(
+                slice(a.start - b.start, a.stop - b.start)
+                for a, b in zip(piece, region, strict=True)
+            )
             found = np.empty(shape_of(piece), out.dtype)
             try:
                 self._reader.read(piece, found)
@@ -194,7 +226,9 @@ class TileFiller:
             if self._rereads:
                 self._writers[k].read(region, data)
         except STORAGE_ERRORS as exc:
-            raise DestinationError(f"level {self.p.levels[k].path} cannot be written: {explained(exc)}") from exc
+            raise DestinationError(
+                f"level {self.p.levels[k].path} cannot be written: {explained(exc)}"
+            ) from exc
         return data.nbytes
 
 
@@ -217,7 +251,9 @@ class ResidualFiller:
         try:
             self._writer.write(region, residual)
         except STORAGE_ERRORS as exc:
-            raise DestinationError(f"the residual of level {self.p.first} cannot be written: {explained(exc)}") from exc
+            raise DestinationError(
+                f"the residual of level {self.p.first} cannot be written: {explained(exc)}"
+            ) from exc
         return Filled(number, block.nbytes, residual.nbytes)
 
 
@@ -245,4 +281,8 @@ def _keeps_constant(method: Method, dtype: np.dtype[Any], fill_value: Any) -> bo
     """True if a region that is all fill value surely reduces to fill value, bit for bit."""
     if callable(method):
         return False
-    return method in ("mode", "median", "min", "max", "stride") or dtype.kind != "f" or bool(fill_value == 0)
+    return (
+        method in ("mode", "median", "min", "max", "stride")
+        or dtype.kind != "f"
+        or bool(fill_value == 0)
+    )

@@ -57,7 +57,11 @@ class Workspace:
         self.destination = destination
         self.in_place = in_place
         root = store_root(destination)
-        inner = "" if root == destination else "." + hashlib.sha256(str(destination.relative_to(root)).encode()).hexdigest()[:8]
+        inner = (
+            ""
+            if root == destination
+            else "." + hashlib.sha256(str(destination.relative_to(root)).encode()).hexdigest()[:8]
+        )
         self.directory = root.parent / f".{root.name}{inner}.building"
         self._lock = FileLock(self.directory / "lock", blocking=False)
 
@@ -90,12 +94,18 @@ class Workspace:
                     raise
                 self._lock.acquire(timeout=PATIENCE, blocking=True)
         except Timeout as exc:
-            raise BuildInProgressError(f"{self.destination}: {self._owner()} is building there now; wait for it or stop it") from exc
+            raise BuildInProgressError(
+                f"{self.destination}: {self._owner()} is building there now; wait for it or stop it"
+            ) from exc
         except OSError as exc:
-            raise DestinationError(f"{self.directory.parent}: cannot be written to: {exc.strerror or exc}") from exc
+            raise DestinationError(
+                f"{self.directory.parent}: cannot be written to: {exc.strerror or exc}"
+            ) from exc
         try:
             self._sign()
-            (self.directory / "token").unlink(missing_ok=True)  # of an earlier build, whose workers may live on
+            (self.directory / "token").unlink(
+                missing_ok=True
+            )  # of an earlier build, whose workers may live on
             self.wait_for_workers()
         except OSError as exc:
             self.release()
@@ -103,7 +113,9 @@ class Workspace:
 
     def _sign(self) -> None:
         host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since})
+        write_json(
+            self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since}
+        )
 
     def _owner_is_dead(self) -> bool:
         """Whether the lock is that of a process that is no more: a worker that it had just begun to make may hold it for a moment."""
@@ -177,7 +189,11 @@ class Workspace:
     @property
     def place(self) -> dict[str, str]:
         """What the state says of the group that levels are added to, for `publishing.publishing_in`."""
-        return {"group": os.path.relpath(self.destination, self.directory.parent)} if self.in_place else {}
+        return (
+            {"group": os.path.relpath(self.destination, self.directory.parent)}
+            if self.in_place
+            else {}
+        )
 
     def journal(self, number: int, n_tiles: int) -> Journal:
         return Journal(self.directory / f"journal-{number}", n_tiles)

@@ -50,7 +50,19 @@ def test_value_is_stored_as(value: Any, stored: Any) -> None:
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
 
 
-@pytest.mark.parametrize("nothing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT")], ids=repr)
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        None,
+        float("nan"),
+        np.float32("nan"),
+        pd.NA,
+        pd.NaT,
+        np.datetime64("NaT"),
+        np.timedelta64("NaT"),
+    ],
+    ids=repr,
+)
 def test_nothing_is_left_out(nothing: Any) -> None:
     table = {"index": [3, 4], "x": [nothing, 1]}
     assert label_rows(table, "nuclei") == [{"label-value": 3}, {"label-value": 4, "x": 1}]
@@ -58,10 +70,17 @@ def test_nothing_is_left_out(nothing: Any) -> None:
 
 def test_rows_are_numbered_without_an_index() -> None:
     """napari takes the row of a label by its number then."""
-    assert label_rows(pd.DataFrame({"x": [5.0, 6.0]}), "nuclei") == [{"label-value": 0, "x": 5.0}, {"label-value": 1, "x": 6.0}]
+    assert label_rows(pd.DataFrame({"x": [5.0, 6.0]}), "nuclei") == [
+        {"label-value": 0, "x": 5.0},
+        {"label-value": 1, "x": 6.0},
+    ]
 
 
-@pytest.mark.parametrize("features", [None, {}, pd.DataFrame(), {"index": [1, 2]}], ids=["none", "empty", "empty table", "only index"])
+@pytest.mark.parametrize(
+    "features",
+    [None, {}, pd.DataFrame(), {"index": [1, 2]}],
+    ids=["none", "empty", "empty table", "only index"],
+)
 def test_nothing_to_say_is_no_rows(features: Any) -> None:
     assert label_rows(features, "nuclei") == []
 
@@ -72,7 +91,11 @@ def test_index_that_is_no_label_is_refused(label: Any) -> None:
         label_rows({"index": [1, label], "x": [1, 2]}, "nuclei")
 
 
-@pytest.mark.parametrize("value", [1j, np.complex64(1j), np.clongdouble(1j), b"raw", slice(3), pd.Interval(0, 1), [object()]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [1j, np.complex64(1j), np.clongdouble(1j), b"raw", slice(3), pd.Interval(0, 1), [object()]],
+    ids=repr,
+)
 def test_value_that_json_cannot_hold_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match=r"'nuclei': column 'x' .* cannot be stored"):
         label_rows({"index": [1], "x": [value]}, "nuclei")

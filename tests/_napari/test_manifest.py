@@ -28,7 +28,11 @@ def plugins(manifest: PluginManifest) -> PluginManager:
 
 
 def test_npe2_says_valid() -> None:
-    done = subprocess.run([sys.executable, "-m", "npe2", "validate", "napari-pyramid"], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "npe2", "validate", "napari-pyramid"],
+        check=True,
+        capture_output=True,
+    )
     assert b"valid" in done.stdout + done.stderr
 
 
@@ -70,13 +74,20 @@ def test_reader_stays_out_of_the_way(plugins: PluginManager, path: str) -> None:
 
 
 def test_folder_is_offered(plugins: PluginManager, tmp_path: Path) -> None:
-    assert [r.command for r in plugins.iter_compatible_readers(str(tmp_path))] == ["napari-pyramid.read"]
+    assert [r.command for r in plugins.iter_compatible_readers(str(tmp_path))] == [
+        "napari-pyramid.read"
+    ]
 
 
-@pytest.mark.parametrize("layers", [["image"], ["labels"], ["image", "image"], ["image", "labels"], ["labels", "labels", "image"]])
+@pytest.mark.parametrize(
+    "layers",
+    [["image"], ["labels"], ["image", "image"], ["image", "labels"], ["labels", "labels", "image"]],
+)
 @pytest.mark.parametrize("name", ["a.ome.zarr", "a.zarr"])
 def test_writer_is_offered_once(plugins: PluginManager, layers: list[str], name: str) -> None:
-    assert [w.command for w in plugins.iter_compatible_writers(layers)] == ["napari-pyramid.write_layers"]
+    assert [w.command for w in plugins.iter_compatible_writers(layers)] == [
+        "napari-pyramid.write_layers"
+    ]
     writer, path = plugins.get_writer(name, layers)
     assert writer is not None
     assert (writer.command, path) == ("napari-pyramid.write_layers", name)

@@ -23,7 +23,10 @@ def picture(array: object, axes: str = "zyx") -> Picture:
 
 
 def test_rows_are_the_levels() -> None:
-    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)))
+    plan = Plan.of(
+        picture(np.zeros((20, 30, 40), np.uint16)),
+        Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)),
+    )
     assert plan.rows() == [
         ("0", "20×30×40", "46.9 KiB", "24", "10×10×10", "1×1×1"),
         ("1", "10×15×20", "5.9 KiB", "4", "10×10×10", "2×2×2"),
@@ -38,7 +41,11 @@ def test_small_image_needs_no_pyramid_and_says_so() -> None:
 def test_pyramid_is_said_to_be_one() -> None:
     levels = (np.zeros((20, 30, 40), np.uint16), np.zeros((10, 15, 20), np.uint16))
     pyramid = replace(picture(levels[0]), levels=levels)
-    assert Plan.of(pyramid, Choice("a.ome.zarr", n_levels=3)).summary().startswith("It has 2 levels already; ")
+    assert (
+        Plan.of(pyramid, Choice("a.ome.zarr", n_levels=3))
+        .summary()
+        .startswith("It has 2 levels already; ")
+    )
     assert in_place_directory(pyramid) is None
 
 
@@ -47,15 +54,23 @@ def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
     array = group.create_array("raw", shape=(20, 30, 40), chunks=(10, 10, 10), dtype="u2")
     plan = Plan.of(picture(array), Choice(None, n_levels=2))
     assert plan.summary().startswith("1 level to write: 5.9 KiB")
-    assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == ["raw", "zarr.json"]  # and nothing was
+    assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == [
+        "raw",
+        "zarr.json",
+    ]  # and nothing was
 
 
 def test_residuals_are_counted() -> None:
     """A residual has a float32 for each of the 16-bit pixels of its level."""
-    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr", method="laplacian", n_levels=2, chunks=(20, 30, 40)))
+    plan = Plan.of(
+        picture(np.zeros((20, 30, 40), np.uint16)),
+        Choice("a.ome.zarr", method="laplacian", n_levels=2, chunks=(20, 30, 40)),
+    )
     n = 20 * 30 * 40
     size = 2 * n + 2 * n // 8 + 4 * n // 8
-    assert plan.summary().startswith(f"2 levels and their residuals to write: {size / 1024:.1f} KiB before compression, at most 3 files")
+    assert plan.summary().startswith(
+        f"2 levels and their residuals to write: {size / 1024:.1f} KiB before compression, at most 3 files"
+    )
 
 
 @pytest.mark.parametrize(

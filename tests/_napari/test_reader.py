@@ -41,7 +41,9 @@ def test_zip_is_recognised_by_its_content(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path / "b.ozx")) is None
 
 
-@pytest.mark.parametrize("name", ["zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json", "info"])
+@pytest.mark.parametrize(
+    "name", ["zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json", "info"]
+)
 def test_folder_with_metadata_is_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert get_reader(str(tmp_path)) is read
@@ -77,7 +79,9 @@ def test_reading_imports_no_viewer_and_prints_nothing(ome_zarr: Any) -> None:
         "import sys; from napari_pyramid._napari.reader import read; read(sys.argv[1]);"
         "assert not [m for m in ('numba', 'napari', 'dask', 'qtpy', 'pint') if m in sys.modules]"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, str(path)], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(path)], check=True, capture_output=True
+    )
     assert done.stdout + done.stderr == b""
 
 
@@ -103,7 +107,12 @@ def test_channels_are_layers_without_the_channel_axis(ome_zarr: Any) -> None:
     values = ramp((2, 3, 4, 20, 22))
     omero = {
         "channels": [
-            {"label": "DAPI", "color": "0000FF", "window": {"start": 10, "end": 90}, "active": True},
+            {
+                "label": "DAPI",
+                "color": "0000FF",
+                "window": {"start": 10, "end": 90},
+                "active": True,
+            },
             {"label": "GFP", "color": "12AB34", "window": {"start": 5, "end": 50}, "active": False},
             {},
         ]
@@ -120,7 +129,10 @@ def test_channels_are_layers_without_the_channel_axis(ome_zarr: Any) -> None:
         assert meta["axis_labels"] == ["t", "z", "y", "x"]
         assert meta["units"] == ["second", "micrometer", "micrometer", "micrometer"]
         assert meta["scale"] == [1.0, 0.5, 0.5, 0.5]
-        assert (meta["metadata"]["pyramid"]["channel"], meta["metadata"]["pyramid"]["channel_axis"]) == (c, 1)
+        assert (
+            meta["metadata"]["pyramid"]["channel"],
+            meta["metadata"]["pyramid"]["channel_axis"],
+        ) == (c, 1)
 
 
 def test_spectrum_keeps_its_channel_axis(ome_zarr: Any) -> None:
@@ -134,9 +146,14 @@ def test_labels_have_their_colours_and_properties(ome_zarr: Any) -> None:
     path = ome_zarr(ramp((6, 20, 22)), "zyx")
     label = {
         "colors": [{"label-value": 1, "rgba": [255, 0, 0, 128]}],
-        "properties": [{"label-value": 1, "class": "foo", "area": 12}, {"label-value": 4, "class": "bar"}],
+        "properties": [
+            {"label-value": 1, "class": "foo", "area": 12},
+            {"label-value": 4, "class": "bar"},
+        ],
     }
-    ome_zarr(ramp((6, 20, 22)) % 5, "zyx", name="image.ome.zarr/labels/nuclei", **{"image-label": label})
+    ome_zarr(
+        ramp((6, 20, 22)) % 5, "zyx", name="image.ome.zarr/labels/nuclei", **{"image-label": label}
+    )
     zarr.create_group(path / "labels", attributes={"ome": {"version": "0.5", "labels": ["nuclei"]}})
     _, (_, meta, kind) = read(str(path))
     assert (kind, meta["name"]) == ("labels", "nuclei")
@@ -189,7 +206,11 @@ def test_unknown_unit_is_pixel_with_a_warning(ome_zarr: Any) -> None:
 
 def spoil(array: Path, *, but: Callable[[str], bool] = lambda key: False) -> None:
     """Makes the chunks of an array undecodable: whoever reads one is found out, in whatever language it reads."""
-    chunks = [path for path in (array / "c").rglob("*") if path.is_file() and not but(str(path.relative_to(array / "c")))]
+    chunks = [
+        path
+        for path in (array / "c").rglob("*")
+        if path.is_file() and not but(str(path.relative_to(array / "c")))
+    ]
     assert chunks
     for chunk in chunks:
         chunk.write_bytes(b"rubbish")
@@ -205,7 +226,9 @@ def test_opening_reads_no_chunk_of_a_finer_level(ome_zarr: Any) -> None:
 
 
 def test_opening_with_known_contrast_reads_no_chunk(ome_zarr: Any) -> None:
-    path = ome_zarr(ramp((16, 64, 64)), "zyx", omero={"channels": [{"window": {"start": 0, "end": 9}}]})
+    path = ome_zarr(
+        ramp((16, 64, 64)), "zyx", omero={"channels": [{"window": {"start": 0, "end": 9}}]}
+    )
     spoil(path / "0")
     spoil(path / "1")
     assert read(str(path))[0][1]["contrast_limits"] == (0, 9)
@@ -221,14 +244,31 @@ def test_single_level_is_sampled_all_over(tmp_path: Path) -> None:
 def test_a_plate_of_two_wells_is_shown_by_their_pixels(tmp_path: Path) -> None:
     """As plate_2wells of the OME-Zarr specification, of an ordinary size: most of it is empty."""
     rows, columns = [{"name": r} for r in "ABCDEFGH"], [{"name": str(c)} for c in range(1, 13)]
-    wells = [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}, {"path": "H/12", "rowIndex": 7, "columnIndex": 11}]
+    wells = [
+        {"path": "A/1", "rowIndex": 0, "columnIndex": 0},
+        {"path": "H/12", "rowIndex": 7, "columnIndex": 11},
+    ]
     plate = {"version": "0.4", "rows": rows, "columns": columns, "wells": wells}
     zarr.create_group(tmp_path / "p.zarr", zarr_format=2, attributes={"plate": plate})
-    multiscales = [{"version": "0.4", "axes": [{"name": a, "type": "space"} for a in "yx"], "datasets": [{"path": "0"}]}]
+    multiscales = [
+        {
+            "version": "0.4",
+            "axes": [{"name": a, "type": "space"} for a in "yx"],
+            "datasets": [{"path": "0"}],
+        }
+    ]
     for well in wells:
-        group = zarr.create_group(tmp_path / "p.zarr" / str(well["path"]), zarr_format=2, attributes={"well": {"version": "0.4", "images": [{"path": "0"}]}})
-        group.create_group("0", attributes={"multiscales": multiscales}).create_array("0", data=ramp((32, 32)) + 1000)
-    assert read(str(tmp_path / "p.zarr"))[0][1]["contrast_limits"] == pytest.approx((1001, 2022), abs=1)
+        group = zarr.create_group(
+            tmp_path / "p.zarr" / str(well["path"]),
+            zarr_format=2,
+            attributes={"well": {"version": "0.4", "images": [{"path": "0"}]}},
+        )
+        group.create_group("0", attributes={"multiscales": multiscales}).create_array(
+            "0", data=ramp((32, 32)) + 1000
+        )
+    assert read(str(tmp_path / "p.zarr"))[0][1]["contrast_limits"] == pytest.approx(
+        (1001, 2022), abs=1
+    )
 
 
 # ---- contrast --------------------------------------------------------------------------------------------------------
@@ -247,7 +287,9 @@ def test_a_plate_of_two_wells_is_shown_by_their_pixels(tmp_path: Path) -> None:
     ],
     ids=["uint8", "bool", "constant", "nan", "some nan", "big-endian", "sparse"],
 )
-def test_contrast_limits_are_usable(tmp_path: Path, values: np.ndarray, limits: tuple[float, float]) -> None:
+def test_contrast_limits_are_usable(
+    tmp_path: Path, values: np.ndarray, limits: tuple[float, float]
+) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=values, chunks=values.shape)
     [(_, meta, _)] = read(str(tmp_path / "a.zarr"))
     assert meta["contrast_limits"] == pytest.approx(limits, abs=1e-2)
@@ -263,7 +305,10 @@ def test_unreadable_coarsest_level_still_opens(tmp_path: Path) -> None:
 
 # ---- colour ----------------------------------------------------------------------------------------------------------
 
-RGB = [{"label": n, "color": c} for n, c in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))]
+RGB = [
+    {"label": n, "color": c}
+    for n, c in (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
+]
 
 
 def test_channels_of_a_colour_picture_are_one_rgb_layer(ome_zarr: Any) -> None:
@@ -271,19 +316,30 @@ def test_channels_of_a_colour_picture_are_one_rgb_layer(ome_zarr: Any) -> None:
     [(levels, meta, kind)] = read(str(ome_zarr(pixels, "cyx", omero={"channels": RGB})))
     assert (kind, meta["rgb"], meta["contrast_limits"]) == ("image", True, (0, 255))
     np.testing.assert_array_equal(np.asarray(levels[0]), np.moveaxis(pixels, 0, -1))
-    np.testing.assert_array_equal(np.asarray(levels[1][3:5, 2]), np.moveaxis(pixels, 0, -1)[::2, ::2][3:5, 2])
+    np.testing.assert_array_equal(
+        np.asarray(levels[1][3:5, 2]), np.moveaxis(pixels, 0, -1)[::2, ::2][3:5, 2]
+    )
     assert meta["scale"] == [0.5, 0.5]
     assert meta["axis_labels"] == ["y", "x"]
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"label": "DAPI"}, {"color": "00FFFF"}, {"active": False}, {"window": {"start": 10, "end": 90}}],
+    [
+        {"label": "DAPI"},
+        {"color": "00FFFF"},
+        {"active": False},
+        {"window": {"start": 10, "end": 90}},
+    ],
     ids=["name", "colour", "hidden", "stretched"],
 )
-def test_channels_that_are_not_just_red_green_blue_stay_layers(ome_zarr: Any, change: dict[str, Any]) -> None:
+def test_channels_that_are_not_just_red_green_blue_stay_layers(
+    ome_zarr: Any, change: dict[str, Any]
+) -> None:
     channels = [*RGB[:2], {**RGB[2], **change}]
-    assert len(read(str(ome_zarr(ramp((3, 20, 30), "u1"), "cyx", omero={"channels": channels})))) == 3
+    assert (
+        len(read(str(ome_zarr(ramp((3, 20, 30), "u1"), "cyx", omero={"channels": channels})))) == 3
+    )
 
 
 def test_deep_colour_is_rgb_only_if_the_store_says_it_is_not_stretched(ome_zarr: Any) -> None:
@@ -327,4 +383,8 @@ def test_colours_without_named_axes_are_channels(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
     for k in (0, 1):
         group.create_array(f"{k}", data=np.zeros((64 >> k, 64 >> k, 3), "u1"))
-    assert [(axis.name, axis.type) for axis in open_pyramid(tmp_path / "a.zarr").axes] == [("y", "space"), ("x", "space"), ("c", "channel")]
+    assert [(axis.name, axis.type) for axis in open_pyramid(tmp_path / "a.zarr").axes] == [
+        ("y", "space"),
+        ("x", "space"),
+        ("c", "channel"),
+    ]

@@ -21,7 +21,9 @@ class Counted:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         grid = [range(s.start // c, -(-s.stop // c)) for s, c in zip(key, self.chunks, strict=True)]
-        self.reads += [tuple(g[i] for g, i in zip(grid, at, strict=True)) for at in np.ndindex(*map(len, grid))]
+        self.reads += [
+            tuple(g[i] for g, i in zip(grid, at, strict=True)) for at in np.ndindex(*map(len, grid))
+        ]
         return np.full([s.stop - s.start for s in key], self.value, self.dtype)
 
 
@@ -34,7 +36,9 @@ def settle(qtbot: Any) -> None:
 def test_slider_step_reads_just_the_chunks_in_view(viewer: Any, qtbot: Any) -> None:
     """(z, y, x), 4 levels, one plane per chunk: a step reads the tile of the shown level and the thumbnail's plane."""
     levels = [Counted((40, 4096 >> k, 4096 >> k), (1, 256, 256), k) for k in range(4)]
-    layer = viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
+    layer = viewer.add_image(
+        [LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9)
+    )
     viewer.scene.camera.zoom = 1.0  # a screen pixel is a pixel: level 0
     viewer.scene.camera.center = (0, 1024, 1024)
     settle(qtbot)
@@ -61,7 +65,9 @@ def test_slider_step_reads_just_the_chunks_in_view(viewer: Any, qtbot: Any) -> N
 
 def test_step_within_a_slab_of_chunks_reads_nothing(viewer: Any, qtbot: Any) -> None:
     levels = [Counted((64, 512 >> k, 512 >> k), (32, 128, 128), k) for k in range(2)]
-    layer = viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
+    layer = viewer.add_image(
+        [LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9)
+    )
     viewer.dims.set_current_step(0, 3)
     settle(qtbot)
     assert levels[layer.data_level].reads  # it is drawn
@@ -75,7 +81,10 @@ def test_step_within_a_slab_of_chunks_reads_nothing(viewer: Any, qtbot: Any) -> 
 
 def test_opened_as_layers_with_their_look(viewer: Any, ome_zarr: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 100, (2, 6, 40, 44)).astype("u2")
-    channels = [{"label": "red", "color": "FF0000"}, {"label": "green", "color": "00FF00", "active": False}]
+    channels = [
+        {"label": "red", "color": "FF0000"},
+        {"label": "green", "color": "00FF00", "active": False},
+    ]
     path = ome_zarr(pixels, "czyx", omero={"channels": channels})
     red, green = viewer.open(str(path), plugin="napari-pyramid")
     assert (red.name, green.name) == ("image: red", "image: green")
@@ -99,7 +108,9 @@ def test_sample_brain_is_a_pyramid_in_millimetres(viewer: Any) -> None:
 
 def test_three_dimensional_view_reads_the_last_level_alone(viewer: Any, qtbot: Any) -> None:
     levels = [Counted((64 >> k, 256 >> k, 256 >> k), (16, 64, 64), k) for k in range(3)]
-    layer = viewer.add_image([LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9))
+    layer = viewer.add_image(
+        [LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9)
+    )
     settle(qtbot)
     assert levels[layer.data_level].reads  # it is drawn
     for level in levels:
@@ -107,7 +118,9 @@ def test_three_dimensional_view_reads_the_last_level_alone(viewer: Any, qtbot: A
     viewer.dims.ndisplay = 3
     settle(qtbot)
     assert layer.data_level == 2
-    assert viewer.screenshot(canvas_only=True, flash=False)[..., :3].max() > 0  # the pixels of level 0 are black
+    assert (
+        viewer.screenshot(canvas_only=True, flash=False)[..., :3].max() > 0
+    )  # the pixels of level 0 are black
     assert not levels[0].reads
     assert not levels[1].reads
 
@@ -115,11 +128,17 @@ def test_three_dimensional_view_reads_the_last_level_alone(viewer: Any, qtbot: A
 def test_plugin_menu_offers_the_widget(viewer: Any) -> None:
     from napari._app_model import get_app_model
 
-    titles = [item.command.title for menu in ("napari/layers/data", "napari/file/io_utilities") for item in get_app_model().menus.get_menu(menu)]
+    titles = [
+        item.command.title
+        for menu in ("napari/layers/data", "napari/file/io_utilities")
+        for item in get_app_model().menus.get_menu(menu)
+    ]
     assert sum("Build pyramid" in title for title in titles) == 2
 
 
-def test_widget_works_through_the_proxy_that_plugins_get(make_napari_viewer_proxy: Callable[..., Any], qtbot: Any) -> None:
+def test_widget_works_through_the_proxy_that_plugins_get(
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any
+) -> None:
     from napari_pyramid._napari.widget import BuildPyramid
 
     viewer = make_napari_viewer_proxy()

@@ -30,7 +30,10 @@ class Broken:
     chunks = (16, 16, 16)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        if all(isinstance(k, slice) and k.stop and k.stop - k.start > 1 for k in key) and key[0].start:
+        if (
+            all(isinstance(k, slice) and k.stop and k.stop - k.start > 1 for k in key)
+            and key[0].start
+        ):
             raise OSError("the disk is gone")
         return np.zeros(self.shape, self.dtype)[key]
 
@@ -47,7 +50,14 @@ def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], BuildPyramid]]:
     notification_manager.records.clear()
 
 
-def choose(widget: BuildPyramid, qtbot: Any, *, destination: Path | None, levels: int | None = None, **fields: str) -> None:
+def choose(
+    widget: BuildPyramid,
+    qtbot: Any,
+    *,
+    destination: Path | None,
+    levels: int | None = None,
+    **fields: str,
+) -> None:
     with qtbot.waitSignal(widget.form.changed, timeout=2000):
         if destination is not None:
             widget.form.destination.path = str(destination)
@@ -115,16 +125,24 @@ def test_table_follows_the_choice(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
     viewer.add_image(cells((40, 600, 700)), name="cells", scale=(2, 0.5, 0.5), units="um")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=3)
-    shown = [[widget.table.item(i, j).text() for j in (0, 1, 5)] for i in range(widget.table.rowCount())]
+    shown = [
+        [widget.table.item(i, j).text() for j in (0, 1, 5)] for i in range(widget.table.rowCount())
+    ]
     # near-isotropic: z is not halved while it is the coarsest
-    assert shown == [["0", "40×600×700", "2×0.5×0.5"], ["1", "40×300×350", "2×1×1"], ["2", "40×150×175", "2×2×2"]]
+    assert shown == [
+        ["0", "40×600×700", "2×0.5×0.5"],
+        ["1", "40×300×350", "2×1×1"],
+        ["2", "40×150×175", "2×2×2"],
+    ]
     assert "of memory" in widget.message.text()
     assert widget.build.isEnabled()
     choose(widget, qtbot, destination=None, levels=2)
     assert widget.table.rowCount() == 2
 
 
-def test_choosing_reads_no_pixel(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_choosing_reads_no_pixel(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, contrast_limits=(0, 9))
     reads = slow.reads
     widget = dock()
@@ -133,7 +151,9 @@ def test_choosing_reads_no_pixel(viewer: Any, dock: Any, qtbot: Any, slow: Any, 
     assert slow.reads == reads
 
 
-def test_wrong_chunks_are_said_and_not_built(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_wrong_chunks_are_said_and_not_built(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     viewer.add_image(cells())
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2, chunks="64, many")
@@ -142,7 +162,9 @@ def test_wrong_chunks_are_said_and_not_built(viewer: Any, dock: Any, qtbot: Any,
     assert widget.table.rowCount() == 0
 
 
-def test_layer_becomes_multiscale_and_keeps_its_look(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_layer_becomes_multiscale_and_keeps_its_look(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     values = cells()
     viewer.add_image(np.zeros((21, 35, 33), "u1"), name="below", contrast_limits=(0, 1))
     viewer.add_image(
@@ -157,7 +179,9 @@ def test_layer_becomes_multiscale_and_keeps_its_look(viewer: Any, dock: Any, qtb
         blending="additive",
         opacity=0.7,
     )
-    viewer.add_image(np.zeros((21, 35, 33), "u1"), name="above", visible=False, contrast_limits=(0, 1))
+    viewer.add_image(
+        np.zeros((21, 35, 33), "u1"), name="above", visible=False, contrast_limits=(0, 1)
+    )
     viewer.layers["cells"].contrast_limits_range = (50, 2000)
     viewer.layers["cells"].visible = False
     viewer.dims.current_step = (17, 0, 0)
@@ -179,13 +203,19 @@ def test_layer_becomes_multiscale_and_keeps_its_look(viewer: Any, dock: Any, qtb
         False,
     )
     assert (list(new.contrast_limits), list(new.contrast_limits_range)) == ([100, 900], [50, 2000])
-    assert (list(new.scale), list(new.translate), str(new.units[0])) == ([2, 2, 2], [1, 2, 3], "micrometer")
+    assert (list(new.scale), list(new.translate), str(new.units[0])) == (
+        [2, 2, 2],
+        [1, 2, 3],
+        "micrometer",
+    )
     np.testing.assert_array_equal(np.asarray(new.data[0]), values)
     np.testing.assert_array_equal(np.asarray(new.data[1]), halved(values))
     assert "Built" in widget.message.text()
 
 
-def test_layer_is_built_as_it_is_when_build_is_pressed(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_layer_is_built_as_it_is_when_build_is_pressed(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     """Not as it was when it was chosen, and with what was typed last."""
     layer = viewer.add_image(np.zeros((21, 35, 33), "u2"), name="before", contrast_limits=(0, 9))
     widget = dock()
@@ -214,7 +244,9 @@ def test_layer_is_built_as_it_is_when_build_is_pressed(viewer: Any, dock: Any, q
     np.testing.assert_array_equal(np.asarray(viewer.layers["after"].data[1]), halved(values))
 
 
-def test_layer_that_cannot_be_built_any_more_is_not(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_layer_that_cannot_be_built_any_more_is_not(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     layer = viewer.add_labels(np.ones((12, 20, 20), "u1"), name="nuclei")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
@@ -226,9 +258,13 @@ def test_layer_that_cannot_be_built_any_more_is_not(viewer: Any, dock: Any, qtbo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     viewer.add_image(cells(), name="A")
-    viewer.add_labels(np.ones((12, 20, 20), "u1"), name="B", features={"index": ["one"], "class": ["big"]})
+    viewer.add_labels(
+        np.ones((12, 20, 20), "u1"), name="B", features={"index": ["one"], "class": ["big"]}
+    )
     widget = dock()
     widget.layer.setCurrentText("A")
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
@@ -241,7 +277,9 @@ def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(viewer: Any, doc
     assert widget._life.job is None
 
 
-def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     values = cells((20, 64, 48))
     viewer.add_image(values, name="cells")
     widget = dock()
@@ -251,11 +289,15 @@ def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(viewer: Any
     new = viewer.layers["cells"]
     assert [v.shape for v in new.data] == [(20, 64, 48), (10, 32, 24)]
     [_, smooth] = pyramid_gaussian(values.astype(float), max_layer=1, preserve_range=True)
-    np.testing.assert_allclose(np.asarray(new.data[1]), smooth, atol=0.51)  # rounded to whole numbers
+    np.testing.assert_allclose(
+        np.asarray(new.data[1]), smooth, atol=0.51
+    )  # rounded to whole numbers
     assert zarr.open_array(tmp_path / "cells.ome.zarr/laplacian/1", mode="r").dtype.kind == "f"
 
 
-def test_labels_are_built_by_mode_and_stay_labels(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_labels_are_built_by_mode_and_stay_labels(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     values = np.zeros((20, 20, 20), np.uint16)
     values[:10] = 3
     values[10:, :10] = 1000
@@ -265,7 +307,9 @@ def test_labels_are_built_by_mode_and_stay_labels(viewer: Any, dock: Any, qtbot:
     build(widget, qtbot)
     new = viewer.layers["nuclei"]
     assert type(new).__name__ == "Labels"
-    np.testing.assert_array_equal(np.asarray(new.data[1]), values[::2, ::2, ::2])  # the windows are uniform
+    np.testing.assert_array_equal(
+        np.asarray(new.data[1]), values[::2, ::2, ::2]
+    )  # the windows are uniform
 
 
 def test_rgb_layer_stays_rgb(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -278,10 +322,16 @@ def test_rgb_layer_stays_rgb(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path)
     assert new.rgb
     assert [v.shape for v in new.data] == [(64, 48, 3), (32, 24, 3)]
     np.testing.assert_array_equal(np.asarray(new.data[0]), values)
-    assert zarr.open_group(tmp_path / "tissue.ome.zarr")["0"].shape == (3, 64, 48)  # as OME-Zarr orders axes
+    assert zarr.open_group(tmp_path / "tissue.ome.zarr")["0"].shape == (
+        3,
+        64,
+        48,
+    )  # as OME-Zarr orders axes
 
 
-def test_in_place_adds_levels_beside_the_data(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_in_place_adds_levels_beside_the_data(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     values = cells()
     group = zarr.create_group(tmp_path / "plain.zarr")
     group.create_array("raw", data=values, chunks=(8, 8, 8))
@@ -296,7 +346,9 @@ def test_in_place_adds_levels_beside_the_data(viewer: Any, dock: Any, qtbot: Any
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "plain.zarr/raw", mode="r")[:], values)
 
 
-def test_path_is_built_in_place_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_path_is_built_in_place_and_opened(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     values = cells()
     zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=values, chunks=(8, 8, 8))
     widget = dock()
@@ -327,7 +379,9 @@ def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_only_what_was_built_from_a_path_is_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, in_place: bool) -> None:
+def test_only_what_was_built_from_a_path_is_opened(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, in_place: bool
+) -> None:
     """Neither the residuals beside it nor the other images of its store."""
     group = zarr.create_group(tmp_path / "series.zarr")
     for name, shape in (("a", (12, 20, 20)), ("b", (9, 15, 17))):
@@ -343,7 +397,9 @@ def test_only_what_was_built_from_a_path_is_opened(viewer: Any, dock: Any, qtbot
     assert viewer.layers[0].dtype == np.uint16
 
 
-def test_after_a_build_the_path_is_planned_anew(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_after_a_build_the_path_is_planned_anew(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     zarr.create_array(tmp_path / "bare.zarr", data=cells(), chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "bare.zarr")
@@ -354,7 +410,9 @@ def test_after_a_build_the_path_is_planned_anew(viewer: Any, dock: Any, qtbot: A
     assert widget.message.text().startswith("Built")
 
 
-def test_levels_that_came_in_place_are_known(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_levels_that_came_in_place_are_known(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=cells(), chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "plain.zarr")
@@ -367,7 +425,9 @@ def test_levels_that_came_in_place_are_known(viewer: Any, dock: Any, qtbot: Any,
     assert "It has 2 levels already" in widget.message.text()
 
 
-def test_window_answers_while_a_path_is_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_answers_while_a_path_is_opened(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that does not answer: another path is chosen meanwhile, and the late answer is nobody's any more."""
     zarr.create_array(tmp_path / "near.zarr", data=np.zeros((9, 15, 17), "u2"), chunks=(8, 8, 8))
     zarr.create_array(tmp_path / "far.zarr", data=np.zeros((12, 20, 20), "u2"), chunks=(8, 8, 8))
@@ -394,7 +454,9 @@ def test_window_answers_while_a_path_is_opened(viewer: Any, dock: Any, qtbot: An
     assert widget.form.destination.path == str(tmp_path / "near.ome.zarr")
 
 
-def test_what_is_odd_about_a_path_is_notified(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_odd_about_a_path_is_notified(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def open_oddly(path: str) -> Any:
         warnings.warn("one level is odd", LayoutWarning, stacklevel=2)
         return open_images(path)
@@ -402,10 +464,14 @@ def test_what_is_odd_about_a_path_is_notified(viewer: Any, dock: Any, qtbot: Any
     zarr.create_array(tmp_path / "odd.zarr", data=np.zeros((9, 15, 17), "u2"), chunks=(8, 8, 8))
     monkeypatch.setattr("napari_pyramid._napari.widget.open_images", open_oddly)
     choose_path(dock(), qtbot, tmp_path / "odd.zarr")
-    assert [n.message for n in notification_manager.records if n.severity.value == "warning"] == ["one level is odd"]
+    assert [n.message for n in notification_manager.records if n.severity.value == "warning"] == [
+        "one level is odd"
+    ]
 
 
-def test_widget_may_go_while_a_path_is_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_widget_may_go_while_a_path_is_opened(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, answered = threading.Event(), threading.Event()
 
     def open_late(path: str) -> Any:
@@ -426,7 +492,9 @@ def test_widget_may_go_while_a_path_is_opened(viewer: Any, dock: Any, qtbot: Any
     qtbot.wait(100)  # an exception in a slot fails the test
 
 
-def test_one_of_several_images_at_a_path_is_chosen(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_one_of_several_images_at_a_path_is_chosen(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     series = zarr.create_group(tmp_path / "series.zarr")
     for name, shape in (("a", (12, 20, 20)), ("b", (9, 15, 17))):
         series.create_array(name, data=np.ones(shape, "u2"), chunks=(8, 8, 8))
@@ -444,7 +512,9 @@ def test_one_of_several_images_at_a_path_is_chosen(viewer: Any, dock: Any, qtbot
     assert viewer.layers[0].level_shapes.tolist() == [[9, 15, 17], [5, 8, 9]]
 
 
-def test_suffix_is_appended_to_a_new_store(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_suffix_is_appended_to_a_new_store(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     """A file dialog hands over just what was typed; napari opens only folders that end in .zarr without asking."""
     viewer.add_image(np.ones((12, 20, 20), "u2"), name="cells")
     widget = dock()
@@ -467,7 +537,9 @@ def test_path_that_is_nothing_is_said(viewer: Any, dock: Any, qtbot: Any, tmp_pa
     assert not widget.build.isEnabled()
 
 
-def test_cancel_stops_within_a_second_and_leaves_no_store(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_cancel_stops_within_a_second_and_leaves_no_store(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
@@ -478,12 +550,16 @@ def test_cancel_stops_within_a_second_and_leaves_no_store(viewer: Any, dock: Any
     wait_for_end(widget, qtbot)
     assert time.monotonic() - began < 1
     assert "Cancelled" in widget.message.text()
-    assert list(tmp_path.iterdir()) == []  # an array in memory cannot be recognised again: nothing to go on from
+    assert (
+        list(tmp_path.iterdir()) == []
+    )  # an array in memory cannot be recognised again: nothing to go on from
     assert not viewer.layers["slow"].multiscale
     assert widget.build.isEnabled()
 
 
-def test_window_answers_while_it_builds(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_window_answers_while_it_builds(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
@@ -503,7 +579,9 @@ def test_window_answers_while_it_builds(viewer: Any, dock: Any, qtbot: Any, slow
     assert viewer.layers["slow"].multiscale
 
 
-def test_cancel_in_the_activity_dock(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_cancel_in_the_activity_dock(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
@@ -515,7 +593,9 @@ def test_cancel_in_the_activity_dock(viewer: Any, dock: Any, qtbot: Any, slow: A
     assert list(tmp_path.iterdir()) == []
 
 
-def test_error_is_a_notification_and_changes_nothing(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_error_is_a_notification_and_changes_nothing(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     viewer.add_image(Broken(), name="broken", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "broken.ome.zarr", levels=2, chunks="16, 16, 16")
@@ -538,7 +618,9 @@ def test_existing_store_is_refused(viewer: Any, dock: Any, qtbot: Any, tmp_path:
     assert dict(zarr.open_group(tmp_path / "there.ome.zarr").attrs) == {"mine": 1}
 
 
-def test_closing_the_dock_stops_the_build(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_closing_the_dock_stops_the_build(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
@@ -552,7 +634,9 @@ def test_closing_the_dock_stops_the_build(viewer: Any, dock: Any, qtbot: Any, sl
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_the_viewer_stops_the_build(viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_closing_the_viewer_stops_the_build(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)

@@ -45,7 +45,9 @@ def ome(path: Path) -> Any:
 # ---- without a window ------------------------------------------------------------------------------------------------
 
 
-def test_image_gets_a_pyramid_and_keeps_its_meaning(tmp_path: Path, downsampled: Any, read_level: Any) -> None:
+def test_image_gets_a_pyramid_and_keeps_its_meaning(
+    tmp_path: Path, downsampled: Any, read_level: Any
+) -> None:
     image = values((1, 601, 130))
     meta = {
         "name": "cells",
@@ -77,7 +79,9 @@ def test_image_gets_a_pyramid_and_keeps_its_meaning(tmp_path: Path, downsampled:
         {"type": "translation", "translation": [1.0, 2.25, 3.25]},
     ]
     np.testing.assert_array_equal(read_level(Path(path) / "0"), image)
-    np.testing.assert_array_equal(read_level(Path(path) / "1"), downsampled(image, (1, 2, 2), "mean"))
+    np.testing.assert_array_equal(
+        read_level(Path(path) / "1"), downsampled(image, (1, 2, 2), "mean")
+    )
 
 
 def test_multiscale_layer_keeps_its_levels(tmp_path: Path) -> None:
@@ -105,28 +109,52 @@ def test_labels_are_labels_again(tmp_path: Path) -> None:
 
 
 def test_dates_of_labels_are_saved_as_text(tmp_path: Path) -> None:
-    features = pd.DataFrame({"index": [3, 5], "born": [pd.Timestamp("2026-11-21 17:46"), pd.NaT], "size": pd.array([7, pd.NA], dtype="Int64")})
-    [path] = write_layers(str(tmp_path / "n.ome.zarr"), [(values((4, 40, 30), "u1"), {"name": "nuclei", "features": features}, "labels")])
-    assert ome(Path(path))["image-label"]["properties"] == [{"label-value": 3, "born": "2026-11-21T17:46:00", "size": 7}, {"label-value": 5}]
+    features = pd.DataFrame(
+        {
+            "index": [3, 5],
+            "born": [pd.Timestamp("2026-11-21 17:46"), pd.NaT],
+            "size": pd.array([7, pd.NA], dtype="Int64"),
+        }
+    )
+    [path] = write_layers(
+        str(tmp_path / "n.ome.zarr"),
+        [(values((4, 40, 30), "u1"), {"name": "nuclei", "features": features}, "labels")],
+    )
+    assert ome(Path(path))["image-label"]["properties"] == [
+        {"label-value": 3, "born": "2026-11-21T17:46:00", "size": 7},
+        {"label-value": 5},
+    ]
 
 
 def test_features_that_cannot_be_stored_are_refused_before_pixels_are_read(tmp_path: Path) -> None:
     features = {"index": [3], "where": [slice(3)]}
     with pytest.raises(SpecError, match="'nuclei': column 'where'"):
-        write_layers(str(tmp_path / "n.ome.zarr"), [(Broken(), {"name": "nuclei", "features": features}, "labels")])
+        write_layers(
+            str(tmp_path / "n.ome.zarr"),
+            [(Broken(), {"name": "nuclei", "features": features}, "labels")],
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_channels_of_a_store_are_one_image_again(ome_zarr: Any, tmp_path: Path) -> None:
     pixels = values((2, 3, 20, 30))
-    omero = {"channels": [{"label": n, "color": c} for n, c in zip("abc", ("FF0000", "00FF00", "0000FF"), strict=True)]}
+    omero = {
+        "channels": [
+            {"label": n, "color": c}
+            for n, c in zip("abc", ("FF0000", "00FF00", "0000FF"), strict=True)
+        ]
+    }
     layers = read(str(ome_zarr(pixels, "tcyx", omero=omero)))
     [path] = write_layers(str(tmp_path / "b.ome.zarr"), layers[::-1])
     stored = zarr.open_group(path)
     np.testing.assert_array_equal(stored["0"][:], pixels)
     assert [a["name"] for a in ome(Path(path))["multiscales"][0]["axes"]] == ["t", "c", "y", "x"]
     assert [c["label"] for c in ome(Path(path))["omero"]["channels"]] == ["a", "b", "c"]
-    assert [c["color"] for c in ome(Path(path))["omero"]["channels"]] == ["FF0000", "00FF00", "0000FF"]
+    assert [c["color"] for c in ome(Path(path))["omero"]["channels"]] == [
+        "FF0000",
+        "00FF00",
+        "0000FF",
+    ]
 
 
 def test_store_that_is_opened_twice_is_two_images(ome_zarr: Any, tmp_path: Path) -> None:
@@ -145,7 +173,10 @@ def test_store_that_is_opened_twice_is_two_images(ome_zarr: Any, tmp_path: Path)
 
 def test_channels_named_alike_are_one_image(tmp_path: Path) -> None:
     red, green = values((4, 20, 30)), values((4, 20, 30)) + 1
-    layers = [(red, {"name": "cells: red"}, "image"), (green, {"name": "cells: green", "visible": False}, "image")]
+    layers = [
+        (red, {"name": "cells: red"}, "image"),
+        (green, {"name": "cells: green", "visible": False}, "image"),
+    ]
     [path] = write_layers(str(tmp_path / "b.ome.zarr"), layers)
     np.testing.assert_array_equal(zarr.open_group(path)["0"][:], np.stack([red, green]))
     assert ome(Path(path))["multiscales"][0]["name"] == "cells"
@@ -153,7 +184,9 @@ def test_channels_named_alike_are_one_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("blending", "n_images"), [("additive", 1), ("translucent_no_depth", 3)])
-def test_channels_that_napari_split_are_one_image(tmp_path: Path, blending: str, n_images: int) -> None:
+def test_channels_that_napari_split_are_one_image(
+    tmp_path: Path, blending: str, n_images: int
+) -> None:
     """napari numbers the layers of a channel axis and blends them additively; files opened again are only numbered."""
     pixels = values((4, 3, 20, 30))
     names = ["cells", "cells [1]", "cells [2]"]
@@ -178,7 +211,10 @@ def test_channels_that_do_not_fit_stay_apart(tmp_path: Path) -> None:
 
 def test_labels_go_into_the_image(tmp_path: Path) -> None:
     ids = values((4, 20, 30), "u1")
-    layers = [(ids, {"name": "my/nuclei"}, "labels"), (values((4, 20, 30)), {"name": "cells"}, "image")]
+    layers = [
+        (ids, {"name": "my/nuclei"}, "labels"),
+        (values((4, 20, 30)), {"name": "cells"}, "image"),
+    ]
     [path] = write_layers(str(tmp_path / "b.ome.zarr"), layers)
     open_ome_zarr(path)
     assert ome(Path(path) / "labels")["labels"] == ["my_nuclei"]
@@ -188,7 +224,11 @@ def test_labels_go_into_the_image(tmp_path: Path) -> None:
 
 def test_unrelated_images_are_a_series(tmp_path: Path) -> None:
     a, b, ids = values((4, 20, 30)), values((64, 48)), values((64, 48), "u1")
-    layers = [(a, {"name": "a"}, "image"), (b, {"name": "b"}, "image"), (ids, {"name": "of b"}, "labels")]
+    layers = [
+        (a, {"name": "a"}, "image"),
+        (b, {"name": "b"}, "image"),
+        (ids, {"name": "of b"}, "labels"),
+    ]
     [path] = write_layers(str(tmp_path / "b.ome.zarr"), layers)
     assert ome(Path(path))["bioformats2raw.layout"] == 3
     open_ome_zarr(f"{path}/0")
@@ -218,7 +258,9 @@ def test_rgb_is_rgb_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(zarr.open_group(again)["0"][:], zarr.open_group(path)["0"][:])
 
 
-@pytest.mark.parametrize(("typed", "written"), [("a", "a.ome.zarr"), ("a.zarr", "a.zarr"), ("a.b", "a.b.ome.zarr")])
+@pytest.mark.parametrize(
+    ("typed", "written"), [("a", "a.ome.zarr"), ("a.zarr", "a.zarr"), ("a.b", "a.b.ome.zarr")]
+)
 def test_suffix_is_appended_when_missing(tmp_path: Path, typed: str, written: str) -> None:
     assert write_image(str(tmp_path / typed), values(), {"name": "a"}) == [str(tmp_path / written)]
     assert (tmp_path / written).is_dir()
@@ -236,7 +278,9 @@ def test_existing_path_is_refused_and_kept(tmp_path: Path, typed: str) -> None:
 @pytest.mark.parametrize("n_images", [1, 2])
 def test_second_save_to_one_path_leaves_the_first(tmp_path: Path, n_images: int) -> None:
     """It was started when nothing was there yet."""
-    pictures = pictures_of([(values((4, 20, 30 + i)), {"name": f"image {i}"}, "image") for i in range(n_images)])
+    pictures = pictures_of(
+        [(values((4, 20, 30 + i)), {"name": f"image {i}"}, "image") for i in range(n_images)]
+    )
     target = tmp_path / "a.ome.zarr"
     first, second = save_steps(target, pictures), save_steps(target, pictures)
     for _ in first:
@@ -307,8 +351,12 @@ def test_saved_from_the_layer_list(viewer: Any, tmp_path: Path) -> None:
     image, ids = values(), values(dtype="u1")
     viewer.add_image(image, name="cells", scale=(2, 0.5, 0.5), units="um")
     viewer.add_labels(ids, name="nuclei", scale=(2, 0.5, 0.5), units="um")
-    assert viewer.layers.save(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid") == [str(tmp_path / "all.ome.zarr")]
-    assert viewer.layers[1].save(str(tmp_path / "n.zarr"), plugin="napari-pyramid") == [str(tmp_path / "n.zarr")]
+    assert viewer.layers.save(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid") == [
+        str(tmp_path / "all.ome.zarr")
+    ]
+    assert viewer.layers[1].save(str(tmp_path / "n.zarr"), plugin="napari-pyramid") == [
+        str(tmp_path / "n.zarr")
+    ]
     viewer.layers.clear()
     viewer.open(str(tmp_path / "all.ome.zarr"), plugin="napari-pyramid")
     assert [layer.name for layer in viewer.layers] == ["cells", "nuclei"]
@@ -347,13 +395,17 @@ def test_window_answers_while_it_saves(viewer: Any, qtbot: Any, slow: Any, tmp_p
     assert (tmp_path / "slow.ome.zarr").is_dir()
 
 
-def test_saving_can_be_cancelled_in_the_activity_dock(viewer: Any, qtbot: Any, slow: Any, tmp_path: Path) -> None:
+def test_saving_can_be_cancelled_in_the_activity_dock(
+    viewer: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
     from napari.utils.progress import progress
     from qtpy.QtCore import QTimer
 
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
     timer = QTimer()
-    timer.timeout.connect(lambda: [bar.cancel() for bar in list(progress._all_instances) if bar.n > 0])
+    timer.timeout.connect(
+        lambda: [bar.cancel() for bar in list(progress._all_instances) if bar.n > 0]
+    )
     timer.start(20)
     with pytest.raises(PyramidError, match="cancelled"):
         viewer.layers.save(str(tmp_path / "slow.ome.zarr"), plugin="napari-pyramid")
@@ -362,7 +414,9 @@ def test_saving_can_be_cancelled_in_the_activity_dock(viewer: Any, qtbot: Any, s
 
 
 def test_written_from_another_thread_without_a_window(viewer: Any, tmp_path: Path) -> None:
-    thread = threading.Thread(target=write_image, args=(str(tmp_path / "a.zarr"), values(), {"name": "a"}))
+    thread = threading.Thread(
+        target=write_image, args=(str(tmp_path / "a.zarr"), values(), {"name": "a"})
+    )
     thread.start()
     thread.join(20)
     assert (tmp_path / "a.zarr/zarr.json").exists()

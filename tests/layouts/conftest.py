@@ -29,7 +29,9 @@ class StoreWriter:
             (directory / ".zattrs").write_text(json.dumps(attributes if raw is None else raw))
         else:
             raw = ({"ome": attributes} if attributes else {}) if raw is None else raw
-            (directory / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": raw}))
+            (directory / "zarr.json").write_text(
+                json.dumps({"zarr_format": 3, "node_type": "group", "attributes": raw})
+            )
         return self
 
     def array(self, path: str, values: np.ndarray | tuple[int, ...], **options: Any) -> np.ndarray:
@@ -39,7 +41,9 @@ class StoreWriter:
         zarr.create_array(self.root / path, data=values, zarr_format=self.zarr_format, **options)
         return values
 
-    def image(self, path: str, *shapes: tuple[int, ...], axes: str = "yx", **more: Any) -> StoreWriter:
+    def image(
+        self, path: str, *shapes: tuple[int, ...], axes: str = "yx", **more: Any
+    ) -> StoreWriter:
         """An OME-Zarr 0.4 or 0.5 image: levels 0, 1, ..., the scale from the shapes; `more` goes beside the axes."""
         for k, shape in enumerate(shapes):
             self.array(f"{path}/{k}".lstrip("/"), shape)
@@ -51,7 +55,12 @@ def multiscale(axes: str, *shapes: tuple[int, ...], **more: Any) -> dict[str, An
     """The metadata of one multiscale with levels 0, 1, ..., as OME-Zarr 0.4 has them."""
     kinds = {"t": {"type": "time"}, "c": {"type": "channel"}}
     datasets = [
-        {"path": str(k), "coordinateTransformations": [{"type": "scale", "scale": [a / b for a, b in zip(shapes[0], shape, strict=True)]}]}
+        {
+            "path": str(k),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [a / b for a, b in zip(shapes[0], shape, strict=True)]}
+            ],
+        }
         for k, shape in enumerate(shapes)
     ]
     described = [{"name": a, **kinds.get(a, {"type": "space", "unit": "micrometer"})} for a in axes]

@@ -33,19 +33,30 @@ def test_numbers_that_grow_with_the_size_are_turned_round(new_store: Callable) -
     assert [level.path for level in image.levels] == ["2", "1", "0"]
 
 
-@pytest.mark.parametrize("shapes", [[(8, 8), (8, 8)], [(8, 4), (4, 8)], [(8, 8), (4, 4, 4)], [(8, 8), (4, 4), (6, 6)]], ids=str)
-def test_arrays_of_the_same_or_of_unrelated_shapes_are_images_of_their_own(new_store: Callable, shapes: list[tuple[int, ...]]) -> None:
+@pytest.mark.parametrize(
+    "shapes",
+    [[(8, 8), (8, 8)], [(8, 4), (4, 8)], [(8, 8), (4, 4, 4)], [(8, 8), (4, 4), (6, 6)]],
+    ids=str,
+)
+def test_arrays_of_the_same_or_of_unrelated_shapes_are_images_of_their_own(
+    new_store: Callable, shapes: list[tuple[int, ...]]
+) -> None:
     store = new_store(2).group()
     for k, shape in enumerate(shapes):
         store.array(str(k), shape)
-    assert [[level.path for level in i.levels] for i in open_images(store.root)] == [[str(k)] for k in range(len(shapes))]
+    assert [[level.path for level in i.levels] for i in open_images(store.root)] == [
+        [str(k)] for k in range(len(shapes))
+    ]
 
 
 def test_two_series_are_two_images(new_store: Callable) -> None:
     store = new_store(2).group()
     for name, n in (("a0", 8), ("a1", 4), ("b0", 8), ("b1", 4)):
         store.array(name, (n, n))
-    assert [[level.path for level in i.levels] for i in open_images(store.root)] == [["a0", "a1"], ["b0", "b1"]]
+    assert [[level.path for level in i.levels] for i in open_images(store.root)] == [
+        ["a0", "a1"],
+        ["b0", "b1"],
+    ]
 
 
 def test_base_and_sub_resolutions(new_store: Callable) -> None:
@@ -54,7 +65,11 @@ def test_base_and_sub_resolutions(new_store: Callable) -> None:
     store.array("sub-resolutions/02", (4, 6))
     store.array("sub-resolutions/01", (8, 12))
     (image,) = open_images(store.root)
-    assert [level.path for level in image.levels] == ["base", "sub-resolutions/01", "sub-resolutions/02"]
+    assert [level.path for level in image.levels] == [
+        "base",
+        "sub-resolutions/01",
+        "sub-resolutions/02",
+    ]
 
 
 def test_array_with_arrays_in_its_directory(new_store: Callable) -> None:
@@ -95,12 +110,22 @@ def test_damaged_level_is_left_out(new_store: Callable) -> None:
 
 
 @pytest.mark.parametrize(("zarr_format", "separator"), [(2, "."), (2, "/"), (3, "/")])
-def test_an_array_of_many_chunks_is_opened_with_few_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int, separator: str) -> None:
+def test_an_array_of_many_chunks_is_opened_with_few_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int, separator: str
+) -> None:
     encoding = {"name": "v2" if zarr_format == 2 else "default", "separator": separator}
-    zarr.create_array(tmp_path / "a", data=np.ones((200, 6)), chunks=(1, 6), zarr_format=zarr_format, chunk_key_encoding=encoding)
+    zarr.create_array(
+        tmp_path / "a",
+        data=np.ones((200, 6)),
+        chunks=(1, 6),
+        zarr_format=zarr_format,
+        chunk_key_encoding=encoding,
+    )
     asked: list[str] = []
     monkeypatch.setattr(_files, "LocalStore", type(None))  # read as the store of a server
     read = _files._StoreFiles.read
-    monkeypatch.setattr(_files._StoreFiles, "read", lambda self, key: asked.append(key) or read(self, key))
+    monkeypatch.setattr(
+        _files._StoreFiles, "read", lambda self, key: asked.append(key) or read(self, key)
+    )
     assert [image.layout for image in open_images(tmp_path / "a")] == ["array"]
     assert len(asked) < 20

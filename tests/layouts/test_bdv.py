@@ -25,7 +25,9 @@ RANGE = ("range", "<first>0</first><last>1</last>")
 
 def volume(setup: int, timepoint: int) -> np.ndarray:
     """Level 0 with axes x, y, z."""
-    return np.random.default_rng(10 * setup + timepoint).integers(0, 999, (12, 10, 6), dtype="uint16")
+    return np.random.default_rng(10 * setup + timepoint).integers(
+        0, 999, (12, 10, 6), dtype="uint16"
+    )
 
 
 def write(path: Path, views: list[tuple[int, int]], *, resolution: bool = True) -> Path:
@@ -34,19 +36,38 @@ def write(path: Path, views: list[tuple[int, int]], *, resolution: bool = True) 
         full = volume(setup, timepoint)
         folder = root / f"setup{setup}" / f"timepoint{timepoint}"
         for name, values, factors in (("s0", full, [1, 1, 1]), ("s1", full[::2, ::2], [2, 2, 1])):
-            metadata = {"compression": {"type": "gzip"}, "dataType": "uint16", "dimensions": values.shape, "blockSize": (5, 5, 5)}
-            spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(folder / name)}, "metadata": metadata}
+            metadata = {
+                "compression": {"type": "gzip"},
+                "dataType": "uint16",
+                "dimensions": values.shape,
+                "blockSize": (5, 5, 5),
+            }
+            spec = {
+                "driver": "n5",
+                "kvstore": {"driver": "file", "path": str(folder / name)},
+                "metadata": metadata,
+            }
             tensorstore.open(spec, create=True).result()[...] = values
             file = folder / name / "attributes.json"
-            file.write_text(json.dumps({**json.loads(file.read_text()), "downsamplingFactors": factors}))
-        (folder / "attributes.json").write_text(json.dumps({"multiScale": True, **({"resolution": [0.5, 0.6, 2.0]} if resolution else {})}))
-        (root / f"setup{setup}" / "attributes.json").write_text(json.dumps({"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint16"}))
+            file.write_text(
+                json.dumps({**json.loads(file.read_text()), "downsamplingFactors": factors})
+            )
+        (folder / "attributes.json").write_text(
+            json.dumps(
+                {"multiScale": True, **({"resolution": [0.5, 0.6, 2.0]} if resolution else {})}
+            )
+        )
+        (root / f"setup{setup}" / "attributes.json").write_text(
+            json.dumps({"downsamplingFactors": [[1, 1, 1], [2, 2, 1]], "dataType": "uint16"})
+        )
     (root / "attributes.json").write_text('{"n5": "2.0.0"}')
     return root
 
 
 def describe(root: Path, registrations: str = "", times: tuple[str, str] = RANGE) -> None:
-    root.with_suffix(".xml").write_text(XML.format(kind=times[0], times=times[1], registrations=registrations))
+    root.with_suffix(".xml").write_text(
+        XML.format(kind=times[0], times=times[1], registrations=registrations)
+    )
 
 
 def test_timepoints_are_stacked_and_missing_ones_empty(tmp_path: Path) -> None:
@@ -97,7 +118,11 @@ def test_timepoints_of_the_xml_that_nobody_acquired_are_empty(tmp_path: Path) ->
 
 def test_a_registration_that_only_moves_is_a_translation(tmp_path: Path) -> None:
     root = write(tmp_path, [(0, 0)])
-    moved = VIEW.format(t=0, transforms=AFFINE.format("1 0 0 10 0 1 0 20 0 0 1 30") + AFFINE.format("0.5 0 0 0 0 0.6 0 0 0 0 2 0"))
+    moved = VIEW.format(
+        t=0,
+        transforms=AFFINE.format("1 0 0 10 0 1 0 20 0 0 1 30")
+        + AFFINE.format("0.5 0 0 0 0 0.6 0 0 0 0 2 0"),
+    )
     describe(root, moved, ("list", "<t>0</t>"))
     (image,) = open_images(root)
     assert image.levels[0].scale == pytest.approx((2.0, 0.6, 0.5))
@@ -109,7 +134,12 @@ def test_a_registration_that_rotates_is_an_affine(tmp_path: Path) -> None:
     """Voxel (x, y, z) lands where the XML's own matrix, x first, puts it."""
     root = write(tmp_path, [(0, 0), (0, 1)])
     numbers = [0, -0.6, 0, 5, 0.5, 0, 0, 6, 0, 0, 2, 7]
-    describe(root, "".join(VIEW.format(t=t, transforms=AFFINE.format(" ".join(map(str, numbers)))) for t in (0, 1)))
+    describe(
+        root,
+        "".join(
+            VIEW.format(t=t, transforms=AFFINE.format(" ".join(map(str, numbers)))) for t in (0, 1)
+        ),
+    )
     (image,) = open_images(root)
     x, y, z = np.reshape(numbers, (3, 4)) @ [3, 4, 5, 1]
     scale, translation = image.levels[0].scale, image.levels[0].translation
@@ -122,7 +152,12 @@ def test_a_registration_that_rotates_is_an_affine(tmp_path: Path) -> None:
 
 def test_registrations_that_differ_over_time_are_not_applied(tmp_path: Path) -> None:
     root = write(tmp_path, [(0, 0), (0, 1)])
-    describe(root, "".join(VIEW.format(t=t, transforms=AFFINE.format(f"1 0 0 {t} 0 1 0 0 0 0 1 0")) for t in (0, 1)))
+    describe(
+        root,
+        "".join(
+            VIEW.format(t=t, transforms=AFFINE.format(f"1 0 0 {t} 0 1 0 0 0 0 1 0")) for t in (0, 1)
+        ),
+    )
     with pytest.warns(LayoutWarning, match="setup0: registrations differ"):
         (image,) = open_images(root)
     assert image.levels[0].translation == (0, 0, 0, 0)
@@ -154,7 +189,9 @@ LOADER = '<SequenceDescription><ImageLoader format="{format}"><{tag} type="relat
 def described_by(path: Path, name: str, *, tag: str = "n5", kind: str = "bdv.n5") -> Path:
     """An XML file, of another name than the container that it names."""
     text = XML.format(kind=RANGE[0], times=RANGE[1], registrations="")
-    path.write_text(text.replace("<SequenceDescription>", LOADER.format(format=kind, tag=tag, name=name)))
+    path.write_text(
+        text.replace("<SequenceDescription>", LOADER.format(format=kind, tag=tag, name=name))
+    )
     return path
 
 
@@ -185,7 +222,9 @@ def test_the_xml_of_a_zarr_container(tmp_path: Path) -> None:
         ("", "n5", "bdv.n5", "names no N5 or zarr container"),
     ],
 )
-def test_an_xml_whose_container_cannot_be_opened(tmp_path: Path, name: str, tag: str, kind: str, message: str) -> None:
+def test_an_xml_whose_container_cannot_be_opened(
+    tmp_path: Path, name: str, tag: str, kind: str, message: str
+) -> None:
     with pytest.raises(LayoutError, match=message):
         open_images(described_by(tmp_path / "data.xml", name, tag=tag, kind=kind))
 
@@ -203,15 +242,24 @@ VERSION_3 = '<zgroup setup="0" tp="{t}" path="s0-t{t}.zarr" indicies="[0, 0]"/>'
 VERSION_1 = '<zgroup setup="0" timepoint="{t}"><path>s0-t{t}.zarr</path></zgroup>'
 
 
-def ome_zarr_container(path: Path, zgroup: str, numbers: list[float] | None, times: tuple[int, ...] = (0,)) -> Path:
+def ome_zarr_container(
+    path: Path, zgroup: str, numbers: list[float] | None, times: tuple[int, ...] = (0,)
+) -> Path:
     """What BigStitcher writes: an OME-Zarr image of t, c, z, y, x per view, and registrations from its pixels to the world."""
     zarr.create_group(path / "data.ome.zarr", zarr_format=2)
-    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}, *({"name": a, "type": "space"} for a in "zyx")]
+    axes = [
+        {"name": "t", "type": "time"},
+        {"name": "c", "type": "channel"},
+        *({"name": a, "type": "space"} for a in "zyx"),
+    ]
     for t in times:
         group = zarr.create_group(path / f"data.ome.zarr/s0-t{t}.zarr", zarr_format=2)
         steps = (
             [{"type": "scale", "scale": [1, 1, 1, 1, 1]}],
-            [{"type": "scale", "scale": [1, 1, 2, 2, 2]}, {"type": "translation", "translation": [0, 0, 0.5, 0.5, 0.5]}],
+            [
+                {"type": "scale", "scale": [1, 1, 2, 2, 2]},
+                {"type": "translation", "translation": [0, 0, 0.5, 0.5, 0.5]},
+            ],
         )
         datasets = [{"path": str(k), "coordinateTransformations": steps[k]} for k in (0, 1)]
         group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
@@ -227,8 +275,14 @@ def ome_zarr_container(path: Path, zgroup: str, numbers: list[float] | None, tim
 
 
 @pytest.mark.parametrize("zgroup", [VERSION_1, VERSION_3])
-@pytest.mark.parametrize("numbers", [[1, 0, 0, 100, 0, 1, 0, 50, 0, 0, 4, 7], [0, -0.6, 0, 5, 0.5, 0, 0, 6, 0, 0, 2, 7]], ids=["moved", "turned"])
-def test_ome_zarr_lies_where_the_xml_registers_it(tmp_path: Path, zgroup: str, numbers: list[float]) -> None:
+@pytest.mark.parametrize(
+    "numbers",
+    [[1, 0, 0, 100, 0, 1, 0, 50, 0, 0, 4, 7], [0, -0.6, 0, 5, 0.5, 0, 0, 6, 0, 0, 2, 7]],
+    ids=["moved", "turned"],
+)
+def test_ome_zarr_lies_where_the_xml_registers_it(
+    tmp_path: Path, zgroup: str, numbers: list[float]
+) -> None:
     """Voxel (x, y, z) of level 0 lands where the XML's own matrix, x first, puts it, and so does a voxel of level 1."""
     (image,) = open_images(ome_zarr_container(tmp_path, zgroup, numbers))
     assert image.name == "nuclei t0"  # the XML lists two timepoints
@@ -236,7 +290,9 @@ def test_ome_zarr_lies_where_the_xml_registers_it(tmp_path: Path, zgroup: str, n
     for level, voxel in zip(image.levels, ([3, 4, 5], [6.5, 8.5, 10.5]), strict=True):
         assert level.scale is not None
         assert level.translation is not None
-        local = (np.array([0, 0, 5, 4, 3]) * level.scale + level.translation)[[0, 2, 3, 4]]  # the channel is no axis of the world
+        local = (np.array([0, 0, 5, 4, 3]) * level.scale + level.translation)[
+            [0, 2, 3, 4]
+        ]  # the channel is no axis of the world
         world = image.affine @ [*local, 1] if image.affine is not None else [*local, 1]
         np.testing.assert_allclose(world[1:4], (np.reshape(numbers, (3, 4)) @ [*voxel, 1])[::-1])
 

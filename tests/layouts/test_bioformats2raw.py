@@ -18,7 +18,11 @@ XML = b"""<?xml version="1.0"?>
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_series_give_the_order(new_store: Callable, zarr_format: int) -> None:
-    store = new_store(zarr_format).group(**{"bioformats2raw.layout": 3}).group("OME", series=["10", "2"])
+    store = (
+        new_store(zarr_format)
+        .group(**{"bioformats2raw.layout": 3})
+        .group("OME", series=["10", "2"])
+    )
     store.image("2", (6, 8), name="b").image("10", (6, 8), name="a")
     assert [(i.path, i.name) for i in open_images(store.root)] == [("10", "a"), ("2", "b")]
 
@@ -38,8 +42,17 @@ def test_names_in_the_xml_are_for_images_without_one(new_store: Callable) -> Non
 
 
 def test_labels_of_an_image_follow_it(new_store: Callable) -> None:
-    store = new_store(2).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).group("0/labels", labels=["a"]).image("0/labels/a", (6, 8))
-    assert [(i.kind, i.path) for i in open_images(store.root)] == [("image", "0"), ("labels", "0/labels/a")]
+    store = (
+        new_store(2)
+        .group(**{"bioformats2raw.layout": 3})
+        .image("0", (6, 8))
+        .group("0/labels", labels=["a"])
+        .image("0/labels/a", (6, 8))
+    )
+    assert [(i.kind, i.path) for i in open_images(store.root)] == [
+        ("image", "0"),
+        ("labels", "0/labels/a"),
+    ]
 
 
 def test_damaged_xml_is_told(new_store: Callable) -> None:
@@ -50,9 +63,19 @@ def test_damaged_xml_is_told(new_store: Callable) -> None:
     assert image.name == "0"
 
 
-@pytest.mark.parametrize(("series", "message"), [(["0", "5"], "'5'"), (["0", "../x"], "not a path inside"), (["0", None], "not a path inside")])
-def test_series_that_are_not_there_are_told(new_store: Callable, series: list[object], message: str) -> None:
-    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", series=series).image("0", (6, 8))
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [(["0", "5"], "'5'"), (["0", "../x"], "not a path inside"), (["0", None], "not a path inside")],
+)
+def test_series_that_are_not_there_are_told(
+    new_store: Callable, series: list[object], message: str
+) -> None:
+    store = (
+        new_store(2)
+        .group(**{"bioformats2raw.layout": 3})
+        .group("OME", series=series)
+        .image("0", (6, 8))
+    )
     with pytest.warns(LayoutWarning, match=message):
         assert len(open_images(store.root)) == 1
 
@@ -65,9 +88,13 @@ def test_the_xml_needs_no_group_around_it(new_store: Callable) -> None:
     assert [i.name for i in open_images(store.root)] == ["first", "second"]
 
 
-def test_a_server_that_lists_nothing_is_asked_for_one_number_after_the_other(new_store: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_lists_nothing_is_asked_for_one_number_after_the_other(
+    new_store: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = new_store(3).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).image("1", (6, 8))
-    monkeypatch.setattr("napari_pyramid.layouts._files._LocalFiles.names", lambda self, directory: [])
+    monkeypatch.setattr(
+        "napari_pyramid.layouts._files._LocalFiles.names", lambda self, directory: []
+    )
     assert [i.path for i in open_images(store.root)] == ["0", "1"]
 
 
@@ -75,8 +102,14 @@ NAMED = b"<OME><Image Name='A'/><Image Name='B'/><Image Name='C'/></OME>"
 
 
 @pytest.mark.parametrize("series", [["0", "1", "2"], None], ids=["listed", "by number"])
-def test_names_go_by_number_when_a_series_is_missing(new_store: Callable, series: list[str] | None) -> None:
-    store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME", **({"series": series} if series else {}))
+def test_names_go_by_number_when_a_series_is_missing(
+    new_store: Callable, series: list[str] | None
+) -> None:
+    store = (
+        new_store(2)
+        .group(**{"bioformats2raw.layout": 3})
+        .group("OME", **({"series": series} if series else {}))
+    )
     store.image("0", (6, 8)).image("2", (6, 8))
     (store.root / "OME" / "METADATA.ome.xml").write_bytes(NAMED)
     with pytest.warns(LayoutWarning, match="series lists '1'") if series else nullcontext():

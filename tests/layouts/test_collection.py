@@ -13,8 +13,17 @@ from napari_pyramid.layouts import LAYOUTS, open_images
 
 
 def test_images_at_different_depths(new_store: Callable) -> None:
-    store = new_store(2).group().image("a", (6, 8)).group("nested").image("nested/b", (6, 8), name="named")
-    assert [(i.path, i.name) for i in open_images(store.root)] == [("a", "a"), ("nested/b", "named")]
+    store = (
+        new_store(2)
+        .group()
+        .image("a", (6, 8))
+        .group("nested")
+        .image("nested/b", (6, 8), name="named")
+    )
+    assert [(i.path, i.name) for i in open_images(store.root)] == [
+        ("a", "a"),
+        ("nested/b", "named"),
+    ]
 
 
 def test_directory_that_is_no_zarr(new_store: Callable) -> None:
@@ -23,14 +32,22 @@ def test_directory_that_is_no_zarr(new_store: Callable) -> None:
 
 
 def test_same_names_are_told_apart_by_their_paths(new_store: Callable) -> None:
-    store = new_store(2).group().image("a", (6, 8), name="n").image("b", (6, 8), name="n").image("c", (6, 8), name="m")
+    store = (
+        new_store(2)
+        .group()
+        .image("a", (6, 8), name="n")
+        .image("b", (6, 8), name="n")
+        .image("c", (6, 8), name="m")
+    )
     assert [i.name for i in open_images(store.root)] == ["a", "b", "m"]
 
 
 def test_an_image_that_cannot_be_read_does_not_lose_the_others(new_store: Callable) -> None:
     store = new_store(2).group().image("a", (6, 8))
     store.array("b", (6, 8))
-    (store.root / "b" / ".zarray").write_text('{"zarr_format": 2, "shape": [6, 8], "dtype": "nonsense"}')
+    (store.root / "b" / ".zarray").write_text(
+        '{"zarr_format": 2, "shape": [6, 8], "dtype": "nonsense"}'
+    )
     with pytest.warns(LayoutWarning, match="/b is left out"):
         assert [i.path for i in open_images(store.root)] == ["a"]
 
@@ -51,7 +68,9 @@ def test_empty_directory_is_an_error_that_names_it(new_store: Callable) -> None:
         open_images(new_store(2).group().root)
 
 
-def test_every_layout_says_no_to_an_empty_group_and_to_a_plain_array_without_a_word(new_store: Callable) -> None:
+def test_every_layout_says_no_to_an_empty_group_and_to_a_plain_array_without_a_word(
+    new_store: Callable,
+) -> None:
     from napari_pyramid.stores import open_root
 
     store = new_store(2).group()
@@ -70,17 +89,32 @@ def test_ome_goes_before_the_older_conventions_beside_it(new_store: Callable) ->
     store = new_store(3)
     store.array("s0", (6, 8))
     transform = {"axes": ["y", "x"], "scale": [4, 4], "translate": [0, 0], "units": ["nm", "nm"]}
-    ome = {"version": "0.5", "multiscales": [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "s0"}]}]}
-    store.group(raw={"ome": ome, "multiscales": [{"datasets": [{"path": "s0", "transform": transform}]}]})
+    ome = {
+        "version": "0.5",
+        "multiscales": [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "s0"}]}],
+    }
+    store.group(
+        raw={"ome": ome, "multiscales": [{"datasets": [{"path": "s0", "transform": transform}]}]}
+    )
     assert [i.layout for i in open_images(store.root)] == ["OME-Zarr 0.5"]
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_tables_beside_images_are_left_out_without_a_word(new_store: Callable, zarr_format: int) -> None:
+def test_tables_beside_images_are_left_out_without_a_word(
+    new_store: Callable, zarr_format: int
+) -> None:
     """AnnData's on-disk format: every group of a table has an "encoding-type"."""
     table = {"encoding-type": "anndata", "encoding-version": "0.1.0"}
-    store = new_store(zarr_format).group().image("image", (6, 8)).group("tables").group("tables/t", raw=table)
-    store.group("tables/t/layers", raw={"encoding-type": "dict"}).group("tables/t/obs", raw={"encoding-type": "dataframe"})
+    store = (
+        new_store(zarr_format)
+        .group()
+        .image("image", (6, 8))
+        .group("tables")
+        .group("tables/t", raw=table)
+    )
+    store.group("tables/t/layers", raw={"encoding-type": "dict"}).group(
+        "tables/t/obs", raw={"encoding-type": "dataframe"}
+    )
     store.array("tables/t/layers/raw", (5, 4))
     store.array("tables/t/obs/area", (5,))
     with warnings.catch_warnings():
@@ -89,9 +123,17 @@ def test_tables_beside_images_are_left_out_without_a_word(new_store: Callable, z
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("values", [np.zeros(5), np.full((3, 4), "text"), np.zeros((3, 4), "M8[s]"), np.zeros((3, 4), "S5")], ids=["1-D", "U", "M", "S"])
-@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")  # of zarr, on writing texts and dates
-def test_arrays_that_are_no_images_are_left_out_without_a_word(new_store: Callable, zarr_format: int, values: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [np.zeros(5), np.full((3, 4), "text"), np.zeros((3, 4), "M8[s]"), np.zeros((3, 4), "S5")],
+    ids=["1-D", "U", "M", "S"],
+)
+@pytest.mark.filterwarnings(
+    "ignore::zarr.errors.UnstableSpecificationWarning"
+)  # of zarr, on writing texts and dates
+def test_arrays_that_are_no_images_are_left_out_without_a_word(
+    new_store: Callable, zarr_format: int, values: np.ndarray
+) -> None:
     store = new_store(zarr_format).group().image("image", (6, 8))
     store.array("other", values)
     assert [image.path for image in open_images(store.root)] == ["image"]

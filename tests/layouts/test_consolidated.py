@@ -31,7 +31,9 @@ def test_groups_above_are_written_anew(nested: Path) -> None:
     consolidate(nested)
     assert has_consolidated(nested)
     assert not has_consolidated(nested / "inner")
-    zarr.open_group(nested, use_consolidated=False)["inner"].create_array("1", data=np.zeros((2, 2)))
+    zarr.open_group(nested, use_consolidated=False)["inner"].create_array(
+        "1", data=np.zeros((2, 2))
+    )
     assert "inner/1" not in zarr.open_consolidated(str(nested))
     refresh_consolidated(nested / "inner")
     assert "inner/1" in zarr.open_consolidated(str(nested))
@@ -46,9 +48,14 @@ def test_they_say_what_zarr_itself_would_write(nested: Path, tmp_path: Path) -> 
     consolidate(nested)
     consolidate(tmp_path / "theirs.zarr")
     refresh_consolidated(nested)
-    ours, theirs = (dict(zarr.open_consolidated(str(path)).members(max_depth=None)) for path in (nested, tmp_path / "theirs.zarr"))
+    ours, theirs = (
+        dict(zarr.open_consolidated(str(path)).members(max_depth=None))
+        for path in (nested, tmp_path / "theirs.zarr")
+    )
     assert sorted(ours) == sorted(theirs) == ["empty", "empty/deeper", "inner", "inner/0"]
-    assert {path: dict(node.attrs) for path, node in ours.items()} == {path: dict(node.attrs) for path, node in theirs.items()}
+    assert {path: dict(node.attrs) for path, node in ours.items()} == {
+        path: dict(node.attrs) for path, node in theirs.items()
+    }
     assert ours["inner/0"].metadata == theirs["inner/0"].metadata
 
 

@@ -14,7 +14,9 @@ from napari_pyramid.layouts import open_images
 
 
 def write(path: Path, tiles: Any, *, coordinates: bool = False) -> Path:
-    root = zarr.create_group(path, attributes={"multiscales": {"tile_matrix_set": tiles, "resampling_method": "average"}})
+    root = zarr.create_group(
+        path, attributes={"multiscales": {"tile_matrix_set": tiles, "resampling_method": "average"}}
+    )
     for k in range(3):
         group, n = root.create_group(str(k)), 16 // 2**k
         group.create_array("band", data=np.ones((n, n), "uint16"), dimension_names=["y", "x"])
@@ -29,7 +31,9 @@ def matrix(k: int) -> dict[str, Any]:
 
 
 def test_cells_give_scale_and_centres(tmp_path: Path) -> None:
-    (image,) = open_images(write(tmp_path, {"crs": "EPSG:32632", "tileMatrices": [matrix(k) for k in range(3)]}))
+    (image,) = open_images(
+        write(tmp_path, {"crs": "EPSG:32632", "tileMatrices": [matrix(k) for k in range(3)]})
+    )
     assert image.name == "band"
     assert [level.path for level in image.levels] == ["0/band", "1/band", "2/band"]
     assert [level.scale for level in image.levels] == [(-10, 10), (-20, 20), (-40, 40)]
@@ -38,7 +42,9 @@ def test_cells_give_scale_and_centres(tmp_path: Path) -> None:
 
 
 def test_coordinates_of_the_levels_win(tmp_path: Path) -> None:
-    (image,) = open_images(write(tmp_path, {"tileMatrices": [matrix(0), matrix(1)]}, coordinates=True))
+    (image,) = open_images(
+        write(tmp_path, {"tileMatrices": [matrix(0), matrix(1)]}, coordinates=True)
+    )
     assert [level.scale for level in image.levels] == [(7, 7), (14, 14)]
 
 
@@ -49,11 +55,20 @@ def test_a_well_known_set_names_no_groups(tmp_path: Path) -> None:
 
 
 def test_a_set_that_names_nothing_falls_through(tmp_path: Path) -> None:
-    with pytest.warns(LayoutWarning, match="tile_matrix_set names no group"), pytest.warns(LayoutWarning, match="gone"):
+    with (
+        pytest.warns(LayoutWarning, match="tile_matrix_set names no group"),
+        pytest.warns(LayoutWarning, match="gone"),
+    ):
         images = open_images(write(tmp_path, {"tileMatrices": [{"id": "gone"}]}))
-    assert [[level.path for level in image.levels] for image in images] == [["0/band"], ["1/band"], ["2/band"]]
+    assert [[level.path for level in image.levels] for image in images] == [
+        ["0/band"],
+        ["1/band"],
+        ["2/band"],
+    ]
 
 
 def test_ids_may_be_numbers(tmp_path: Path) -> None:
-    (image,) = open_images(write(tmp_path, {"tileMatrices": [{**matrix(k), "id": k} for k in range(3)]}))
+    (image,) = open_images(
+        write(tmp_path, {"tileMatrices": [{**matrix(k), "id": k} for k in range(3)]})
+    )
     assert [level.scale for level in image.levels] == [(-10, 10), (-20, 20), (-40, 40)]

@@ -15,19 +15,37 @@ from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.layouts import open_images
 
 SHAPES = [(2, 6, 10), (2, 3, 5)]
-AXES = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+AXES = [
+    {"name": "c", "type": "channel"},
+    {"name": "y", "type": "space"},
+    {"name": "x", "type": "space"},
+]
 
 
-def field(store: Any, path: str, seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES, translation: tuple[float, float] | None = None) -> list[np.ndarray]:
+def field(
+    store: Any,
+    path: str,
+    seed: int,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
+    translation: tuple[float, float] | None = None,
+) -> list[np.ndarray]:
     """A field with random pixels; returns its levels."""
     rng = np.random.default_rng(seed)
-    levels = [store.array(f"{path}/{k}", rng.integers(1, 1000, shape, dtype=np.uint16)) for k, shape in enumerate(shapes)]
+    levels = [
+        store.array(f"{path}/{k}", rng.integers(1, 1000, shape, dtype=np.uint16))
+        for k, shape in enumerate(shapes)
+    ]
     steps = [[{"type": "scale", "scale": [1, 0.5 * 2**k, 0.5 * 2**k]}] for k in range(len(shapes))]
     if translation is not None:
         for transforms in steps:
             transforms.append({"type": "translation", "translation": [0, *translation]})
     datasets = [{"path": str(k), "coordinateTransformations": t} for k, t in enumerate(steps)]
-    store.group(path, version="0.5", multiscales=[{"axes": AXES, "datasets": datasets}], omero={"channels": [{"label": "A"}, {"label": "B"}]})
+    store.group(
+        path,
+        version="0.5",
+        multiscales=[{"axes": AXES, "datasets": datasets}],
+        omero={"channels": [{"label": "A"}, {"label": "B"}]},
+    )
     return levels
 
 
@@ -39,15 +57,23 @@ def plate(store: Any, n_fields: dict[str, int], **more: Any) -> Path:
         row, column = path.split("/")
         store.group(row)
         store.group(path, version="0.5", well={"images": [{"path": str(i)} for i in range(count)]})
-        listed.append({"path": path, "rowIndex": rows.index(row), "columnIndex": columns.index(column)})
-    described = {"rows": [{"name": r} for r in rows], "columns": [{"name": c} for c in columns], "wells": listed}
+        listed.append(
+            {"path": path, "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
+        )
+    described = {
+        "rows": [{"name": r} for r in rows],
+        "columns": [{"name": c} for c in columns],
+        "wells": listed,
+    }
     return store.group(version="0.5", plate={**described, **more}).root
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_fields_stand_in_the_grid_of_wells(new_store: Callable, zarr_format: int) -> None:
     store = new_store(zarr_format)
-    fields = {path: field(store, path, i) for i, path in enumerate(["A/1/0", "A/1/1", "A/1/2", "B/3/0"])}
+    fields = {
+        path: field(store, path, i) for i, path in enumerate(["A/1/0", "A/1/1", "A/1/2", "B/3/0"])
+    }
     (image,) = open_images(plate(store, {"A/1": 3, "B/3": 1}, name="my plate"))
     assert (image.name, image.layout, image.channel_axis) == ("my plate", "OME-Zarr plate 0.5", 0)
     assert [c.name for c in image.channels] == ["A", "B"]
@@ -56,8 +82,15 @@ def test_fields_stand_in_the_grid_of_wells(new_store: Callable, zarr_format: int
         # three fields at most: two columns and two rows of fields per well, two rows and three columns of wells
         assert level.shape == (2, 2 * 2 * height, 3 * 2 * width)
         expected = np.zeros(level.shape, np.uint16)
-        for path, (row, column) in {"A/1/0": (0, 0), "A/1/1": (0, 1), "A/1/2": (1, 0), "B/3/0": (2, 4)}.items():
-            expected[:, row * height : (row + 1) * height, column * width : (column + 1) * width] = fields[path][k]
+        for path, (row, column) in {
+            "A/1/0": (0, 0),
+            "A/1/1": (0, 1),
+            "A/1/2": (1, 0),
+            "B/3/0": (2, 4),
+        }.items():
+            expected[
+                :, row * height : (row + 1) * height, column * width : (column + 1) * width
+            ] = fields[path][k]
         np.testing.assert_array_equal(level[...], expected)
     assert image.metadata["fields"]["B/3/0"] == (12, 40)
 
@@ -68,7 +101,13 @@ def test_wells_without_indices_stand_by_their_path(new_store: Callable) -> None:
     levels = field(store, "B/2/0", 0)
     store.group("B/2", well={"images": [{"path": "0"}]})
     (image,) = open_images(
-        store.group(plate={"rows": [{"name": "A"}, {"name": "B"}], "columns": [{"name": "1"}, {"name": "2"}], "wells": [{"path": "B/2"}]}).root
+        store.group(
+            plate={
+                "rows": [{"name": "A"}, {"name": "B"}],
+                "columns": [{"name": "1"}, {"name": "2"}],
+                "wells": [{"path": "B/2"}],
+            }
+        ).root
     )
     np.testing.assert_array_equal(image.levels[0].array[:, 6:, 10:], levels[0])
 
@@ -76,7 +115,10 @@ def test_wells_without_indices_stand_by_their_path(new_store: Callable) -> None:
 def test_fields_stand_where_their_translations_say(new_store: Callable) -> None:
     """In units of the scale (0.5): 5 pixels to the right and 2 down, overlapping; the later field is seen."""
     store = new_store(3)
-    first, second = field(store, "A/1/0", 0, translation=(100, 50)), field(store, "A/1/1", 1, translation=(101, 52.5))
+    first, second = (
+        field(store, "A/1/0", 0, translation=(100, 50)),
+        field(store, "A/1/1", 1, translation=(101, 52.5)),
+    )
     (image,) = open_images(plate(store, {"A/1": 2}))
     expected = np.zeros((2, 8, 15), np.uint16)
     expected[:, :6, :10] = first[0]
@@ -107,7 +149,11 @@ def test_acquisitions_are_images_of_their_own(new_store: Callable) -> None:
     store = new_store(3)
     fields = [field(store, f"A/1/{i}", i) for i in range(2)]
     path = plate(store, {"A/1": 2}, acquisitions=[{"id": 0, "name": "before"}, {"id": 7}])
-    store.group("A/1", version="0.5", well={"images": [{"path": "0", "acquisition": 0}, {"path": "1", "acquisition": 7}]})
+    store.group(
+        "A/1",
+        version="0.5",
+        well={"images": [{"path": "0", "acquisition": 0}, {"path": "1", "acquisition": 7}]},
+    )
     before, after = open_images(path)
     assert (before.name, after.name) == ("x before", "x acquisition 7")
     np.testing.assert_array_equal(after.levels[0].array[...], fields[1][0])
@@ -118,7 +164,9 @@ def test_well_and_field_opened_alone(new_store: Callable) -> None:
     first, second = field(store, "A/1/0", 0), field(store, "A/1/1", 1)
     path = plate(store, {"A/1": 2})
     (well,) = open_images(path / "A" / "1")
-    np.testing.assert_array_equal(well.levels[0].array[...], np.concatenate([first[0], second[0]], axis=2))
+    np.testing.assert_array_equal(
+        well.levels[0].array[...], np.concatenate([first[0], second[0]], axis=2)
+    )
     (alone,) = open_images(path / "A" / "1" / "1")
     np.testing.assert_array_equal(alone.levels[0].array[...], second[0])
 
@@ -132,7 +180,9 @@ def test_well_and_field_opened_alone(new_store: Callable) -> None:
         ([{"path": "A/1"}, None], "not a path inside"),
     ],
 )
-def test_wells_that_are_not_there_are_left_out(new_store: Callable, wells: list[Any], message: str) -> None:
+def test_wells_that_are_not_there_are_left_out(
+    new_store: Callable, wells: list[Any], message: str
+) -> None:
     store = new_store(3)
     field(store, "A/1/0", 0)
     path = plate(store, {"A/1": 1}, wells=wells)
@@ -167,7 +217,10 @@ def test_plate_goes_before_the_bioformats2raw_layout(new_store: Callable) -> Non
     store = new_store(2)
     field(store, "A/1/0", 0)
     store.group("A/1", well={"images": [{"path": "0"}]})
-    path = store.group(plate={"rows": [{"name": "A"}], "columns": [{"name": "1"}], "wells": [{"path": "A/1"}]}, **{"bioformats2raw.layout": 3}).root
+    path = store.group(
+        plate={"rows": [{"name": "A"}], "columns": [{"name": "1"}], "wells": [{"path": "A/1"}]},
+        **{"bioformats2raw.layout": 3},
+    ).root
     (image,) = open_images(path)
     assert image.layout.startswith("OME-Zarr plate")
 
@@ -190,7 +243,9 @@ def test_labels_of_fields_are_stitched_like_the_fields(new_store: Callable) -> N
         field(store, path, i)
     values = {}
     for path in ("A/1/0", "A/2/0"):
-        store.group(f"{path}/labels", labels=["nuclei"]).image(f"{path}/labels/nuclei", (6, 10), (3, 5), **{"image-label": {}})
+        store.group(f"{path}/labels", labels=["nuclei"]).image(
+            f"{path}/labels/nuclei", (6, 10), (3, 5), **{"image-label": {}}
+        )
         values[path] = np.arange(60, dtype=np.uint16).reshape(6, 10)
     image, labels = open_images(plate(store, {"A/1": 2, "A/2": 1}, name="my plate"))
     assert (labels.kind, labels.name) == ("labels", "my plate nuclei")
@@ -202,14 +257,20 @@ def test_labels_of_fields_are_stitched_like_the_fields(new_store: Callable) -> N
     assert well_labels.levels[1].array.shape == well_image.levels[1].array.shape[1:]
 
 
-@pytest.mark.parametrize("datasets", [[{"path": 0}, {"path": 1}], ["0", "1"]], ids=["numbers", "strings"])
-def test_paths_of_levels_are_read_as_those_of_an_image_are(new_store: Callable, datasets: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "datasets", [[{"path": 0}, {"path": 1}], ["0", "1"]], ids=["numbers", "strings"]
+)
+def test_paths_of_levels_are_read_as_those_of_an_image_are(
+    new_store: Callable, datasets: list[Any]
+) -> None:
     store = new_store(3)
     levels = field(store, "A/1/0", 0)
     store.group("A/1/0", version="0.5", multiscales=[{"axes": AXES, "datasets": datasets}])
     path = plate(store, {"A/1": 1})
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*the path of a dataset is the number", LayoutWarning)  # of the numbers among the cases
+        warnings.filterwarnings(
+            "ignore", ".*the path of a dataset is the number", LayoutWarning
+        )  # of the numbers among the cases
         (image,) = open_images(path)
     for level, expected in zip(image.levels, levels, strict=True):
         np.testing.assert_array_equal(level.array[...], expected)
@@ -219,7 +280,11 @@ def test_without_any_field_that_fits_there_is_no_plate(new_store: Callable) -> N
     """Fields are placed by their first multiscale, of which no level is there; the field alone shows the second."""
     store = new_store(3)
     field(store, "A/1/0", 0)
-    store.group("A/1/0", version="0.5", multiscales=[{"axes": AXES, "datasets": [{"path": path}]} for path in ("gone", "0")])
+    store.group(
+        "A/1/0",
+        version="0.5",
+        multiscales=[{"axes": AXES, "datasets": [{"path": path}]} for path in ("gone", "0")],
+    )
     path = plate(store, {"A/1": 1})
     with pytest.warns(LayoutWarning, match="is left out|no field of the"):
         (image,) = open_images(path)
@@ -229,10 +294,20 @@ def test_without_any_field_that_fits_there_is_no_plate(new_store: Callable) -> N
 def test_mosaic_begins_where_its_outermost_fields_do(new_store: Callable) -> None:
     """The first field is at (100, 55), the second begins further up and to the left; labels go with their image."""
     store = new_store(3)
-    first, _ = field(store, "A/1/0", 0, translation=(100, 55)), field(store, "A/1/1", 1, translation=(98, 50))
-    store.group("A/1/0/labels", labels=["nuclei"]).image("A/1/0/labels/nuclei", (6, 10), **{"image-label": {}})
-    transforms = [{"type": "scale", "scale": [0.5, 0.5]}, {"type": "translation", "translation": [100, 55]}]
-    described = [{"axes": AXES[1:], "datasets": [{"path": "0", "coordinateTransformations": transforms}]}]
+    first, _ = (
+        field(store, "A/1/0", 0, translation=(100, 55)),
+        field(store, "A/1/1", 1, translation=(98, 50)),
+    )
+    store.group("A/1/0/labels", labels=["nuclei"]).image(
+        "A/1/0/labels/nuclei", (6, 10), **{"image-label": {}}
+    )
+    transforms = [
+        {"type": "scale", "scale": [0.5, 0.5]},
+        {"type": "translation", "translation": [100, 55]},
+    ]
+    described = [
+        {"axes": AXES[1:], "datasets": [{"path": "0", "coordinateTransformations": transforms}]}
+    ]
     store.group("A/1/0/labels/nuclei", version="0.5", multiscales=described, **{"image-label": {}})
     image, labels = open_images(plate(store, {"A/1": 2}))
     np.testing.assert_array_equal(image.levels[0].array[:, 4:, 10:], first[0])
@@ -243,10 +318,15 @@ def test_mosaic_begins_where_its_outermost_fields_do(new_store: Callable) -> Non
 def test_longest_field_gives_the_length_of_other_axes(new_store: Callable) -> None:
     """One channel in the first field, three in the second: nothing is left out, and every channel has its description."""
     store = new_store(3)
-    one, three = field(store, "A/1/0", 0, [(1, 6, 10), (1, 3, 5)]), field(store, "A/1/1", 1, [(3, 6, 10), (3, 3, 5)])
+    one, three = (
+        field(store, "A/1/0", 0, [(1, 6, 10), (1, 3, 5)]),
+        field(store, "A/1/1", 1, [(3, 6, 10), (3, 3, 5)]),
+    )
     axes = [{"name": "c", "type": "channel"}, *AXES[1:]]
     multiscales = [{"axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]
-    store.group("A/1/0", version="0.5", multiscales=multiscales, omero={"channels": [{"label": "A"}]})
+    store.group(
+        "A/1/0", version="0.5", multiscales=multiscales, omero={"channels": [{"label": "A"}]}
+    )
     (image,) = open_images(plate(store, {"A/1": 2}))
     for level, a, b in zip(image.levels, one, three, strict=True):
         expected = np.zeros((3, a.shape[1], 2 * a.shape[2]), np.uint16)
@@ -268,7 +348,10 @@ def test_damaged_field_leaves_the_others_of_a_coarse_level(new_store: Callable) 
     (image,) = open_images(plate(store, {"A/1": 2}))
     _damage(store.root / "A/1/1/1")
     coarse = image.levels[1].array
-    with pytest.warns(LayoutWarning, match="A/1/1: level 1 cannot be read") as told, ThreadPoolExecutor(1) as threads:
+    with (
+        pytest.warns(LayoutWarning, match="A/1/1: level 1 cannot be read") as told,
+        ThreadPoolExecutor(1) as threads,
+    ):
         results = [threads.submit(coarse.__getitem__, ...).result() for _ in range(3)]
     assert len(told) == 1
     for values in results:

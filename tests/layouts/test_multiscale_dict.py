@@ -14,11 +14,17 @@ from napari_pyramid.layouts import open_images
 
 
 def transform(f: int) -> dict[str, dict[str, Any]]:
-    return {"offset": {"X": 1, "Y": 2, "Z": 3}, "scale": {"X": f, "Y": 2 * f, "Z": 5}, "units": {"X": "nm", "Y": "nm", "Z": "um"}}
+    return {
+        "offset": {"X": 1, "Y": 2, "Z": 3},
+        "scale": {"X": f, "Y": 2 * f, "Z": 5},
+        "units": {"X": "nm", "Y": "nm", "Z": "um"},
+    }
 
 
 def write(path: Path, datasets: Any) -> Path:
-    group = zarr.create_group(path / "x.zarr", attributes={"multiscale": {"version": "0.1", "datasets": datasets}})
+    group = zarr.create_group(
+        path / "x.zarr", attributes={"multiscale": {"version": "0.1", "datasets": datasets}}
+    )
     for name, shape in (("base", (3, 8, 10)), ("L1", (3, 4, 5))):
         group.create_array(name, data=np.ones(shape, "uint8"))
     return path / "x.zarr"
@@ -38,7 +44,11 @@ def test_x_is_the_last_axis(tmp_path: Path, spelling: str) -> None:
     assert [level.path for level in image.levels] == ["base", "L1"]
     assert [level.scale for level in image.levels] == [(5, 2, 1), (5, 4, 2)]
     assert image.levels[0].translation == (3, 2, 1)
-    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [("Z", "micrometer"), ("Y", "nanometer"), ("X", "nanometer")]
+    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [
+        ("Z", "micrometer"),
+        ("Y", "nanometer"),
+        ("X", "nanometer"),
+    ]
 
 
 def test_a_transform_that_lacks_an_axis_is_told(tmp_path: Path) -> None:

@@ -15,9 +15,21 @@ def test_any_rank_and_no_axes(new_store: Callable, shape: tuple[int, ...]) -> No
     store = new_store(2)
     store.array("base", shape)
     store.array("half", tuple(n // 2 for n in shape))
-    store.group(multiscales=[{"datasets": [{"path": "base"}, {"path": "half"}], "type": "gaussian", "metadata": {"method": "m"}}])
+    store.group(
+        multiscales=[
+            {
+                "datasets": [{"path": "base"}, {"path": "half"}],
+                "type": "gaussian",
+                "metadata": {"method": "m"},
+            }
+        ]
+    )
     (image,) = open_images(store.root)
-    assert (image.layout, image.axes, [level.path for level in image.levels]) == ("multiscales 0.1", None, ["base", "half"])
+    assert (image.layout, image.axes, [level.path for level in image.levels]) == (
+        "multiscales 0.1",
+        None,
+        ["base", "half"],
+    )
     assert image.metadata == {"type": "gaussian", "metadata": {"method": "m"}}
 
 
@@ -36,7 +48,10 @@ def test_several_multiscales_share_a_level_and_the_first_is_shown(new_store: Cal
     store = new_store(2)
     for name, n in {"base": 16, "G1": 8, "L1": 8}.items():
         store.array(name, np.zeros((n, n, 3)))
-    listed = [{"name": name, "datasets": [{"path": "base"}, {"path": other}]} for name, other in (("gaussian", "G1"), ("laplacian", "L1"))]
+    listed = [
+        {"name": name, "datasets": [{"path": "base"}, {"path": other}]}
+        for name, other in (("gaussian", "G1"), ("laplacian", "L1"))
+    ]
     store.group(multiscales=listed)
     gaussian, laplacian = open_images(store.root)
     assert (gaussian.name, laplacian.name) == ("gaussian", "laplacian")

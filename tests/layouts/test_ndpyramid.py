@@ -12,11 +12,15 @@ from napari_pyramid.layouts import open_images
 
 def write(path: Path) -> Path:
     datasets = [{"path": str(k), "pixels_per_tile": 4, "crs": "EPSG:3857"} for k in range(3)]
-    root = zarr.create_group(path, attributes={"multiscales": [{"datasets": datasets, "type": "reduce"}]})
+    root = zarr.create_group(
+        path, attributes={"multiscales": [{"datasets": datasets, "type": "reduce"}]}
+    )
     for k in range(3):
         group, n = root.create_group(str(k)), 4 * 2**k
         for name in ("tavg", "rain"):
-            group.create_array(name, data=np.ones((2, n, n), "f4"), dimension_names=["time", "y", "x"])
+            group.create_array(
+                name, data=np.ones((2, n, n), "f4"), dimension_names=["time", "y", "x"]
+            )
         for dim in "yx":
             group.create_array(dim, data=np.linspace(0, 1, n), dimension_names=[dim])
     return path
@@ -30,7 +34,9 @@ def test_the_finest_level_comes_first_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_datasets_that_are_arrays_are_another_layout(tmp_path: Path) -> None:
-    root = zarr.create_group(tmp_path, attributes={"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]})
+    root = zarr.create_group(
+        tmp_path, attributes={"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]}
+    )
     root.create_array("0", data=np.ones((8, 8)))
     root.create_array("1", data=np.ones((4, 4)))
     (image,) = open_images(tmp_path)

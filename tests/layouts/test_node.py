@@ -21,7 +21,12 @@ def test_group_and_array_of_both_formats(new_store: Callable, zarr_format: int) 
     store = new_store(zarr_format).group(raw={"name": "x"})
     values = store.array("a/b", (3, 5))
     root = open_root(store.root)
-    assert (root.path, root.kind, root.zarr_format, root.attributes) == ("", "group", zarr_format, {"name": "x"})
+    assert (root.path, root.kind, root.zarr_format, root.attributes) == (
+        "",
+        "group",
+        zarr_format,
+        {"name": "x"},
+    )
     array = root.child("a/b")
     assert (array.path, array.name, array.kind, array.shape) == ("a/b", "b", "array", (3, 5))
     assert array.location == f"{store.root}/a/b"
@@ -52,7 +57,24 @@ def test_chunk_directories_are_no_children(new_store: Callable) -> None:
     assert open_root(store.root).child("a").children() == ()
 
 
-@pytest.mark.parametrize("path", ["", ".", "..", "../x", "a/../../x", "/etc", "C:/x", "https://host/x", "a\\b", "a\0b", 3, None, ["a"]])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/../../x",
+        "/etc",
+        "C:/x",
+        "https://host/x",
+        "a\\b",
+        "a\0b",
+        3,
+        None,
+        ["a"],
+    ],
+)
 def test_paths_that_leave_the_store_are_refused(new_store: Callable, path: object) -> None:
     with pytest.raises(LayoutError, match="not a path inside the store"):
         open_root(new_store(2).group().root).child(path)
@@ -62,8 +84,14 @@ def test_missing_child_is_none(new_store: Callable) -> None:
     assert open_root(new_store(2).group().root).child("a/b") is None
 
 
-@pytest.mark.parametrize("content", ['{"shape": [', "[1, 2]", "\0", '{"a":' * 100_000], ids=["truncated", "list", "binary", "deep"])
-def test_unreadable_child_is_none_with_a_warning_that_names_the_file(new_store: Callable, content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    ['{"shape": [', "[1, 2]", "\0", '{"a":' * 100_000],
+    ids=["truncated", "list", "binary", "deep"],
+)
+def test_unreadable_child_is_none_with_a_warning_that_names_the_file(
+    new_store: Callable, content: str
+) -> None:
     store = new_store(2).group()
     (store.root / "a").mkdir()
     (store.root / "a" / ".zarray").write_text(content)
@@ -84,7 +112,11 @@ def test_collected_warnings_are_told_to_nobody_else() -> None:
 
 
 def test_warnings_of_other_threads_are_not_collected() -> None:
-    with ThreadPoolExecutor(1) as other, collected_warnings() as told, pytest.warns(LayoutWarning, match="elsewhere"):
+    with (
+        ThreadPoolExecutor(1) as other,
+        collected_warnings() as told,
+        pytest.warns(LayoutWarning, match="elsewhere"),
+    ):
         other.submit(warn, "elsewhere").result()
     assert told == []
 
@@ -97,7 +129,9 @@ def test_unreadable_root_is_an_error_that_names_the_file(new_store: Callable) ->
 
 
 @pytest.mark.parametrize("attributes", [[1], "text", 7])
-def test_attributes_that_are_no_object_are_ignored_with_a_warning(new_store: Callable, attributes: object) -> None:
+def test_attributes_that_are_no_object_are_ignored_with_a_warning(
+    new_store: Callable, attributes: object
+) -> None:
     root = open_root(new_store(2).group(raw=attributes).root)
     with pytest.warns(LayoutWarning, match=r"\.zattrs"):
         assert root.attributes == {}
@@ -115,7 +149,9 @@ def test_unknown_codec_is_an_error_that_names_it(new_store: Callable) -> None:
 def test_nested_chunks_without_dimension_separator(new_store: Callable) -> None:
     """NestedDirectoryStore before zarr-python 2.8 wrote "0/0" and did not say so: read with "." all is fill."""
     store = new_store(2).group()
-    values = store.array("a", (4, 6), chunks=(2, 3), chunk_key_encoding={"name": "v2", "separator": "/"})
+    values = store.array(
+        "a", (4, 6), chunks=(2, 3), chunk_key_encoding={"name": "v2", "separator": "/"}
+    )
     file = store.root / "a" / ".zarray"
     metadata = json.loads(file.read_text())
     del metadata["dimension_separator"]
@@ -168,5 +204,13 @@ def test_shape_of_an_array_is_known_without_opening_it(new_store: Callable) -> N
     store = new_store(2).group()
     store.array("a", (4, 4))
     file = store.root / "a" / ".zarray"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "shape": [10**12, 10**12], "compressor": {"id": "nonesuch"}}))
+    file.write_text(
+        json.dumps(
+            {
+                **json.loads(file.read_text()),
+                "shape": [10**12, 10**12],
+                "compressor": {"id": "nonesuch"},
+            }
+        )
+    )
     assert open_root(store.root).child("a").shape == (10**12, 10**12)

@@ -20,19 +20,30 @@ def test_labels_come_after_their_image(new_store: Callable, zarr_format: int) ->
     store.image("labels/cells", (6, 8), (3, 4), **{"image-label": {}})
     store.image("labels/nuclei", (6, 8), (3, 4), **{"image-label": {}})
     images = open_images(store.root)
-    assert [(i.kind, i.name, i.path) for i in images] == [("image", "x", ""), ("labels", "nuclei", "labels/nuclei"), ("labels", "cells", "labels/cells")]
+    assert [(i.kind, i.name, i.path) for i in images] == [
+        ("image", "x", ""),
+        ("labels", "nuclei", "labels/nuclei"),
+        ("labels", "cells", "labels/cells"),
+    ]
 
 
 def test_colors_and_properties(new_store: Callable) -> None:
     """0.4, "labels metadata"; yaozarrs writes label-value as a float."""
     description = {
-        "colors": [{"label-value": 1.0, "rgba": [255, 0, 0, 128]}, {"label-value": 2, "rgba": [0, 255, 0]}, {"label-value": 3}],
+        "colors": [
+            {"label-value": 1.0, "rgba": [255, 0, 0, 128]},
+            {"label-value": 2, "rgba": [0, 255, 0]},
+            {"label-value": 3},
+        ],
         "properties": [{"label-value": 1, "class": "a"}, {"label-value": 2, "area": 5}],
     }
     (labels,) = open_images(new_store(2).image("", (6, 8), **{"image-label": description}).root)
     assert labels.kind == "labels"
     assert labels.label_colors == {1: (255, 0, 0, 128), 2: (0, 255, 0, 255)}
-    assert labels.label_properties == ({"label-value": 1, "class": "a"}, {"label-value": 2, "area": 5})
+    assert labels.label_properties == (
+        {"label-value": 1, "class": "a"},
+        {"label-value": 2, "area": 5},
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +81,15 @@ def test_channel_axis_of_length_one_is_squeezed(new_store: Callable) -> None:
 def test_labels_without_units_take_those_of_the_image(new_store: Callable) -> None:
     store = new_store(2).image("", (6, 8)).group("labels", labels=["a"])
     store.array("labels/a/0", (6, 8))
-    store.group("labels/a", multiscales=[{"axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}], "datasets": [{"path": "0"}]}])
+    store.group(
+        "labels/a",
+        multiscales=[
+            {
+                "axes": [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}],
+                "datasets": [{"path": "0"}],
+            }
+        ],
+    )
     _, labels = open_images(store.root)
     assert [a.unit for a in labels.axes] == ["micrometer", "micrometer"]
 
@@ -93,7 +112,9 @@ def test_unlisted_labels_that_say_what_they_are(new_store: Callable) -> None:
 def test_labels_of_floats_are_shown_as_an_image(new_store: Callable) -> None:
     store = new_store(2)
     store.array("0", np.zeros((6, 8), np.float32))
-    store.group(multiscales=[{"axes": ["y", "x"], "datasets": [{"path": "0"}]}], **{"image-label": {}})
+    store.group(
+        multiscales=[{"axes": ["y", "x"], "datasets": [{"path": "0"}]}], **{"image-label": {}}
+    )
     with pytest.warns(LayoutWarning, match="must be integers"):
         (image,) = open_images(store.root)
     assert image.kind == "image"
@@ -106,20 +127,30 @@ def test_labels_opened_alone(new_store: Callable, opened: str) -> None:
     assert (labels.kind, labels.name) == ("labels", "a")
 
 
-@pytest.mark.parametrize("opened", ["/labels/a.zarr", "labels/a.zarr", "a.zarr in labels", "labels"])
+@pytest.mark.parametrize(
+    "opened", ["/labels/a.zarr", "labels/a.zarr", "a.zarr in labels", "labels"]
+)
 def test_image_in_a_folder_named_labels_is_an_image_however_it_is_opened(
     new_store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str
 ) -> None:
     new_store(2, "labels/a.zarr").image("", (6, 8))
     monkeypatch.chdir(tmp_path / "labels" if " in " in opened else tmp_path)
-    path = {"/labels/a.zarr": str(tmp_path / "labels/a.zarr"), "a.zarr in labels": "a.zarr"}.get(opened, opened)
+    path = {"/labels/a.zarr": str(tmp_path / "labels/a.zarr"), "a.zarr in labels": "a.zarr"}.get(
+        opened, opened
+    )
     assert [image.kind for image in open_images(path)] == ["image"]
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("opened", ["/x.zarr/labels/a", "x.zarr/labels/a", "a", "x.zarr/labels", "x.zarr", "link"])
+@pytest.mark.parametrize(
+    "opened", ["/x.zarr/labels/a", "x.zarr/labels/a", "a", "x.zarr/labels", "x.zarr", "link"]
+)
 def test_label_element_without_description_is_labels_however_it_is_opened(
-    new_store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zarr_format: int, opened: str
+    new_store: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    zarr_format: int,
+    opened: str,
 ) -> None:
     """As spatialdata writes them."""
     new_store(zarr_format).group().group("labels").image("labels/a", (6, 8))

@@ -15,17 +15,38 @@ from napari_pyramid.layouts import open_images
 YX = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
 
 
-def scene(new_store: Callable, *transforms: dict[str, Any], names: tuple[str, ...] = ("a", "b"), world: bool = True) -> Path:
+def scene(
+    new_store: Callable,
+    *transforms: dict[str, Any],
+    names: tuple[str, ...] = ("a", "b"),
+    world: bool = True,
+) -> Path:
     store = new_store(3)
     for name in names:
         store.array(f"{name}/0", (6, 8))
-        level = {"type": "scale", "scale": [2, 2], "input": {"path": "0"}, "output": {"name": "physical"}}
+        level = {
+            "type": "scale",
+            "scale": [2, 2],
+            "input": {"path": "0"},
+            "output": {"name": "physical"},
+        }
         dataset = {"path": "0", "coordinateTransformations": [level]}
-        own = {"type": "scale", "scale": [10, 10], "input": {"name": "physical"}, "output": {"name": "stage"}}
-        multiscale = {"coordinateSystems": [{"name": "physical", "axes": YX}], "datasets": [dataset], "coordinateTransformations": [own]}
+        own = {
+            "type": "scale",
+            "scale": [10, 10],
+            "input": {"name": "physical"},
+            "output": {"name": "stage"},
+        }
+        multiscale = {
+            "coordinateSystems": [{"name": "physical", "axes": YX}],
+            "datasets": [dataset],
+            "coordinateTransformations": [own],
+        }
         store.group(name, version="0.6", multiscales=[multiscale])
     systems = {"coordinateSystems": [{"name": "world", "axes": YX}]} if world else {}
-    return store.group(version="0.6", scene={"coordinateTransformations": list(transforms), **systems}).root
+    return store.group(
+        version="0.6", scene={"coordinateTransformations": list(transforms), **systems}
+    ).root
 
 
 def step(source: tuple[str, str], target: tuple[str, str], **transform: Any) -> dict[str, Any]:
@@ -55,7 +76,10 @@ def test_transforms_are_chained_and_taken_backwards(new_store: Callable) -> None
             ("a", "physical"),
             ("b", "stage"),
             type="sequence",
-            transformations=[{"type": "scale", "scale": [2, 2]}, {"type": "translation", "translation": [3, 3]}],
+            transformations=[
+                {"type": "scale", "scale": [2, 2]},
+                {"type": "translation", "translation": [3, 3]},
+            ],
         ),
         step(("a", "physical"), WORLD, type="translation", translation=[5, 5]),
     )
@@ -64,21 +88,34 @@ def test_transforms_are_chained_and_taken_backwards(new_store: Callable) -> None
 
 
 def test_without_a_system_of_its_own_the_first_target_is_shown(new_store: Callable) -> None:
-    path = scene(new_store, step(("a", "physical"), ("b", "physical"), type="scale", scale=[2, 3]), world=False)
+    path = scene(
+        new_store,
+        step(("a", "physical"), ("b", "physical"), type="scale", scale=[2, 3]),
+        world=False,
+    )
     a, b = open_images(path)
     np.testing.assert_array_equal(a.affine, np.diag([2, 3, 1]))
     assert b.affine is None
 
 
 def test_bijection_has_its_own_way_back(new_store: Callable) -> None:
-    forward, inverse = {"type": "displacements", "path": "field"}, {"type": "scale", "scale": [3, 3]}
-    path = scene(new_store, step(WORLD, ("a", "physical"), type="bijection", forward=forward, inverse=inverse), names=("a",))
+    forward, inverse = (
+        {"type": "displacements", "path": "field"},
+        {"type": "scale", "scale": [3, 3]},
+    )
+    path = scene(
+        new_store,
+        step(WORLD, ("a", "physical"), type="bijection", forward=forward, inverse=inverse),
+        names=("a",),
+    )
     (a,) = open_images(path)
     np.testing.assert_array_equal(a.affine, np.diag([3, 3, 1]))
 
 
 def test_image_that_cannot_be_placed_is_shown_where_it_is(new_store: Callable) -> None:
-    path = scene(new_store, step(("a", "physical"), WORLD, type="displacements", path="field"), names=("a",))
+    path = scene(
+        new_store, step(("a", "physical"), WORLD, type="displacements", path="field"), names=("a",)
+    )
     with pytest.warns(LayoutWarning, match="'a' is shown in its own coordinates.*displacements"):
         (a,) = open_images(path)
     assert a.affine is None
@@ -108,15 +145,35 @@ def test_labels_lie_on_their_image(new_store: Callable) -> None:
     axes = [{"name": "c", "type": "channel"}, {"name": "z", "type": "space"}, *YX]
     for path, listed, shape in (("a", axes, (2, 3, 6, 8)), ("a/labels/cells", YX, (6, 8))):
         store.array(f"{path}/0", shape)
-        level = {"type": "scale", "scale": [1] * len(shape), "input": {"path": "0"}, "output": {"name": "physical"}}
+        level = {
+            "type": "scale",
+            "scale": [1] * len(shape),
+            "input": {"path": "0"},
+            "output": {"name": "physical"},
+        }
         dataset = {"path": "0", "coordinateTransformations": [level]}
-        multiscale = {"coordinateSystems": [{"name": "physical", "axes": listed}], "datasets": [dataset]}
-        store.group(path, version="0.6", multiscales=[multiscale], **({"image-label": {}} if listed is YX else {}))
+        multiscale = {
+            "coordinateSystems": [{"name": "physical", "axes": listed}],
+            "datasets": [dataset],
+        }
+        store.group(
+            path,
+            version="0.6",
+            multiscales=[multiscale],
+            **({"image-label": {}} if listed is YX else {}),
+        )
     store.group("a/labels", version="0.6", labels=["cells"])
     affine = [[1, 0, 0, 0, 0], [0, 2, 0, 0, 7], [0, 0, 0, -1, 30], [0, 0, 1, 0, 40]]
     transform = step(("a", "physical"), WORLD, type="affine", affine=affine)
     system = {"name": "world", "axes": axes}
-    image, labels = open_images(store.group(version="0.6", scene={"coordinateTransformations": [transform], "coordinateSystems": [system]}).root)
-    np.testing.assert_array_equal(image.affine, [[2, 0, 0, 7], [0, 0, -1, 30], [0, 1, 0, 40], [0, 0, 0, 1]])
+    image, labels = open_images(
+        store.group(
+            version="0.6",
+            scene={"coordinateTransformations": [transform], "coordinateSystems": [system]},
+        ).root
+    )
+    np.testing.assert_array_equal(
+        image.affine, [[2, 0, 0, 7], [0, 0, -1, 30], [0, 1, 0, 40], [0, 0, 0, 1]]
+    )
     assert (labels.kind, labels.path) == ("labels", "a/labels/cells")
     np.testing.assert_array_equal(labels.affine, [[0, -1, 30], [1, 0, 40], [0, 0, 1]])

@@ -34,13 +34,27 @@ def pixels(ndim: int, dtype: str = "uint16") -> np.ndarray:
 
 @pytest.mark.parametrize("ndim", [2, 3, 4, 5])
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_other_readers_accept_and_see_the_same(version: str, ndim: int, tmp_path: Path, read_level: Any) -> None:
+def test_other_readers_accept_and_see_the_same(
+    version: str, ndim: int, tmp_path: Path, read_level: Any
+) -> None:
     path, data = tmp_path / "x.ome.zarr", pixels(ndim)
     scale = (0.25,) * ndim
-    build_pyramid(data, path, format=version, axes=AXES[ndim], scale=scale, unit="um", n_levels=3, factors=2, name="cells")
+    build_pyramid(
+        data,
+        path,
+        format=version,
+        axes=AXES[ndim],
+        scale=scale,
+        unit="um",
+        n_levels=3,
+        factors=2,
+        name="cells",
+    )
 
     model = open_ome_zarr(zarr.open_group(path, mode="r"))
-    multiscale = model.ome_attributes.multiscales[0] if version == "0.5" else model.attributes.multiscales[0]
+    multiscale = (
+        model.ome_attributes.multiscales[0] if version == "0.5" else model.attributes.multiscales[0]
+    )
     assert [a.name for a in multiscale.axes] == list(AXES[ndim])
     assert [d.path for d in multiscale.datasets] == ["0", "1", "2"]
 
@@ -50,11 +64,15 @@ def test_other_readers_accept_and_see_the_same(version: str, ndim: int, tmp_path
         warnings.simplefilter("ignore")  # its own
         ngff = ngff_zarr.from_ngff_zarr(str(path), validate=True)
     steps = [2 if axis in "zyx" else 1 for axis in AXES[ndim]]
-    assert [image.data.shape for image in ngff.images] == [tuple(math.ceil(n / f**k) for n, f in zip(data.shape, steps, strict=True)) for k in range(3)]
+    assert [image.data.shape for image in ngff.images] == [
+        tuple(math.ceil(n / f**k) for n, f in zip(data.shape, steps, strict=True)) for k in range(3)
+    ]
     for k, image in enumerate(ngff.images):
         for axis in "yx":
             assert image.scale[axis] == pytest.approx(0.25 * 2**k)
-            assert image.translation[axis] == pytest.approx(0.25 * (2**k - 1) / 2)  # OME-Zarr's note on half pixels
+            assert image.translation[axis] == pytest.approx(
+                0.25 * (2**k - 1) / 2
+            )  # OME-Zarr's note on half pixels
     np.testing.assert_array_equal(read_level(path / "0"), data)
 
 
@@ -64,10 +82,19 @@ def test_labels_are_accepted_too(version: str, tmp_path: Path) -> None:
     build_pyramid(pixels(3), image, format=version, n_levels=2, factors=2)
     colors = {1: (255, 0, 0, 255), 2: (0, 255, 0, 128)}
     build_pyramid(
-        pixels(3) % 3, labels, format=version, labels=True, n_levels=2, factors=2, label_colors=colors, label_properties=[{"label-value": 1, "area": 7}]
+        pixels(3) % 3,
+        labels,
+        format=version,
+        labels=True,
+        n_levels=2,
+        factors=2,
+        label_colors=colors,
+        label_properties=[{"label-value": 1, "area": 7}],
     )
     yaozarrs.validate_zarr_store(str(image))
-    open_ome_zarr(zarr.open_group(labels, mode="r"))  # it wants the same values in colors and properties
+    open_ome_zarr(
+        zarr.open_group(labels, mode="r")
+    )  # it wants the same values in colors and properties
     described = ome_of(labels)["image-label"]
     assert {c["label-value"]: tuple(c["rgba"]) for c in described["colors"]} == colors
     assert described["properties"] == [{"label-value": 1, "area": 7}, {"label-value": 2}]
@@ -95,14 +122,29 @@ def test_dimension_separator_of_zarr_v2_is_a_slash(version: str, tmp_path: Path)
     assert (tmp_path / "x.ome.zarr" / "0" / ("1/2" if version == "0.4" else "c/1/2")).is_file()
 
 
-@pytest.mark.parametrize(("method", "shift"), [("mean", 0.5), ("mode", 0.5), ("gaussian", 0.5), ("median", 0.5), ("stride", 0.0)])
-def test_translation_is_half_a_pixel_for_windows_and_none_for_stride(method: str, shift: float, tmp_path: Path) -> None:
-    build_pyramid(pixels(2), tmp_path / "x.ome.zarr", method=method, scale=(2, 3), translation=(10, 20), n_levels=3, factors=2)
+@pytest.mark.parametrize(
+    ("method", "shift"),
+    [("mean", 0.5), ("mode", 0.5), ("gaussian", 0.5), ("median", 0.5), ("stride", 0.0)],
+)
+def test_translation_is_half_a_pixel_for_windows_and_none_for_stride(
+    method: str, shift: float, tmp_path: Path
+) -> None:
+    build_pyramid(
+        pixels(2),
+        tmp_path / "x.ome.zarr",
+        method=method,
+        scale=(2, 3),
+        translation=(10, 20),
+        n_levels=3,
+        factors=2,
+    )
     (multiscale,) = ome_of(tmp_path / "x.ome.zarr")["multiscales"]
     for k, dataset in enumerate(multiscale["datasets"]):
         scale, translation = dataset["coordinateTransformations"]
         assert scale == {"type": "scale", "scale": [2.0 * 2**k, 3.0 * 2**k]}
-        assert translation["translation"] == pytest.approx([10 + shift * 2 * (2**k - 1), 20 + shift * 3 * (2**k - 1)])
+        assert translation["translation"] == pytest.approx(
+            [10 + shift * 2 * (2**k - 1), 20 + shift * 3 * (2**k - 1)]
+        )
 
 
 def test_what_made_the_levels_is_said(tmp_path: Path) -> None:
@@ -115,34 +157,61 @@ def test_what_made_the_levels_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "said"), [(None, None), ("max", None), ("stride", "stride")])
-def test_of_levels_that_are_kept_nothing_is_said_but_that(method: str | None, said: str | None, tmp_path: Path) -> None:
+def test_of_levels_that_are_kept_nothing_is_said_but_that(
+    method: str | None, said: str | None, tmp_path: Path
+) -> None:
     """The type of strided levels alone is kept: it says where their samples lie, see OME-Zarr's note on half pixels."""
     data = pixels(2)
     build_pyramid([data, data[::2, ::2].copy()], tmp_path / "x.ome.zarr", method=method)
     (multiscale,) = ome_of(tmp_path / "x.ome.zarr")["multiscales"]
     assert multiscale.get("type") == said
-    assert multiscale["metadata"]["description"] == "The levels are kept as they were given; what made them is not known."
+    assert (
+        multiscale["metadata"]["description"]
+        == "The levels are kept as they were given; what made them is not known."
+    )
     assert multiscale["metadata"]["method"] == "napari_pyramid.build_pyramid"
     assert multiscale["metadata"]["kwargs"] == {}
     yaozarrs.validate_zarr_store(str(tmp_path / "x.ome.zarr"))
 
 
-def test_contrast_windows_are_percentiles_of_the_coarsest_level(tmp_path: Path, read_level: Any) -> None:
+def test_contrast_windows_are_percentiles_of_the_coarsest_level(
+    tmp_path: Path, read_level: Any
+) -> None:
     data = pixels(4)
     data[1] *= 20
-    build_pyramid(data, tmp_path / "x.ome.zarr", axes="czyx", n_levels=2, factors=2, channels=[Channel("GFP", "#00FF00"), Channel("DAPI", "#0000FF")])
+    build_pyramid(
+        data,
+        tmp_path / "x.ome.zarr",
+        axes="czyx",
+        n_levels=2,
+        factors=2,
+        channels=[Channel("GFP", "#00FF00"), Channel("DAPI", "#0000FF")],
+    )
     coarsest = read_level(tmp_path / "x.ome.zarr" / "1")
     for c, channel in enumerate(ome_of(tmp_path / "x.ome.zarr")["omero"]["channels"]):
         low, high = np.percentile(coarsest[c], (0.1, 99.9))
         assert (channel["window"]["start"], channel["window"]["end"]) == pytest.approx((low, high))
-        assert (channel["window"]["min"], channel["window"]["max"]) == (0, 2**16 - 1)  # of uint16, for the slider
+        assert (channel["window"]["min"], channel["window"]["max"]) == (
+            0,
+            2**16 - 1,
+        )  # of uint16, for the slider
         assert (channel["label"], channel["color"]) == [("GFP", "00FF00"), ("DAPI", "0000FF")][c]
 
 
 def test_a_given_contrast_window_is_kept(tmp_path: Path) -> None:
-    build_pyramid(pixels(2), tmp_path / "x.ome.zarr", n_levels=2, factors=2, channels=[Channel(window=(3.0, 444.0), visible=False)])
+    build_pyramid(
+        pixels(2),
+        tmp_path / "x.ome.zarr",
+        n_levels=2,
+        factors=2,
+        channels=[Channel(window=(3.0, 444.0), visible=False)],
+    )
     (channel,) = ome_of(tmp_path / "x.ome.zarr")["omero"]["channels"]
-    assert (channel["window"]["start"], channel["window"]["end"], channel["active"]) == (3.0, 444.0, False)
+    assert (channel["window"]["start"], channel["window"]["end"], channel["active"]) == (
+        3.0,
+        444.0,
+        False,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "bool"])
@@ -154,8 +223,14 @@ def test_constant_images_have_a_window_that_readers_take(dtype: str, tmp_path: P
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_attributes_that_are_not_ours_are_kept_to_the_letter(zarr_format: Any, tmp_path: Path) -> None:
-    foreign = {"nested": {"a": [1, 2.5, None, "µ"]}, "ome": {"version": "0.5", "note": 1}} if zarr_format == 3 else {"nested": {"a": [1, 2.5, None, "µ"]}}
+def test_attributes_that_are_not_ours_are_kept_to_the_letter(
+    zarr_format: Any, tmp_path: Path
+) -> None:
+    foreign = (
+        {"nested": {"a": [1, 2.5, None, "µ"]}, "ome": {"version": "0.5", "note": 1}}
+        if zarr_format == 3
+        else {"nested": {"a": [1, 2.5, None, "µ"]}}
+    )
     zarr.create_group(tmp_path / "g", zarr_format=zarr_format, attributes=foreign)
     attributes = Attributes(tmp_path / "g")
     attributes.ome["labels"] = ["x"]
@@ -175,7 +250,9 @@ def test_a_label_is_listed_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_collection_lists_its_images(version: Any, tmp_path: Path) -> None:
     for name in ("second", "first"):
-        build_pyramid(pixels(2), tmp_path / "x.ome.zarr" / name, format=version, n_levels=2, factors=2)
+        build_pyramid(
+            pixels(2), tmp_path / "x.ome.zarr" / name, format=version, n_levels=2, factors=2
+        )
     write_series(tmp_path / "x.ome.zarr", ["second", "first"], version)
     assert ome_of(tmp_path / "x.ome.zarr")["bioformats2raw.layout"] == 3
     assert ome_of(tmp_path / "x.ome.zarr" / "OME")["series"] == ["second", "first"]
@@ -186,7 +263,9 @@ def test_a_collection_lists_its_images(version: Any, tmp_path: Path) -> None:
 
 
 def plain_group(path: Path, zarr_format: Any = 3) -> Path:
-    zarr.create_group(path, zarr_format=zarr_format).create_array("0", data=pixels(2), chunks=(16, 16))
+    zarr.create_group(path, zarr_format=zarr_format).create_array(
+        "0", data=pixels(2), chunks=(16, 16)
+    )
     return path
 
 
@@ -196,7 +275,9 @@ def listed(path: Path) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("method", ["mean", "laplacian"])
-def test_a_series_that_comes_first_has_its_name(method: str, zarr_format: Any, tmp_path: Path, read_level: Any) -> None:
+def test_a_series_that_comes_first_has_its_name(
+    method: str, zarr_format: Any, tmp_path: Path, read_level: Any
+) -> None:
     path = plain_group(tmp_path / "x.zarr", zarr_format)
     build_pyramid(path, in_place=True, series="m", method=method, n_levels=3)
     assert listed(path)[0] == ("m", ["0", "m/1", "m/2"])
@@ -204,19 +285,32 @@ def test_a_series_that_comes_first_has_its_name(method: str, zarr_format: Any, t
     assert listed(path) == [("m", ["0", "m/1"])]
     zarr.open_array(path / "0")[3:9, 20:30] = 1000
     build_pyramid(path, regions=[(slice(3, 9), slice(20, 30))], series="m")
-    data = np.pad(read_level(path / "0"), ((0, 1), (0, 1)))  # windows that are partial: 0 is the least
-    np.testing.assert_array_equal(read_level(path / "m" / "1"), data.reshape(17, 2, 24, 2).max((1, 3)))
+    data = np.pad(
+        read_level(path / "0"), ((0, 1), (0, 1))
+    )  # windows that are partial: 0 is the least
+    np.testing.assert_array_equal(
+        read_level(path / "m" / "1"), data.reshape(17, 2, 24, 2).max((1, 3))
+    )
 
 
 @pytest.mark.parametrize("method", ["mean", "laplacian"])
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize(("series", "owner"), [("cells", "the image itself"), ("laplacian", "residuals")])
-def test_a_series_does_not_replace_levels_of_its_name(series: str, owner: str, overwrite: bool, method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("series", "owner"), [("cells", "the image itself"), ("laplacian", "residuals")]
+)
+def test_a_series_does_not_replace_levels_of_its_name(
+    series: str, owner: str, overwrite: bool, method: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.ome.zarr"
     build_pyramid(pixels(2), path, method=method, n_levels=3, factors=2, name="cells")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(DestinationError, match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another name"):
-        build_pyramid(path, in_place=True, series=series, method="max", n_levels=2, overwrite=overwrite)
+    with pytest.raises(
+        DestinationError,
+        match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another name",
+    ):
+        build_pyramid(
+            path, in_place=True, series=series, method="max", n_levels=2, overwrite=overwrite
+        )
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 

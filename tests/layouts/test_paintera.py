@@ -16,11 +16,22 @@ from napari_pyramid.layouts import open_images
 VALUES = np.random.default_rng(0).integers(0, 9, (8, 6, 4), dtype="uint64")
 
 
-def write(path: Path, group: dict[str, Any], data: dict[str, Any], array: dict[str, Any] | None = None) -> Path:
+def write(
+    path: Path, group: dict[str, Any], data: dict[str, Any], array: dict[str, Any] | None = None
+) -> Path:
     folder = path / "sample.n5" / "cells"
     for name, values in (("s0", VALUES), ("s1", VALUES[::2, ::2, ::2])):
-        metadata = {"compression": {"type": "gzip"}, "dataType": "uint64", "dimensions": values.shape, "blockSize": (4, 4, 4)}
-        spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(folder / "data" / name)}, "metadata": metadata}
+        metadata = {
+            "compression": {"type": "gzip"},
+            "dataType": "uint64",
+            "dimensions": values.shape,
+            "blockSize": (4, 4, 4),
+        }
+        spec = {
+            "driver": "n5",
+            "kvstore": {"driver": "file", "path": str(folder / "data" / name)},
+            "metadata": metadata,
+        }
         tensorstore.open(spec, create=True).result()[...] = values
         file = folder / "data" / name / "attributes.json"
         extra = {"downsamplingFactors": [2, 2, 2]} if name == "s1" else {}
@@ -45,10 +56,20 @@ def test_raw(tmp_path: Path) -> None:
     assert image.levels[0].scale == (1, 1, 1)
 
 
-@pytest.mark.filterwarnings("ignore:.*attributes.json. isLabelMultiset:napari_pyramid.errors.LayoutWarning")  # of each level
+@pytest.mark.filterwarnings(
+    "ignore:.*attributes.json. isLabelMultiset:napari_pyramid.errors.LayoutWarning"
+)  # of each level
 def test_label_multisets_are_named(tmp_path: Path) -> None:
-    path = write(tmp_path, {"painteraData": {"type": "label"}}, {"isLabelMultiset": True}, {"isLabelMultiset": True})
-    with pytest.warns(LayoutWarning, match="cells/data: isLabelMultiset"), pytest.raises(LayoutError):
+    path = write(
+        tmp_path,
+        {"painteraData": {"type": "label"}},
+        {"isLabelMultiset": True},
+        {"isLabelMultiset": True},
+    )
+    with (
+        pytest.warns(LayoutWarning, match="cells/data: isLabelMultiset"),
+        pytest.raises(LayoutError),
+    ):
         open_images(path)
 
 

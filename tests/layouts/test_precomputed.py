@@ -43,9 +43,13 @@ def test_a_volume(tmp_path: Path) -> None:
     assert [level.array.shape for level in image.levels] == [(6, 12, 20), (6, 6, 10)]
     assert [level.scale for level in image.levels] == [(40, 5, 4), (40, 10, 8)]
     assert image.levels[0].translation == (80, 20, 32)
-    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [(name, "nanometer") for name in "zyx"]
+    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [
+        (name, "nanometer") for name in "zyx"
+    ]
     np.testing.assert_array_equal(image.levels[0].array[...], values.T)
-    np.testing.assert_array_equal(image.levels[1].array[-1, ::2, 3], values.T[:, ::2, ::2][-1, ::2, 3])
+    np.testing.assert_array_equal(
+        image.levels[1].array[-1, ::2, 3], values.T[:, ::2, ::2][-1, ::2, 3]
+    )
 
 
 def test_channels_and_segmentations(tmp_path: Path) -> None:
@@ -72,8 +76,12 @@ def test_a_scale_outside_the_volume_is_left_out(tmp_path: Path) -> None:
     assert len(image.levels) == 1
 
 
-@pytest.mark.parametrize("scale", [{"key": 3}, {"encoding": "nonsense"}, {"chunk_sizes": []}, {"resolution": "x"}])
-@pytest.mark.filterwarnings(r"ignore:.*info. scales\[\d\]:napari_pyramid.errors.LayoutWarning")  # why, for each
+@pytest.mark.parametrize(
+    "scale", [{"key": 3}, {"encoding": "nonsense"}, {"chunk_sizes": []}, {"resolution": "x"}]
+)
+@pytest.mark.filterwarnings(
+    r"ignore:.*info. scales\[\d\]:napari_pyramid.errors.LayoutWarning"
+)  # why, for each
 def test_an_info_that_tensorstore_refuses_is_named(tmp_path: Path, scale: dict[str, Any]) -> None:
     write(tmp_path)
     with pytest.raises(LayoutError, match="info: none of its scales"):

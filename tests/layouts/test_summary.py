@@ -19,7 +19,11 @@ def paths(images: tuple) -> list[list[str]]:
 def test_summary_of(new_store: Callable) -> None:
     store = new_store(2).group()
     for name, parent in (("full", None), ("half", "full"), ("quarter", "half")):
-        link = {"summary_of": {"key": parent, "method": "mean", "dimensions": [0, 1]}} if parent else {}
+        link = (
+            {"summary_of": {"key": parent, "method": "mean", "dimensions": [0, 1]}}
+            if parent
+            else {}
+        )
         store.array(name, SHAPES[name], attributes=link)
     assert paths(open_images(store.root)) == [["full", "half", "quarter"]]
 
@@ -27,7 +31,13 @@ def test_summary_of(new_store: Callable) -> None:
 def test_summarized_by(new_store: Callable) -> None:
     store = new_store(2).group()
     for name in SHAPES:
-        store.array(name, SHAPES[name], attributes={"summarized_by": [{"key": "half"}, {"key": "quarter"}]} if name == "full" else {})
+        store.array(
+            name,
+            SHAPES[name],
+            attributes={"summarized_by": [{"key": "half"}, {"key": "quarter"}]}
+            if name == "full"
+            else {},
+        )
     store.array("other", (5, 5))
     assert paths(open_images(store.root)) == [["full", "half", "quarter"]]
 

@@ -27,26 +27,55 @@ def pyramid(path: Path, values: np.ndarray, **options: Any) -> Path:
     with tifffile.TiffWriter(path) as file:
         file.write(values, subifds=2, tile=(32, 32), **options)
         for step in (2, 4):
-            file.write(values[::step, ::step], subfiletype=1, tile=(32, 32), photometric=options.get("photometric"))
+            file.write(
+                values[::step, ::step],
+                subfiletype=1,
+                tile=(32, 32),
+                photometric=options.get("photometric"),
+            )
     return path
 
 
 def test_ome_tiff(tmp_path: Path) -> None:
-    size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.6, "PhysicalSizeZ": 2, "PhysicalSizeZUnit": "nm"}
-    metadata = {"axes": "CZYX", **size, "Channel": {"Name": ["DAPI", "GFP"], "Color": [-16776961, 0x00FF00FF]}}
-    tifffile.imwrite(tmp_path / "cells.ome.tif", GREY, tile=(16, 16), compression="zlib", metadata=metadata)
+    size = {
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeY": 0.6,
+        "PhysicalSizeZ": 2,
+        "PhysicalSizeZUnit": "nm",
+    }
+    metadata = {
+        "axes": "CZYX",
+        **size,
+        "Channel": {"Name": ["DAPI", "GFP"], "Color": [-16776961, 0x00FF00FF]},
+    }
+    tifffile.imwrite(
+        tmp_path / "cells.ome.tif", GREY, tile=(16, 16), compression="zlib", metadata=metadata
+    )
     (image,) = open_images(tmp_path / "cells.ome.tif")
     assert image.name == "cells"
-    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [("c", None), ("z", "nanometer"), ("y", "micrometer"), ("x", "micrometer")]
+    assert [(axis.name, axis.unit) for axis in image.axes or ()] == [
+        ("c", None),
+        ("z", "nanometer"),
+        ("y", "micrometer"),
+        ("x", "micrometer"),
+    ]
     assert image.levels[0].scale == (1, 2, 0.6, 0.5)
-    assert [(channel.name, channel.color) for channel in image.channels] == [("DAPI", "#FF0000"), ("GFP", "#00FF00")]
+    assert [(channel.name, channel.color) for channel in image.channels] == [
+        ("DAPI", "#FF0000"),
+        ("GFP", "#00FF00"),
+    ]
     assert image.levels[0].array.chunks == (1, 1, 16, 16)
     np.testing.assert_array_equal(pixels(image), GREY)
 
 
 def test_pyramidal_rgb(tmp_path: Path) -> None:
     """Sides that do not divide: the scale of a level is the true ratio of the shapes."""
-    path = pyramid(tmp_path / "slide.ome.tif", RGB, photometric="rgb", metadata={"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25})
+    path = pyramid(
+        tmp_path / "slide.ome.tif",
+        RGB,
+        photometric="rgb",
+        metadata={"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25},
+    )
     (image,) = open_images(path)
     assert image.rgb
     assert [level.array.shape for level in image.levels] == [(97, 131, 3), (49, 66, 3), (25, 33, 3)]
@@ -56,14 +85,32 @@ def test_pyramidal_rgb(tmp_path: Path) -> None:
 
 
 def test_imagej(tmp_path: Path) -> None:
-    tables = [np.array([ramp * np.arange(256) for ramp in on], "uint8") for on in ((1, 0, 0), (0, 1, 0))]
-    metadata = {"axes": "CZYX", "spacing": 2.5, "unit": "um", "Ranges": (1.0, 200.0, 3.0, 100.0), "LUTs": tables, "mode": "composite"}
+    tables = [
+        np.array([ramp * np.arange(256) for ramp in on], "uint8") for on in ((1, 0, 0), (0, 1, 0))
+    ]
+    metadata = {
+        "axes": "CZYX",
+        "spacing": 2.5,
+        "unit": "um",
+        "Ranges": (1.0, 200.0, 3.0, 100.0),
+        "LUTs": tables,
+        "mode": "composite",
+    }
     values = np.moveaxis(GREY, 0, 1)
-    tifffile.imwrite(tmp_path / "ij.tif", values, imagej=True, resolution=(1 / 0.25, 1 / 0.5), metadata={**metadata, "axes": "ZCYX"})
+    tifffile.imwrite(
+        tmp_path / "ij.tif",
+        values,
+        imagej=True,
+        resolution=(1 / 0.25, 1 / 0.5),
+        metadata={**metadata, "axes": "ZCYX"},
+    )
     (image,) = open_images(tmp_path / "ij.tif")
     assert [axis.name for axis in image.axes or ()] == ["z", "c", "y", "x"]
     assert image.levels[0].scale == (2.5, 1, 0.5, 0.25)
-    assert [(c.color, c.window) for c in image.channels] == [("#FF0000", (1, 200)), ("#00FF00", (3, 100))]
+    assert [(c.color, c.window) for c in image.channels] == [
+        ("#FF0000", (1, 200)),
+        ("#00FF00", (3, 100)),
+    ]
     np.testing.assert_array_equal(pixels(image), values)
 
 
@@ -85,13 +132,20 @@ def test_cloud_optimised_geotiff(tmp_path: Path) -> None:
 
 
 def test_svs_without_its_label(tmp_path: Path) -> None:
-    described = "Aperio Image Library v11.2.1 \r\n131x97 (32x32) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"
+    described = (
+        "Aperio Image Library v11.2.1 \r\n131x97 (32x32) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"
+    )
     options: dict[str, Any] = {"photometric": "rgb", "metadata": None}
     with tifffile.TiffWriter(tmp_path / "s.svs") as file:
         file.write(RGB, tile=(32, 32), description=described, **options)
         file.write(RGB[::8, ::8], description=described, **options)
         file.write(RGB[::4, ::4], tile=(32, 32), description=described, **options)
-        file.write(RGB[:20, :30], description="Aperio Image Library v11.2.1 \r\nlabel 30x20", subfiletype=1, **options)
+        file.write(
+            RGB[:20, :30],
+            description="Aperio Image Library v11.2.1 \r\nlabel 30x20",
+            subfiletype=1,
+            **options,
+        )
     (image,) = open_images(tmp_path / "s.svs")
     assert image.levels[0].scale == (0.499, 0.499, 1)
     assert [axis.unit for axis in image.axes or ()][:2] == ["micrometer"] * 2
@@ -100,11 +154,15 @@ def test_svs_without_its_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["lzw", "zstd", "jpeg2000", "packbits"])
 def test_compressions(tmp_path: Path, compression: str) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", RGB, tile=(32, 32), compression=compression, photometric="rgb")
+    tifffile.imwrite(
+        tmp_path / "a.tif", RGB, tile=(32, 32), compression=compression, photometric="rgb"
+    )
     np.testing.assert_array_equal(pixels(open_images(tmp_path / "a.tif")[0]), RGB)
 
 
-@pytest.mark.parametrize("options", [{"byteorder": ">"}, {"bigtiff": True}, {"rowsperstrip": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"byteorder": ">"}, {"bigtiff": True}, {"rowsperstrip": 5}], ids=str
+)
 def test_kinds_of_files(tmp_path: Path, options: dict[str, Any]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GREY[0, 0], **options)
     (image,) = open_images(tmp_path / "a.tif")
@@ -134,7 +192,9 @@ def test_opening_reads_no_tile(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, RGB, tile=(32, 32), compression="zlib", photometric="rgb")
     with tifffile.TiffFile(path) as file:
-        spans = list(zip(file.pages.first.dataoffsets, file.pages.first.databytecounts, strict=True))
+        spans = list(
+            zip(file.pages.first.dataoffsets, file.pages.first.databytecounts, strict=True)
+        )
     with path.open("r+b") as raw:
         for offset, n_bytes in spans:
             raw.seek(offset)
@@ -145,7 +205,9 @@ def test_opening_reads_no_tile(tmp_path: Path) -> None:
         pixels(image)
 
 
-@pytest.mark.parametrize("content", [b"II*\0", b"II*\0" + b"\x08\0\0\0" + b"\xff" * 64, b"MM\0+garbage"])
+@pytest.mark.parametrize(
+    "content", [b"II*\0", b"II*\0" + b"\x08\0\0\0" + b"\xff" * 64, b"MM\0+garbage"]
+)
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.tif").write_bytes(content)
     with pytest.raises(LayoutError, match=r"bad\.tif"):
@@ -176,7 +238,10 @@ def test_files_named_in_the_xml_stay_in_the_folder(tmp_path: Path) -> None:
 
 def test_an_image_over_several_files_of_one_folder(tmp_path: Path) -> None:
     beside = '<UUID FileName="{0}.ome.tif">urn:uuid:{0}</UUID>'
-    planes = "".join(f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1">{beside.format(z)}</TiffData>' for z in (0, 1))
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1">{beside.format(z)}</TiffData>'
+        for z in (0, 1)
+    )
     pixels_of = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" SizeC="1" SizeT="1">'
     name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
     for z in (0, 1):
@@ -186,7 +251,9 @@ def test_an_image_over_several_files_of_one_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(image), GREY[0, :2])
 
 
-@pytest.mark.parametrize("hostile", ['SizeZ="1000000000"', 'SizeZ="1"><TiffData NumPlanes="1000000000"/'])
+@pytest.mark.parametrize(
+    "hostile", ['SizeZ="1000000000"', 'SizeZ="1"><TiffData NumPlanes="1000000000"/']
+)
 def test_xml_that_promises_a_billion_planes(tmp_path: Path, hostile: str) -> None:
     """A list of so many would take 8 GB."""
     name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'

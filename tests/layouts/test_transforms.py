@@ -68,7 +68,9 @@ def test_map_axis_by_names_of_the_first_draft(node: Node) -> None:
 
 
 def test_rotation_and_translation(node: Node) -> None:
-    matrix = compose([{"type": "rotation", "rotation": [[0, -1], [1, 0]]}, translation(5, 7)], 2, node)
+    matrix = compose(
+        [{"type": "rotation", "rotation": [[0, -1], [1, 0]]}, translation(5, 7)], 2, node
+    )
     np.testing.assert_array_equal(matrix, [[0, -1, 5], [1, 0, 7], [0, 0, 1]])
     assert not is_axis_aligned(matrix)
 
@@ -90,7 +92,9 @@ def test_parameters_in_an_array(new_store: Callable) -> None:
     """0.4, "coordinateTransformations": scale and translation may be given as the path of an array."""
     store = new_store(2).group()
     store.array("parameters", np.array([2.0, 3.0]))
-    assert diagonal(compose([{"type": "scale", "path": "parameters"}], 2, open_root(store.root))) == ((2, 3), (0, 0))
+    assert diagonal(
+        compose([{"type": "scale", "path": "parameters"}], 2, open_root(store.root))
+    ) == ((2, 3), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +131,15 @@ def test_sequences_in_sequences_end(node: Node) -> None:
 
 def test_integers_beyond_64_bits_are_numbers(node: Node) -> None:
     """JSON knows no largest integer."""
-    assert diagonal(compose([scale(2**64, 1), translation(-(2**70), 0)], 2, node)) == ((2.0**64, 1), (-(2.0**70), 0))
+    assert diagonal(compose([scale(2**64, 1), translation(-(2**70), 0)], 2, node)) == (
+        (2.0**64, 1),
+        (-(2.0**70), 0),
+    )
 
 
-@pytest.mark.parametrize("values", [np.array([True, True]), np.array([1j, 2]), np.array(["1", "2"], dtype="<U1")])
+@pytest.mark.parametrize(
+    "values", [np.array([True, True]), np.array([1j, 2]), np.array(["1", "2"], dtype="<U1")]
+)
 def test_parameters_in_an_array_are_numbers(new_store: Callable, values: np.ndarray) -> None:
     store = new_store(2).group()
     store.array("parameters", values)

@@ -73,7 +73,10 @@ def _mosaic(*arrays: Recorded | None) -> tuple[Mosaic, np.ndarray]:
     for (y, x), array in zip(origins, arrays, strict=False):
         if array is not None:
             expected[:, y : y + 5, x : x + 7] = array.values
-    tiles = [Tile(origin, lambda array=array: array) for origin, array in zip(origins, arrays, strict=False)]
+    tiles = [
+        Tile(origin, lambda array=array: array)
+        for origin, array in zip(origins, arrays, strict=False)
+    ]
     return Mosaic(tiles, (3, 12, 16), Recorded(VALUES), (5, 7)), expected
 
 
@@ -92,7 +95,10 @@ def test_mosaic_reads_only_what_is_looked_at() -> None:
 
 
 def test_later_tile_of_a_mosaic_is_seen_where_two_overlap() -> None:
-    tiles = [Tile((0, 0), lambda: Recorded(VALUES[:1])), Tile((2, 3), lambda: Recorded(VALUES[:1] + 100))]
+    tiles = [
+        Tile((0, 0), lambda: Recorded(VALUES[:1])),
+        Tile((2, 3), lambda: Recorded(VALUES[:1] + 100)),
+    ]
     mosaic = Mosaic(tiles, (1, 7, 10), Recorded(VALUES[:1]), (5, 7))
     expected = np.zeros((1, 7, 10), np.uint16)
     expected[:, :5, :7] = VALUES[:1]
@@ -132,9 +138,14 @@ class Damaged(Recorded):
 def test_damaged_tile_is_told_and_filled() -> None:
     problems: list[Exception] = []
     error = BadGzipFile("not gzip")
-    tiles = [Tile((0, 0), lambda: Recorded(VALUES)), Tile((0, 7), lambda: Damaged(error), problems.append)]
+    tiles = [
+        Tile((0, 0), lambda: Recorded(VALUES)),
+        Tile((0, 7), lambda: Damaged(error), problems.append),
+    ]
     mosaic = Mosaic(tiles, (3, 5, 14), Recorded(VALUES), (5, 7), fill=9)
-    np.testing.assert_array_equal(mosaic[...], np.concatenate([VALUES, np.full_like(VALUES, 9)], axis=2))
+    np.testing.assert_array_equal(
+        mosaic[...], np.concatenate([VALUES, np.full_like(VALUES, 9)], axis=2)
+    )
     assert problems == [error]
 
 

@@ -18,9 +18,16 @@ def dataset(path: Path, step: int) -> None:
     root = zarr.create_group(path, zarr_format=2)
     for name in ("chl", "flags"):
         values = np.full((2, 8 // step, 12 // step), step, "f4")
-        root.create_array(name, data=values, attributes={"_ARRAY_DIMENSIONS": ["time", "lat", "lon"]})
-    for dim, values in (("lat", np.linspace(8, 1, 8 // step)), ("lon", np.linspace(0, 11, 12 // step))):
-        root.create_array(dim, data=values, attributes={"_ARRAY_DIMENSIONS": [dim], "units": f"degrees_{dim}"})
+        root.create_array(
+            name, data=values, attributes={"_ARRAY_DIMENSIONS": ["time", "lat", "lon"]}
+        )
+    for dim, values in (
+        ("lat", np.linspace(8, 1, 8 // step)),
+        ("lon", np.linspace(0, 11, 12 // step)),
+    ):
+        root.create_array(
+            dim, data=values, attributes={"_ARRAY_DIMENSIONS": [dim], "units": f"degrees_{dim}"}
+        )
 
 
 @pytest.fixture
@@ -88,7 +95,9 @@ def test_a_link_that_stays_inside_is_silent(levels: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*outside the opened store:napari_pyramid.errors.LayoutNotice")
-def test_links_that_lead_nowhere_leave_the_other_levels(levels: Path, target: str, message: str) -> None:
+def test_links_that_lead_nowhere_leave_the_other_levels(
+    levels: Path, target: str, message: str
+) -> None:
     levels.with_name("other.levels").mkdir()
     (levels / "0.link").write_text(target)
     with pytest.warns(LayoutWarning, match=f"0.link: level 0 is left out: .*{message}"):

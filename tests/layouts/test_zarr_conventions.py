@@ -13,7 +13,9 @@ from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.layouts import open_images
 
 
-def write(path: Path, layout: list[Any], arrays: dict[str, tuple[int, ...]], **attributes: Any) -> Path:
+def write(
+    path: Path, layout: list[Any], arrays: dict[str, tuple[int, ...]], **attributes: Any
+) -> Path:
     root = zarr.create_group(path, attributes={"multiscales": {"layout": layout}, **attributes})
     for name, shape in arrays.items():
         names = ["t", "y", "x"][-len(shape) :]
@@ -25,7 +27,11 @@ def entry(asset: str, scale: list[float] | None = None, **more: Any) -> dict[str
     return {"asset": asset, **({"transform": {"scale": scale}} if scale else {}), **more}
 
 
-@pytest.mark.parametrize("last", [[2.0, 2.0], [4.0, 4.0]], ids=["relative, as the text says", "absolute, as the examples do"])
+@pytest.mark.parametrize(
+    "last",
+    [[2.0, 2.0], [4.0, 4.0]],
+    ids=["relative, as the text says", "absolute, as the examples do"],
+)
 def test_the_reading_that_fits_the_shapes(tmp_path: Path, last: list[float]) -> None:
     layout = [entry("0"), entry("1", [2, 2], derived_from="0"), entry("2", last, derived_from="1")]
     (image,) = open_images(write(tmp_path, layout, {"0": (64, 96), "1": (32, 48), "2": (16, 24)}))
@@ -33,16 +39,32 @@ def test_the_reading_that_fits_the_shapes(tmp_path: Path, last: list[float]) -> 
 
 
 def test_an_upsampled_level_listed_last_comes_first(tmp_path: Path) -> None:
-    layout = [entry("30m", [1, 1]), entry("90m", [3, 3], derived_from="30m"), entry("10m", [1 / 3, 1 / 3], derived_from="30m")]
-    (image,) = open_images(write(tmp_path, layout, {"30m": (48, 48), "90m": (16, 16), "10m": (144, 144)}))
+    layout = [
+        entry("30m", [1, 1]),
+        entry("90m", [3, 3], derived_from="30m"),
+        entry("10m", [1 / 3, 1 / 3], derived_from="30m"),
+    ]
+    (image,) = open_images(
+        write(tmp_path, layout, {"30m": (48, 48), "90m": (16, 16), "10m": (144, 144)})
+    )
     assert [level.path for level in image.levels] == ["10m", "30m", "90m"]
     assert image.levels[0].scale == pytest.approx((1 / 3, 1 / 3))
 
 
 def test_groups_give_an_image_per_variable(tmp_path: Path) -> None:
     """A band that exists from the second level on is a pyramid of those levels (Sentinel-2)."""
-    layout = [entry("r10", [1, 1]), entry("r20", [2, 2], derived_from="r10"), entry("r40", [2, 2], derived_from="r20")]
-    arrays = {"r10/b02": (64, 64), "r20/b02": (32, 32), "r40/b02": (16, 16), "r20/b05": (32, 32), "r40/b05": (16, 16)}
+    layout = [
+        entry("r10", [1, 1]),
+        entry("r20", [2, 2], derived_from="r10"),
+        entry("r40", [2, 2], derived_from="r20"),
+    ]
+    arrays = {
+        "r10/b02": (64, 64),
+        "r20/b02": (32, 32),
+        "r40/b02": (16, 16),
+        "r20/b05": (32, 32),
+        "r40/b05": (16, 16),
+    }
     images = {image.name: image for image in open_images(write(tmp_path, layout, arrays))}
     assert [level.path for level in images["b02"].levels] == ["r10/b02", "r20/b02", "r40/b02"]
     assert [level.scale for level in images["b05"].levels] == [(2, 2), (4, 4)]
@@ -52,7 +74,9 @@ def test_spatial_transforms_give_pixel_centres(tmp_path: Path) -> None:
     """GDAL's affine is about corners: the first centre is half a pixel further."""
     grids = [[10.0, 0.0, 500.0, 0.0, -10.0, 900.0], [20.0, 0.0, 500.0, 0.0, -20.0, 900.0]]
     layout = [entry(str(k), **{"spatial:transform": grid}) for k, grid in enumerate(grids)]
-    (image,) = open_images(write(tmp_path, layout, {"0": (2, 8, 8), "1": (2, 4, 4)}, **{"proj:code": "EPSG:32633"}))
+    (image,) = open_images(
+        write(tmp_path, layout, {"0": (2, 8, 8), "1": (2, 4, 4)}, **{"proj:code": "EPSG:32633"})
+    )
     assert [level.scale for level in image.levels] == [(1, -10, 10), (1, -20, 20)]
     assert [level.translation for level in image.levels] == [(0, 895, 505), (0, 890, 510)]
     assert image.metadata["proj:code"] == "EPSG:32633"
@@ -60,14 +84,23 @@ def test_spatial_transforms_give_pixel_centres(tmp_path: Path) -> None:
 
 def test_registration_at_nodes_has_no_half_pixel(tmp_path: Path) -> None:
     layout = [entry("0", **{"spatial:transform": [10.0, 0, 500.0, 0, -10.0, 900.0]})]
-    (image,) = open_images(write(tmp_path, layout, {"0": (8, 8)}, **{"spatial:registration": "node"}))
+    (image,) = open_images(
+        write(tmp_path, layout, {"0": (8, 8)}, **{"spatial:registration": "node"})
+    )
     assert image.levels[0].translation == (900, 500)
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"spatial:transform": [10.0, 0.0, 500.0, 0.0, -10.0, 900.0]}, {"spatial:bbox": [500.0, 820.0, 580.0, 900.0]}], ids=["transform", "box"]
+    "attributes",
+    [
+        {"spatial:transform": [10.0, 0.0, 500.0, 0.0, -10.0, 900.0]},
+        {"spatial:bbox": [500.0, 820.0, 580.0, 900.0]},
+    ],
+    ids=["transform", "box"],
 )
-def test_a_grid_of_the_group_is_that_of_the_first_asset(tmp_path: Path, attributes: dict[str, Any]) -> None:
+def test_a_grid_of_the_group_is_that_of_the_first_asset(
+    tmp_path: Path, attributes: dict[str, Any]
+) -> None:
     layout = [entry("0"), entry("1", [2, 2], derived_from="0")]
     (image,) = open_images(write(tmp_path, layout, {"0": (8, 8), "1": (4, 4)}, **attributes))
     assert [level.scale for level in image.levels] == [(-10, 10), (-20, 20)]
@@ -75,12 +108,17 @@ def test_a_grid_of_the_group_is_that_of_the_first_asset(tmp_path: Path, attribut
 
 
 def test_dimensions_name_the_axes_of_the_grid(tmp_path: Path) -> None:
-    attributes = {"spatial:transform": [10.0, 0.0, 500.0, 0.0, -20.0, 900.0], "spatial:dimensions": ["x", "y"]}
+    attributes = {
+        "spatial:transform": [10.0, 0.0, 500.0, 0.0, -20.0, 900.0],
+        "spatial:dimensions": ["x", "y"],
+    }
     (image,) = open_images(write(tmp_path, [entry("0")], {"0": (8, 8)}, **attributes))
     assert image.levels[0].scale == (10, -20)
 
 
-@pytest.mark.parametrize("grid", [[1, 2], "north", [0, 0, 0, 0, 0, 0], [1.0, 0.5, 0, 0.5, 1.0, 0], [float("nan")] * 6])
+@pytest.mark.parametrize(
+    "grid", [[1, 2], "north", [0, 0, 0, 0, 0, 0], [1.0, 0.5, 0, 0.5, 1.0, 0], [float("nan")] * 6]
+)
 def test_a_transform_that_cannot_be_shown_is_told(tmp_path: Path, grid: Any) -> None:
     layout = [entry("0", [1, 1], **{"spatial:transform": grid})]
     with pytest.warns(LayoutWarning, match="spatial:transform"):
@@ -96,7 +134,9 @@ def test_assets_that_are_not_there_are_told(tmp_path: Path, asset: Any) -> None:
 
 
 @pytest.mark.parametrize("layout", [[], "0", [3], [{}]])
-@pytest.mark.filterwarnings("ignore:.*multiscales. layout:napari_pyramid.errors.LayoutWarning")  # what of it has no sense
+@pytest.mark.filterwarnings(
+    "ignore:.*multiscales. layout:napari_pyramid.errors.LayoutWarning"
+)  # what of it has no sense
 def test_a_layout_without_sense_falls_through(tmp_path: Path, layout: Any) -> None:
     images = open_images(write(tmp_path, layout, {"0": (8, 8), "1": (4, 4)}))
     assert [level.path for level in images[0].levels] == ["0", "1"]
@@ -106,16 +146,26 @@ def test_a_layout_without_sense_falls_through(tmp_path: Path, layout: Any) -> No
 @pytest.mark.filterwarnings("ignore:.*level '1' is left out:napari_pyramid.errors.LayoutWarning")
 def test_assets_of_different_rank(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """The asset that does not fit the first one is left out; its factors are nobody's business."""
-    layout = [entry("0", [1, 1], **{"spatial:transform": [10.0, 0, 500.0, 0, -10.0, 900.0]}), entry("1", [2], derived_from="0")]
-    (image,) = open_images(write(tmp_path, layout, {"0": (16, 16), "1": shape}, **{"spatial:dimensions": [["y"], "x"]}))
+    layout = [
+        entry("0", [1, 1], **{"spatial:transform": [10.0, 0, 500.0, 0, -10.0, 900.0]}),
+        entry("1", [2], derived_from="0"),
+    ]
+    (image,) = open_images(
+        write(tmp_path, layout, {"0": (16, 16), "1": shape}, **{"spatial:dimensions": [["y"], "x"]})
+    )
     assert [level.scale for level in image.levels] == [(-10, 10)]
 
 
 def test_spatial_dimensions_name_axes_that_the_arrays_do_not(tmp_path: Path) -> None:
     """zarr-conventions/spatial: "node" puts the centre of the first pixel at the corner that the transform gives."""
     registered = {"spatial:dimensions": ["y", "x"], "spatial:registration": "node"}
-    layout = [entry("a", **{"spatial:transform": [10, 0, 100, 0, -10, 200]}), entry("b", [2, 2], derived_from="a")]
-    root = zarr.create_group(tmp_path / "x.zarr", attributes={"multiscales": {"layout": layout}, **registered})
+    layout = [
+        entry("a", **{"spatial:transform": [10, 0, 100, 0, -10, 200]}),
+        entry("b", [2, 2], derived_from="a"),
+    ]
+    root = zarr.create_group(
+        tmp_path / "x.zarr", attributes={"multiscales": {"layout": layout}, **registered}
+    )
     for name, n in (("a", 8), ("b", 4)):
         root.create_array(name, data=np.ones((n, n), "uint8"))
     (image,) = open_images(tmp_path / "x.zarr")

@@ -47,13 +47,23 @@ class ChannelStack:
         planes = [np.asarray(part[rest]) for part in self._parts[which]]
         # An integer index before the new axis has taken its own axis away.
         at = self._axis - sum(not isinstance(k, slice) for k in rest[: self._axis])
-        return np.stack(planes, axis=at) if planes else np.empty(self._empty_shape(rest, at), self.dtype)
+        return (
+            np.stack(planes, axis=at)
+            if planes
+            else np.empty(self._empty_shape(rest, at), self.dtype)
+        )
 
     def _empty_shape(self, rest: tuple[Any, ...], at: int) -> tuple[int, ...]:
-        shape = [len(range(n)[k]) for n, k in zip(self._parts[0].shape, rest, strict=True) if isinstance(k, slice)]
+        shape = [
+            len(range(n)[k])
+            for n, k in zip(self._parts[0].shape, rest, strict=True)
+            if isinstance(k, slice)
+        ]
         return (*shape[:at], 0, *shape[at:])
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
         values = self[...]
         return values if dtype is None else values.astype(dtype, copy=False)
 

@@ -42,7 +42,9 @@ def label_rows(features: Any, name: str) -> list[dict[str, Any]]:
             try:
                 plain = _plain(value)
             except TypeError as error:
-                raise SpecError(f"{name!r}: column {key!r} of its features holds a {error}, which cannot be stored: make it text or numbers") from None
+                raise SpecError(
+                    f"{name!r}: column {key!r} of its features holds a {error}, which cannot be stored: make it text or numbers"
+                ) from None
             if plain is not None:
                 row[key] = plain
     return rows if columns else []
@@ -52,7 +54,9 @@ def _label(value: Any, name: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name!r}: column 'index' of its features holds {value!r}: it must say which label each row is about, as a whole number") from None
+        raise SpecError(
+            f"{name!r}: column 'index' of its features holds {value!r}: it must say which label each row is about, as a whole number"
+        ) from None
 
 
 def _plain(value: Any) -> Any:
@@ -63,8 +67,12 @@ def _plain(value: Any) -> Any:
     TypeError
         If JSON has nothing like it; the message is the name of its type.
     """
-    if isinstance(value, np.datetime64 | np.timedelta64):  # first: NumPy counts the latter among the integers
-        return _plain(value.astype(f"{value.dtype.kind}8[us]").item())  # of nanoseconds, item() is a bare number
+    if isinstance(
+        value, np.datetime64 | np.timedelta64
+    ):  # first: NumPy counts the latter among the integers
+        return _plain(
+            value.astype(f"{value.dtype.kind}8[us]").item()
+        )  # of nanoseconds, item() is a bare number
     if isinstance(value, np.integer | np.bool_ | np.str_):
         return value.item()
     if value is None or isinstance(value, str | bool | int):

@@ -72,7 +72,11 @@ def ask_folder(parent: QWidget, start: str) -> str:
 
 def ask_new_store(parent: QWidget, start: str) -> str:
     """Asks for the name of a store that is not there yet."""
-    return str(QFileDialog.getSaveFileName(parent, "Store the pyramid as", start, "OME-Zarr (*.ome.zarr *.zarr)")[0])
+    return str(
+        QFileDialog.getSaveFileName(
+            parent, "Store the pyramid as", start, "OME-Zarr (*.ome.zarr *.zarr)"
+        )[0]
+    )
 
 
 class ChoiceForm(QWidget):
@@ -143,7 +147,9 @@ class ChoiceForm(QWidget):
         self.destination.path = destination
         self.place.setCurrentIndex(self.place.currentIndex() if in_place else 0)
         self.place.setEnabled(in_place)
-        self.place.setToolTip("" if in_place else "In place needs a zarr array on this machine's disk")
+        self.place.setToolTip(
+            "" if in_place else "In place needs a zarr array on this machine's disk"
+        )
         self._pause.stop()  # whoever offers knows
 
     def choice(self) -> Choice:
@@ -165,9 +171,15 @@ class ChoiceForm(QWidget):
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
-    parts = [part for part in text.replace("×", ",").replace("x", ",").replace(" ", ",").split(",") if part]
+    parts = [
+        part
+        for part in text.replace("×", ",").replace("x", ",").replace(" ", ",").split(",")
+        if part
+    ]
     if not all(part.isdecimal() for part in parts):
-        raise SpecError(f"chunks {text!r} are not whole numbers: write one per axis, such as 64, 128, 128")
+        raise SpecError(
+            f"chunks {text!r} are not whole numbers: write one per axis, such as 64, 128, 128"
+        )
     return tuple(int(part) for part in parts)
 
 
@@ -189,5 +201,7 @@ class LevelTable(QTableWidget):
         for i, row in enumerate(rows):
             for j, text in enumerate(row):
                 item = QTableWidgetItem(text)
-                item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                item.setTextAlignment(
+                    int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                )
                 self.setItem(i, j, item)

@@ -46,12 +46,20 @@ class Job:
         Called in the GUI thread; `on_end` just once, after `steps` is closed.
     """
 
-    def __init__(self, steps: Steps, title: str, on_end: Callable[[Outcome], None], on_step: Callable[[Step], None] | None = None) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        title: str,
+        on_end: Callable[[Outcome], None],
+        on_step: Callable[[Step], None] | None = None,
+    ) -> None:
         self._steps, self._on_end, self._on_step = steps, on_end, on_step
         self._stop = threading.Event()
         self._outcome = Outcome()
         self._bar = _Bar(title, self.cancel)
-        self._worker = create_worker(self._run, _worker_class=_ClosingWorker, _start_thread=False, _ignore_errors=True)
+        self._worker = create_worker(
+            self._run, _worker_class=_ClosingWorker, _start_thread=False, _ignore_errors=True
+        )
         self._worker.yielded.connect(self._report)
         self._worker.returned.connect(self._keep)
         self._worker.finished.connect(self._end)
@@ -82,7 +90,9 @@ class Job:
             return
         if self._on_step is not None:
             self._on_step(step)
-        self._bar.show(step)  # last: napari's bar handles events in it, the end of this very job among them
+        self._bar.show(
+            step
+        )  # last: napari's bar handles events in it, the end of this very job among them
 
     def _keep(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -128,7 +138,9 @@ class _Bar:
 def in_gui_thread() -> bool:
     """Whether there is a viewer's window to keep alive, and this is the thread that does."""
     app = QApplication.instance()
-    return app is not None and app.thread() is QThread.currentThread() and current_viewer() is not None
+    return (
+        app is not None and app.thread() is QThread.currentThread() and current_viewer() is not None
+    )
 
 
 def run_in_background(steps: Steps, title: str) -> Outcome:

@@ -60,12 +60,20 @@ def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
     problems = {id(image): _why_not(image) for image in images}
     shown = [image for image in images if not problems[id(image)]]
     if not shown:
-        raise LayoutError("; ".join(f"{source}: {image.name!r} {problems[id(image)]}" for image in images))
+        raise LayoutError(
+            "; ".join(f"{source}: {image.name!r} {problems[id(image)]}" for image in images)
+        )
     for image in images:
         if problems[id(image)]:
             warnings.warn(f"{source}: {image.name!r} {problems[id(image)]}; left out", stacklevel=2)
     filled = iter(fill_units([image.axes for image in shown if image.axes is not None]))
-    return [layer for image in shown for layer in _layers(image if image.axes is None else replace(image, axes=next(filled)), source)]
+    return [
+        layer
+        for image in shown
+        for layer in _layers(
+            image if image.axes is None else replace(image, axes=next(filled)), source
+        )
+    ]
 
 
 def _why_not(image: Image) -> str:
@@ -100,19 +108,29 @@ def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
         metadata = {**image.metadata, METADATA_KEY: {**origin, "channel": i, "channel_axis": axis}}
         # As napari blends the layers that it splits itself.
         blending = "additive" if i else "translucent_no_depth"
-        yield _layer(image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending})
+        yield _layer(
+            image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending}
+        )
 
 
 def _is_rgb_in_channels(image: Image) -> bool:
     """Whether the channels are those of a colour picture: named red, green, blue, in these colours, and none stretched."""
     axis = image.channel_axis
-    if axis is None or image.kind == "labels" or image.levels[0].array.shape[axis] != len(image.channels):
+    if (
+        axis is None
+        or image.kind == "labels"
+        or image.levels[0].array.shape[axis] != len(image.channels)
+    ):
         return False
     array = image.levels[0].array
     full = _full_range(np.dtype(array.dtype))
-    untold = full if array.dtype == np.uint8 else None  # of deeper pixels nobody knows how bright they are
+    untold = (
+        full if array.dtype == np.uint8 else None
+    )  # of deeper pixels nobody knows how bright they are
     found = tuple((str(c.name).lower(), str(c.color).upper()) for c in image.channels)
-    unstretched = all((c.window or untold) == full and c.visible == (c.name != "alpha") for c in image.channels)
+    unstretched = all(
+        (c.window or untold) == full and c.visible == (c.name != "alpha") for c in image.channels
+    )
     return len(array.shape) > 2 and found in (RGBA[:3], RGBA) and unstretched
 
 
@@ -124,7 +142,15 @@ def _with_colour_last(image: Image) -> Image:
     def moved(values: Any) -> Any:
         return None if values is None else tuple(values[i] for i in order)
 
-    levels = tuple(replace(v, array=Reordered(v.array, order), scale=moved(v.scale), translation=moved(v.translation)) for v in image.levels)
+    levels = tuple(
+        replace(
+            v,
+            array=Reordered(v.array, order),
+            scale=moved(v.scale),
+            translation=moved(v.translation),
+        )
+        for v in image.levels
+    )
     return replace(image, levels=levels, axes=moved(image.axes), channels=(), rgb=True)
 
 
@@ -156,7 +182,9 @@ def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
         found["units"] = [napari_unit(a, f"{source}: {image.name!r}") for a in axes]
     affine = image.affine
     if affine is not None and axis is None and image.channel_axis is not None:
-        affine = _with_axis(affine, image.channel_axis)  # the channels stay an axis, which the matrix does not know
+        affine = _with_axis(
+            affine, image.channel_axis
+        )  # the channels stay an axis, which the matrix does not know
     if affine is not None and affine.shape == (len(shown) + 1,) * 2:
         found["affine"] = affine
     return found
@@ -178,7 +206,9 @@ def _places(image: Image) -> list[Place]:
     return [(y / height + 1 / h, x / width + 1 / w) for y, x in fields.values()]
 
 
-def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]) -> LayerTuple:
+def _layer(
+    image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]
+) -> LayerTuple:
     """One layer; `colormap` is for channels without a colour of their own."""
     given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
     is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
@@ -188,8 +218,14 @@ def _layer(image: Image, levels: list[LazyArray], channel: Channel, colormap: st
     elif image.rgb:
         given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
     else:
-        color = _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
-        given |= {"rgb": False, "contrast_limits": channel.window or contrast_limits(levels[-1], _places(image)), "colormap": color}
+        color = (
+            _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
+        )
+        given |= {
+            "rgb": False,
+            "contrast_limits": channel.window or contrast_limits(levels[-1], _places(image)),
+            "colormap": color,
+        }
     return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"
 
 
@@ -201,7 +237,9 @@ def _name(image: str, channel: str | None) -> str:
 
 def origin_of(image: Image, source: str) -> dict[str, Any]:
     """Where an image's pixels are and what napari cannot show: the transforms of all its levels."""
-    levels = [{"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels]
+    levels = [
+        {"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels
+    ]
     return {
         "source": source,
         "path": image.path,
@@ -221,7 +259,9 @@ def _label_look(image: Image) -> dict[str, Any]:
         columns = dict.fromkeys(key for row in rows for key in row if key != "label-value")
         # napari finds the row of a label by the column "index".
         look["features"] = {"index": [row.get("label-value") for row in rows]}
-        look["features"] |= {key: [_cell(row.get(key)) for row in rows] for key in columns if key != "index"}
+        look["features"] |= {
+            key: [_cell(row.get(key)) for row in rows] for key in columns if key != "index"
+        }
     return look
 
 
@@ -235,7 +275,12 @@ class _Integers:
 
     def __init__(self, mask: LazyArray) -> None:
         self._mask = mask
-        self.shape, self.chunks, self.ndim, self.dtype = mask.shape, mask.chunks, mask.ndim, np.dtype(np.uint8)
+        self.shape, self.chunks, self.ndim, self.dtype = (
+            mask.shape,
+            mask.chunks,
+            mask.ndim,
+            np.dtype(np.uint8),
+        )
 
     def __getitem__(self, key: Any, /) -> Any:
         return np.asarray(self._mask[key]).astype(np.uint8)

@@ -38,7 +38,11 @@ class Picture:
     @property
     def extent(self) -> tuple[float, ...]:
         """Size along the spatial axes, in their units: labels belong to the image with the same one."""
-        return tuple(n * s for n, s, a in zip(self.levels[0].shape, self.scale, self.axes, strict=True) if a.is_spatial)
+        return tuple(
+            n * s
+            for n, s, a in zip(self.levels[0].shape, self.scale, self.axes, strict=True)
+            if a.is_spatial
+        )
 
 
 def pictures_of(layers: Sequence[LayerTuple]) -> list[Picture]:
@@ -79,17 +83,38 @@ def picture_of(layer: LayerTuple) -> Picture:
         )
     if not meta.get("rgb"):
         known = any(a.type == "channel" for a in axes)
-        return Picture(name, levels, "image", axes, scale, translation, () if known else (_channel(meta, name),))
+        return Picture(
+            name,
+            levels,
+            "image",
+            axes,
+            scale,
+            translation,
+            () if known else (_channel(meta, name),),
+        )
     top = float(np.iinfo(levels[0].dtype).max) if levels[0].dtype.kind in "iu" else 1.0
-    channels = tuple(Channel(label, color, (0.0, top), label != "alpha") for label, color in RGBA[: levels[0].shape[-1]])
-    return Picture(name, levels, "image", (*axes, Axis.named("c")), (*scale, 1.0), (*translation, 0.0), channels)
+    channels = tuple(
+        Channel(label, color, (0.0, top), label != "alpha")
+        for label, color in RGBA[: levels[0].shape[-1]]
+    )
+    return Picture(
+        name,
+        levels,
+        "image",
+        (*axes, Axis.named("c")),
+        (*scale, 1.0),
+        (*translation, 0.0),
+        channels,
+    )
 
 
 def lost_transforms(meta: Mapping[str, Any]) -> list[str]:
     """Names of the transforms of a layer that OME-Zarr 0.4 and 0.5 cannot hold."""
     lost = []
     for key in ("rotate", "affine"):
-        matrix = np.asarray(getattr(meta.get(key), "affine_matrix", meta.get(key, 0.0)), dtype=float)
+        matrix = np.asarray(
+            getattr(meta.get(key), "affine_matrix", meta.get(key, 0.0)), dtype=float
+        )
         if matrix.any() and not (matrix.ndim == 2 and np.allclose(matrix, np.eye(*matrix.shape))):
             lost.append(key)
     shear = np.asarray(meta.get("shear", 0.0), dtype=float)
@@ -105,11 +130,18 @@ def _belongs(layer: LayerTuple, group: Sequence[LayerTuple]) -> bool:
         return False
     key = _channel_key(meta)
     alike = key is not None and key == _channel_key(first)
-    if not (alike or _is_split_off(meta, first)) or any(_is_same_channel(meta, m) for _, m, _ in group):
+    if not (alike or _is_split_off(meta, first)) or any(
+        _is_same_channel(meta, m) for _, m, _ in group
+    ):
         return False
-    shapes = [[tuple(v.shape) for v in (d if m.get("multiscale") else [d])] for d, m in ((data, meta), (other, first))]
+    shapes = [
+        [tuple(v.shape) for v in (d if m.get("multiscale") else [d])]
+        for d, m in ((data, meta), (other, first))
+    ]
     dtypes = [(d[0] if m.get("multiscale") else d).dtype for d, m in ((data, meta), (other, first))]
-    same_place = all(np.array_equal(meta.get(k, ()), first.get(k, ())) for k in ("scale", "translate"))
+    same_place = all(
+        np.array_equal(meta.get(k, ()), first.get(k, ())) for k in ("scale", "translate")
+    )
     return shapes[0] == shapes[1] and dtypes[0] == dtypes[1] and same_place
 
 
@@ -125,7 +157,9 @@ def _channel_key(meta: Mapping[str, Any]) -> tuple[Any, ...] | None:
 def _is_same_channel(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two layers are one channel: napari numbers the names of a store that is opened twice, the index tells."""
     indexes = [m.get("metadata", {}).get(METADATA_KEY, {}).get("channel") for m in (meta, other)]
-    return _channel_label(meta) == _channel_label(other) or (indexes[0] is not None and indexes[0] == indexes[1])
+    return _channel_label(meta) == _channel_label(other) or (
+        indexes[0] is not None and indexes[0] == indexes[1]
+    )
 
 
 def _is_split_off(meta: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
@@ -134,7 +168,9 @@ def _is_split_off(meta: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
     ``add_image(..., channel_axis=...)`` numbers the names, ``cells``, ``cells [1]``, and blends all but the first
     additively; a file that was opened twice is numbered too, but not blended so.
     """
-    number = re.fullmatch(re.escape(str(first.get("name"))) + r" \[\d+\]", str(meta.get("name", "")))
+    number = re.fullmatch(
+        re.escape(str(first.get("name"))) + r" \[\d+\]", str(meta.get("name", ""))
+    )
     ours = any(METADATA_KEY in m.get("metadata", {}) for m in (meta, first))
     return number is not None and meta.get("blending") == "additive" and not ours
 
@@ -150,7 +186,12 @@ def _merged(group: Sequence[LayerTuple]) -> Picture:
         group = sorted(group, key=lambda layer: layer[1]["metadata"][METADATA_KEY]["channel"])
     meta = group[0][1]
     name = str(known.get("image") or str(meta["name"]).partition(": ")[0])
-    levels = [[plain_source(level) for level in one] for one in zip(*(data if m.get("multiscale") else [data] for data, m, _ in group), strict=True)]
+    levels = [
+        [plain_source(level) for level in one]
+        for one in zip(
+            *(data if m.get("multiscale") else [data] for data, m, _ in group), strict=True
+        )
+    ]
     axes, scale, translation = _placement(meta, len(levels[0][0].shape))
     at = known.get("channel_axis")
     if not isinstance(at, int) or not 0 <= at <= len(axes):
@@ -162,19 +203,32 @@ def _merged(group: Sequence[LayerTuple]) -> Picture:
         (*axes[:at], Axis.named("c"), *axes[at:]),
         (*scale[:at], 1.0, *scale[at:]),
         (*translation[:at], 0.0, *translation[at:]),
-        tuple(_channel(m, None if _is_split_off(group[-1][1], meta) else _channel_label(m)) for _, m, _ in group),
+        tuple(
+            _channel(m, None if _is_split_off(group[-1][1], meta) else _channel_label(m))
+            for _, m, _ in group
+        ),
     )
 
 
-def _placement(meta: Mapping[str, Any], ndim: int) -> tuple[tuple[Axis, ...], tuple[float, ...], tuple[float, ...]]:
+def _placement(
+    meta: Mapping[str, Any], ndim: int
+) -> tuple[tuple[Axis, ...], tuple[float, ...], tuple[float, ...]]:
     """Axes, scale and translation of a layer; its own axis labels unless they are napari's -3, -2, -1."""
     labels = [str(v) for v in meta.get("axis_labels") or ()]
-    named = len(labels) == ndim and len({v.lower() for v in labels}) == ndim and all(labels) and not _numbers(labels)
+    named = (
+        len(labels) == ndim
+        and len({v.lower() for v in labels}) == ndim
+        and all(labels)
+        and not _numbers(labels)
+    )
     axes = parse_axes(labels, ndim) if named else default_axes(ndim)
     units = [str(u) for u in meta.get("units") or ()]
     if len(units) == ndim:
         units_of = parse_axes([a.name for a in axes], ndim, units)
-        axes = tuple(replace(a, unit=u.unit if u.unit != "dimensionless" else None) for a, u in zip(axes, units_of, strict=True))
+        axes = tuple(
+            replace(a, unit=u.unit if u.unit != "dimensionless" else None)
+            for a, u in zip(axes, units_of, strict=True)
+        )
     return axes, _floats(meta.get("scale"), ndim, 1.0), _floats(meta.get("translate"), ndim, 0.0)
 
 
@@ -197,7 +251,11 @@ def _hex(colormap: Any) -> str | None:
     """The colour of the brighter end of a colour map, as OME-Zarr keeps it: one colour, black below."""
     if isinstance(colormap, str):
         return colormap.upper() if colormap.startswith("#") else HEX_OF.get(colormap)
-    colors = colormap.get("colors") if isinstance(colormap, Mapping) else getattr(colormap, "colors", None)
+    colors = (
+        colormap.get("colors")
+        if isinstance(colormap, Mapping)
+        else getattr(colormap, "colors", None)
+    )
     if colors is None or not len(colors):
         return None
     ends = np.asarray([colors[0], colors[-1]], dtype=float)[:, :3]
@@ -208,7 +266,11 @@ def _hex(colormap: Any) -> str | None:
 def _label_colors(meta: Mapping[str, Any]) -> dict[int, Rgba]:
     """The colours that were chosen for single labels; napari's own cycle is none of them."""
     colormap = meta.get("colormap")
-    chosen = colormap.get("color_dict") if isinstance(colormap, Mapping) else getattr(colormap, "color_dict", None)
+    chosen = (
+        colormap.get("color_dict")
+        if isinstance(colormap, Mapping)
+        else getattr(colormap, "color_dict", None)
+    )
     colors: dict[int, Rgba] = {}
     for label, color in (chosen or {}).items():
         if label:  # neither None (all others) nor the background

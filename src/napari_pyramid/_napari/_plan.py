@@ -19,7 +19,15 @@ from napari_pyramid.level import format_bytes
 from napari_pyramid.sources import directory_of
 from napari_pyramid.spec import PyramidSpec
 
-__all__ = ["COLUMNS", "IMAGE_METHODS", "LABEL_METHODS", "Choice", "Plan", "picture_of_image", "suggested_destination"]
+__all__ = [
+    "COLUMNS",
+    "IMAGE_METHODS",
+    "LABEL_METHODS",
+    "Choice",
+    "Plan",
+    "picture_of_image",
+    "suggested_destination",
+]
 
 IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian", "laplacian")
 LABEL_METHODS = ("mode", "median", "min", "max", "stride")
@@ -63,8 +71,12 @@ class Plan:
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
         if choice.destination is not None and os.path.lexists(choice.destination):
-            raise DestinationError(f"{choice.destination} exists: choose another name, or delete it first")
-        spec, _, memory = plan_build(picture.levels[0], choice.destination, **_options(picture, choice))
+            raise DestinationError(
+                f"{choice.destination} exists: choose another name, or delete it first"
+            )
+        spec, _, memory = plan_build(
+            picture.levels[0], choice.destination, **_options(picture, choice)
+        )
         return cls(picture, choice, spec, memory)
 
     @property
@@ -97,7 +109,9 @@ class Plan:
     def summary(self) -> str:
         """What is to be said before a build: levels, bytes and files that will be written, and the memory that it takes."""
         spec, n_now = self.spec, len(self.picture.levels)
-        already = f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
+        already = (
+            f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
+        )
         new = list(spec.levels[self.choice.destination is None :])
         written = [*new, *spec.residuals]
         size, files = format_bytes(sum(v.nbytes for v in written)), sum(v.n_files for v in written)
@@ -108,9 +122,17 @@ class Plan:
 
 
 def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
-    chosen: Mapping[str, Any] = {"method": choice.method, "n_levels": choice.n_levels, "chunks": choice.chunks}
+    chosen: Mapping[str, Any] = {
+        "method": choice.method,
+        "n_levels": choice.n_levels,
+        "chunks": choice.chunks,
+    }
     place = {"in_place": True} if choice.destination is None else {"format": choice.format}
-    return {**picture_options(picture), **place, **{k: v for k, v in chosen.items() if v is not None}}
+    return {
+        **picture_options(picture),
+        **place,
+        **{k: v for k, v in chosen.items() if v is not None},
+    }
 
 
 def _by(values: Any) -> str:
@@ -144,7 +166,9 @@ def suggested_destination(name: str, source: str | None) -> str:
     beside = Path.home()
     if source and "://" not in source and Path(source).exists():
         folder = Path(source).absolute().parent
-        beside = beside if folder.is_relative_to(_PACKAGE) or not os.access(folder, os.W_OK) else folder
+        beside = (
+            beside if folder.is_relative_to(_PACKAGE) or not os.access(folder, os.W_OK) else folder
+        )
     stem = re.sub(r"[^\w.\-]+", "_", name).strip("._") or "image"
     candidate, n = beside / f"{stem}.ome.zarr", 2
     while candidate.exists():

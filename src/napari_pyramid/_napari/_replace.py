@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["group_of", "levels_as", "replace_layer"]
 
 
-def replace_layer(viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], origin: dict[str, Any]) -> Layer:
+def replace_layer(
+    viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], origin: dict[str, Any]
+) -> Layer:
     """The new layer of `levels`, in `viewer` where `old` was.
 
     napari cannot give a single-scale layer several levels (``layer.data = levels`` breaks it), so a new one takes over
@@ -33,13 +35,20 @@ def replace_layer(viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], o
     from napari.layers import Layer
 
     _, state, kind = old.as_layer_data_tuple()
-    state |= {"multiscale": len(levels) > 1, "metadata": {**state["metadata"], METADATA_KEY: origin}}
+    state |= {
+        "multiscale": len(levels) > 1,
+        "metadata": {**state["metadata"], METADATA_KEY: origin},
+    }
     new = Layer.create(levels if len(levels) > 1 else levels[0], state, kind)
     if hasattr(old, "contrast_limits_range"):  # not in the state, and would clip the limits
         new.contrast_limits_range = old.contrast_limits_range
         new.contrast_limits = old.contrast_limits
     old.name = f"{old.name} (before)"  # or else the new one would be numbered
-    step, index, active = viewer.dims.current_step, viewer.layers.index(old), viewer.layers.selection.active
+    step, index, active = (
+        viewer.dims.current_step,
+        viewer.layers.index(old),
+        viewer.layers.selection.active,
+    )
     # First in, then out: with no layer of its extent the sliders would jump to the middle.
     viewer.layers.insert(index, new)
     viewer.layers.remove(old)
@@ -59,4 +68,7 @@ def levels_as(picture: Picture, pyramid: Pyramid) -> list[LazyArray]:
     """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
     order = ome_order(picture.axes)
     back = tuple(order.index(i) for i in range(len(order)))
-    return [LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back)) for v in pyramid.levels]
+    return [
+        LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back))
+        for v in pyramid.levels
+    ]

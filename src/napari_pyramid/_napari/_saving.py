@@ -14,7 +14,15 @@ from typing import Any
 from napari_pyramid._napari._pictures import Picture
 from napari_pyramid.errors import DestinationError, explained
 
-__all__ = ["Step", "build_steps", "completed", "destination", "picture_options", "places", "save_steps"]
+__all__ = [
+    "Step",
+    "build_steps",
+    "completed",
+    "destination",
+    "picture_options",
+    "places",
+    "save_steps",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +61,16 @@ def completed(path: str) -> Path:
     """
     target = Path(path).absolute()
     is_label = target.parent.name == "labels" and target.parents[1].suffix.lower() == ".zarr"
-    return target if is_label or target.suffix.lower() == ".zarr" else target.with_name(f"{target.name}.ome.zarr")
+    return (
+        target
+        if is_label or target.suffix.lower() == ".zarr"
+        else target.with_name(f"{target.name}.ome.zarr")
+    )
 
 
-def places(target: Path, pictures: Sequence[Picture]) -> tuple[list[tuple[Picture, Path]], list[str]]:
+def places(
+    target: Path, pictures: Sequence[Picture]
+) -> tuple[list[tuple[Picture, Path]], list[str]]:
     """Where each picture goes, images before their labels; and the names of a series, empty for a single image.
 
     One image (or, without one, one label image) is the store itself; several are a bioformats2raw series 0, 1, ...
@@ -133,7 +147,9 @@ def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[St
                 progress = next(build)
             except StopIteration as end:
                 return end.value
-            yield Step(progress.done / max(1, progress.total), progress.remaining, progress.bytes_written)
+            yield Step(
+                progress.done / max(1, progress.total), progress.remaining, progress.bytes_written
+            )
 
 
 def picture_options(picture: Picture) -> dict[str, Any]:
@@ -154,7 +170,11 @@ def _home(labels: Picture, images: Sequence[Picture]) -> Picture | None:
     """The image that a label image belongs to."""
     if len(images) == 1:
         return images[0]
-    same = (p for p in images if len(p.extent) == len(labels.extent) and all(map(_close, p.extent, labels.extent)))
+    same = (
+        p
+        for p in images
+        if len(p.extent) == len(labels.extent) and all(map(_close, p.extent, labels.extent))
+    )
     return next(same, None)
 
 

@@ -12,7 +12,9 @@ from napari_pyramid.axes import Axis
 __all__ = ["fill_units", "napari_unit"]
 
 PIXEL = "pixel"
-_SURE = frozenset(("micrometer", "nanometer", "millimeter", "angstrom", "meter", "second", "millisecond", PIXEL))
+_SURE = frozenset(
+    ("micrometer", "nanometer", "millimeter", "angstrom", "meter", "second", "millisecond", PIXEL)
+)
 """Known to be fine: spares those who read without napari the import of pint."""
 
 
@@ -24,7 +26,10 @@ def napari_unit(axis: Axis, where: str) -> str:
     unit = axis.unit or PIXEL
     if unit in _SURE or _pint_knows(unit):
         return unit
-    warnings.warn(f"{where}: unit {unit!r} of axis {axis.name!r} is not known; it is shown in pixels", stacklevel=2)
+    warnings.warn(
+        f"{where}: unit {unit!r} of axis {axis.name!r} is not known; it is shown in pixels",
+        stacklevel=2,
+    )
     return PIXEL
 
 
@@ -37,7 +42,10 @@ def fill_units(stores_axes: Sequence[Sequence[Axis]]) -> list[tuple[Axis, ...]]:
     for axis in (axis for axes in stores_axes for axis in axes):
         if axis.unit is not None:
             known.setdefault(axis.name, axis.unit)
-    return [tuple(Axis(a.name, a.type, a.unit or known.get(a.name)) for a in axes) for axes in stores_axes]
+    return [
+        tuple(Axis(a.name, a.type, a.unit or known.get(a.name)) for a in axes)
+        for axes in stores_axes
+    ]
 
 
 def _pint_knows(unit: str) -> bool:

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["get_reader", "read"]
 
-_METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", ".zlevels", "attributes.json", "info", "datasource-properties.json")
+_METADATA_FILES = (
+    "zarr.json",
+    ".zattrs",
+    ".zgroup",
+    ".zarray",
+    ".zmetadata",
+    ".zlevels",
+    "attributes.json",
+    "info",
+    "datasource-properties.json",
+)
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of zip files, and of TIFF and BigTIFF in either byte order."""
 _START = 1024
@@ -24,7 +34,9 @@ _FEW = 64
 """Entries of a folder that are looked at: a pyramid without metadata of its own shows itself in the first ones."""
 
 
-def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerTuple]] | None:
+def get_reader(
+    path: str | Sequence[str],
+) -> Callable[[str | Sequence[str]], list[LayerTuple]] | None:
     """The function that reads `path` (all of them, if several are given), or None if it is certainly not ours.
 
     Looks at names and a few bytes; prints and raises nothing.
@@ -54,7 +66,11 @@ def _may_be_ours(path: str) -> bool:
     if "://" in path:
         return True
     if os.path.isdir(path):
-        return path.rstrip("/\\").lower().endswith(_SUFFIXES) or _has_metadata(path) or _holds_a_node(path)
+        return (
+            path.rstrip("/\\").lower().endswith(_SUFFIXES)
+            or _has_metadata(path)
+            or _holds_a_node(path)
+        )
     if os.path.basename(path) in _METADATA_FILES:
         return os.path.isfile(path)
     try:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
 from napari_pyramid._napari._jobs import Job, Outcome, answer_in_background
@@ -132,7 +140,9 @@ class BuildPyramid(QWidget):
         path = self.path.path
         self._picture, self._asked = None, (asked := object())
         self._show_plan(None, said or f"Opening {path}…")
-        answer_in_background(lambda: open_images(path), lambda outcome: self._opened(outcome, asked, said))
+        answer_in_background(
+            lambda: open_images(path), lambda outcome: self._opened(outcome, asked, said)
+        )
 
     def _opened(self, outcome: Outcome, asked: object, said: str) -> None:
         if not self._life.alive or asked is not self._asked:
@@ -166,7 +176,9 @@ class BuildPyramid(QWidget):
         with QSignalBlocker(self.form):
             self.form.offer(
                 LABEL_METHODS if self._picture.kind == "labels" else IMAGE_METHODS,
-                suggested_destination(self._picture.name, self.path.path if layer is None else _origin_path(layer)),
+                suggested_destination(
+                    self._picture.name, self.path.path if layer is None else _origin_path(layer)
+                ),
                 in_place_directory(self._picture) is not None,
             )
         self._choice_changed()
@@ -212,9 +224,16 @@ class BuildPyramid(QWidget):
         if plan is None:
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
-            show_warning(f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it")
+            show_warning(
+                f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it"
+            )
         steps = build_steps(plan.source, plan.choice.destination, **plan.build_options())
-        job = Job(steps, f"Building {plan.picture.name}", lambda end: self._ended(plan, layer, end), self._show_step)
+        job = Job(
+            steps,
+            f"Building {plan.picture.name}",
+            lambda end: self._ended(plan, layer, end),
+            self._show_step,
+        )
         self._life.job = job
         self._show_busy(True)
         self.message.setText("Preparing…")
@@ -252,7 +271,9 @@ class BuildPyramid(QWidget):
         self.reset_choices()
         self.message.setText(message)
         if outcome.complete and layer is None:
-            self._open(message)  # levels may have come in place, and a new store needs another name now
+            self._open(
+                message
+            )  # levels may have come in place, and a new store needs another name now
 
     def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
         """Shows how the build ended; returns it in words."""
@@ -260,12 +281,21 @@ class BuildPyramid(QWidget):
             show_error(str(outcome.error))
             return str(outcome.error)
         if not outcome.complete:
-            kept = " The same build goes on from here if it is started again." if plan.can_resume else ""
+            kept = (
+                " The same build goes on from here if it is started again."
+                if plan.can_resume
+                else ""
+            )
             return f"Cancelled.{kept}"
         pyramid: Pyramid = outcome.result
         where = plan.choice.destination or group_of(pyramid)
         if layer is not None and layer in self._viewer.layers:
-            replace_layer(self._viewer, layer, levels_as(plan.picture, pyramid), origin_of(pyramid.image, where))
+            replace_layer(
+                self._viewer,
+                layer,
+                levels_as(plan.picture, pyramid),
+                origin_of(pyramid.image, where),
+            )
         else:
             # Not by opening the store, which may hold more than that: residuals, or other images.
             for new in layers_of([pyramid.image], where):

@@ -55,7 +55,11 @@ def _result(steps: Iterator[Any]) -> list[str]:
 
 def _losses(layers: Sequence[LayerTuple]) -> list[str]:
     lost = [(meta.get("name"), lost_transforms(meta)) for _, meta, _ in layers]
-    return [f"{name}: {' and '.join(keys)} cannot be saved in OME-Zarr and is left out" for name, keys in lost if keys]
+    return [
+        f"{name}: {' and '.join(keys)} cannot be saved in OME-Zarr and is left out"
+        for name, keys in lost
+        if keys
+    ]
 
 
 def _tell(message: str) -> None:

@@ -42,7 +42,9 @@ class Report:
 
     def __str__(self) -> str:
         n_mendable = sum(finding.is_mendable for finding in self.findings)
-        verdict = f"{_count(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
+        verdict = (
+            f"{_count(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
+        )
         hint = f", of which --repair mends {n_mendable}" if n_mendable else ""
         last = f"{self.path}: {_count(self.n_images, 'image')} with {_count(self.n_levels, 'level')}: {verdict}{hint}"
         return "\n".join([*map(str, self.findings), *self.notes, last])
@@ -73,20 +75,29 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
             if "://" not in path and not os.path.exists(path):
                 raise
             return Report(path, 0, 0, (Finding(path, "", str(error)),))
-        findings = [finding for image in images for level in image.levels for finding in _unreadable(image, level)]
+        findings = [
+            finding
+            for image in images
+            for level in image.levels
+            for finding in _unreadable(image, level)
+        ]
         findings += _metadata_findings(path, images)
         notes = _check_pixels(images, findings) if pixels else []
     notes += [str(w) for w in warned if isinstance(w, LayoutNotice)]
     told = [Finding(path, "", str(w)) for w in warned if not isinstance(w, LayoutNotice)]
     n_levels = sum(len(image.levels) for image in images)
-    return Report(path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes))
+    return Report(
+        path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes)
+    )
 
 
 def _metadata_findings(path: str, images: Sequence[Image]) -> Iterator[Finding]:
     try:
         root = stores.open_root(path)
     except LayoutError:  # TIFF and the like: no zarr metadata to look at
-        yield from (finding for image in images for finding in check_geometry(image, mendable=False))
+        yield from (
+            finding for image in images for finding in check_geometry(image, mendable=False)
+        )
         return
     levels = {level.path for image in images for level in image.levels}
     for group in (root.child(above) if above else root for above in groups_above(images)):

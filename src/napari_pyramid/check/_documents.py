@@ -49,19 +49,31 @@ def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
     for entry in objects(ome.get("multiscales")):
         for dataset in objects(entry.get("datasets")):
             if dataset.get("path") == name:
-                scales = [t.get("scale") for t in objects(dataset.get("coordinateTransformations")) if t.get("type") == "scale"]
+                scales = [
+                    t.get("scale")
+                    for t in objects(dataset.get("coordinateTransformations"))
+                    if t.get("type") == "scale"
+                ]
                 is_told = bool(scales) or not any(level.scale for level in image.levels)
-                return is_told and all(_is_scale(scale, image.levels[0].array.ndim) for scale in scales)
+                return is_told and all(
+                    _is_scale(scale, image.levels[0].array.ndim) for scale in scales
+                )
     return False
 
 
 def objects(values: Any) -> list[dict[str, Any]]:
     """The objects in a list that metadata hold; anything may be there instead."""
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    return (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
 
 
 def _is_scale(scale: object, ndim: int) -> bool:
-    return isinstance(scale, list) and len(scale) == ndim and all(isinstance(s, int | float) and math.isfinite(s) and s != 0 for s in scale)
+    return (
+        isinstance(scale, list)
+        and len(scale) == ndim
+        and all(isinstance(s, int | float) and math.isfinite(s) and s != 0 for s in scale)
+    )
 
 
 def check_consolidated(group: Node, levels: Iterable[str]) -> Iterator[Finding]:
@@ -74,7 +86,11 @@ def check_consolidated(group: Node, levels: Iterable[str]) -> Iterator[Finding]:
         elif own is None:
             problem = f"list {key}, which is not there"
         else:
-            problem = f"differ from {key}" if _without_copies(own) != _without_copies(entries[key]) else ""
+            problem = (
+                f"differ from {key}"
+                if _without_copies(own) != _without_copies(entries[key])
+                else ""
+            )
         if problem:
             yield Finding(group.path, "consolidated metadata", problem, is_mendable=True)
 
@@ -83,9 +99,15 @@ def consolidated_keys(group: Node, levels: Iterable[str]) -> list[str]:
     """Files that a group's consolidated metadata copy, and those of the levels in it, which they should; none without such metadata."""
     entries = _consolidated_entries(group)
     prefix = f"{group.path}/" if group.path else ""
-    inside = sorted(level.removeprefix(prefix) for level in levels if entries and level and level.startswith(prefix))
+    inside = sorted(
+        level.removeprefix(prefix)
+        for level in levels
+        if entries and level and level.startswith(prefix)
+    )
     files = ("zarr.json",) if group.zarr_format == 3 else (".zarray", ".zattrs")
-    return list(dict.fromkeys([*entries, *(f"{level}/{file}" for level in inside for file in files)]))
+    return list(
+        dict.fromkeys([*entries, *(f"{level}/{file}" for level in inside for file in files)])
+    )
 
 
 def _consolidated_entries(root: Node) -> dict[str, Any]:
@@ -93,7 +115,11 @@ def _consolidated_entries(root: Node) -> dict[str, Any]:
     if root.zarr_format == 3:
         inside = root.metadata.get("consolidated_metadata")
         copies = inside.get("metadata") if isinstance(inside, dict) else None
-        return {f"{path}/zarr.json": copy for path, copy in copies.items()} if isinstance(copies, dict) else {}
+        return (
+            {f"{path}/zarr.json": copy for path, copy in copies.items()}
+            if isinstance(copies, dict)
+            else {}
+        )
     document = read_json(root, ".zmetadata")
     copies = document.get("metadata") if isinstance(document, dict) else None
     return dict(copies) if isinstance(copies, dict) else {}
@@ -116,7 +142,9 @@ def check_documents(root: Node, image: Image) -> Iterator[Finding]:
     if image.layout.startswith("OME-Zarr") and image.axes is not None:
         yield from _check_axes(image)
     if isinstance(omero := ome.get("omero"), dict):
-        n_channels = 1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+        n_channels = (
+            1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+        )
         for key, message in omero_problems(omero, n_channels):
             yield Finding(image.path, key, message, is_mendable=is_mendable(image))
     yield from check_labels(node)
@@ -136,7 +164,9 @@ def omero_problems(omero: Mapping[str, Any], n_channels: int) -> Iterator[tuple[
             yield key, "is no object"
             continue
         color = channel.get("color")
-        if color is not None and not (isinstance(color, str) and re.fullmatch(r"#?[0-9A-Fa-f]{6}", color)):
+        if color is not None and not (
+            isinstance(color, str) and re.fullmatch(r"#?[0-9A-Fa-f]{6}", color)
+        ):
             yield f"{key}.color", f"{color!r} is no colour: expected six hexadecimal digits"
         window = channel.get("window")
         if window is not None and not _is_window(window):
@@ -155,7 +185,11 @@ def _check_axes(image: Image) -> Iterator[Finding]:
     order = [_TYPE_ORDER.get(axis.type or "", 2) for axis in image.axes or ()]
     if order != sorted(order) and not image.layout.startswith("OME-Zarr 0.6"):
         names = ", ".join(axis.name for axis in image.axes or ())
-        yield Finding(image.path, "multiscales.axes", f"{names} are out of order: time comes first, then channel, then space")
+        yield Finding(
+            image.path,
+            "multiscales.axes",
+            f"{names} are out of order: time comes first, then channel, then space",
+        )
 
 
 def check_labels(node: Node) -> Iterator[Finding]:
@@ -175,8 +209,15 @@ def check_labels(node: Node) -> Iterator[Finding]:
             yield Finding(where, "labels", f"lists {name!r}, which is not there", is_mendable=True)
     for name in names:
         child = group.child(name)
-        if child is not None and child.kind == "group" and name not in listed and "multiscales" in ome_of(child):
-            yield Finding(where, "labels", f"does not list {name!r}, which is there", is_mendable=True)
+        if (
+            child is not None
+            and child.kind == "group"
+            and name not in listed
+            and "multiscales" in ome_of(child)
+        ):
+            yield Finding(
+                where, "labels", f"does not list {name!r}, which is there", is_mendable=True
+            )
 
 
 def listed_node(group: Node, path: object) -> Node | None:
@@ -199,4 +240,8 @@ def _without_copies(document: Any) -> Any:
     """Copies may hold empty copies of their own."""
     if not isinstance(document, dict):
         return document
-    return {key: value for key, value in document.items() if key not in ("consolidated_metadata", "attributes") or (key == "attributes" and value)}
+    return {
+        key: value
+        for key, value in document.items()
+        if key not in ("consolidated_metadata", "attributes") or (key == "attributes" and value)
+    }

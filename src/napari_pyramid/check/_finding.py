@@ -21,4 +21,8 @@ class Finding:
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.path, self.key) if part)
-        return f"{where}: {self.message}" if where and not self.message.startswith(where) else self.message
+        return (
+            f"{where}: {self.message}"
+            if where and not self.message.startswith(where)
+            else self.message
+        )

@@ -34,9 +34,15 @@ def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:
     shapes = [level.array.shape for level in image.levels]
     factors = _total_factors(image)
     if factors is None:
-        for (a, n), (b, m) in itertools.pairwise(zip((level.path for level in image.levels), shapes, strict=True)):
+        for (a, n), (b, m) in itertools.pairwise(
+            zip((level.path for level in image.levels), shapes, strict=True)
+        ):
             if step_factors(n, m) is None:
-                yield Finding(where, "", f"level {b!r} of shape {m} is no reduction by integer factors of level {a!r} of shape {n}")
+                yield Finding(
+                    where,
+                    "",
+                    f"level {b!r} of shape {m} is no reduction by integer factors of level {a!r} of shape {n}",
+                )
         return
     if any(n == m for n, m in itertools.pairwise(shapes)):
         yield Finding(where, "", f"levels of equal shape: {', '.join(map(str, shapes))}")
@@ -60,20 +66,34 @@ def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
     factors = _total_factors(image)
     if factors is None or not _has_own_transforms(image):
         return
-    for level, (scale, translation) in zip(image.levels, _expected_transforms(image, factors), strict=True):
+    for level, (scale, translation) in zip(
+        image.levels, _expected_transforms(image, factors), strict=True
+    ):
         found = level.translation or (0.0,) * len(scale)
         if level.scale is None:
             yield WrongTransforms(level, "no scale", scale, translation)
         elif image.levels[0].scale is None:
             continue  # nothing to compare with
         elif not _close(level.scale, scale, scale):
-            yield WrongTransforms(level, f"scale is {_text(level.scale)}, the shapes say {_text(scale)}", scale, translation)
+            yield WrongTransforms(
+                level,
+                f"scale is {_text(level.scale)}, the shapes say {_text(scale)}",
+                scale,
+                translation,
+            )
         elif not _close(found, translation, scale):
             said = _text(found) if any(found) else "missing"
-            yield WrongTransforms(level, f"translation is {said}, half-pixel correct is {_text(translation)}", scale, translation)
+            yield WrongTransforms(
+                level,
+                f"translation is {said}, half-pixel correct is {_text(translation)}",
+                scale,
+                translation,
+            )
 
 
-def _expected_transforms(image: Image, factors: Sequence[tuple[int, ...]]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+def _expected_transforms(
+    image: Image, factors: Sequence[tuple[int, ...]]
+) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """Scale and translation that each level should have, from those of level 0.
 
     A window's result lies at the centre of the window: translation_k = translation_0 + (scale_k - scale_0) / 2
@@ -81,12 +101,24 @@ def _expected_transforms(image: Image, factors: Sequence[tuple[int, ...]]) -> li
     """
     base = image.levels[0].scale or (1.0,) * image.levels[0].array.ndim
     origin = image.levels[0].translation or (0.0,) * len(base)
-    half = 0.0 if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED) else 0.5
-    scales = [_expected_scale(image, base, level, total) for level, total in zip(image.levels, factors, strict=True)]
-    return [(scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True))) for scale in scales]
+    half = (
+        0.0
+        if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED)
+        else 0.5
+    )
+    scales = [
+        _expected_scale(image, base, level, total)
+        for level, total in zip(image.levels, factors, strict=True)
+    ]
+    return [
+        (scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True)))
+        for scale in scales
+    ]
 
 
-def _expected_scale(image: Image, base: Sequence[float], level: StoredLevel, total: Sequence[int]) -> tuple[float, ...]:
+def _expected_scale(
+    image: Image, base: Sequence[float], level: StoredLevel, total: Sequence[int]
+) -> tuple[float, ...]:
     """The scale by integer factors; by the ratio of the shapes where whole windows leave a rest of level 0 and the level says so.
 
     ome-zarr-py resizes 5 planes to 2, each of them 2.5 planes thick; others leave the fifth out. The shapes are the same.
@@ -94,8 +126,14 @@ def _expected_scale(image: Image, base: Sequence[float], level: StoredLevel, tot
     full, shape = image.levels[0].array.shape, level.array.shape
     said = level.scale or (math.nan,) * len(base)
     ratios = [b * n / m for b, n, m in zip(base, full, shape, strict=True)]
-    resized = [m * f < n and abs(s - r) <= _TOLERANCE * abs(r) for n, m, f, s, r in zip(full, shape, total, said, ratios, strict=True)]
-    return tuple(r if is_resized else b * f for r, is_resized, b, f in zip(ratios, resized, base, total, strict=True))
+    resized = [
+        m * f < n and abs(s - r) <= _TOLERANCE * abs(r)
+        for n, m, f, s, r in zip(full, shape, total, said, ratios, strict=True)
+    ]
+    return tuple(
+        r if is_resized else b * f
+        for r, is_resized, b, f in zip(ratios, resized, base, total, strict=True)
+    )
 
 
 def _total_factors(image: Image) -> list[tuple[int, ...]] | None:
@@ -115,7 +153,9 @@ def _said(above: StoredLevel, level: StoredLevel) -> tuple[float, ...] | None:
     return tuple(b / a for a, b in zip(above.scale, level.scale, strict=True))
 
 
-def step_factors(shape: Sequence[int], coarser: Sequence[int], said: Sequence[float] | None = None) -> tuple[int, ...] | None:
+def step_factors(
+    shape: Sequence[int], coarser: Sequence[int], said: Sequence[float] | None = None
+) -> tuple[int, ...] | None:
     """Integer factors between two shapes, by rounding up or down; None where there are none.
 
     Small shapes allow several: then the one that the scales say, else the one that other axes have, else the smallest.
@@ -125,14 +165,20 @@ def step_factors(shape: Sequence[int], coarser: Sequence[int], said: Sequence[fl
         return None
     hints = said or (math.nan,) * len(allowed)
     unique = [a[0] for a in allowed if len(a) == 1 and a[0] > 1]
-    return tuple(_choose(a, hint, unique, n) for a, hint, n in zip(allowed, hints, shape, strict=True))
+    return tuple(
+        _choose(a, hint, unique, n) for a, hint, n in zip(allowed, hints, shape, strict=True)
+    )
 
 
 def _allowed(n: int, m: int) -> list[int]:
     """Factors f with m = floor(n / f) or m = ceil(n / f)."""
     if not 0 < m <= n:
         return []
-    candidates = range(max(1, n // (m + 1)), n // max(m - 1, 1) + 2) if n // m < 64 else range(n // m, n // m + 2)
+    candidates = (
+        range(max(1, n // (m + 1)), n // max(m - 1, 1) + 2)
+        if n // m < 64
+        else range(n // m, n // m + 2)
+    )
     return [f for f in candidates if m in (n // f, -(-n // f)) and f <= _LARGEST_FACTOR]
 
 
@@ -145,7 +191,9 @@ def _choose(allowed: list[int], hint: float, others: list[int], n: int) -> int:
 
 
 def _close(found: Sequence[float], expected: Sequence[float], voxel: Sequence[float]) -> bool:
-    return len(found) == len(expected) and all(abs(a - b) <= _TOLERANCE * abs(v) for a, b, v in zip(found, expected, voxel, strict=True))
+    return len(found) == len(expected) and all(
+        abs(a - b) <= _TOLERANCE * abs(v) for a, b, v in zip(found, expected, voxel, strict=True)
+    )
 
 
 def _text(values: Sequence[float]) -> str:

@@ -76,11 +76,20 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
             findings.append(Finding(level.path, "", f"samples cannot be read: {one_line(error)}"))
             continue
         if image.kind == "labels" and (invented := _invented(samples)):
-            findings.append(Finding(level.path, "pixels", f"ids that the level above has not, such as {invented[0]}: averaged, not chosen"))
+            findings.append(
+                Finding(
+                    level.path,
+                    "pixels",
+                    f"ids that the level above has not, such as {invented[0]}: averaged, not chosen",
+                )
+            )
             continue
         wrong, told = _judge(said, samples, factors)
         if wrong and image.kind == "labels" and said is None:
-            wrong, told = None, "every id is also in the level above"  # sampled at some other place: still labels
+            wrong, told = (
+                None,
+                "every id is also in the level above",
+            )  # sampled at some other place: still labels
         if wrong:
             findings.append(Finding(level.path, "pixels", wrong))
         else:
@@ -92,7 +101,9 @@ def _method_of(image: Image) -> str | None:
     """The method of ours that the image names. "gaussian" alone is the name of any smoothed pyramid (zarr-specs issue 50)."""
     said = str(image.metadata.get("type", "")).lower()
     provenance = image.metadata.get("metadata")
-    is_ours = isinstance(provenance, dict) and str(provenance.get("method", "")).startswith("napari_pyramid")
+    is_ours = isinstance(provenance, dict) and str(provenance.get("method", "")).startswith(
+        "napari_pyramid"
+    )
     return said if said in METHODS and (said != "gaussian" or is_ours) else None
 
 
@@ -110,9 +121,17 @@ class _Sample:
 def _samples(above: ArrayLike, level: ArrayLike, factors: tuple[int, ...]) -> Iterator[_Sample]:
     margins = tuple(-(-gaussian_radius(f) // f) for f in factors)
     for region in _regions(level.shape):
-        wide = tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(region, margins, level.shape, strict=True))
-        under = tuple(slice(s.start * f, min(s.stop * f, n)) for s, f, n in zip(wide, factors, above.shape, strict=True))
-        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True))
+        wide = tuple(
+            slice(max(0, s.start - m), min(n, s.stop + m))
+            for s, m, n in zip(region, margins, level.shape, strict=True)
+        )
+        under = tuple(
+            slice(s.start * f, min(s.stop * f, n))
+            for s, f, n in zip(wide, factors, above.shape, strict=True)
+        )
+        inner = tuple(
+            slice(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True)
+        )
         yield _Sample(region, np.asarray(level[region]), np.asarray(above[under]), inner)
 
 
@@ -120,27 +139,44 @@ def _invented(samples: list[_Sample]) -> list[Any]:
     return [value for sample in samples for value in np.setdiff1d(sample.stored, sample.block)]
 
 
-def _judge(said: str | None, samples: list[_Sample], factors: tuple[int, ...]) -> tuple[str | None, str]:
+def _judge(
+    said: str | None, samples: list[_Sample], factors: tuple[int, ...]
+) -> tuple[str | None, str]:
     """What is wrong, if anything, else what was found."""
     fits = {said: _fit(said, samples, factors)} if said else {}
     if not said or fits[said].n_wrong:
         fits = {method: _fit(method, samples, factors) for method in METHODS}
     fitting = [method for method, fit in fits.items() if fit.n_wrong == 0]
     if said and fitting and said not in fitting:
-        return f"the metadata say {said}, but the pixels are the {fitting[0]} of the level above", ""
+        return (
+            f"the metadata say {said}, but the pixels are the {fitting[0]} of the level above",
+            "",
+        )
     if fitting:
-        found = said or " or ".join(fitting)  # where no two samples are equal, their mode is their minimum
+        found = said or " or ".join(
+            fitting
+        )  # where no two samples are equal, their mode is their minimum
         return None, f"{found} of the level above, in all of {fits[fitting[0]].n_samples:,} samples"
-    if samples[0].stored.dtype.kind in "iu" and said in (None, "mean") and "mean" in fits and fits["mean"].largest <= 1:
+    if (
+        samples[0].stored.dtype.kind in "iu"
+        and said in (None, "mean")
+        and "mean" in fits
+        and fits["mean"].largest <= 1
+    ):
         return None, f"mean of the level above, rounded another way: {fits['mean']}"
     best = said or min(fits, key=lambda method: fits[method].total)
-    return f"not the {best} of the level above{'' if said else ', nor what another method makes'}: {fits[best]}", ""
+    return (
+        f"not the {best} of the level above{'' if said else ', nor what another method makes'}: {fits[best]}",
+        "",
+    )
 
 
 def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
     fit = _Fit()
     for sample in samples:
-        fit.add(downsample(sample.block, factors, method)[sample.inner], sample.stored, sample.region)
+        fit.add(
+            downsample(sample.block, factors, method)[sample.inner], sample.stored, sample.region
+        )
     return fit
 
 
@@ -148,8 +184,16 @@ def _regions(shape: tuple[int, ...]) -> Iterator[Region]:
     """The first, the last, the middle and some others of the shape, the same ones each time; none twice."""
     sides = tuple(min(n, _SIDE if i >= len(shape) - 3 else 1) for i, n in enumerate(shape))
     random = np.random.default_rng(0)
-    fractions = [[0.0] * len(shape), [1.0] * len(shape), [0.5] * len(shape), *random.random((_N_RANDOM, len(shape)))]
-    starts = {tuple(math.floor((n - side) * f) for n, side, f in zip(shape, sides, at, strict=True)) for at in fractions}
+    fractions = [
+        [0.0] * len(shape),
+        [1.0] * len(shape),
+        [0.5] * len(shape),
+        *random.random((_N_RANDOM, len(shape))),
+    ]
+    starts = {
+        tuple(math.floor((n - side) * f) for n, side, f in zip(shape, sides, at, strict=True))
+        for at in fractions
+    }
     for start in sorted(starts):
         yield tuple(slice(a, a + side) for a, side in zip(start, sides, strict=True))
 
@@ -157,4 +201,8 @@ def _regions(shape: tuple[int, ...]) -> Iterator[Region]:
 def _equal(expected: npt.NDArray[Any], stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     if expected.dtype.kind != "f":
         return np.asarray(expected == stored)
-    return np.asarray(np.isclose(expected, stored, rtol=8 * float(np.finfo(expected.dtype).eps), atol=0, equal_nan=True))
+    return np.asarray(
+        np.isclose(
+            expected, stored, rtol=8 * float(np.finfo(expected.dtype).eps), atol=0, equal_nan=True
+        )
+    )

@@ -56,7 +56,12 @@ class Repair:
     def __str__(self) -> str:
         if self.backup is None:
             return "nothing could be mended"
-        return "\n".join([*(f"mended {action}" for action in self.actions), f"the files as they were: {self.backup}"])
+        return "\n".join(
+            [
+                *(f"mended {action}" for action in self.actions),
+                f"the files as they were: {self.backup}",
+            ]
+        )
 
 
 def repair_store(path: str | os.PathLike[str]) -> Repair:
@@ -72,11 +77,22 @@ def repair_store(path: str | os.PathLike[str]) -> Repair:
     with collected_warnings():  # check_store has told them
         root = stores.open_root(path)
         if not isinstance(root.store, LocalStore):
-            raise DestinationError(f"{os.fspath(path)}: only zarr directories on this machine can be mended; unpack or copy it first")
+            raise DestinationError(
+                f"{os.fspath(path)}: only zarr directories on this machine can be mended; unpack or copy it first"
+            )
         images = open_images(path)
         backup = _Backup(Path(os.path.abspath(root.store.root)))
-        actions = [action for image in images if is_mendable(image) for action in _mend_image(root, image, backup)]
-        actions += [action for image in images for action in _mend_labels(root.child(image.path) if image.path else root, backup)]
+        actions = [
+            action
+            for image in images
+            if is_mendable(image)
+            for action in _mend_image(root, image, backup)
+        ]
+        actions += [
+            action
+            for image in images
+            for action in _mend_labels(root.child(image.path) if image.path else root, backup)
+        ]
         actions += _mend_consolidated(path, images, backup)
     return Repair(os.fspath(backup.directory) if actions else None, tuple(actions))
 
@@ -88,7 +104,9 @@ class _Backup:
         self.root = root
         """What was opened, which may be a group inside a store."""
         self._store = store_root(root)
-        self.directory = self._store.with_name(f"{self._store.name}.backup-{datetime.now():%Y%m%d-%H%M%S}")
+        self.directory = self._store.with_name(
+            f"{self._store.name}.backup-{datetime.now():%Y%m%d-%H%M%S}"
+        )
 
     def attributes(self, path: str) -> Attributes:
         """The attributes of a group, of which a copy is kept."""
@@ -116,7 +134,9 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
         attributes.save()
         yield from (f"{entry.level.path or '/'}: {entry.message}" for entry in wrong)
     omero = ome_of(node).get("omero")
-    n_channels = 1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+    n_channels = (
+        1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
+    )
     if isinstance(omero, dict) and (problems := list(omero_problems(omero, n_channels))):
         attributes = backup.attributes(image.path)
         _set_channels(attributes.ome, n_channels)
@@ -126,7 +146,9 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
 
 def _set_transforms(image: Image, multiscales: Sequence[Any], node: Node) -> None:
     """Transforms of the levels that are wrong, as they follow from level 0, in each series that has all of the image's levels."""
-    expected = {wrong.level.path.removeprefix(f"{image.path}/"): wrong for wrong in wrong_transforms(image)}
+    expected = {
+        wrong.level.path.removeprefix(f"{image.path}/"): wrong for wrong in wrong_transforms(image)
+    }
     names = {level.path.removeprefix(f"{image.path}/") for level in image.levels}
     for entry in multiscales:
         datasets = {str(dataset.get("path")): dataset for dataset in objects(entry.get("datasets"))}
@@ -134,14 +156,22 @@ def _set_transforms(image: Image, multiscales: Sequence[Any], node: Node) -> Non
             continue
         outer_scale, outer_translation = _outer(entry, image.levels[0].array.ndim, node)
         for name, wrong in expected.items():
-            inner = [(t - u) / o for t, u, o in zip(wrong.translation, outer_translation, outer_scale, strict=True)]
+            inner = [
+                (t - u) / o
+                for t, u, o in zip(wrong.translation, outer_translation, outer_scale, strict=True)
+            ]
             datasets[name]["coordinateTransformations"] = [
-                {"type": "scale", "scale": [s / o for s, o in zip(wrong.scale, outer_scale, strict=True)]},
+                {
+                    "type": "scale",
+                    "scale": [s / o for s, o in zip(wrong.scale, outer_scale, strict=True)],
+                },
                 {"type": "translation", "translation": inner},
             ]
 
 
-def _outer(entry: Mapping[str, Any], ndim: int, node: Node) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _outer(
+    entry: Mapping[str, Any], ndim: int, node: Node
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Scale and translation that OME-Zarr applies to all levels after their own (0.4, "multiscales" metadata), as the reader takes them."""
     try:
         matrix = compose(entry.get("coordinateTransformations") or [], ndim, node)
@@ -177,7 +207,11 @@ def _mend_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
     attributes = backup.attributes(group.path)
     listed = attributes.ome.get("labels")
     there = [name for name in group.child_names() if _is_image(group, name)]
-    kept = [name for name in listed if listed_node(group, name) is not None] if isinstance(listed, list) else []
+    kept = (
+        [name for name in listed if listed_node(group, name) is not None]
+        if isinstance(listed, list)
+        else []
+    )
     attributes.ome["labels"] = [*kept, *(name for name in there if name not in kept)]
     attributes.save()
     yield from (f"{group.path}: {finding.key} {finding.message}" for finding in wrong)
@@ -188,7 +222,9 @@ def _is_image(group: Node, name: str) -> bool:
     return child is not None and child.kind == "group" and "multiscales" in ome_of(child)
 
 
-def _mend_consolidated(path: str | os.PathLike[str], images: Sequence[Image], backup: _Backup) -> Iterator[str]:
+def _mend_consolidated(
+    path: str | os.PathLike[str], images: Sequence[Image], backup: _Backup
+) -> Iterator[str]:
     """Last, since everything before has changed what is copied; the innermost first, since the outer copies hold them too."""
     root = stores.open_root(path)
     levels = {level.path for image in images for level in image.levels}
@@ -205,9 +241,15 @@ def _mend_consolidated(path: str | os.PathLike[str], images: Sequence[Image], ba
 def _refresh(group: Node, file: Path, levels: set[str]) -> None:
     """Each copy becomes what the node's own file says; copies of nodes that are gone go, those of levels come."""
     document = json.loads(file.read_text())
-    fresh = {key: own for key in consolidated_keys(group, levels) if (own := read_json(group, key)) is not None}
+    fresh = {
+        key: own
+        for key in consolidated_keys(group, levels)
+        if (own := read_json(group, key)) is not None
+    }
     if group.zarr_format == 3:
-        document["consolidated_metadata"]["metadata"] = {key.removesuffix("/zarr.json"): own for key, own in fresh.items()}
+        document["consolidated_metadata"]["metadata"] = {
+            key.removesuffix("/zarr.json"): own for key, own in fresh.items()
+        }
     else:
         document["metadata"] = fresh
     write_json(file, document)

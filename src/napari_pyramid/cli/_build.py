@@ -22,7 +22,9 @@ __all__ = ["Steps", "executor_at", "run", "start"]
 Steps = Generator[Progress, None, Pyramid]
 
 
-def start(source: Any, destination: str | None = None, *, executor: Any = None, **options: Any) -> tuple[Steps, Target]:
+def start(
+    source: Any, destination: str | None = None, *, executor: Any = None, **options: Any
+) -> tuple[Steps, Target]:
     """As `iter_build`, with the target: where the pyramid will be, and where unfinished work is kept if it is."""
     job = prepare_job(source, destination, **options)
     remote.check_executor(executor, job)
@@ -46,7 +48,9 @@ def run(build: Steps, unfinished: Path, *, quiet: bool = False) -> Pyramid:
                 pyramid: Pyramid = end.value
                 return pyramid
         build.close()
-    say(f"interrupted; {'the same command goes on from here' if unfinished.exists() else 'what was written is removed'}")
+    say(
+        f"interrupted; {'the same command goes on from here' if unfinished.exists() else 'what was written is removed'}"
+    )
     sys.exit(INTERRUPTED)
 
 

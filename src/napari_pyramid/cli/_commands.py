@@ -25,8 +25,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SourceArgument = Annotated[str, typer.Argument(help="A zarr or N5 store of any known layout, or any file that a napari plugin reads.")]
-PathArgument = Annotated[str, typer.Argument(help="A store of any known layout: directory, zip or URL.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A zarr or N5 store of any known layout, or any file that a napari plugin reads."
+    ),
+]
+PathArgument = Annotated[
+    str, typer.Argument(help="A store of any known layout: directory, zip or URL.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 
 
@@ -46,21 +53,47 @@ def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False)
         _print_json({**describe_spec(spec), "peak_memory": peak})
         return
     print(spec)
-    print(f"levels {len(spec.levels)}, files at most {spec.n_files:,}, {format_bytes(spec.nbytes)} before compression, {format_bytes(peak)} of memory")
+    print(
+        f"levels {len(spec.levels)}, files at most {spec.n_files:,}, {format_bytes(spec.nbytes)} before compression, {format_bytes(peak)} of memory"
+    )
 
 
 @app.command(cls=Command)
 @with_recipe
 def build(
     source: SourceArgument,
-    destination: Annotated[str | None, typer.Argument(help="Where the pyramid goes: NAME.ome.zarr.", show_default=False)] = None,
+    destination: Annotated[
+        str | None,
+        typer.Argument(help="Where the pyramid goes: NAME.ome.zarr.", show_default=False),
+    ] = None,
     *,
     recipe: Recipe,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished destination, once the new one is whole.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on where an unfinished build of the same recipe stopped.")] = True,
-    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Take unreadable chunks of the source as empty, and list them.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute every region from the level above and compare.")] = False,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on the dask.distributed cluster at this address.")] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a finished destination, once the new one is whole."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where an unfinished build of the same recipe stopped.")
+    ] = True,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unreadable",
+            help="Take unreadable chunks of the source as empty, and list them.",
+        ),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Recompute every region from the level above and compare."),
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Work on the dask.distributed cluster at this address."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,8 +141,13 @@ def info(path: PathArgument, *, as_json: JsonOption = False) -> None:
 def check(
     path: PathArgument,
     *,
-    pixels: Annotated[bool, typer.Option("--pixels", help="Recompute samples of each level from the level above.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend the metadata (never pixels), after a backup of them.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Recompute samples of each level from the level above.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend the metadata (never pixels), after a backup of them."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with a store; exit status 1 when something is."""
@@ -139,7 +177,9 @@ def check(
 def demo(
     destination: Annotated[str, typer.Argument(help="Where the pyramid goes.")] = DEMO,
     *,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help=f"Replace a finished destination; {DEMO} always is.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help=f"Replace a finished destination; {DEMO} always is.")
+    ] = False,
 ) -> None:
     """Build a pyramid of a brain and open it in napari; without a display, draw it to demo.png."""
     from napari_pyramid.cli._demo import run

@@ -18,7 +18,11 @@ __all__ = ["run"]
 
 BRAIN = Path(__file__).parents[1] / "data" / "brain.ozx"
 PICTURE = "demo.png"
-SCREEN = ("xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1000x24 +extension GLX +render -noreset")
+SCREEN = (
+    "xvfb-run",
+    "--auto-servernum",
+    "--server-args=-screen 0 1600x1000x24 +extension GLX +render -noreset",
+)
 
 
 def run(destination: str, *, overwrite: bool) -> None:
@@ -34,15 +38,21 @@ def run(destination: str, *, overwrite: bool) -> None:
     run_build(steps, target.workspace.directory)
     print(describe(destination))
     if _has_display():
-        print(f"Opening {destination} in napari; the demo ends when its window is closed.", flush=True)
+        print(
+            f"Opening {destination} in napari; the demo ends when its window is closed.", flush=True
+        )
         _show(destination)
         return
     _show(destination, PICTURE)
-    print(f"There is no display: napari drew the pyramid into {PICTURE} instead (in a window under Xvfb).")
+    print(
+        f"There is no display: napari drew the pyramid into {PICTURE} instead (in a window under Xvfb)."
+    )
 
 
 def _has_display() -> bool:
-    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
 
 
 def _show(*arguments: str) -> None:
@@ -51,9 +61,13 @@ def _show(*arguments: str) -> None:
     environment = dict(os.environ)
     if len(arguments) > 1:
         if shutil.which(SCREEN[0]) is None:
-            raise PyramidError(f"there is no display and no {SCREEN[0]}: install Xvfb (Debian: apt-get install xvfb xauth), or open {arguments[0]} elsewhere")
+            raise PyramidError(
+                f"there is no display and no {SCREEN[0]}: install Xvfb (Debian: apt-get install xvfb xauth), or open {arguments[0]} elsewhere"
+            )
         command = [*SCREEN, *command]
         environment |= {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"}
     if subprocess.run(command, env=environment, check=False).returncode:
-        say(f'napari did not show {arguments[0]}; is it installed? pip install "napari-pyramid[all]"')
+        say(
+            f'napari did not show {arguments[0]}; is it installed? pip install "napari-pyramid[all]"'
+        )
         sys.exit(1)

@@ -14,7 +14,17 @@ import typer
 __all__ = ["Recipe", "with_recipe"]
 
 _Number = TypeVar("_Number", int, float)
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_BYTES = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
 
 
 def _option(flag: str, metavar: str, meaning: str) -> Any:
@@ -25,34 +35,87 @@ def _option(flag: str, metavar: str, meaning: str) -> Any:
 class Recipe:
     """What pyramid to build, as the user wrote it; None where the user said nothing."""
 
-    image: Annotated[str | None, _option("--image", "NAME", "Which one, where SOURCE holds several images; otherwise the first.")] = None
+    image: Annotated[
+        str | None,
+        _option(
+            "--image", "NAME", "Which one, where SOURCE holds several images; otherwise the first."
+        ),
+    ] = None
     axes: Annotated[str | None, _option("--axes", "zyx", "Names of the axes.")] = None
-    scale: Annotated[str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")] = None
-    translation: Annotated[str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")] = None
-    unit: Annotated[str | None, _option("--unit", "micrometer", "One for all spatial axes, or one per axis.")] = None
-    method: Annotated[str | None, _option("--method", "mean", "mean, mode, median, min, max, stride, gaussian or laplacian.")] = None
-    factors: Annotated[str | None, _option("--factors", "2,2,2", "From each level to the next, per axis; chosen near-isotropic if left out.")] = None
-    levels: Annotated[int | None, typer.Option(min=1, help="How many, level 0 included.", rich_help_panel="Recipe")] = None
+    scale: Annotated[
+        str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")
+    ] = None
+    translation: Annotated[
+        str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")
+    ] = None
+    unit: Annotated[
+        str | None, _option("--unit", "micrometer", "One for all spatial axes, or one per axis.")
+    ] = None
+    method: Annotated[
+        str | None,
+        _option("--method", "mean", "mean, mode, median, min, max, stride, gaussian or laplacian."),
+    ] = None
+    factors: Annotated[
+        str | None,
+        _option(
+            "--factors",
+            "2,2,2",
+            "From each level to the next, per axis; chosen near-isotropic if left out.",
+        ),
+    ] = None
+    levels: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many, level 0 included.", rich_help_panel="Recipe"),
+    ] = None
     chunks: Annotated[str | None, _option("--chunks", "64,64,64", "Per axis.")] = None
     shards: Annotated[str | None, _option("--shards", "256,256,256|none", "Per axis.")] = None
-    codec: Annotated[str | None, _option("--codec", "blosc-zstd-5", "How chunks are compressed.")] = None
-    format: Annotated[
-        Literal["0.5", "0.4"] | None, typer.Option(help="OME-Zarr version of a new store: 0.5 (zarr v3) if left out; 0.4 is zarr v2.", rich_help_panel="Recipe")
+    codec: Annotated[
+        str | None, _option("--codec", "blosc-zstd-5", "How chunks are compressed.")
     ] = None
-    name: Annotated[str | None, _option("--name", "NAME", "Name of the image, or of a further series in place.")] = None
+    format: Annotated[
+        Literal["0.5", "0.4"] | None,
+        typer.Option(
+            help="OME-Zarr version of a new store: 0.5 (zarr v3) if left out; 0.4 is zarr v2.",
+            rich_help_panel="Recipe",
+        ),
+    ] = None
+    name: Annotated[
+        str | None, _option("--name", "NAME", "Name of the image, or of a further series in place.")
+    ] = None
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Add the levels beside the source's level 0, which stays as it is.", rich_help_panel="Recipe")
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Add the levels beside the source's level 0, which stays as it is.",
+            rich_help_panel="Recipe",
+        ),
     ] = False
-    labels: Annotated[bool, typer.Option("--labels", help="The pixels are ids of objects: never averaged.", rich_help_panel="Recipe")] = False
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads; one per core if left out.", rich_help_panel="Machine")] = None
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="The pixels are ids of objects: never averaged.",
+            rich_help_panel="Recipe",
+        ),
+    ] = False
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads; one per core if left out.", rich_help_panel="Machine"),
+    ] = None
     memory: Annotated[
         str | None,
-        typer.Option(metavar="2GB", help="Not to be exceeded; a quarter of what is free, at most 4GiB, if left out.", rich_help_panel="Machine"),
+        typer.Option(
+            metavar="2GB",
+            help="Not to be exceeded; a quarter of what is free, at most 4GiB, if left out.",
+            rich_help_panel="Machine",
+        ),
     ] = None
 
     def __post_init__(self) -> None:
         if self.in_place and self.format is not None:
-            raise typer.BadParameter("--format is for a new store: levels added --in-place are of the zarr format of level 0")
+            raise typer.BadParameter(
+                "--format is for a new store: levels added --in-place are of the zarr format of level 0"
+            )
 
     def spec_options(self) -> dict[str, Any]:
         """Keywords of `PyramidSpec.from_array`, only those that the user gave."""
@@ -70,7 +133,9 @@ class Recipe:
         }
         options = {key: value for key, value in given.items() if value is not None}
         if self.shards is not None:
-            options["shards"] = None if self.shards.lower() == "none" else _integers("--shards", self.shards)
+            options["shards"] = (
+                None if self.shards.lower() == "none" else _integers("--shards", self.shards)
+            )
         if self.labels:
             options["labels"] = True
         return options
@@ -92,9 +157,18 @@ class Recipe:
 def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of `Recipe` in place of its parameter `recipe`."""
     hints = get_type_hints(Recipe, include_extras=True)
-    options = [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]) for f in fields(Recipe)]
+    options = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name]
+        )
+        for f in fields(Recipe)
+    ]
     signature = inspect.signature(command, eval_str=True)
-    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != "recipe"]
+    own = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in signature.parameters.values()
+        if p.name != "recipe"
+    ]
 
     @wraps(command)
     def run(**given: Any) -> None:
@@ -119,7 +193,9 @@ def _number(flag: str, text: str, kind: Callable[[str], _Number]) -> _Number:
         return kind(text)
     except ValueError:
         expected = "integers" if kind is int else "numbers"
-        raise typer.BadParameter(f"{text.strip()!r} in {flag}: expected {expected} separated by commas, one per axis") from None
+        raise typer.BadParameter(
+            f"{text.strip()!r} in {flag}: expected {expected} separated by commas, one per axis"
+        ) from None
 
 
 def _units(text: str | None) -> str | list[str | None] | None:

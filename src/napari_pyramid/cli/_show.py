@@ -11,7 +11,9 @@ def main(path: str, picture: str | None = None) -> None:
 
     viewer = napari.Viewer(title=f"napari-pyramid: {path}")
     viewer.open(path, plugin="napari-pyramid")
-    scale_bar = viewer.canvas.overlays.scale_bar if hasattr(viewer, "canvas") else viewer.scale_bar  # the older name goes away
+    scale_bar = (
+        viewer.canvas.overlays.scale_bar if hasattr(viewer, "canvas") else viewer.scale_bar
+    )  # the older name goes away
     scale_bar.visible = True
     if picture is None:
         napari.run()

@@ -17,7 +17,11 @@ from napari_pyramid.layouts._node import warn
 
 __all__ = ["Source", "open_source"]
 
-_RGB = (Channel("red", "#FF0000", (0, 255)), Channel("green", "#00FF00", (0, 255)), Channel("blue", "#0000FF", (0, 255)))
+_RGB = (
+    Channel("red", "#FF0000", (0, 255)),
+    Channel("green", "#00FF00", (0, 255)),
+    Channel("blue", "#0000FF", (0, 255)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ def open_source(path: str, image: str | None = None) -> Source:
 def _say_which(path: str, names: Sequence[str]) -> None:
     if len(names) > 1:
         rest = ", ".join(repr(name) for name in names[1:])
-        warn(f"{path} holds {len(names)} images: {names[0]!r} is taken, not {rest} (choose with --image NAME)")
+        warn(
+            f"{path} holds {len(names)} images: {names[0]!r} is taken, not {rest} (choose with --image NAME)"
+        )
 
 
 def _from_npy(path: Path) -> Source:
@@ -85,17 +91,25 @@ def _from_plugin(path: str, image: str | None, refusal: LayoutError) -> Source:
     except Exception as error:
         if "No readers returned data" in str(error):
             raise SourceError(f"{refusal}; no installed napari plugin reads it either") from None
-        raise SourceError(f"{path} cannot be read by the installed napari plugins: {error}") from error
-    given = [_full(layer) for layer in layers if layer[0] is not None]  # (None,) is npe2's word for no layer
+        raise SourceError(
+            f"{path} cannot be read by the installed napari plugins: {error}"
+        ) from error
+    given = [
+        _full(layer) for layer in layers if layer[0] is not None
+    ]  # (None,) is npe2's word for no layer
     images = [layer for layer in given if layer[2] in ("image", "labels")]
     if not images:
-        raise SourceError(f"{path} holds no image: the plugin that reads it gave {', '.join(kind for _, _, kind in given) or 'no layer'}")
+        raise SourceError(
+            f"{path} holds no image: the plugin that reads it gave {', '.join(kind for _, _, kind in given) or 'no layer'}"
+        )
     names = [str(meta.get("name", "?")) for _, meta, _ in images]
     if image is None:
         _say_which(path, names)
     elif image not in names:
         raise LayoutError(f"{path} has no image {image!r}: it has {', '.join(map(repr, names))}")
-    return _from_layer(*images[0 if image is None else names.index(image)], name=Path(path).name.split(".")[0])
+    return _from_layer(
+        *images[0 if image is None else names.index(image)], name=Path(path).name.split(".")[0]
+    )
 
 
 def _full(layer: Sequence[Any]) -> tuple[Any, dict[str, Any], str]:
@@ -113,7 +127,10 @@ def _from_layer(data: Any, meta: Mapping[str, Any], kind: str, *, name: str) -> 
     channel_axis = array.ndim - 1 if rgb else meta.get("channel_axis")
     n_spatial = array.ndim - (channel_axis is not None)
     axes = _axes(meta.get("axis_labels"), meta.get("units"), n_spatial)
-    scale, translation = _per_axis(meta.get("scale"), n_spatial, 1.0), _per_axis(meta.get("translate"), n_spatial, 0.0)
+    scale, translation = (
+        _per_axis(meta.get("scale"), n_spatial, 1.0),
+        _per_axis(meta.get("translate"), n_spatial, 0.0),
+    )
     if channel_axis is not None:  # napari leaves it out of all per-axis values
         at = channel_axis % array.ndim
         axes = (*axes[:at], Axis.named("c"), *axes[at:])
@@ -141,10 +158,24 @@ def _is_rgb(array: Any, meta: Mapping[str, Any]) -> bool:
 
 def _axes(names: Sequence[str] | None, units: Any, ndim: int) -> tuple[Axis, ...]:
     """Napari's own names for axes without one are "-2", "-1"; they say nothing."""
-    told = names is not None and len(names) == ndim and not any(str(n).lstrip("-").isdecimal() for n in names)
-    axes = tuple(Axis.named(str(n)) for n in names) if told and names is not None else default_axes(ndim)
-    per_axis = [units] * ndim if isinstance(units, str) or units is None else [str(u) for u in units]
-    return tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(axes, per_axis, strict=True)) if len(per_axis) == ndim else axes
+    told = (
+        names is not None
+        and len(names) == ndim
+        and not any(str(n).lstrip("-").isdecimal() for n in names)
+    )
+    axes = (
+        tuple(Axis.named(str(n)) for n in names)
+        if told and names is not None
+        else default_axes(ndim)
+    )
+    per_axis = (
+        [units] * ndim if isinstance(units, str) or units is None else [str(u) for u in units]
+    )
+    return (
+        tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(axes, per_axis, strict=True))
+        if len(per_axis) == ndim
+        else axes
+    )
 
 
 def _per_axis(values: Any, ndim: int, fill: float) -> tuple[float, ...] | None:

@@ -49,7 +49,11 @@ class Command(TyperCommand):
             if os.environ.get(DEBUG):
                 raise
             is_told = isinstance(error, (PyramidError, OSError))
-            say(_naming_file(error, ctx.params) if is_told else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)")
+            say(
+                _naming_file(error, ctx.params)
+                if is_told
+                else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
+            )
             sys.exit(1)
 
 
@@ -64,7 +68,14 @@ def _naming_file(error: Exception, asked: Mapping[str, Any]) -> str:
 def _warnings_as_lines() -> Iterator[None]:
     """Our readers' warnings are for the user: each one a line without a place in our source."""
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         say(f"warning: {message}")
 
     from napari_pyramid.errors import LayoutWarning
@@ -92,7 +103,9 @@ class Interrupt:
         if self.asked:
             os._exit(INTERRUPTED)
         self.asked = True
-        os.write(2, b"\nnapari-pyramid: stopping (Ctrl-C again: at once)\n")  # a stream may be in the middle of a write
+        os.write(
+            2, b"\nnapari-pyramid: stopping (Ctrl-C again: at once)\n"
+        )  # a stream may be in the middle of a write
 
 
 @contextmanager
@@ -105,14 +118,28 @@ def progress_bar(*, quiet: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("regions, {task.fields[amount]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("regions, {task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("building", total=None, amount="0 B read")
 
         def show(step: Progress) -> None:
             from napari_pyramid.level import format_bytes
 
-            amount = f"{format_bytes(step.bytes_read)} read, {format_bytes(step.bytes_written)} written"
-            bars.update(task, description=f"level {step.level}", completed=step.done, total=step.total, amount=amount)
+            amount = (
+                f"{format_bytes(step.bytes_read)} read, {format_bytes(step.bytes_written)} written"
+            )
+            bars.update(
+                task,
+                description=f"level {step.level}",
+                completed=step.done,
+                total=step.total,
+                amount=amount,
+            )
 
         yield show

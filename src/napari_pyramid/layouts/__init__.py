@@ -122,7 +122,9 @@ def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> t
     if images is None:
         images = collection.walk(root, read_node)
     if not images:
-        raise LayoutError(f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}")
+        raise LayoutError(
+            f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
+        )
     return tuple(images)
 
 

@@ -32,7 +32,14 @@ class ArrayTemplate:
     """Parsed ``zarr.json`` or ``.zarray``."""
 
     @classmethod
-    def new(cls, dtype: np.dtype[Any], *, zarr_format: int, codec: str | None = None, fill_value: Any = None) -> ArrayTemplate:
+    def new(
+        cls,
+        dtype: np.dtype[Any],
+        *,
+        zarr_format: int,
+        codec: str | None = None,
+        fill_value: Any = None,
+    ) -> ArrayTemplate:
         """A little-endian array with nested chunk keys and one compressor.
 
         Parameters
@@ -52,12 +59,31 @@ class ArrayTemplate:
         fill = _json_number(dtype.type(0 if fill_value is None else fill_value).item())
         if zarr_format == 2:
             compressor = {"id": name, **_v2_options(name, options)} if name else None
-            metadata = {"zarr_format": 2, "dtype": dtype.newbyteorder("<").str, "compressor": compressor, "fill_value": fill}
+            metadata = {
+                "zarr_format": 2,
+                "dtype": dtype.newbyteorder("<").str,
+                "compressor": compressor,
+                "fill_value": fill,
+            }
             return cls(2, {**metadata, "order": "C", "filters": None, "dimension_separator": "/"})
-        to_bytes: dict[str, Any] = {"name": "bytes"} if dtype.itemsize == 1 else {"name": "bytes", "configuration": {"endian": "little"}}
+        to_bytes: dict[str, Any] = (
+            {"name": "bytes"}
+            if dtype.itemsize == 1
+            else {"name": "bytes", "configuration": {"endian": "little"}}
+        )
         codecs = [to_bytes, {"name": name, "configuration": options}] if name else [to_bytes]
         keys = {"name": "default", "configuration": {"separator": "/"}}
-        return cls(3, {"zarr_format": 3, "node_type": "array", "data_type": dtype.name, "chunk_key_encoding": keys, "fill_value": fill, "codecs": codecs})
+        return cls(
+            3,
+            {
+                "zarr_format": 3,
+                "node_type": "array",
+                "data_type": dtype.name,
+                "chunk_key_encoding": keys,
+                "fill_value": fill,
+                "codecs": codecs,
+            },
+        )
 
     @classmethod
     def like(cls, directory: Path, *, codec: str | None = None) -> ArrayTemplate:
@@ -69,7 +95,15 @@ class ArrayTemplate:
             metadata["codecs"] = _unsharded(metadata["codecs"])
         if codec is not None:
             dtype = np.dtype(metadata["data_type"] if zarr_format == 3 else metadata["dtype"])
-            metadata.update({k: v for k, v in cls.new(dtype, zarr_format=zarr_format, codec=codec).metadata.items() if k in ("codecs", "compressor")})
+            metadata.update(
+                {
+                    k: v
+                    for k, v in cls.new(
+                        dtype, zarr_format=zarr_format, codec=codec
+                    ).metadata.items()
+                    if k in ("codecs", "compressor")
+                }
+            )
         return cls(zarr_format, metadata)
 
     def of_level(self, level: Level, dimension_names: tuple[str, ...]) -> dict[str, Any]:
@@ -83,10 +117,17 @@ class ArrayTemplate:
         metadata = copy.deepcopy(self.metadata)
         if self.zarr_format == 2:
             if level.shards:
-                raise SpecError(f"shards {level.shards} need zarr v3 (OME-Zarr 0.5): build that, or ask for no shards")
+                raise SpecError(
+                    f"shards {level.shards} need zarr v3 (OME-Zarr 0.5): build that, or ask for no shards"
+                )
             return {**metadata, "shape": list(level.shape), "chunks": list(level.chunks)}
-        metadata.update(shape=list(level.shape), attributes={}, dimension_names=list(dimension_names))
-        metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": list(level.write_shape)}}
+        metadata.update(
+            shape=list(level.shape), attributes={}, dimension_names=list(dimension_names)
+        )
+        metadata["chunk_grid"] = {
+            "name": "regular",
+            "configuration": {"chunk_shape": list(level.write_shape)},
+        }
         if level.shards:
             metadata["codecs"] = [_sharding(level.chunks, metadata["codecs"])]
         metadata.pop("storage_transformers", None)
@@ -94,7 +135,10 @@ class ArrayTemplate:
 
     def create(self, directory: Path, level: Level, dimension_names: tuple[str, ...]) -> None:
         """Makes the (empty) array of one level."""
-        write_json(directory / ("zarr.json" if self.zarr_format == 3 else ".zarray"), self.of_level(level, dimension_names))
+        write_json(
+            directory / ("zarr.json" if self.zarr_format == 3 else ".zarray"),
+            self.of_level(level, dimension_names),
+        )
 
     @property
     def is_lossless(self) -> bool:
@@ -102,11 +146,30 @@ class ArrayTemplate:
         if self.zarr_format == 2:
             stages = [self.metadata.get("compressor"), *(self.metadata.get("filters") or ())]
             return all(stage is None or stage.get("id") in _LOSSLESS for stage in stages)
-        return all(codec["name"].removeprefix("numcodecs.") in _LOSSLESS for codec in self.metadata["codecs"])
+        return all(
+            codec["name"].removeprefix("numcodecs.") in _LOSSLESS
+            for codec in self.metadata["codecs"]
+        )
 
 
 _LOSSLESS = frozenset(
-    ("bytes", "transpose", "blosc", "zstd", "gzip", "zlib", "bz2", "lzma", "lz4", "shuffle", "packbits", "crc32", "crc32c", "adler32", "fletcher32")
+    (
+        "bytes",
+        "transpose",
+        "blosc",
+        "zstd",
+        "gzip",
+        "zlib",
+        "bz2",
+        "lzma",
+        "lz4",
+        "shuffle",
+        "packbits",
+        "crc32",
+        "crc32c",
+        "adler32",
+        "fletcher32",
+    )
 )
 """Codecs whose pixels come back bit for bit; not ``delta``, which rounds floats."""
 
@@ -145,23 +208,41 @@ def _parse_codec(codec: str, itemsize: int) -> tuple[str | None, dict[str, Any]]
     if codec == "none":
         return None, {}
     if m := re.fullmatch(rf"blosc-({'|'.join(_BLOSC)})-(\d)", codec):
-        return "blosc", {"cname": m[1], "clevel": int(m[2]), "shuffle": "shuffle", "typesize": itemsize, "blocksize": 0}
+        return "blosc", {
+            "cname": m[1],
+            "clevel": int(m[2]),
+            "shuffle": "shuffle",
+            "typesize": itemsize,
+            "blocksize": 0,
+        }
     if (m := re.fullmatch(r"zstd-(\d\d?)", codec)) and int(m[1]) <= _LARGEST_ZSTD:
         return "zstd", {"level": int(m[1]), "checksum": False}
     if m := re.fullmatch(r"gzip-(\d)", codec):
         return "gzip", {"level": int(m[1])}
-    raise SpecError(f"codec {codec!r} is not known: use blosc-zstd-1 (or another of {', '.join(_BLOSC)}), zstd-1, gzip-5 or none")
+    raise SpecError(
+        f"codec {codec!r} is not known: use blosc-zstd-1 (or another of {', '.join(_BLOSC)}), zstd-1, gzip-5 or none"
+    )
 
 
 def _v2_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if name == "blosc":
-        return {"cname": options["cname"], "clevel": options["clevel"], "shuffle": 1, "blocksize": 0}
+        return {
+            "cname": options["cname"],
+            "clevel": options["clevel"],
+            "shuffle": 1,
+            "blocksize": 0,
+        }
     return {"level": options["level"]}
 
 
 def _sharding(chunks: tuple[int, ...], codecs: list[dict[str, Any]]) -> dict[str, Any]:
     index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-    inner = {"chunk_shape": list(chunks), "codecs": codecs, "index_codecs": index, "index_location": "end"}
+    inner = {
+        "chunk_shape": list(chunks),
+        "codecs": codecs,
+        "index_codecs": index,
+        "index_location": "end",
+    }
     return {"name": "sharding_indexed", "configuration": inner}
 
 

@@ -17,7 +17,17 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts._image import Affine
 from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["BdvXml", "Setup", "View", "affine_zyx", "container", "described", "parse_xml", "read_xml", "views"]
+__all__ = [
+    "BdvXml",
+    "Setup",
+    "View",
+    "affine_zyx",
+    "container",
+    "described",
+    "parse_xml",
+    "read_xml",
+    "views",
+]
 
 _MAX_BYTES = 64 * 2**20
 _MAX_TIMEPOINTS = 100_000
@@ -86,7 +96,11 @@ def described(tree: ElementTree.Element) -> BdvXml:
     """What the XML says of the setups and timepoints."""
     registrations = _registrations(tree)
     numbered = [(_integer(element.findtext("id")), element) for element in tree.iter("ViewSetup")]
-    setups = {number: _setup(element, registrations.get(number, {})) for number, element in numbered if number is not None}
+    setups = {
+        number: _setup(element, registrations.get(number, {}))
+        for number, element in numbered
+        if number is not None
+    }
     return BdvXml(setups, _timepoints(tree.find(".//Timepoints")))
 
 
@@ -100,12 +114,20 @@ def container(tree: ElementTree.Element, folder: Path) -> Path:
     """
     loader = tree.find(".//ImageLoader")
     kind = loader.get("format", "") if loader is not None else ""
-    named = next((loader.findtext(tag) for tag in ("n5", "zarr") if loader.findtext(tag)), None) if loader is not None else None
+    named = (
+        next((loader.findtext(tag) for tag in ("n5", "zarr") if loader.findtext(tag)), None)
+        if loader is not None
+        else None
+    )
     if not named:
-        raise LayoutError(f"its ImageLoader {kind!r} names no N5 or zarr container: save it as N5 or OME-Zarr in BigDataViewer or BigStitcher first")
+        raise LayoutError(
+            f"its ImageLoader {kind!r} names no N5 or zarr container: save it as N5 or OME-Zarr in BigDataViewer or BigStitcher first"
+        )
     path = Path(os.path.realpath(folder / named.strip()))
     if not path.is_relative_to(os.path.realpath(folder)):
-        raise LayoutError(f"its container {named.strip()[:200]!r} is not in the folder of the XML; open the container itself")
+        raise LayoutError(
+            f"its container {named.strip()[:200]!r} is not in the folder of the XML; open the container itself"
+        )
     return path
 
 
@@ -116,7 +138,10 @@ def views(tree: ElementTree.Element) -> dict[str, list[View]]:
     """
     found: dict[str, list[View]] = {}
     for element in tree.iter("zgroup"):
-        setup, timepoint = _integer(element.get("setup")), _integer(element.get("tp", element.get("timepoint")))
+        setup, timepoint = (
+            _integer(element.get("setup")),
+            _integer(element.get("tp", element.get("timepoint"))),
+        )
         path = element.get("path") or element.findtext("path") or ""
         if setup is not None and timepoint is not None:
             found.setdefault(path.strip().strip("/"), []).append((setup, timepoint))
@@ -141,7 +166,12 @@ def _registrations(tree: ElementTree.Element) -> dict[int, dict[int, Affine]]:
         setup, timepoint = _integer(element.get("setup")), _integer(element.get("timepoint"))
         listed = [_affine(text.text) for text in element.iter("affine")]
         matrices = [matrix for matrix in listed if matrix is not None]
-        if setup is not None and timepoint is not None and matrices and len(matrices) == len(listed):
+        if (
+            setup is not None
+            and timepoint is not None
+            and matrices
+            and len(matrices) == len(listed)
+        ):
             found.setdefault(setup, {})[timepoint] = reduce(np.matmul, matrices)
     return found
 
@@ -168,13 +198,26 @@ def _timepoints(element: ElementTree.Element | None) -> tuple[int, ...]:
     if element.get("type") == "range":
         parts: Iterable[str] = [f"{element.findtext('first')}-{element.findtext('last')}"]
     else:
-        parts = re.split(r"[,\s]+", " ".join(filter(None, [element.findtext("integerpattern"), *(t.text for t in element.iter("t"))])).strip())
+        parts = re.split(
+            r"[,\s]+",
+            " ".join(
+                filter(
+                    None, [element.findtext("integerpattern"), *(t.text for t in element.iter("t"))]
+                )
+            ).strip(),
+        )
     found: set[int] = set()
     for part in parts:
         match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9})(?::(\d{1,9}))?)?", part)
         if match and len(found) < _MAX_TIMEPOINTS:
             first = int(match[1])
-            found.update(range(first, min(int(match[2] or first), first + _MAX_TIMEPOINTS) + 1, int(match[3] or 1) or 1))
+            found.update(
+                range(
+                    first,
+                    min(int(match[2] or first), first + _MAX_TIMEPOINTS) + 1,
+                    int(match[3] or 1) or 1,
+                )
+            )
     return tuple(sorted(found))
 
 

@@ -14,7 +14,18 @@ from napari_pyramid.layouts._image import StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, open_levels
 from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["Candidate", "Vector", "axes_named", "checked_levels", "find", "image_name", "numbered_arrays", "numbers", "shape_ratio", "texts"]
+__all__ = [
+    "Candidate",
+    "Vector",
+    "axes_named",
+    "checked_levels",
+    "find",
+    "image_name",
+    "numbered_arrays",
+    "numbers",
+    "shape_ratio",
+    "texts",
+]
 
 Vector = tuple[float, ...]
 _LARGEST = 2**63
@@ -42,18 +53,26 @@ def find(node: Node, path: object, key: str) -> Node | None:
     return child
 
 
-def checked_levels(node: Node, candidates: Iterable[Candidate], source: str) -> tuple[StoredLevel, ...]:
+def checked_levels(
+    node: Node, candidates: Iterable[Candidate], source: str
+) -> tuple[StoredLevel, ...]:
     """The candidates that can be read, largest first; what is left out is told in warnings that name `source`.
 
     For layouts whose order says nothing, or is smallest first; where it counts, use `open_levels` itself.
     """
     largest_first = sorted(candidates, key=lambda candidate: -math.prod(candidate.node.shape))
-    return open_levels(node, [LevelEntry(c.node, c.scale, c.translation) for c in largest_first], source)
+    return open_levels(
+        node, [LevelEntry(c.node, c.scale, c.translation) for c in largest_first], source
+    )
 
 
 def numbered_arrays(node: Node, pattern: re.Pattern[str]) -> tuple[Node, ...]:
     """The arrays directly below whose whole names match, in natural order."""
-    return tuple(child for child in node.children() if child.kind == "array" and pattern.fullmatch(child.name))
+    return tuple(
+        child
+        for child in node.children()
+        if child.kind == "array" and pattern.fullmatch(child.name)
+    )
 
 
 def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> Vector | None:
@@ -68,14 +87,21 @@ def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> 
         return None
     good = [_is_number(v) and (v != 0 or not default) for v in value]
     if not all(good):
-        warn(f"{where}: {str(value)[:60]} is not a list of usable numbers; {'ignored' if default is None else f'replaced by {default:g}'}")
+        warn(
+            f"{where}: {str(value)[:60]} is not a list of usable numbers; {'ignored' if default is None else f'replaced by {default:g}'}"
+        )
         if default is None:
             return None
     return tuple(float(v) if ok else float(default or 0) for v, ok in zip(value, good, strict=True))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < 1e300
+        and math.isfinite(value)
+    )
 
 
 def texts(value: Any, n: int) -> tuple[str | None, ...] | None:
@@ -87,11 +113,22 @@ def texts(value: Any, n: int) -> tuple[str | None, ...] | None:
     return tuple(v if isinstance(v, str) else None for v in value)
 
 
-def axes_named(names: Sequence[str | None] | None, units: Sequence[str | None] | None, ndim: int) -> tuple[Axis, ...] | None:
+def axes_named(
+    names: Sequence[str | None] | None, units: Sequence[str | None] | None, ndim: int
+) -> tuple[Axis, ...] | None:
     """Axes of these names and units; None when there are not `ndim` different names."""
-    if names is None or len(names) != ndim or None in names or len(set(names)) != ndim or "" in names:
+    if (
+        names is None
+        or len(names) != ndim
+        or None in names
+        or len(set(names)) != ndim
+        or "" in names
+    ):
         return None
-    return tuple(Axis.named(str(name), unit) for name, unit in zip(names, units or (None,) * ndim, strict=True))
+    return tuple(
+        Axis.named(str(name), unit)
+        for name, unit in zip(names, units or (None,) * ndim, strict=True)
+    )
 
 
 def image_name(node: Node) -> str:
@@ -104,4 +141,7 @@ def image_name(node: Node) -> str:
 
 def shape_ratio(fine: Sequence[int], coarse: Sequence[int]) -> Vector:
     """How many samples of `fine` one of `coarse` stands for, per axis."""
-    return tuple(round(min(f, _LARGEST) / min(max(c, 1), _LARGEST), 6) for f, c in zip(fine, coarse, strict=True))
+    return tuple(
+        round(min(f, _LARGEST) / min(max(c, 1), _LARGEST), 6)
+        for f, c in zip(fine, coarse, strict=True)
+    )

@@ -12,11 +12,25 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from napari_pyramid.axes import Axis
-from napari_pyramid.layouts._candidates import Candidate, Vector, axes_named, checked_levels, image_name
+from napari_pyramid.layouts._candidates import (
+    Candidate,
+    Vector,
+    axes_named,
+    checked_levels,
+    image_name,
+)
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node, warn
 
-__all__ = ["coordinates", "data_variables", "is_dataset", "placed", "pyramid", "pyramids", "variable_axes"]
+__all__ = [
+    "coordinates",
+    "data_variables",
+    "is_dataset",
+    "placed",
+    "pyramid",
+    "pyramids",
+    "variable_axes",
+]
 
 _BOUNDS = re.compile(r".*_(bnds|bounds)", re.IGNORECASE)
 _BOUNDS_DIMENSIONS = {"bnds", "bounds", "nbnd", "nv", "nbounds"}
@@ -27,7 +41,11 @@ _DEGREES = re.compile(r"degrees?_?(north|east|N|E|south|west)?")
 
 def coordinates(group: Node) -> dict[str, Node]:
     """The 1-D arrays of a group that are named like their axis."""
-    return {c.name: c for c in group.children() if c.kind == "array" and c.ndim == 1 and c.dimension_names in ((c.name,), None)}
+    return {
+        c.name: c
+        for c in group.children()
+        if c.kind == "array" and c.ndim == 1 and c.dimension_names in ((c.name,), None)
+    }
 
 
 def data_variables(group: Node) -> tuple[Node, ...]:
@@ -37,7 +55,10 @@ def data_variables(group: Node) -> tuple[Node, ...]:
     return tuple(
         array
         for array in arrays
-        if array.ndim >= 2 and array.name not in auxiliary and not _BOUNDS.fullmatch(array.name) and not _BOUNDS_DIMENSIONS & set(array.dimension_names or ())
+        if array.ndim >= 2
+        and array.name not in auxiliary
+        and not _BOUNDS.fullmatch(array.name)
+        and not _BOUNDS_DIMENSIONS & set(array.dimension_names or ())
     )
 
 
@@ -46,7 +67,11 @@ def is_dataset(group: Node) -> bool:
     if group.kind != "group":
         return False
     known = coordinates(group)
-    return any(set(variable.dimension_names[-2:]) <= known.keys() for variable in data_variables(group) if variable.dimension_names)
+    return any(
+        set(variable.dimension_names[-2:]) <= known.keys()
+        for variable in data_variables(group)
+        if variable.dimension_names
+    )
 
 
 def placed(group: Node, variable: Node) -> Candidate:
@@ -58,7 +83,10 @@ def placed(group: Node, variable: Node) -> Candidate:
     if variable.dimension_names is None:
         return Candidate(variable)
     known = coordinates(group)
-    spacings = [_spacing(known[name], size) if name in known else None for name, size in zip(variable.dimension_names, variable.shape, strict=True)]
+    spacings = [
+        _spacing(known[name], size) if name in known else None
+        for name, size in zip(variable.dimension_names, variable.shape, strict=True)
+    ]
     if not any(spacings):
         return Candidate(variable)
     scale: Vector = tuple(s[0] if s else 1.0 for s in spacings)
@@ -70,7 +98,11 @@ def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
     """Axes of a variable, with the units of its coordinates."""
     known = coordinates(group)
     names = variable.dimension_names
-    return axes_named(names, [_unit(known[name]) if name in known else None for name in names or ()], variable.ndim)
+    return axes_named(
+        names,
+        [_unit(known[name]) if name in known else None for name in names or ()],
+        variable.ndim,
+    )
 
 
 def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ...]:
@@ -78,11 +110,16 @@ def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ..
 
     A variable that a group lacks has no such level, which a warning tells.
     """
-    found = {group.path: {variable.name: variable for variable in data_variables(group)} for group in groups}
+    found = {
+        group.path: {variable.name: variable for variable in data_variables(group)}
+        for group in groups
+    }
     names = dict.fromkeys(name for variables in found.values() for name in variables)
     images = []
     for name in names:
-        present = [(group, found[group.path][name]) for group in groups if name in found[group.path]]
+        present = [
+            (group, found[group.path][name]) for group in groups if name in found[group.path]
+        ]
         for group in groups:
             if name not in found[group.path]:
                 warn(f"{group.location}: has no variable {name!r}; level left out")
@@ -92,13 +129,17 @@ def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ..
     return tuple(images)
 
 
-def pyramid(node: Node, present: Sequence[tuple[Node, Node]], layout: str, name: str | None = None) -> Image | None:
+def pyramid(
+    node: Node, present: Sequence[tuple[Node, Node]], layout: str, name: str | None = None
+) -> Image | None:
     """One image of (group, variable) pairs, largest first; None when no variable can be opened."""
     levels = checked_levels(node, [placed(group, variable) for group, variable in present], layout)
     if not levels:
         return None
     group, variable = next((g, v) for g, v in present if v.path == levels[0].path)
-    return Image(name or image_name(node), levels, layout, node.path, axes=variable_axes(group, variable))
+    return Image(
+        name or image_name(node), levels, layout, node.path, axes=variable_axes(group, variable)
+    )
 
 
 def _named_auxiliaries(owner: Node) -> Iterable[str]:
@@ -110,7 +151,11 @@ def _named_auxiliaries(owner: Node) -> Iterable[str]:
 
 def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
     """(spacing, first) of a coordinate; None for times, words, one single value or nonsense."""
-    if coordinate.shape != (size,) or size < 2 or _TIME_UNIT.search(str(coordinate.attributes.get("units", ""))):
+    if (
+        coordinate.shape != (size,)
+        or size < 2
+        or _TIME_UNIT.search(str(coordinate.attributes.get("units", "")))
+    ):
         return None
     try:
         array = coordinate.array()
@@ -121,7 +166,10 @@ def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
     except Exception as error:
         warn(f"{coordinate.location}: coordinates cannot be read ({type(error).__name__}); ignored")
         return None
-    factor, offset = (_number(coordinate.attributes.get(key), default) for key, default in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    factor, offset = (
+        _number(coordinate.attributes.get(key), default)
+        for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
     spacing, start = (last - first) * factor / (size - 1), first * factor + offset
     if not np.isfinite([spacing, start]).all() or spacing == 0:
         return None
@@ -129,7 +177,9 @@ def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
 
 
 def _number(value: object, default: float) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+    return (
+        float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+    )
 
 
 def _unit(coordinate: Node) -> str | None:

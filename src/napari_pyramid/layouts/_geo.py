@@ -32,8 +32,16 @@ class Grid:
         """
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != 6 or not all(_is_finite(v) for v in value) or not value[0] or not value[4]:
-            warn(f"{where}: six numbers [a, b, c, d, e, f] without zero steps are expected, not {str(value)[:80]}; ignored")
+        if (
+            not isinstance(value, list)
+            or len(value) != 6
+            or not all(_is_finite(v) for v in value)
+            or not value[0]
+            or not value[4]
+        ):
+            warn(
+                f"{where}: six numbers [a, b, c, d, e, f] without zero steps are expected, not {str(value)[:80]}; ignored"
+            )
             return None
         a, b, c, d, e, f = value
         if b or d:
@@ -44,7 +52,13 @@ class Grid:
     @classmethod
     def from_box(cls, value: Any, shape: Sequence[int]) -> Grid | None:
         """From ``[west, south, east, north]`` and a shape whose last two axes are rows and columns."""
-        if not isinstance(value, list) or len(value) != 4 or not all(_is_finite(v) for v in value) or len(shape) < 2 or 0 in shape[-2:]:
+        if (
+            not isinstance(value, list)
+            or len(value) != 4
+            or not all(_is_finite(v) for v in value)
+            or len(shape) < 2
+            or 0 in shape[-2:]
+        ):
             return None
         west, south, east, north = value
         if east <= west or north <= south:
@@ -55,7 +69,9 @@ class Grid:
         """The grid of a level with larger pixels and the same corner."""
         return Grid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
 
-    def place(self, variable: Node, dimensions: Any = None, *, node_registered: bool = False) -> Candidate:
+    def place(
+        self, variable: Node, dimensions: Any = None, *, node_registered: bool = False
+    ) -> Candidate:
         """The variable with the centres of its pixels in this grid.
 
         Parameters
@@ -69,7 +85,12 @@ class Grid:
             return Candidate(variable)
         names = variable.dimension_names
         y, x = variable.ndim - 2, variable.ndim - 1
-        if names and isinstance(dimensions, list) and len(dimensions) == 2 and all(name in names for name in dimensions):
+        if (
+            names
+            and isinstance(dimensions, list)
+            and len(dimensions) == 2
+            and all(name in names for name in dimensions)
+        ):
             y, x = names.index(dimensions[0]), names.index(dimensions[1])
         half = 0.0 if node_registered else 0.5
         scale, translation = [1.0] * variable.ndim, [0.0] * variable.ndim
@@ -79,4 +100,9 @@ class Grid:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < 1e300
+        and math.isfinite(value)
+    )

@@ -29,7 +29,9 @@ class LevelEntry:
     translation: tuple[float, ...] | None = None
 
 
-def open_levels(node: Node, entries: Iterable[LevelEntry], source: str, *, residuals: bool = False) -> tuple[StoredLevel, ...]:
+def open_levels(
+    node: Node, entries: Iterable[LevelEntry], source: str, *, residuals: bool = False
+) -> tuple[StoredLevel, ...]:
     """The levels that can be read, largest first; what is left out or put in order is told in a warning each.
 
     Left out are levels that are missing, groups, of no size, unreadable, of another rank or data type than the first
@@ -55,14 +57,20 @@ def open_levels(node: Node, entries: Iterable[LevelEntry], source: str, *, resid
             continue
         opened.append((StoredLevel(array_node.path, array, entry.scale, entry.translation), array))
     where = f"{node.location} ({source})"
-    levels = shrinking(_in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where), where)
+    levels = shrinking(
+        _in_order(_cropped([level for level, _ in opened], [array for _, array in opened]), where),
+        where,
+    )
     return tuple(_of_one_dtype(levels))
 
 
 def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether shapes of one rank shrink from each to the next, in no axis growing and in at least one shrinking."""
     pairs = list(pairwise(shapes))
-    return all(len(a) == len(b) and a != b and all(m >= n for m, n in zip(a, b, strict=True)) for a, b in pairs)
+    return all(
+        len(a) == len(b) and a != b and all(m >= n for m, n in zip(a, b, strict=True))
+        for a, b in pairs
+    )
 
 
 def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
@@ -71,7 +79,9 @@ def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
     shapes = [level.array.shape for level in levels]
     dtype = levels[0].array.dtype
     kept = len({shape[-1:] for shape in shapes}) == 1 and shapes[0][-1:] in ((3,), (4,))
-    return len(levels) > 1 and len(shapes[0]) == 3 and kept and (dtype == "uint8" or dtype.kind == "f")
+    return (
+        len(levels) > 1 and len(shapes[0]) == 3 and kept and (dtype == "uint8" or dtype.kind == "f")
+    )
 
 
 def _path_of(entry: LevelEntry) -> object:
@@ -91,7 +101,9 @@ def _array_node(node: Node, path: object) -> Node:
     return found
 
 
-def _check_fits(array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, any_dtype: bool) -> None:
+def _check_fits(
+    array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, any_dtype: bool
+) -> None:
     if not others:
         return
     first = others[0]
@@ -111,7 +123,10 @@ def _of_one_dtype(levels: list[StoredLevel]) -> list[StoredLevel]:
     if len(set(dtypes)) < 2:
         return levels
     dtype = dtypes[0] if len(set(map(_native, dtypes))) == 1 else np.result_type(*dtypes)
-    return [level if level.array.dtype == dtype else replace(level, array=Cast(level.array, dtype)) for level in levels]
+    return [
+        level if level.array.dtype == dtype else replace(level, array=Cast(level.array, dtype))
+        for level in levels
+    ]
 
 
 def _in_order(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
@@ -120,12 +135,18 @@ def _in_order(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
     if _never_grows(levels) or not _never_grows(by_size):
         return levels
     listed_backwards = [level.path for level in by_size] == [level.path for level in levels[::-1]]
-    warn(f"{where}: the order of levels is {'smallest' if listed_backwards else 'not largest'} first; sorted by size")
+    warn(
+        f"{where}: the order of levels is {'smallest' if listed_backwards else 'not largest'} first; sorted by size"
+    )
     return by_size
 
 
 def _never_grows(levels: Sequence[StoredLevel]) -> bool:
-    return all(m >= n for a, b in pairwise(levels) for m, n in zip(a.array.shape, b.array.shape, strict=True))
+    return all(
+        m >= n
+        for a, b in pairwise(levels)
+        for m, n in zip(a.array.shape, b.array.shape, strict=True)
+    )
 
 
 def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
@@ -136,7 +157,9 @@ def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
         if looks_like_a_pyramid([before, shape]):
             kept.append(level)
         else:
-            warn(f"{where}: level {level.path!r} is left out: its shape {shape} is not smaller than {before}, that of {kept[-1].path!r}")
+            warn(
+                f"{where}: level {level.path!r} is left out: its shape {shape} is not smaller than {before}, that of {kept[-1].path!r}"
+            )
     return kept
 
 
@@ -155,15 +178,29 @@ def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> li
     areas = [math.prod(abs(s) for s in scale) for scale in scales if scale is not None]
     first = levels[areas.index(min(areas)) if len(areas) == len(levels) else 0]
     cells = [array.shards or array.chunks for array in arrays]
-    return [level if level is first else _crop(level, first, cell) for level, cell in zip(levels, cells, strict=True)]
+    return [
+        level if level is first else _crop(level, first, cell)
+        for level, cell in zip(levels, cells, strict=True)
+    ]
 
 
 def _crop(level: StoredLevel, first: StoredLevel, cells: tuple[int, ...]) -> StoredLevel:
     if level.scale is None or first.scale is None:
         return level
     stored, full = level.array.shape, first.array.shape
-    expected = tuple(min(n, max(1, math.ceil(round(m * abs(s0 / s), 6)))) for n, m, s0, s in zip(stored, full, first.scale, level.scale, strict=True))
-    padded = [n > e and n == cell * math.ceil(e / cell) for n, e, cell in zip(stored, expected, cells, strict=True)]
+    expected = tuple(
+        min(n, max(1, math.ceil(round(m * abs(s0 / s), 6))))
+        for n, m, s0, s in zip(stored, full, first.scale, level.scale, strict=True)
+    )
+    padded = [
+        n > e and n == cell * math.ceil(e / cell)
+        for n, e, cell in zip(stored, expected, cells, strict=True)
+    ]
     if not any(padded):
         return level
-    return replace(level, array=Crop(level.array, [e if p else n for n, e, p in zip(stored, expected, padded, strict=True)]))
+    return replace(
+        level,
+        array=Crop(
+            level.array, [e if p else n for n, e, p in zip(stored, expected, padded, strict=True)]
+        ),
+    )

@@ -56,7 +56,11 @@ def collected_warnings() -> Iterator[list[LayoutWarning]]:
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts "level_10" after "level_9"."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part)
+    return tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    )
 
 
 class Node:
@@ -74,13 +78,24 @@ class Node:
         What the user opened, "/" and the path: for messages.
     """
 
-    def __init__(self, store: Store, path: str, metadata: dict[str, Any], *, files: Files, opened: str, follow_urls: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        metadata: dict[str, Any],
+        *,
+        files: Files,
+        opened: str,
+        follow_urls: bool,
+    ) -> None:
         self.store = store
         self.path = path
         self.metadata: Mapping[str, Any] = metadata
         """What describes the node: "zarr.json", or ".zarray" / ".zgroup" (empty when implicit) without ".zattrs"."""
         self.zarr_format: Literal[2, 3] = 3 if metadata.get("zarr_format") == 3 else 2
-        is_array = metadata.get("node_type") == "array" if self.zarr_format == 3 else "shape" in metadata
+        is_array = (
+            metadata.get("node_type") == "array" if self.zarr_format == 3 else "shape" in metadata
+        )
         self.kind: Literal["group", "array"] = "array" if is_array else "group"
         self.is_implicit = not metadata
         self.follow_urls = follow_urls
@@ -116,7 +131,9 @@ class Node:
         if found is None:
             return {}
         if not isinstance(found, dict):
-            warn(f"{self.location}/{file}: attributes are not an object but {brief(found)}; ignored")
+            warn(
+                f"{self.location}/{file}: attributes are not an object but {brief(found)}; ignored"
+            )
             return {}
         return found
 
@@ -125,7 +142,11 @@ class Node:
         """Names of the array's axes as zarr v3 or xarray write them, or None."""
         names = self.metadata.get("dimension_names") if self.zarr_format == 3 else None
         names = names or self.attributes.get("_ARRAY_DIMENSIONS")
-        if isinstance(names, list) and len(names) == len(self.shape) and all(isinstance(n, str) for n in names):
+        if (
+            isinstance(names, list)
+            and len(names) == len(self.shape)
+            and all(isinstance(n, str) for n in names)
+        ):
             return tuple(names)
         return None
 
@@ -133,7 +154,9 @@ class Node:
     def shape(self) -> tuple[int, ...]:
         """Shape of the array as its metadata give it, () for a group or a shape that is none; nothing is opened."""
         shape = self.metadata.get("shape") if self.kind == "array" else None
-        if isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in shape):
+        if isinstance(shape, list) and all(
+            isinstance(n, int) and not isinstance(n, bool) for n in shape
+        ):
             return tuple(shape)
         return ()
 
@@ -160,7 +183,9 @@ class Node:
             If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
         """
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
-            raise LayoutError(f"{self.location}: path {brief(path)} is not a path inside the store; not followed")
+            raise LayoutError(
+                f"{self.location}: path {brief(path)} is not a path inside the store; not followed"
+            )
         path = "/".join(part for part in path.split("/") if part)
         if path not in self._known:
             self._known[path] = self._load(_join(self.path, path))
@@ -190,7 +215,9 @@ class Node:
         # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy answer nonsense in them with
         # whatever their code runs into (KeyError, AttributeError, AssertionError, ...).
         except Exception as error:
-            raise LayoutError(f"{self._metadata_file}: cannot open the array: {one_line(error)}") from error
+            raise LayoutError(
+                f"{self._metadata_file}: cannot open the array: {one_line(error)}"
+            ) from error
 
     def array(self) -> zarr.Array[Any]:
         """The array, opened without reading a chunk.
@@ -213,7 +240,9 @@ class Node:
             If the name would leave the store.
         """
         if UNSAFE_PATH.search(name):
-            raise LayoutError(f"{self.location}: {brief(name)} is not a file inside the store; not read")
+            raise LayoutError(
+                f"{self.location}: {brief(name)} is not a file inside the store; not read"
+            )
         key = _join(self.path, name)
         try:
             return self._files.read(key)
@@ -240,7 +269,14 @@ class Node:
             return None
         if metadata is None:
             return None
-        return Node(self.store, path, metadata, files=self._files, opened=self.opened, follow_urls=self.follow_urls)
+        return Node(
+            self.store,
+            path,
+            metadata,
+            files=self._files,
+            opened=self.opened,
+            follow_urls=self.follow_urls,
+        )
 
     def _read_attributes(self) -> Any:
         try:
@@ -257,7 +293,9 @@ class Node:
 
     def _guess_separator(self) -> Literal[".", "/"]:
         """Before zarr-python 2.8, nested stores did not say that they nest their chunks: "0/0" instead of "0.0"."""
-        nested = self.ndim > 1 and any(name.isdecimal() and self.child(name) is None for name in self._candidates())
+        nested = self.ndim > 1 and any(
+            name.isdecimal() and self.child(name) is None for name in self._candidates()
+        )
         return "/" if nested else "."
 
 
@@ -287,10 +325,16 @@ def _read_metadata(files: Files, path: str) -> dict[str, Any] | None:
         if not isinstance(metadata, dict):
             raise LayoutError(f"{key}: not an object but {brief(metadata)}")
         if file == "zarr.json" and metadata.get("node_type") not in ("array", "group"):
-            raise LayoutError(f'{key}: "node_type" is {brief(metadata.get("node_type"))}, expected "array" or "group"')
+            raise LayoutError(
+                f'{key}: "node_type" is {brief(metadata.get("node_type"))}, expected "array" or "group"'
+            )
         if file == "zarr.json":
             return {**metadata, "zarr_format": 3}
-        return {"zarr_format": 2, **metadata} if file == ".zgroup" else {"shape": None, **metadata, "zarr_format": 2}
+        return (
+            {"zarr_format": 2, **metadata}
+            if file == ".zgroup"
+            else {"shape": None, **metadata, "zarr_format": 2}
+        )
     return None
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Described", "describe", "hostile_ome"]
 
-_AXES = {"T": ("t", "time"), "C": ("c", "channel"), "S": ("s", "channel"), "Z": ("z", "space"), "Y": ("y", "space"), "X": ("x", "space")}
+_AXES = {
+    "T": ("t", "time"),
+    "C": ("c", "channel"),
+    "S": ("s", "channel"),
+    "Z": ("z", "space"),
+    "Y": ("y", "space"),
+    "X": ("x", "space"),
+}
 _NAMELESS = {"Q", "I"}
 """What tifffile calls an axis that the file does not name."""
 _RGB_PHOTOMETRICS = {"RGB", "YCBCR"}
@@ -69,8 +76,15 @@ def hostile_ome(xml: str) -> str | None:
         name = element.get("FileName", "") if tag == "UUID" else ""
         if _OTHER_FOLDER.search(name):
             return f"TiffData names the file {name[:80]!r}, outside the folder of the TIFF"
-        keys = {"Pixels": ("SizeZ", "SizeC", "SizeT"), "TiffData": ("IFD", "NumPlanes", "PlaneCount")}.get(tag, ())
-        counts = [int(value) for key in keys if (value := element.get(key, "")).isascii() and value.isdecimal()]
+        keys = {
+            "Pixels": ("SizeZ", "SizeC", "SizeT"),
+            "TiffData": ("IFD", "NumPlanes", "PlaneCount"),
+        }.get(tag, ())
+        counts = [
+            int(value)
+            for key in keys
+            if (value := element.get(key, "")).isascii() and value.isdecimal()
+        ]
         if (math.prod(counts) if tag == "Pixels" else max(counts, default=0)) > _MAX_PLANES:
             return f"{tag} promises more than {_MAX_PLANES} planes"
     return None
@@ -89,7 +103,11 @@ def describe(file: TiffFile, series: TiffPageSeries, number: int) -> Described:
     else:
         found = _Found()
     letters = series.axes
-    rgb = letters.endswith("S") and series.shape[-1] in (3, 4) and getattr(series.keyframe.photometric, "name", "") in _RGB_PHOTOMETRICS
+    rgb = (
+        letters.endswith("S")
+        and series.shape[-1] in (3, 4)
+        and getattr(series.keyframe.photometric, "name", "") in _RGB_PHOTOMETRICS
+    )
     axes = _axes(letters, found.unit)
     scale = tuple(found.size.get(letter, 1.0) for letter in letters) if found.size else None
     n_channels = series.shape[letters.index("C")] if "C" in letters else 1
@@ -115,7 +133,9 @@ def _axes(letters: str, units: Mapping[str, str]) -> tuple[Axis, ...] | None:
 def _ome(xml: str, number: int) -> _Found:
     found = _Found("OME")
     try:
-        images = [e for e in ElementTree.fromstring(xml).iter() if e.tag.rpartition("}")[2] == "Image"]
+        images = [
+            e for e in ElementTree.fromstring(xml).iter() if e.tag.rpartition("}")[2] == "Image"
+        ]
     except ElementTree.ParseError:
         return found
     if number >= len(images):
@@ -124,13 +144,18 @@ def _ome(xml: str, number: int) -> _Found:
     pixels = next((e for e in images[number] if e.tag.rpartition("}")[2] == "Pixels"), None)
     if pixels is None:
         return found
-    for letter, key, default in (*((a, f"PhysicalSize{a}", "µm") for a in "XYZ"), ("T", "TimeIncrement", "s")):
+    for letter, key, default in (
+        *((a, f"PhysicalSize{a}", "µm") for a in "XYZ"),
+        ("T", "TimeIncrement", "s"),
+    ):
         size = _positive(pixels.get(key))
         if size is not None:
             found.size[letter] = size
             found.unit[letter] = pixels.get(f"{key}Unit", default)
     described = [e for e in pixels if e.tag.rpartition("}")[2] == "Channel"]
-    found.channels = tuple(Channel(e.get("Name") or None, _ome_color(e.get("Color"))) for e in described)
+    found.channels = tuple(
+        Channel(e.get("Name") or None, _ome_color(e.get("Color"))) for e in described
+    )
     return found
 
 
@@ -170,7 +195,9 @@ def _imagej_channels(metadata: Mapping[str, Any]) -> tuple[Channel, ...]:
     for i in range(n):
         window = tuple(float(v) for v in ranges[2 * i : 2 * i + 2])
         usable = len(window) == 2 and window[0] < window[1]
-        color = "#" + "".join(f"{int(band[-1]):02X}" for band in tables[i]) if i < len(tables) else None
+        color = (
+            "#" + "".join(f"{int(band[-1]):02X}" for band in tables[i]) if i < len(tables) else None
+        )
         channels.append(Channel(None, color, (window[0], window[1]) if usable else None))
     return tuple(channels)
 
@@ -183,10 +210,15 @@ def _geotiff(file: TiffFile) -> _Found:
     tie: Any = metadata.get("ModelTiepoint")
     if not _are_finite(scale, 2) or not _are_finite(tie, 6) or not scale[0] or not scale[1]:
         return found
-    point = getattr(metadata.get("GTRasterTypeGeoKey"), "value", metadata.get("GTRasterTypeGeoKey")) == _PIXEL_IS_POINT
+    point = (
+        getattr(metadata.get("GTRasterTypeGeoKey"), "value", metadata.get("GTRasterTypeGeoKey"))
+        == _PIXEL_IS_POINT
+    )
     half = 0.0 if point else 0.5
     found.size.update(X=float(scale[0]), Y=-float(scale[1]))
-    found.origin.update(X=tie[3] + (half - tie[0]) * scale[0], Y=tie[4] - (half - tie[1]) * scale[1])
+    found.origin.update(
+        X=tie[3] + (half - tie[0]) * scale[0], Y=tie[4] - (half - tie[1]) * scale[1]
+    )
     return found
 
 
@@ -209,8 +241,16 @@ def _positive(value: object) -> float | None:
 
 
 def _ratio(value: Any) -> float | None:
-    return _positive(value[0] / value[1]) if isinstance(value, tuple) and len(value) == 2 and value[1] else _positive(value)
+    return (
+        _positive(value[0] / value[1])
+        if isinstance(value, tuple) and len(value) == 2 and value[1]
+        else _positive(value)
+    )
 
 
 def _are_finite(values: Any, least: int) -> bool:
-    return isinstance(values, Sequence) and len(values) >= least and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    return (
+        isinstance(values, Sequence)
+        and len(values) >= least
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )

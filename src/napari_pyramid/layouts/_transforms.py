@@ -50,11 +50,15 @@ def compose(transforms: object, ndim: int, node: Node, axes: Sequence[str] = ())
         for transform in transforms:
             matrix = parse_transform(transform, ndim, node, axes) @ matrix
     if not np.isfinite(matrix).all() or not np.abs(matrix[:-1, :-1]).sum(axis=1).all():
-        raise LayoutError("coordinateTransformations multiply up to numbers that are infinite or zero")
+        raise LayoutError(
+            "coordinateTransformations multiply up to numbers that are infinite or zero"
+        )
     return matrix
 
 
-def parse_transform(transform: object, ndim: int, node: Node, axes: Sequence[str] = (), depth: int = 0) -> Affine:
+def parse_transform(
+    transform: object, ndim: int, node: Node, axes: Sequence[str] = (), depth: int = 0
+) -> Affine:
     """The matrix of one transformation; see `compose`.
 
     Numbers that are missing, zero, NaN or infinite in a scale are replaced by 1, those in a translation by 0, each
@@ -67,7 +71,9 @@ def parse_transform(transform: object, ndim: int, node: Node, axes: Sequence[str
         fit the number of axes.
     """
     if not isinstance(transform, Mapping) or depth > _MAX_DEPTH:
-        raise LayoutError(f"a coordinate transformation is {brief(transform)}, expected an object with a type")
+        raise LayoutError(
+            f"a coordinate transformation is {brief(transform)}, expected an object with a type"
+        )
     kind = transform.get("type")
     if kind == "identity":
         return np.eye(ndim + 1)
@@ -90,7 +96,9 @@ def parse_transform(transform: object, ndim: int, node: Node, axes: Sequence[str
         return _matrix(transform, "rotation", (ndim, ndim), node)
     if kind == "byDimension":
         return _by_dimension(transform, ndim, node, axes, depth)
-    raise LayoutError(f"coordinate transformation of type {brief(kind)} is not one that can be shown")
+    raise LayoutError(
+        f"coordinate transformation of type {brief(kind)} is not one that can be shown"
+    )
 
 
 def is_axis_aligned(matrix: Affine) -> bool:
@@ -104,7 +112,9 @@ def diagonal(matrix: Affine) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(np.diag(matrix)[:-1].tolist()), tuple(matrix[:-1, -1].tolist())
 
 
-def _vector(transform: Mapping[str, Any], key: str, ndim: int, node: Node, default: float) -> list[float]:
+def _vector(
+    transform: Mapping[str, Any], key: str, ndim: int, node: Node, default: float
+) -> list[float]:
     """One number per axis; a number that cannot be used becomes `default`."""
     values = _numbers(transform, key, node)
     if not isinstance(values, list) or len(values) != ndim:
@@ -130,13 +140,21 @@ def _numbers(transform: Mapping[str, Any], key: str, node: Node) -> Any:
     if key in transform or "path" not in transform:
         return transform.get(key)
     stored = node.child(transform["path"])
-    if stored is None or stored.kind != "array" or not 0 < np.prod(stored.shape, dtype=float) <= _MAX_NUMBERS:
-        raise LayoutError(f"{key} is to be found in {brief(transform['path'])}, where no small array is")
+    if (
+        stored is None
+        or stored.kind != "array"
+        or not 0 < np.prod(stored.shape, dtype=float) <= _MAX_NUMBERS
+    ):
+        raise LayoutError(
+            f"{key} is to be found in {brief(transform['path'])}, where no small array is"
+        )
     try:
         values = np.asarray(stored.array()[...])
     # Not narrower: a damaged chunk makes each codec raise its own.
     except Exception as error:
-        raise LayoutError(f"{key} in {stored.location} cannot be read: {one_line(error)}") from error
+        raise LayoutError(
+            f"{key} in {stored.location} cannot be read: {one_line(error)}"
+        ) from error
     if values.dtype.kind not in "iuf":
         raise LayoutError(f"{key} in {stored.location} is of type {values.dtype}, expected numbers")
     return values.tolist()
@@ -169,7 +187,9 @@ def _axis_mapping(mapping: object, ndim: int, axes: Sequence[str]) -> Affine:
     return matrix
 
 
-def _by_dimension(transform: Mapping[str, Any], ndim: int, node: Node, axes: Sequence[str], depth: int) -> Affine:
+def _by_dimension(
+    transform: Mapping[str, Any], ndim: int, node: Node, axes: Sequence[str], depth: int
+) -> Affine:
     """Transformations of some of the axes each; axes that none of them gives stay as they are."""
     matrix = np.eye(ndim + 1)
     for part in _list(transform, "transformations"):
@@ -179,7 +199,9 @@ def _by_dimension(transform: Mapping[str, Any], ndim: int, node: Node, axes: Seq
         inputs, outputs = (_axes(part, side, axes) for side in ("input", "output"))
         if len(inputs) != len(outputs) or not all(0 <= a < ndim for a in (*inputs, *outputs)):
             raise LayoutError("byDimension names axes that do not fit")
-        block = parse_transform(inner, len(inputs), node, [axes[i] for i in inputs if i < len(axes)], depth + 1)
+        block = parse_transform(
+            inner, len(inputs), node, [axes[i] for i in inputs if i < len(axes)], depth + 1
+        )
         for row, output in enumerate(outputs):
             matrix[output] = 0
             matrix[output, [*inputs, ndim]] = block[row]

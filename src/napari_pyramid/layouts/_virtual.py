@@ -24,7 +24,9 @@ _Region = tuple[slice, ...]
 class _Virtual(ABC):
     """What all virtual arrays share: basic indexing, reduced to reading one region."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]
+    ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
@@ -72,13 +74,21 @@ class Cast(_Virtual):
 class Crop(_Virtual):
     """The part of an array that begins at `start` (its first sample when left out) and has the given shape."""
 
-    def __init__(self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None
+    ) -> None:
         super().__init__(tuple(shape), array.dtype, array.chunks)
         self._array = array
         self._start = tuple(start) if start is not None else (0,) * array.ndim
 
     def _read(self, region: _Region) -> _Array:
-        return np.asarray(self._array[tuple(slice(r.start + o, r.stop + o) for r, o in zip(region, self._start, strict=True))])
+        return np.asarray(
+            self._array[
+                tuple(
+                    slice(r.start + o, r.stop + o) for r, o in zip(region, self._start, strict=True)
+                )
+            ]
+        )
 
 
 class Squeeze(_Virtual):
@@ -149,8 +159,17 @@ class Mosaic(_Virtual):
         The value where nothing is stored.
     """
 
-    def __init__(self, tiles: Sequence[Tile], shape: Sequence[int], like: ArrayLike, tile_shape: tuple[int, int], fill: float = 0) -> None:
-        plane = tuple(c if n % c == 0 else n for c, n in zip(like.chunks[-2:], tile_shape, strict=True))
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        shape: Sequence[int],
+        like: ArrayLike,
+        tile_shape: tuple[int, int],
+        fill: float = 0,
+    ) -> None:
+        plane = tuple(
+            c if n % c == 0 else n for c, n in zip(like.chunks[-2:], tile_shape, strict=True)
+        )
         super().__init__(tuple(shape), like.dtype, (*like.chunks[:-2], *plane))
         self._tiles = tuple(tiles)
         self._tile_shape = tile_shape
@@ -189,7 +208,9 @@ def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]
     if any(stop <= start for start, stop in zip(starts, stops, strict=True)):
         return
     inside = tuple(slice(a - o, b - o) for a, b, o in zip(starts, stops, origin, strict=True))
-    outside = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, region, strict=True))
+    outside = tuple(
+        slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, region, strict=True)
+    )
     out[outside] = array[inside]
 
 
@@ -213,7 +234,9 @@ def _range(key: Any, length: int) -> int | range:
     try:
         position = operator.index(key)
     except TypeError:
-        raise IndexError(f"only integers, slices and Ellipsis are valid indices, not {type(key).__name__}") from None
+        raise IndexError(
+            f"only integers, slices and Ellipsis are valid indices, not {type(key).__name__}"
+        ) from None
     if not -length <= position < length:
         raise IndexError(f"index {position} is out of bounds for an axis of length {length}")
     return position % length

@@ -46,16 +46,25 @@ def _numbered_series(node: Node) -> list[Image] | None:
         if child.kind == "array" and (match := _NUMBERED.match(child.name)):
             series["" if _MAGNIFICATION.fullmatch(child.name) else match[1]].append(child)
     pyramids = [arrays for arrays in series.values() if _is_pyramid(arrays)]
-    images = [image for arrays in pyramids for image in _image(node, [a.name for a in arrays], "numbered arrays") or ()]
+    images = [
+        image
+        for arrays in pyramids
+        for image in _image(node, [a.name for a in arrays], "numbered arrays") or ()
+    ]
     if len(images) > 1:
-        images = [Image(i.levels[0].path, i.levels, i.layout, i.path, axes=i.axes, rgb=i.rgb) for i in images]
+        images = [
+            Image(i.levels[0].path, i.levels, i.layout, i.path, axes=i.axes, rgb=i.rgb)
+            for i in images
+        ]
     return images or None
 
 
 def _is_pyramid(arrays: Sequence[Node]) -> bool:
     """Judged without the arrays that cannot be levels: what is damaged is left out later, with a warning."""
     sound = [a for a in arrays if a.ndim and all(n > 0 for n in a.shape)]
-    shapes = [a.shape for a in sound if a.data_type == sound[0].data_type and a.ndim == sound[0].ndim]
+    shapes = [
+        a.shape for a in sound if a.data_type == sound[0].data_type and a.ndim == sound[0].ndim
+    ]
     return len(shapes) > 1 and (looks_like_a_pyramid(shapes) or looks_like_a_pyramid(shapes[::-1]))
 
 
@@ -68,8 +77,20 @@ def _array_with_arrays(node: Node) -> list[Image] | None:
     single = _single_array(node)
     if single is None:
         return None
-    levels = (*single[0].levels, *open_levels(node, [LevelEntry(child.name) for child in by_size], "arrays in the array"))
-    return [Image(node.title, levels, "array with arrays", node.path, axes=_axes(node), rgb=looks_rgb(levels))]
+    levels = (
+        *single[0].levels,
+        *open_levels(node, [LevelEntry(child.name) for child in by_size], "arrays in the array"),
+    )
+    return [
+        Image(
+            node.title,
+            levels,
+            "array with arrays",
+            node.path,
+            axes=_axes(node),
+            rgb=looks_rgb(levels),
+        )
+    ]
 
 
 def _numbered_below(node: Node) -> Iterator[Node]:
@@ -94,10 +115,23 @@ def _image(node: Node, paths: Sequence[str], layout: str) -> list[Image] | None:
     if not levels:
         return None
     first = node.child(levels[0].path.removeprefix(node.path).lstrip("/"))
-    return [Image(node.title, levels, layout, node.path, axes=_axes(first) if first else None, rgb=looks_rgb(levels))]
+    return [
+        Image(
+            node.title,
+            levels,
+            layout,
+            node.path,
+            axes=_axes(first) if first else None,
+            rgb=looks_rgb(levels),
+        )
+    ]
 
 
 def _axes(node: Node) -> tuple[Axis, ...] | None:
     """Axes by the names that the array has for its dimensions."""
     names = node.dimension_names
-    return tuple(Axis.named(name) for name in names) if names and len(set(names)) == len(names) else None
+    return (
+        tuple(Axis.named(name) for name in names)
+        if names and len(set(names)) == len(names)
+        else None
+    )

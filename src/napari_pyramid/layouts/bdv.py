@@ -16,8 +16,22 @@ import numpy as np
 from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import n5
-from napari_pyramid.layouts._bdv_xml import BdvXml, Setup, View, container, described, parse_xml, read_xml, views
-from napari_pyramid.layouts._candidates import Candidate, checked_levels, image_name, numbered_arrays
+from napari_pyramid.layouts._bdv_xml import (
+    BdvXml,
+    Setup,
+    View,
+    container,
+    described,
+    parse_xml,
+    read_xml,
+    views,
+)
+from napari_pyramid.layouts._candidates import (
+    Candidate,
+    checked_levels,
+    image_name,
+    numbered_arrays,
+)
 from napari_pyramid.layouts._image import Affine, Image, StoredLevel
 from napari_pyramid.layouts._node import Node, warn
 from napari_pyramid.layouts._virtual import Stack
@@ -43,7 +57,9 @@ def open_path(path: str) -> Sequence[Image] | None:
     """
     if not path.lower().endswith(".xml") or (tree := parse_xml(Path(path))) is None:
         return None
-    from napari_pyramid import stores  # stores and the table know this module, which comes with them
+    from napari_pyramid import (
+        stores,
+    )  # stores and the table know this module, which comes with them
     from napari_pyramid.layouts import open_images
 
     try:
@@ -55,7 +71,9 @@ def open_path(path: str) -> Sequence[Image] | None:
     return images or _described_images(open_images(found), xml, views(tree))
 
 
-def _described_images(images: Sequence[Image], xml: BdvXml, views_at: Mapping[str, Sequence[View]]) -> list[Image]:
+def _described_images(
+    images: Sequence[Image], xml: BdvXml, views_at: Mapping[str, Sequence[View]]
+) -> list[Image]:
     """The images of an OME-Zarr container with what the XML says of their views; a warning names those that it does not fit."""
     found, others = [], []
     for image in images:
@@ -64,7 +82,9 @@ def _described_images(images: Sequence[Image], xml: BdvXml, views_at: Mapping[st
         if described is None and image.kind == "image":
             others.append(image.path or image.name)
     if others and xml.setups:
-        warn(f"the XML of BigDataViewer does not fit {', '.join(others[:3])}{', ...' * (len(others) > 3)}: names, voxel sizes and registrations are left out")
+        warn(
+            f"the XML of BigDataViewer does not fit {', '.join(others[:3])}{', ...' * (len(others) > 3)}: names, voxel sizes and registrations are left out"
+        )
     return found
 
 
@@ -73,18 +93,31 @@ def _described_image(image: Image, xml: BdvXml, held: Sequence[View]) -> Image |
     setups = [(xml.setups.get(setup, Setup()), timepoint) for setup, timepoint in held]
     matrices = [setup.registrations.get(timepoint) for setup, timepoint in setups]
     given = [matrix for matrix in matrices if matrix is not None]
-    if not setups or [axis.name for axis in image.axes or ()][-3:] != ["z", "y", "x"] or image.affine is not None:
+    if (
+        not setups
+        or [axis.name for axis in image.axes or ()][-3:] != ["z", "y", "x"]
+        or image.affine is not None
+    ):
         return None
-    if given and not (len(given) == len(matrices) and all(np.allclose(matrix, given[0]) for matrix in given)):
+    if given and not (
+        len(given) == len(matrices) and all(np.allclose(matrix, given[0]) for matrix in given)
+    ):
         return None
     setup, timepoint = setups[0]
     name = image.name if len(held) > 1 or not setup.name else setup.name
     if name != image.name and len(xml.timepoints) > 1:
         name += f" t{timepoint}"
-    units = tuple(Axis(a.name, a.type, a.unit or clean_unit(setup.unit)) if a.is_spatial else a for a in image.axes or ())
+    units = tuple(
+        Axis(a.name, a.type, a.unit or clean_unit(setup.unit)) if a.is_spatial else a
+        for a in image.axes or ()
+    )
     named = replace(image, name=name, axes=units)
     matrix = matrices[0]
-    if matrix is None and setup.voxel_size is not None and (image.levels[0].scale or (1.0,))[-3:] == (1.0,) * 3:
+    if (
+        matrix is None
+        and setup.voxel_size is not None
+        and (image.levels[0].scale or (1.0,))[-3:] == (1.0,) * 3
+    ):
         matrix = np.diag([*setup.voxel_size, 1.0])
     return named if matrix is None else _in_world(named, matrix)
 
@@ -108,32 +141,54 @@ def _images_of_setups(node: Node, xml: BdvXml | None = None) -> list[Image] | No
         return None
     xml = xml if xml is not None else read_xml(node)
     all_times = sorted({t for times in setups.values() for t in times} | set(xml.timepoints))
-    found = [_image(groups[number], times, all_times, xml.setups.get(number, Setup())) for number, times in sorted(setups.items())]
+    found = [
+        _image(groups[number], times, all_times, xml.setups.get(number, Setup()))
+        for number, times in sorted(setups.items())
+    ]
     return [image for image in found if image is not None]
 
 
 def _timepoints(setup: Node) -> Times:
     if setup.kind != "group":
         return {}
-    found = {int(m[1]): child for child in setup.children() if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))}
+    found = {
+        int(m[1]): child
+        for child in setup.children()
+        if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))
+    }
     return {number: child for number, child in found.items() if numbered_arrays(child, _LEVEL)}
 
 
 def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup) -> Image | None:
-    pyramids = {t: levels for t, node in sorted(times.items()) if (levels := _levels(setup, node, described))}
+    pyramids = {
+        t: levels
+        for t, node in sorted(times.items())
+        if (levels := _levels(setup, node, described))
+    }
     if not pyramids:
         return None
     first = next(iter(pyramids.values()))
     ndim = first[0].array.ndim
-    spatial = tuple(Axis.named(name, described.unit) for name in ("z", "y", "x")[-ndim:]) if ndim <= 3 else None
+    spatial = (
+        tuple(Axis.named(name, described.unit) for name in ("z", "y", "x")[-ndim:])
+        if ndim <= 3
+        else None
+    )
     image = Image(described.name or image_name(setup), first, NAME, setup.path, axes=spatial)
     if ndim == 3:
         image = _registered(image, described, [t for t in all_times if t in pyramids])
     if len(all_times) < 2 or spatial is None:
         return image
-    levels = tuple(_stacked(setup, level, i, pyramids, all_times) for i, level in enumerate(image.levels))
+    levels = tuple(
+        _stacked(setup, level, i, pyramids, all_times) for i, level in enumerate(image.levels)
+    )
     affine = image.affine
-    return replace(image, levels=levels, axes=(Axis.named("t"), *spatial), affine=None if affine is None else n5.beside(affine, 1))
+    return replace(
+        image,
+        levels=levels,
+        axes=(Axis.named("t"), *spatial),
+        affine=None if affine is None else n5.beside(affine, 1),
+    )
 
 
 def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel, ...]:
@@ -141,7 +196,11 @@ def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel
     arrays = numbered_arrays(timepoint, _LEVEL)
     candidates = n5.candidates(timepoint, arrays, parents=(setup,))
     voxel = described.voxel_size
-    if voxel is not None and "resolution" not in timepoint.attributes and arrays[0].ndim == len(voxel):
+    if (
+        voxel is not None
+        and "resolution" not in timepoint.attributes
+        and arrays[0].ndim == len(voxel)
+    ):
         candidates = [_rescaled(c, voxel) for c in candidates]
     return checked_levels(timepoint, candidates, "s0, s1, ...")
 
@@ -151,7 +210,11 @@ def _rescaled(candidate: Candidate, voxel: Sequence[float]) -> Candidate:
     if candidate.scale is None or candidate.translation is None:
         return candidate
     scale = tuple(s * v for s, v in zip(candidate.scale, voxel, strict=True))
-    return replace(candidate, scale=scale, translation=tuple(t * v for t, v in zip(candidate.translation, voxel, strict=True)))
+    return replace(
+        candidate,
+        scale=scale,
+        translation=tuple(t * v for t, v in zip(candidate.translation, voxel, strict=True)),
+    )
 
 
 def _registered(image: Image, described: Setup, times: Sequence[int]) -> Image:
@@ -172,7 +235,10 @@ def _in_world(image: Image, registration: Affine) -> Image:
     pixel = np.diag([*(first.scale or (1.0,) * n)[-3:], 1.0])
     pixel[:3, 3] = (first.translation or (0.0,) * n)[-3:]
     matrix = registration @ np.linalg.inv(pixel)
-    if np.allclose(matrix[:3, :3], np.diag(np.diag(matrix))[:3, :3]) and (np.diag(matrix) > 0).all():
+    if (
+        np.allclose(matrix[:3, :3], np.diag(np.diag(matrix))[:3, :3])
+        and (np.diag(matrix) > 0).all()
+    ):
         levels = tuple(_moved(level, np.diag(matrix)[:3], matrix[:3, 3]) for level in image.levels)
         return replace(image, levels=levels)
     return replace(image, affine=n5.beside(matrix, n - 3 - (image.channel_axis is not None)))
@@ -180,18 +246,32 @@ def _in_world(image: Image, registration: Affine) -> Image:
 
 def _moved(level: StoredLevel, stretch: np.ndarray, shift: np.ndarray) -> StoredLevel:
     n = level.array.ndim
-    scale, translation = np.array(level.scale or (1.0,) * n), np.array(level.translation or (0.0,) * n)
+    scale, translation = (
+        np.array(level.scale or (1.0,) * n),
+        np.array(level.translation or (0.0,) * n),
+    )
     scale[-3:] *= stretch
     translation[-3:] = translation[-3:] * stretch + shift
     return replace(level, scale=tuple(scale.tolist()), translation=tuple(translation.tolist()))
 
 
-def _stacked(setup: Node, level: StoredLevel, index: int, pyramids: Mapping[int, Sequence[StoredLevel]], all_times: Sequence[int]) -> StoredLevel:
+def _stacked(
+    setup: Node,
+    level: StoredLevel,
+    index: int,
+    pyramids: Mapping[int, Sequence[StoredLevel]],
+    all_times: Sequence[int],
+) -> StoredLevel:
     arrays = []
     for t in all_times:
         array = pyramids[t][index].array if t in pyramids and index < len(pyramids[t]) else None
-        if array is not None and (array.shape, array.dtype) != (level.array.shape, level.array.dtype):
-            warn(f"{setup.location}/timepoint{t}: {array.shape} {array.dtype} is not {level.array.shape} {level.array.dtype}; left empty")
+        if array is not None and (array.shape, array.dtype) != (
+            level.array.shape,
+            level.array.dtype,
+        ):
+            warn(
+                f"{setup.location}/timepoint{t}: {array.shape} {array.dtype} is not {level.array.shape} {level.array.dtype}; left empty"
+            )
             array = None
         arrays.append(array)
     scale, translation = level.scale or (1.0,) * 3, level.translation or (0.0,) * 3

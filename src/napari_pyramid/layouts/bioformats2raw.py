@@ -25,7 +25,9 @@ def read(node: Node) -> Sequence[Image] | None:
         return None
     layout = document.content["bioformats2raw.layout"]
     if layout != 3:
-        warn(f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, known is 3; read as such")
+        warn(
+            f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, known is 3; read as such"
+        )
     metadata_group = node.child("OME")
     series = _series(node, metadata_group)
     names = _names_from_xml(node)
@@ -33,7 +35,9 @@ def read(node: Node) -> Sequence[Image] | None:
     for number, image_node in series:
         found = ome_zarr.read(image_node) or ()
         if not found:
-            warn(f"{image_node.location}: there is no image, though it is one of the series; left out")
+            warn(
+                f"{image_node.location}: there is no image, though it is one of the series; left out"
+            )
         images += [_named(image, image_node, names[number : number + 1]) for image in found]
     return images or None
 
@@ -43,7 +47,9 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
     document = find_document(metadata_group) if metadata_group is not None else None
     listed = document.content.get("series") if document is not None else None
     if not isinstance(listed, list):
-        numbered = [child for child in node.children() if child.name.isdecimal() and child.kind == "group"]
+        numbered = [
+            child for child in node.children() if child.name.isdecimal() and child.kind == "group"
+        ]
         return [(int(child.name), child) for child in numbered or _consecutive(node)]
     found = []
     for number, path in _once(listed):
@@ -53,7 +59,9 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             warn(f"{node.location}/OME: series: {error}")
             continue
         if child is None:
-            warn(f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out")
+            warn(
+                f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out"
+            )
         else:
             found.append((number, child))
     return found
@@ -87,7 +95,11 @@ def _names_from_xml(node: Node) -> list[str]:
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         warn(f"{node.location}/{_XML} cannot be read: {error}; ignored")
         return []
-    return [element.get("Name", "") for element in root.iter() if element.tag.rpartition("}")[2] == "Image"]
+    return [
+        element.get("Name", "")
+        for element in root.iter()
+        if element.tag.rpartition("}")[2] == "Image"
+    ]
 
 
 def _named(image: Image, node: Node, names: Sequence[str]) -> Image:

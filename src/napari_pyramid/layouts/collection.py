@@ -17,7 +17,9 @@ _MAX_DEPTH = 8
 _MAX_IMAGES = 256
 """More are no collection to open at once; a viewer with thousands of layers does not answer any more."""
 _MAX_NODES = 10_000
-_NO_NUMBERS = re.compile(r"^[<>|=]?[OSUVMm]\d*(\[|$)|^\[|string|bytes|utf|datetime|timedelta|struct")
+_NO_NUMBERS = re.compile(
+    r"^[<>|=]?[OSUVMm]\d*(\[|$)|^\[|string|bytes|utf|datetime|timedelta|struct"
+)
 """Data types of texts, dates, objects and records, as zarr v2 and v3 write them."""
 
 
@@ -34,7 +36,9 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
         node, depth = waiting.pop()
         seen += 1
         if len(images) >= _MAX_IMAGES or seen > _MAX_NODES:
-            warn(f"{root.location}: only the first {len(images)} images are shown; open a group below for the others")
+            warn(
+                f"{root.location}: only the first {len(images)} images are shown; open a group below for the others"
+            )
             break
         if _is_no_image(node):
             continue
@@ -48,7 +52,9 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
         elif node.kind == "group" and depth < _MAX_DEPTH:
             waiting += [(child, depth + 1) for child in reversed(node.children())]
     planes = [image for image in images if len(image.levels[0].array.shape) > 1]
-    return _told_apart(planes or images)  # beside images, an array of one axis is a column of a table or a coordinate
+    return _told_apart(
+        planes or images
+    )  # beside images, an array of one axis is a column of a table or a coordinate
 
 
 def _is_no_image(node: Node) -> bool:
@@ -67,4 +73,7 @@ def _data_type(node: Node) -> str:
 def _told_apart(images: list[Image]) -> list[Image]:
     """Images with names of which none is there twice: the path stands in for a name that is not enough."""
     counts = Counter(image.name for image in images)
-    return [replace(image, name=image.path or image.name) if counts[image.name] > 1 else image for image in images]
+    return [
+        replace(image, name=image.path or image.name) if counts[image.name] > 1 else image
+        for image in images
+    ]

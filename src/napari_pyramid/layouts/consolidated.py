@@ -45,9 +45,17 @@ def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
 def _write(group: Path, staging: Path | None) -> None:
     document = _read(group / "zarr.json")
     if document is None:
-        write_json(group / ".zmetadata", {"metadata": dict(_files_v2(group)), "zarr_consolidated_format": 1}, staging=staging)
+        write_json(
+            group / ".zmetadata",
+            {"metadata": dict(_files_v2(group)), "zarr_consolidated_format": 1},
+            staging=staging,
+        )
         return
-    document["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": dict(_nodes_v3(group))}
+    document["consolidated_metadata"] = {
+        "kind": "inline",
+        "must_understand": False,
+        "metadata": dict(_nodes_v3(group)),
+    }
     write_json(group / "zarr.json", document, staging=staging)
 
 
@@ -57,7 +65,10 @@ def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
         document = _read(group / name / "zarr.json")
         if document is None:
             continue
-        yield f"{below}{name}", {key: value for key, value in document.items() if key != "consolidated_metadata"}
+        yield (
+            f"{below}{name}",
+            {key: value for key, value in document.items() if key != "consolidated_metadata"},
+        )
         if document.get("node_type") == "group":
             yield from _nodes_v3(group / name, f"{below}{name}/")
 

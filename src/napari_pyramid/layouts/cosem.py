@@ -12,7 +12,15 @@ from itertools import pairwise
 from typing import Any
 
 from napari_pyramid.axes import Axis
-from napari_pyramid.layouts._candidates import Candidate, axes_named, checked_levels, find, image_name, numbers, texts
+from napari_pyramid.layouts._candidates import (
+    Candidate,
+    axes_named,
+    checked_levels,
+    find,
+    image_name,
+    numbers,
+    texts,
+)
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node
 
@@ -25,10 +33,18 @@ _LEVEL = re.compile(r".*?\d+")
 def read(node: Node) -> Sequence[Image] | None:
     """Levels listed in "multiscales" with transforms or in "multiscale" with grid spacings; or arrays with transforms, not listed."""
     if node.kind == "array":
-        return _images(node, [(node, node.attributes.get("transform"))]) if _is_transform(node.attributes.get("transform")) else None
+        return (
+            _images(node, [(node, node.attributes.get("transform"))])
+            if _is_transform(node.attributes.get("transform"))
+            else None
+        )
     listed = _listed(node)
     if listed is None:
-        listed = [(c, c.attributes.get("transform")) for c in node.children() if c.kind == "array" and _LEVEL.fullmatch(c.name)]
+        listed = [
+            (c, c.attributes.get("transform"))
+            for c in node.children()
+            if c.kind == "array" and _LEVEL.fullmatch(c.name)
+        ]
         listed = [(child, transform) for child, transform in listed if _is_transform(transform)]
         if not _is_series([child for child, _ in listed]):
             return None
@@ -36,10 +52,14 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _images(node: Node, listed: Sequence[tuple[Node, Any]]) -> Sequence[Image] | None:
-    levels = checked_levels(node, [_candidate(node, array, transform) for array, transform in listed], "transform")
+    levels = checked_levels(
+        node, [_candidate(node, array, transform) for array, transform in listed], "transform"
+    )
     if not levels:
         return None
-    first, transform = next((array, transform) for array, transform in listed if array.path == levels[0].path)
+    first, transform = next(
+        (array, transform) for array, transform in listed if array.path == levels[0].path
+    )
     name = _first_entry(node).get("name")
     title = name if isinstance(name, str) and name else image_name(node)
     return (Image(title, levels, NAME, node.path, axes=_axes(first, transform)),)
@@ -54,16 +74,27 @@ def _listed(node: Node) -> list[tuple[Node, Any]] | None:
         key, entries = "multiscales", [(_get(d, "path"), _get(d, "transform")) for d in datasets]
     else:
         spacings = node.attributes.get("multiscale")
-        if not isinstance(spacings, list) or not any("gridSpacing" in s for s in spacings if isinstance(s, dict)):
+        if not isinstance(spacings, list) or not any(
+            "gridSpacing" in s for s in spacings if isinstance(s, dict)
+        ):
             return None
-        key, entries = "multiscale", [(_get(s, "name"), _from_spacing(s, node.attributes)) for s in spacings]
+        key, entries = (
+            "multiscale",
+            [(_get(s, "name"), _from_spacing(s, node.attributes)) for s in spacings],
+        )
     found = [(find(node, path, key), transform) for path, transform in entries]
-    return [(array, transform or array.attributes.get("transform")) for array, transform in found if array is not None]
+    return [
+        (array, transform or array.attributes.get("transform"))
+        for array, transform in found
+        if array is not None
+    ]
 
 
 def _first_entry(node: Node) -> dict[str, Any]:
     entries = node.attributes.get("multiscales")
-    return entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
+    return (
+        entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
+    )
 
 
 def _get(entry: Any, key: str) -> Any:
@@ -77,7 +108,9 @@ def _is_transform(value: Any) -> bool:
 def _is_series(arrays: Sequence[Node]) -> bool:
     """Whether the arrays can be levels of one image: none is larger than the one before, along any axis."""
     same_rank = len({array.ndim for array in arrays}) == 1
-    return same_rank and all(c <= f for a, b in pairwise(arrays) for f, c in zip(a.shape, b.shape, strict=True))
+    return same_rank and all(
+        c <= f for a, b in pairwise(arrays) for f, c in zip(a.shape, b.shape, strict=True)
+    )
 
 
 def _from_spacing(entry: Any, root: Any) -> dict[str, Any] | None:
@@ -111,7 +144,10 @@ def _candidate(node: Node, array: Node, transform: Any) -> Candidate:
 def _axes(array: Node, transform: Any) -> tuple[Axis, ...] | None:
     if not isinstance(transform, dict):
         return None
-    names, units = texts(transform.get("axes"), array.ndim), texts(transform.get("units"), array.ndim)
+    names, units = (
+        texts(transform.get("axes"), array.ndim),
+        texts(transform.get("units"), array.ndim),
+    )
     if _is_reversed(transform):
         names, units = names and names[::-1], units and units[::-1]
     return axes_named(names or array.dimension_names, units, array.ndim)

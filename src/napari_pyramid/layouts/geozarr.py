@@ -28,12 +28,22 @@ def read(node: Node) -> Sequence[Image] | None:
         return None
     matrices = _matrices(tiles)
     if matrices:
-        groups = [group for name in matrices if (group := find(node, name, "multiscales: tileMatrices: id")) is not None]
+        groups = [
+            group
+            for name in matrices
+            if (group := find(node, name, "multiscales: tileMatrices: id")) is not None
+        ]
     else:
-        groups = [child for child in node.children() if child.kind == "group" and child.name.isdecimal() and data_variables(child)]
+        groups = [
+            child
+            for child in node.children()
+            if child.kind == "group" and child.name.isdecimal() and data_variables(child)
+        ]
     images = pyramids(node, groups, NAME)
     if not images:
-        warn(f"{node.location}: multiscales: tile_matrix_set names no group with variables; ignored")
+        warn(
+            f"{node.location}: multiscales: tile_matrix_set names no group with variables; ignored"
+        )
         return None
     crs = tiles.get("crs", tiles.get("supportedCRS")) if isinstance(tiles, dict) else tiles
     return [_in_grid(replace(image, metadata={"crs": crs}), node, matrices) for image in images]
@@ -41,8 +51,14 @@ def read(node: Node) -> Sequence[Image] | None:
 
 def _matrices(tiles: Any) -> dict[str, dict[str, Any]]:
     """The tile matrices by id."""
-    matrices = tiles.get("tileMatrices", tiles.get("tileMatrix")) if isinstance(tiles, dict) else None
-    return {str(m["id"]): m for m in matrices if isinstance(m, dict) and m.get("id") not in (None, "")} if isinstance(matrices, list) else {}
+    matrices = (
+        tiles.get("tileMatrices", tiles.get("tileMatrix")) if isinstance(tiles, dict) else None
+    )
+    return (
+        {str(m["id"]): m for m in matrices if isinstance(m, dict) and m.get("id") not in (None, "")}
+        if isinstance(matrices, list)
+        else {}
+    )
 
 
 def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> Image:
@@ -55,7 +71,11 @@ def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> I
         name = path.rpartition("/")[0]
         variable = node.child(path)
         grid = _grid(matrices.get(name, {}))
-        levels.append(_placed(level, grid.place(variable)) if grid is not None and variable is not None else level)
+        levels.append(
+            _placed(level, grid.place(variable))
+            if grid is not None and variable is not None
+            else level
+        )
     return replace(image, levels=tuple(levels))
 
 
@@ -68,4 +88,6 @@ def _grid(matrix: dict[str, Any]) -> Grid | None:
     size, origin = matrix.get("cellSize"), matrix.get("pointOfOrigin")
     if not isinstance(size, (int, float)) or not isinstance(origin, list) or len(origin) != 2:
         return None
-    return Grid.from_transform([size, 0, origin[0], 0, -size, origin[1]], "multiscales: tileMatrices")
+    return Grid.from_transform(
+        [size, 0, origin[0], 0, -size, origin[1]], "multiscales: tileMatrices"
+    )

@@ -30,23 +30,35 @@ class Attributes:
     def __init__(self, directory: Path, *, staging: Path | None = None) -> None:
         self.directory = directory
         self._staging = staging
-        self.zarr_format = 2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
+        self.zarr_format = (
+            2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
+        )
         self._path = directory / (".zattrs" if self.zarr_format == 2 else "zarr.json")
         document = _read_object(self._path)
-        self._document: dict[str, Any] = document if self.zarr_format == 2 else {"zarr_format": 3, "node_type": "group", **document}
+        self._document: dict[str, Any] = (
+            document
+            if self.zarr_format == 2
+            else {"zarr_format": 3, "node_type": "group", **document}
+        )
         if self.zarr_format == 3:
-            self._document["attributes"] = self._object("attributes", self._document.get("attributes"))
+            self._document["attributes"] = self._object(
+                "attributes", self._document.get("attributes")
+            )
         if "ome" in self.all:
             self.all["ome"] = self._object("ome", self.all["ome"])
 
     def _object(self, key: str, value: Any) -> dict[str, Any]:
         """A value that must be an object; null is an empty one."""
         if not isinstance(value, dict | None):
-            raise DestinationError(f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first")
+            raise DestinationError(
+                f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first"
+            )
         return value or {}
 
     @classmethod
-    def create(cls, directory: Path, zarr_format: int, *, staging: Path | None = None) -> Attributes:
+    def create(
+        cls, directory: Path, zarr_format: int, *, staging: Path | None = None
+    ) -> Attributes:
         """Makes the group if there is none; its attributes are written by `save`."""
         if zarr_format == 2 and not (directory / "zarr.json").exists():
             write_json(directory / ".zgroup", {"zarr_format": 2}, staging=staging)
@@ -55,7 +67,9 @@ class Attributes:
     @property
     def all(self) -> dict[str, Any]:
         """All attributes; changes are kept by `save`."""
-        found: dict[str, Any] = self._document if self.zarr_format == 2 else self._document["attributes"]
+        found: dict[str, Any] = (
+            self._document if self.zarr_format == 2 else self._document["attributes"]
+        )
         return found
 
     @property
@@ -88,7 +102,9 @@ def find_multiscale(attributes: Attributes, path: str, series: str | None) -> di
         if series is not None and entry.get("name") != series:
             continue
         if "coordinateSystems" in entry:
-            raise DestinationError(f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store")
+            raise DestinationError(
+                f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store"
+            )
         if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"]):
             return entry
     return None
@@ -110,12 +126,16 @@ def named_paths(entry: Mapping[str, Any]) -> list[str]:
 def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
     """The levels of a series would replace those of the image, or residuals, of the same name; those of a series are in its group."""
     if series == "laplacian":
-        raise DestinationError(f"{attributes.directory}: {series!r} is the name of residuals, and cannot be that of a series: choose another name")
+        raise DestinationError(
+            f"{attributes.directory}: {series!r} is the name of residuals, and cannot be that of a series: choose another name"
+        )
     image = find_multiscale(attributes, base, None)
     if image is None or image.get("name") != series:
         return
     if not all(path.startswith(f"{series}/") for path in named_paths(image) if path != base):
-        raise DestinationError(f"{attributes.directory}: {series!r} is the name of the image itself, and cannot be that of a series: choose another name")
+        raise DestinationError(
+            f"{attributes.directory}: {series!r} is the name of the image itself, and cannot be that of a series: choose another name"
+        )
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -127,5 +147,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DestinationError(f"{path}: not JSON ({error}); mend it by hand first") from error
     if not isinstance(document, dict):
-        raise DestinationError(f"{path}: {type(document).__name__} instead of an object; mend it by hand first")
+        raise DestinationError(
+            f"{path}: {type(document).__name__} instead of an object; mend it by hand first"
+        )
     return document

@@ -32,17 +32,34 @@ def read(node: Node) -> Sequence[Image] | None:
     return None
 
 
-def _images(node: Node, wells: Sequence[Well], plate: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[Image] | None:
+def _images(
+    node: Node, wells: Sequence[Well], plate: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> list[Image] | None:
     given = plate.get("name")
     name = given if isinstance(given, str) and given else node.title
     acquisitions = sorted({field.acquisition for well in wells for field in well.fields})
     images = []
     for acquisition in acquisitions:
-        full_name = f"{name} {_acquisition_name(plate, acquisition)}" if len(acquisitions) > 1 else name
-        for image in stitch([replace(w, fields=tuple(f for f in w.fields if f.acquisition == acquisition)) for w in wells]):
+        full_name = (
+            f"{name} {_acquisition_name(plate, acquisition)}" if len(acquisitions) > 1 else name
+        )
+        for image in stitch(
+            [
+                replace(w, fields=tuple(f for f in w.fields if f.acquisition == acquisition))
+                for w in wells
+            ]
+        ):
             own_name = full_name if image.kind == "image" else f"{full_name} {image.name}"
             layout = image.layout.replace("OME-Zarr", NAME)
-            images.append(replace(image, name=own_name, path=node.path, layout=layout, metadata={**image.metadata, **metadata}))
+            images.append(
+                replace(
+                    image,
+                    name=own_name,
+                    path=node.path,
+                    layout=layout,
+                    metadata={**image.metadata, **metadata},
+                )
+            )
     if not images:
         warn(f"{node.location}: no field of the {next(iter(metadata))} can be read")
     return images or None
@@ -75,12 +92,19 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
         if well is None or document is None or not isinstance(content, Mapping):
             warn(f"{where}: plate.wells[{number}]: there is no well at {brief(path)}; left out")
         else:
-            yield Well(_position(entry, well, names, number), _fields(well, content, f"{well.location}/{document.where}"))
+            yield Well(
+                _position(entry, well, names, number),
+                _fields(well, content, f"{well.location}/{document.where}"),
+            )
 
 
 def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number: int) -> Position:
     """By the indices of the entry (0.4), else by its path "row/column" (0.1 to 0.3); else one after the other."""
-    indices = [entry.get(key) for key in ("rowIndex", "columnIndex")] if isinstance(entry, Mapping) else []
+    indices = (
+        [entry.get(key) for key in ("rowIndex", "columnIndex")]
+        if isinstance(entry, Mapping)
+        else []
+    )
     numbers = [i for i in indices if isinstance(i, int) and 0 <= i < 10_000]
     if len(numbers) == 2:
         return numbers[0], numbers[1]
@@ -93,7 +117,9 @@ def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number:
 
 def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, ...]:
     fields = []
-    for entry in {str(entry.get("path")): entry for entry in _objects(content.get("images"))}.values():
+    for entry in {
+        str(entry.get("path")): entry for entry in _objects(content.get("images"))
+    }.values():
         try:
             node = well.child(entry.get("path"))
         except LayoutError as error:
@@ -108,4 +134,8 @@ def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, 
 
 
 def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    return (
+        [entry for entry in listed if isinstance(entry, Mapping)]
+        if isinstance(listed, list)
+        else []
+    )

@@ -49,7 +49,15 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
     covers is 0. Axes before the last two are as long as the longest of any field. The labels are those that the first
     field has; their values mean what they mean in each field. A mosaic is where its first field's translation says.
     """
-    sample = next((image for well in wells for field in well.fields if (image := _read(field.node)) is not None), None)
+    sample = next(
+        (
+            image
+            for well in wells
+            for field in well.fields
+            if (image := _read(field.node)) is not None
+        ),
+        None,
+    )
     if sample is None or sample.levels[0].array.ndim < 2:
         return []
     fields = [field.node for well in wells for field in well.fields]
@@ -59,7 +67,9 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
     if grid is None:
         return []
     places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
-    image = replace(_stitched(grid, sample, numbers), metadata={**sample.metadata, "fields": places})
+    image = replace(
+        _stitched(grid, sample, numbers), metadata={**sample.metadata, "fields": places}
+    )
     warn_of_labels_left_out(first, [field.node for field in grid.fields])
     return [replace(image, channels=_channels(image)), *_labels(grid, first, sample)]
 
@@ -67,7 +77,11 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
 def _channels(image: Image) -> tuple[Channel, ...]:
     """Those of the first field, and one for each that only others have."""
     axis = image.channel_axis
-    missing = image.levels[0].array.shape[axis] - len(image.channels) if image.channels and axis is not None else 0
+    missing = (
+        image.levels[0].array.shape[axis] - len(image.channels)
+        if image.channels and axis is not None
+        else 0
+    )
     return image.channels + (Channel(),) * missing
 
 
@@ -81,7 +95,11 @@ def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
         node = first.child(below)
         numbers = [_number_of(node, level) for level in labels.levels] if node is not None else []
         stored = _array_node(node, numbers[0]) if node is not None else None
-        if stored is None or stored.shape[-2:] != grid.full or stored.ndim != labels.levels[0].array.ndim:
+        if (
+            stored is None
+            or stored.shape[-2:] != grid.full
+            or stored.ndim != labels.levels[0].array.ndim
+        ):
             warn(f"{group.location}: {labels.name!r} has another shape than the field; left out")
             continue
         yield _stitched(grid, labels, numbers, below)
@@ -118,7 +136,12 @@ class _Grid:
         """The grid of the fields that fit each other; None when there are none."""
         like = _array_node(first, number) or first
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
-        lengths = [max(axis) for axis in zip(*(array.shape for _, arrays in fitting for _, array in arrays), strict=True)]
+        lengths = [
+            max(axis)
+            for axis in zip(
+                *(array.shape for _, arrays in fitting for _, array in arrays), strict=True
+            )
+        ]
         if not lengths:
             return None
         shape = (lengths[-2], lengths[-1])
@@ -126,11 +149,18 @@ class _Grid:
         placed = []
         for position, arrays in fitting:
             nodes = [node for node, _ in arrays]
-            rows = [(i // n_columns * shape[0], i % n_columns * shape[1]) for i in range(len(nodes))]
+            rows = [
+                (i // n_columns * shape[0], i % n_columns * shape[1]) for i in range(len(nodes))
+            ]
             origins = _stage_origins(nodes, sample, shape) or rows
-            placed += [_Placed(node, position, origin) for node, origin in zip(nodes, origins, strict=True)]
+            placed += [
+                _Placed(node, position, origin) for node, origin in zip(nodes, origins, strict=True)
+            ]
         n_wells = (1 + max(p.well[0] for p in placed), 1 + max(p.well[1] for p in placed))
-        well_shape = (shape[0] + max(p.origin[0] for p in placed), shape[1] + max(p.origin[1] for p in placed))
+        well_shape = (
+            shape[0] + max(p.origin[0] for p in placed),
+            shape[1] + max(p.origin[1] for p in placed),
+        )
         full = sample.levels[0].array.shape[-2:]
         longest = dict(zip(_leading(sample), lengths[:-2], strict=True))
         origin = next((p.origin for p in placed if p.node.path == first.path), (0, 0))
@@ -146,7 +176,9 @@ class _Grid:
 def _leading(image: Image) -> list[tuple[str, int]]:
     """Name (or number) and length of all axes but the last two."""
     lengths = image.levels[0].array.shape[:-2]
-    names = [axis.name for axis in image.axes] if image.axes else [str(i) for i in range(len(lengths))]
+    names = (
+        [axis.name for axis in image.axes] if image.axes else [str(i) for i in range(len(lengths))]
+    )
     return list(zip(names, lengths, strict=False))
 
 
@@ -160,7 +192,13 @@ def _stitched(grid: _Grid, image: Image, numbers: Sequence[int], below: str = ""
     for level, number in zip(image.levels, numbers, strict=True):
         leading = _reduced(lengths, largest.array.shape[:-2], level.array.shape[:-2])
         # Builds read the largest level: an error there must not become an image with a hole.
-        whole = _level(grid, level, leading, [_Opener(field.node, number, below) for field in grid.fields], fills=level is not largest)
+        whole = _level(
+            grid,
+            level,
+            leading,
+            [_Opener(field.node, number, below) for field in grid.fields],
+            fills=level is not largest,
+        )
         levels.append(_moved_back(whole, shift))
     return replace(image, levels=tuple(levels))
 
@@ -173,19 +211,36 @@ def _moved_back(level: StoredLevel, shift: Sequence[float]) -> StoredLevel:
     return replace(level, translation=tuple(t - s for t, s in zip(translation, shift, strict=True)))
 
 
-def _level(grid: _Grid, level: StoredLevel, leading: Sequence[int], openers: Sequence[_Opener], *, fills: bool) -> StoredLevel:
+def _level(
+    grid: _Grid,
+    level: StoredLevel,
+    leading: Sequence[int],
+    openers: Sequence[_Opener],
+    *,
+    fills: bool,
+) -> StoredLevel:
     reduced = (level.array.shape[-2], level.array.shape[-1])
     height, width = _reduced(grid.well_shape, grid.full, reduced)
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
     corners = [grid.corner(field, grid.full, reduced) for field in grid.fields]
-    tiles = [Tile(corner, opener, opener.tell_damage if fills else None) for corner, opener in zip(corners, openers, strict=True)]
+    tiles = [
+        Tile(corner, opener, opener.tell_damage if fills else None)
+        for corner, opener in zip(corners, openers, strict=True)
+    ]
     tile_height, tile_width = _reduced(grid.field_shape, grid.full, reduced)
-    return replace(level, array=Mosaic(tiles, (*leading, *plane), level.array, (tile_height, tile_width)))
+    return replace(
+        level, array=Mosaic(tiles, (*leading, *plane), level.array, (tile_height, tile_width))
+    )
 
 
-def _reduced(lengths: Sequence[int], full: Sequence[int], reduced: Sequence[int]) -> tuple[int, ...]:
+def _reduced(
+    lengths: Sequence[int], full: Sequence[int], reduced: Sequence[int]
+) -> tuple[int, ...]:
     """Lengths of level 0 at a coarser level; fields that touch at level 0 do so at every level."""
-    return tuple(length // f * r + math.ceil(length % f * r / f) for length, f, r in zip(lengths, full, reduced, strict=True))
+    return tuple(
+        length // f * r + math.ceil(length % f * r / f)
+        for length, f, r in zip(lengths, full, reduced, strict=True)
+    )
 
 
 def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
@@ -195,8 +250,14 @@ def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
         array = _array_node(field.node, number)
         if array is None:
             warn(f"{field.node.location} is left out: level {number} is missing")
-        elif array.ndim != like.ndim or array.data_type != like.data_type or not all(n > 0 for n in array.shape):
-            warn(f"{field.node.location} is left out: {array.shape} {array.data_type} beside {like.shape} {like.data_type}")
+        elif (
+            array.ndim != like.ndim
+            or array.data_type != like.data_type
+            or not all(n > 0 for n in array.shape)
+        ):
+            warn(
+                f"{field.node.location} is left out: {array.shape} {array.data_type} beside {like.shape} {like.data_type}"
+            )
         else:
             found.append((field.node, array))
     return found
@@ -206,9 +267,18 @@ def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> li
     """The places of fields by their translations; None when these say nothing, or would leave more gaps than image."""
     scale = sample.levels[0].scale
     translations = [_translation(field) for field in fields]
-    if scale is None or len(fields) < 2 or None in translations or len(set(translations)) < len(translations):
+    if (
+        scale is None
+        or len(fields) < 2
+        or None in translations
+        or len(set(translations)) < len(translations)
+    ):
         return None
-    pixels = [[round(t / s) for t, s in zip(at, scale[-2:], strict=True)] for at in translations if at is not None]
+    pixels = [
+        [round(t / s) for t, s in zip(at, scale[-2:], strict=True)]
+        for at in translations
+        if at is not None
+    ]
     low = [min(axis) for axis in zip(*pixels, strict=True)]
     high = [max(axis) for axis in zip(*pixels, strict=True)]
     if any(b - a > 2 * n * len(fields) for a, b, n in zip(low, high, shape, strict=True)):
@@ -255,21 +325,27 @@ class _Opener:
     def _warn_once(self, problem: str) -> None:
         if not self.is_told:
             self.is_told = True
-            warn(f"{self.field.location}{self.below and '/'}{self.below}: level {self.number} {problem}; shown as empty")
+            warn(
+                f"{self.field.location}{self.below and '/'}{self.below}: level {self.number} {problem}; shown as empty"
+            )
 
 
 def _read(field: Node) -> Image | None:
     document = find_document(field)
     if document is None:
         return None
-    images = read_multiscales(field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr")
+    images = read_multiscales(
+        field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr"
+    )
     return images[0] if images else None
 
 
 def _number_of(field: Node, level: StoredLevel) -> int:
     """Position in the field's list of datasets of a level that was found there."""
     arrays = [_array_node(field, number) for number in range(len(_datasets(field)))]
-    return next((i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0)
+    return next(
+        (i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0
+    )
 
 
 def _array_node(field: Node, number: int) -> Node | None:
@@ -295,4 +371,8 @@ def _datasets(field: Node) -> list[object]:
 
 
 def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    return (
+        [entry for entry in listed if isinstance(entry, Mapping)]
+        if isinstance(listed, list)
+        else []
+    )

@@ -58,7 +58,10 @@ def _with_units(axes: tuple[Axis, ...], variable: Node) -> tuple[Axis, ...]:
     unit = variable.attributes.get("units")
     if not isinstance(unit, str):
         return axes
-    return tuple(replace(axis, unit=clean_unit(unit)) if axis.is_spatial and axis.unit is None else axis for axis in axes)
+    return tuple(
+        replace(axis, unit=clean_unit(unit)) if axis.is_spatial and axis.unit is None else axis
+        for axis in axes
+    )
 
 
 def _direction(image: Image, variable: Node) -> Affine | None:
@@ -74,8 +77,14 @@ def _direction(image: Image, variable: Node) -> Affine | None:
         direction = np.array(given, np.float64)[::-1, ::-1]
     except (TypeError, ValueError, OverflowError):
         direction = np.empty(0)
-    if direction.shape != (len(spatial),) * 2 or not np.isfinite(direction).all() or abs(np.linalg.det(direction)) < 1e-9:
-        warn(f"{variable.location}: direction is no invertible matrix of {len(spatial)} axes; ignored")
+    if (
+        direction.shape != (len(spatial),) * 2
+        or not np.isfinite(direction).all()
+        or abs(np.linalg.det(direction)) < 1e-9
+    ):
+        warn(
+            f"{variable.location}: direction is no invertible matrix of {len(spatial)} axes; ignored"
+        )
         return None
     if np.allclose(direction, np.eye(len(spatial))):
         return None

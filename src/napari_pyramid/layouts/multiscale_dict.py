@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_pyramid.axes import Axis
-from napari_pyramid.layouts._candidates import Candidate, axes_named, checked_levels, find, image_name, numbers, texts
+from napari_pyramid.layouts._candidates import (
+    Candidate,
+    axes_named,
+    checked_levels,
+    find,
+    image_name,
+    numbers,
+    texts,
+)
 from napari_pyramid.layouts._image import Image
 from napari_pyramid.layouts._node import Node, warn
 
@@ -29,8 +37,14 @@ def read(node: Node) -> Sequence[Image] | None:
         warn(f"{node.location}: multiscale has no datasets; ignored")
         return None
     arrays = [(find(node, path, "multiscale"), transform) for path, transform in entries]
-    present = [(array, transform or array.attributes.get("transform")) for array, transform in arrays if array is not None]
-    levels = checked_levels(node, [_candidate(array, transform) for array, transform in present], "multiscale")
+    present = [
+        (array, transform or array.attributes.get("transform"))
+        for array, transform in arrays
+        if array is not None
+    ]
+    levels = checked_levels(
+        node, [_candidate(array, transform) for array, transform in present], "multiscale"
+    )
     if not levels:
         return None
     first, transform = next((a, t) for a, t in present if a.path == levels[0].path)
@@ -67,16 +81,24 @@ def _candidate(array: Node, transform: Any) -> Candidate:
     names = _names(transform, array)
     if names is None:
         if transform is not None:
-            warn(f"{array.location}: transform has no scale for each of the {array.ndim} axes; ignored")
+            warn(
+                f"{array.location}: transform has no scale for each of the {array.ndim} axes; ignored"
+            )
         return Candidate(array)
-    scale = numbers(_values(transform, "scale", names), array.ndim, f"{array.location}: scale", default=1)
-    offset = numbers(_values(transform, "offset", names), array.ndim, f"{array.location}: offset", default=0)
+    scale = numbers(
+        _values(transform, "scale", names), array.ndim, f"{array.location}: scale", default=1
+    )
+    offset = numbers(
+        _values(transform, "offset", names), array.ndim, f"{array.location}: offset", default=0
+    )
     return Candidate(array, scale, offset)
 
 
 def _axes(array: Node, transform: Any) -> tuple[Axis, ...] | None:
     names = _names(transform, array)
-    return axes_named(names, names and texts(_values(transform, "units", names), array.ndim), array.ndim)
+    return axes_named(
+        names, names and texts(_values(transform, "units", names), array.ndim), array.ndim
+    )
 
 
 def _values(transform: Any, key: str, names: Sequence[str]) -> list[Any] | None:

@@ -44,7 +44,10 @@ def read(node: Node) -> Sequence[Image] | None:
     arrays = numbered_arrays(node, _LEVEL)
     if not arrays:
         return _channels(node) or None
-    if not (any(key in node.attributes for key in _GROUP_KEYS) or any(key in array.attributes for key in _ARRAY_KEYS for array in arrays)):
+    if not (
+        any(key in node.attributes for key in _GROUP_KEYS)
+        or any(key in array.attributes for key in _ARRAY_KEYS for array in arrays)
+    ):
         return None
     image = _image(node, arrays)
     return None if image is None else (image,)
@@ -53,9 +56,15 @@ def read(node: Node) -> Sequence[Image] | None:
 def _channels(node: Node) -> list[Image]:
     """Groups c0, c1, ... of levels, and nothing else, whose attributes stand at the group above."""
     groups = [child for child in node.children() if child.kind == "group"]
-    if not any(key in node.attributes for key in _GROUP_KEYS) or not all(_CHANNEL.fullmatch(group.name) for group in groups):
+    if not any(key in node.attributes for key in _GROUP_KEYS) or not all(
+        _CHANNEL.fullmatch(group.name) for group in groups
+    ):
         return []
-    images = [_image(group, arrays, (node,)) for group in groups if (arrays := numbered_arrays(group, _LEVEL))]
+    images = [
+        _image(group, arrays, (node,))
+        for group in groups
+        if (arrays := numbered_arrays(group, _LEVEL))
+    ]
     return [image for image in images if image is not None]
 
 
@@ -66,7 +75,15 @@ def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> 
     first = first_level(arrays, levels)
     axes = spatial_axes(node, first, parents)
     affine = _affine((node, first, *parents), axes, first.ndim)
-    return Image(image_name(node), levels, NAME, node.path, axes=axes, channels=_channel_names(node, axes, first), affine=affine)
+    return Image(
+        image_name(node),
+        levels,
+        NAME,
+        node.path,
+        axes=axes,
+        channels=_channel_names(node, axes, first),
+        affine=affine,
+    )
 
 
 def first_level(arrays: Sequence[Node], levels: Sequence[StoredLevel]) -> Node:
@@ -78,7 +95,11 @@ def _channel_names(node: Node, axes: Sequence[Axis] | None, array: Node) -> tupl
     """neuroglancer's "coordinateArrays" name the positions along an axis."""
     given = node.attributes.get("coordinateArrays")
     for axis, size in zip(axes or (), array.shape, strict=False):
-        names = texts(given.get(axis.name), size) if isinstance(given, dict) and axis.type == "channel" else None
+        names = (
+            texts(given.get(axis.name), size)
+            if isinstance(given, dict) and axis.type == "channel"
+            else None
+        )
         if names is not None:
             return tuple(Channel(name) for name in names)
     return ()
@@ -88,11 +109,31 @@ def _single(node: Node) -> Sequence[Image] | None:
     """One array that says how large its pixels are, or those that it was downsampled from."""
     if "pixelResolution" not in node.attributes and "resolution" not in node.attributes:
         return None
-    factors = _reversed(node.attributes.get("downsamplingFactors"), node.ndim, f"{node.location}: downsamplingFactors", default=1)
-    placed = _placed(node, _resolution((node,), node.ndim), factors or (1.0,) * node.ndim, (0.0,) * node.ndim)
+    factors = _reversed(
+        node.attributes.get("downsamplingFactors"),
+        node.ndim,
+        f"{node.location}: downsamplingFactors",
+        default=1,
+    )
+    placed = _placed(
+        node, _resolution((node,), node.ndim), factors or (1.0,) * node.ndim, (0.0,) * node.ndim
+    )
     levels = checked_levels(node, [placed], "resolution")
     axes = spatial_axes(node, node)
-    return (Image(image_name(node), levels, NAME, node.path, axes=axes, affine=_affine((node,), axes, node.ndim)),) if levels else None
+    return (
+        (
+            Image(
+                image_name(node),
+                levels,
+                NAME,
+                node.path,
+                axes=axes,
+                affine=_affine((node,), axes, node.ndim),
+            ),
+        )
+        if levels
+        else None
+    )
 
 
 def _affine(owners: Sequence[Node], axes: Sequence[Axis] | None, ndim: int) -> Affine | None:
@@ -100,7 +141,9 @@ def _affine(owners: Sequence[Node], axes: Sequence[Axis] | None, ndim: int) -> A
 
     Rows of x, y, z, flat or as lists; it is applied after the size of pixels and the factors (n5-universe, buildTransform).
     """
-    owner = next((owner for owner in owners if owner.attributes.get("affineTransform") is not None), None)
+    owner = next(
+        (owner for owner in owners if owner.attributes.get("affineTransform") is not None), None
+    )
     if owner is None:
         return None
     where, given = f"{owner.location}: affineTransform", owner.attributes["affineTransform"]
@@ -123,7 +166,9 @@ def beside(matrix: Affine, n: int) -> Affine:
     return larger
 
 
-def candidates(node: Node, arrays: Sequence[Node], offset: Vector | None = None, parents: Sequence[Node] = ()) -> list[Candidate]:
+def candidates(
+    node: Node, arrays: Sequence[Node], offset: Vector | None = None, parents: Sequence[Node] = ()
+) -> list[Candidate]:
     """The arrays with the scale and translation that their own attributes and those of the group give.
 
     A level of factor f covers f pixels of level 0 from the first on, so its centre lies (f - 1) / 2 of them further.
@@ -153,13 +198,22 @@ def candidates(node: Node, arrays: Sequence[Node], offset: Vector | None = None,
 
 def _placed(array: Node, resolution: Vector, factors: Vector, start: Vector) -> Candidate:
     scale = tuple(r * f for r, f in zip(resolution, factors, strict=True))
-    return Candidate(array, scale, tuple(s + r * (f - 1) / 2 for s, r, f in zip(start, resolution, factors, strict=True)))
+    return Candidate(
+        array,
+        scale,
+        tuple(s + r * (f - 1) / 2 for s, r, f in zip(start, resolution, factors, strict=True)),
+    )
 
 
 def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vector:
     """Factors of a level to level 0, in array order: its own, the group's, or the ratio of the resolutions or of the shapes."""
     array, ndim = arrays[index], arrays[0].ndim
-    found = _reversed(array.attributes.get("downsamplingFactors"), ndim, f"{array.location}: downsamplingFactors", default=1)
+    found = _reversed(
+        array.attributes.get("downsamplingFactors"),
+        ndim,
+        f"{array.location}: downsamplingFactors",
+        default=1,
+    )
     number = int(array.name[1:])
     for owner in owners:
         for key in ("scales", "downsamplingFactors"):
@@ -179,12 +233,18 @@ def _resolution_ratio(first: Node, array: Node) -> Vector | None:
 
 def _resolution(owners: Sequence[Node], ndim: int) -> Vector:
     """Size of a pixel of level 0 per array axis by the first that says; 1 where nobody does."""
-    return next((found for owner in owners if (found := _own_resolution(owner, ndim)) is not None), (1.0,) * ndim)
+    return next(
+        (found for owner in owners if (found := _own_resolution(owner, ndim)) is not None),
+        (1.0,) * ndim,
+    )
 
 
 def _own_resolution(owner: Node, ndim: int) -> Vector | None:
     """Size of a pixel per array axis by the attributes of one node."""
-    for key, given in (("pixelResolution", _dimensions(owner)), ("resolution", owner.attributes.get("resolution"))):
+    for key, given in (
+        ("pixelResolution", _dimensions(owner)),
+        ("resolution", owner.attributes.get("resolution")),
+    ):
         if isinstance(given, list):
             found = _reversed(given, ndim, f"{owner.location}: {key}", default=1)
             if found is not None:
@@ -209,9 +269,13 @@ def _reversed(value: Any, ndim: int, where: str, *, default: float) -> Vector | 
 def spatial_axes(node: Node, array: Node, parents: Sequence[Node] = ()) -> tuple[Axis, ...] | None:
     """Axes as neuroglancer's "axes" and "units" or the unit of the resolution name them; z, y, x for three."""
     ndim, owners = array.ndim, (node, array, *parents)
-    names = next((found for owner in owners if (found := texts(owner.attributes.get("axes"), ndim))), None)
+    names = next(
+        (found for owner in owners if (found := texts(owner.attributes.get("axes"), ndim))), None
+    )
     names = names[::-1] if names is not None and len(set(names)) == ndim else array.dimension_names
-    units = next((found for owner in owners if (found := texts(owner.attributes.get("units"), ndim))), None)
+    units = next(
+        (found for owner in owners if (found := texts(owner.attributes.get("units"), ndim))), None
+    )
     units = units or texts(next(filter(None, map(_unit, owners)), None), ndim)
     units = units and units[::-1]
     return axes_named(names or (("z", "y", "x")[-ndim:] if ndim <= 3 else None), units, ndim)

@@ -21,7 +21,11 @@ def read(node: Node) -> Sequence[Image] | None:
     paths = _paths(node)
     if not paths or not _is_group_with_variables(node, paths[0]):
         return None
-    groups = [group for path in paths if (group := find(node, path, _KEY)) is not None and group.kind == "group"]
+    groups = [
+        group
+        for path in paths
+        if (group := find(node, path, _KEY)) is not None and group.kind == "group"
+    ]
     return pyramids(node, groups, NAME) or None
 
 

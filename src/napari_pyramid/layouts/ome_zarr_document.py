@@ -78,7 +78,10 @@ def _has_ome_keys(multiscale: Mapping[str, Any]) -> bool:
     version = multiscale.get("version")
     return (
         any(key in multiscale for key in ("axes", "coordinateSystems", "coordinateTransformations"))
-        or any(isinstance(d, Mapping) and "coordinateTransformations" in d for d in _datasets(multiscale))
+        or any(
+            isinstance(d, Mapping) and "coordinateTransformations" in d
+            for d in _datasets(multiscale)
+        )
         or (version is not None and str(version) != "0.1")
     )
 
@@ -101,5 +104,7 @@ def _datasets(multiscale: Mapping[str, Any]) -> list[Any]:
 def _checked(document: Document, node: Node) -> Document:
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
-        warn(f"{node.location}/{document.where}: version {version!r} is not known; read as its structure suggests")
+        warn(
+            f"{node.location}/{document.where}: version {version!r} is not known; read as its structure suggests"
+        )
     return document

@@ -35,21 +35,38 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
     found: dict[str, Image] = {}
     for path in _listed(group):
         node = _labels_node(group, path)
-        if node is not None and node.path not in found and (labels := _read_label_image(node, layout)) is not None:
+        if (
+            node is not None
+            and node.path not in found
+            and (labels := _read_label_image(node, layout)) is not None
+        ):
             found[node.path] = labels
     # 0.1: "labels" may hold unlisted groups. Only those that say what they are count as label images.
     for node in group.children():
-        if node.path not in found and is_label_group(node) and (labels := _read_label_image(node, layout)) is not None:
+        if (
+            node.path not in found
+            and is_label_group(node)
+            and (labels := _read_label_image(node, layout)) is not None
+        ):
             found[node.path] = labels
-    return [_with_units_of(image, labels) if image is not None else labels for labels in found.values()]
+    return [
+        _with_units_of(image, labels) if image is not None else labels for labels in found.values()
+    ]
 
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
     """Warns of the labels that some of the other images list, and the first one, whose labels are shown, does not."""
     shown = _label_names(first)
-    found = {name: node for node in reversed(others[:_ASKED]) for name in _label_names(node) if name not in shown}
+    found = {
+        name: node
+        for node in reversed(others[:_ASKED])
+        for name in _label_names(node)
+        if name not in shown
+    }
     for name, node in sorted(found.items()):
-        warn(f"{node.location}/labels: {brief(name)} is left out: {first.location}, the first field, has no such labels")
+        warn(
+            f"{node.location}/labels: {brief(name)} is left out: {first.location}, the first field, has no such labels"
+        )
 
 
 def _label_names(image: Node) -> list[str]:
@@ -88,7 +105,9 @@ def _listed(group: Node) -> list[object]:
     document = find_document(group)
     listed = document.content.get("labels") if document is not None else None
     if document is not None and not isinstance(listed, list | None):
-        warn(f"{group.location}/{document.where}: labels is {brief(listed)}, expected a list; ignored")
+        warn(
+            f"{group.location}/{document.where}: labels is {brief(listed)}, expected a list; ignored"
+        )
     return listed if isinstance(listed, list) else []
 
 
@@ -117,7 +136,13 @@ def _squeezed(image: Image) -> Image:
     if axis is None or image.axes is None or image.levels[0].array.shape[axis] != 1:
         return image
     levels = tuple(
-        StoredLevel(level.path, Squeeze(level.array, axis), _without(level.scale, axis), _without(level.translation, axis)) for level in image.levels
+        StoredLevel(
+            level.path,
+            Squeeze(level.array, axis),
+            _without(level.scale, axis),
+            _without(level.translation, axis),
+        )
+        for level in image.levels
     )
     return replace(image, levels=levels, axes=image.axes[:axis] + image.axes[axis + 1 :])
 
@@ -139,7 +164,12 @@ def _colors(listed: object, where: str) -> dict[int, _Color]:
         value, rgba = _label_value(row), row.get("rgba")
         if rgba is None:
             continue  # legal: a value without colour
-        if value is None or not isinstance(rgba, list) or len(rgba) not in (3, 4) or not all(_is_byte(x) for x in rgba):
+        if (
+            value is None
+            or not isinstance(rgba, list)
+            or len(rgba) not in (3, 4)
+            or not all(_is_byte(x) for x in rgba)
+        ):
             warn(f"{where}: {brief(row.get('label-value'))} with rgba {rgba!r:.60} is ignored")
             continue
         colors[value] = (rgba[0], rgba[1], rgba[2], rgba[3] if len(rgba) == 4 else 255)
@@ -169,7 +199,12 @@ def _rows(listed: object, where: str) -> list[Mapping[str, Any]]:
 def _label_value(row: Mapping[str, Any]) -> int | None:
     """The value of a label, which yaozarrs writes as 1.0."""
     value = row.get("label-value")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) > 2**64:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or value != value
+        or abs(value) > 2**64
+    ):
         return None
     return int(value) if value == int(value) else None
 

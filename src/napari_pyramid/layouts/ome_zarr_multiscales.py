@@ -17,7 +17,13 @@ from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligne
 from napari_pyramid.layouts.ome_zarr_document import Document
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
 
-__all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "system_name", "without_channel"]
+__all__ = [
+    "intrinsic_system",
+    "multiscales_of",
+    "read_multiscales",
+    "system_name",
+    "without_channel",
+]
 
 _KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
 """Keys of a multiscale that a viewer cannot show and a user may want."""
@@ -37,11 +43,19 @@ def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
     if not isinstance(found, list):
         warn(f"{where}: multiscales is {brief(found)}, expected a list; ignored")
         return []
-    good = [m for m in found if isinstance(m, Mapping) and isinstance(m.get("datasets"), list) and m["datasets"]]
+    good = [
+        m
+        for m in found
+        if isinstance(m, Mapping) and isinstance(m.get("datasets"), list) and m["datasets"]
+    ]
     if len(good) < len(found) or not found:
-        warn(f"{where}: multiscales names no datasets in {len(found) - len(good)} of {len(found)} entries; ignored")
+        warn(
+            f"{where}: multiscales names no datasets in {len(found) - len(good)} of {len(found)} entries; ignored"
+        )
     if len(good) > _MOST or any(len(m["datasets"]) > _MOST for m in good):
-        warn(f"{where}: multiscales lists more than any image has; only the first {_MOST} multiscales, and levels of each, are read")
+        warn(
+            f"{where}: multiscales lists more than any image has; only the first {_MOST} multiscales, and levels of each, are read"
+        )
         good = [{**m, "datasets": m["datasets"][:_MOST]} for m in good[:_MOST]]
     return good
 
@@ -50,7 +64,9 @@ def read_multiscales(node: Node, document: Document, layout: str) -> list[Image]
     """One image per multiscale of which a level can be read; all but the first are alternatives, and hidden."""
     images: list[Image] = []
     for i, multiscale in enumerate(multiscales_of(node, document)):
-        image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(layout)
+        image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(
+            layout
+        )
         if image is not None:
             images.append(_hidden(image) if images else image)
     return images
@@ -59,7 +75,9 @@ def read_multiscales(node: Node, document: Document, layout: str) -> list[Image]
 def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
     """Name of the coordinate system that the levels' transforms lead to (0.6), which is the one to be shown."""
     for dataset in multiscale.get("datasets", ()):
-        for transform in _as_list(dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None):
+        for transform in _as_list(
+            dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
+        ):
             if (name := system_name(transform, "output")) is not None:
                 return name
     return None
@@ -86,21 +104,32 @@ class _Reader:
         paths = [self._path(dataset) for dataset in self.multiscale["datasets"]]
         first = next((n for n in map(self._peek, paths) if n is not None), None)
         if first is None:
-            open_levels(self.node, map(LevelEntry, paths), self.where)  # says for each what is wrong
+            open_levels(
+                self.node, map(LevelEntry, paths), self.where
+            )  # says for each what is wrong
             return None
         axes = self._axes(first)
-        entries = [self._entry(dataset, path, first.ndim, axes) for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)]
-        levels = open_levels(self.node, entries, self.where, residuals=self.multiscale.get("type") == "laplacian")
+        entries = [
+            self._entry(dataset, path, first.ndim, axes)
+            for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)
+        ]
+        levels = open_levels(
+            self.node, entries, self.where, residuals=self.multiscale.get("type") == "laplacian"
+        )
         if not levels:
             return None
         levels, affine = self._placed(levels, axes)
-        return self._described(Image(self._name(), levels, layout, self.node.path, axes=axes, affine=affine))
+        return self._described(
+            Image(self._name(), levels, layout, self.node.path, axes=axes, affine=affine)
+        )
 
     def _path(self, dataset: object) -> object:
         """The path of a level; fibsem-tools wrote datasets as plain strings, others numbers for paths."""
         path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
         if isinstance(path, int) and not isinstance(path, bool):
-            warn(f"{self.node.location} ({self.where}): the path of a dataset is the number {path}, not a string")
+            warn(
+                f"{self.node.location} ({self.where}): the path of a dataset is the number {path}, not a string"
+            )
             return str(path)
         return path
 
@@ -112,16 +141,24 @@ class _Reader:
         except LayoutError:
             return None
 
-    def _entry(self, dataset: object, path: object, ndim: int, axes: tuple[Axis, ...] | None) -> LevelEntry:
-        transforms = dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
+    def _entry(
+        self, dataset: object, path: object, ndim: int, axes: tuple[Axis, ...] | None
+    ) -> LevelEntry:
+        transforms = (
+            dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
+        )
         if transforms is None:
             return LevelEntry(path)
         try:
             matrix = compose(transforms, ndim, self.node, [a.name for a in axes or ()])
             if not is_axis_aligned(matrix):
-                raise LayoutError("coordinateTransformations of a level may only scale and translate")
+                raise LayoutError(
+                    "coordinateTransformations of a level may only scale and translate"
+                )
         except LayoutError as error:
-            warn(f"{self.node.location} ({self.where}): scale of level {brief(path)} is ignored: {error}")
+            warn(
+                f"{self.node.location} ({self.where}): scale of level {brief(path)} is ignored: {error}"
+            )
             return LevelEntry(path)
         return LevelEntry(path, *diagonal(matrix))
 
@@ -138,7 +175,9 @@ class _Reader:
         elif first.ndim == 5:
             return default_axes(5)
         names = first.dimension_names
-        return tuple(Axis.named(n) for n in names) if names and len(set(names)) == len(names) else None
+        return (
+            tuple(Axis.named(n) for n in names) if names and len(set(names)) == len(names) else None
+        )
 
     def _name(self) -> str:
         name = self.multiscale.get("name")
@@ -146,7 +185,9 @@ class _Reader:
         name = name.rpartition("/")[2] if isinstance(name, str) and name.startswith("/") else name
         return name if isinstance(name, str) and name else self.node.title
 
-    def _placed(self, levels: tuple[StoredLevel, ...], axes: tuple[Axis, ...] | None) -> tuple[tuple[StoredLevel, ...], Affine | None]:
+    def _placed(
+        self, levels: tuple[StoredLevel, ...], axes: tuple[Axis, ...] | None
+    ) -> tuple[tuple[StoredLevel, ...], Affine | None]:
         """Levels with the transforms of the multiscale applied after their own (0.4, 0.5).
 
         In 0.6 these lead to further systems, which are not the one to show.
@@ -156,9 +197,13 @@ class _Reader:
             return levels, None
         ndim = levels[0].array.ndim
         try:
-            matrix = compose(_to_one_system(transforms), ndim, self.node, [a.name for a in axes or ()])
+            matrix = compose(
+                _to_one_system(transforms), ndim, self.node, [a.name for a in axes or ()]
+            )
         except LayoutError as error:
-            warn(f"{self.node.location} ({self.where}): coordinateTransformations are ignored: {error}")
+            warn(
+                f"{self.node.location} ({self.where}): coordinateTransformations are ignored: {error}"
+            )
             return levels, None
         if not is_axis_aligned(matrix):
             return levels, without_channel(matrix, axes)
@@ -170,9 +215,16 @@ class _Reader:
         first = image.levels[0].array
         axis = image.channel_axis
         omero = self.document.content.get("omero")
-        channels = parse_channels(omero, 1 if axis is None else first.shape[axis], first.dtype, f"{self.node.location}/{self.document.where}")
+        channels = parse_channels(
+            omero,
+            1 if axis is None else first.shape[axis],
+            first.dtype,
+            f"{self.node.location}/{self.document.where}",
+        )
         rgb = not channels and _is_rgb(image)
-        kept: dict[str, Any] = {key: self.multiscale[key] for key in _KEPT if key in self.multiscale}
+        kept: dict[str, Any] = {
+            key: self.multiscale[key] for key in _KEPT if key in self.multiscale
+        }
         if self.document.version is not None:
             kept["version"] = self.document.version
         return replace(image, channels=channels, rgb=rgb, metadata=kept)
@@ -183,7 +235,11 @@ def _is_rgb(image: Image) -> bool:
     if image.axes is None:
         return looks_rgb(image.levels)
     array = image.levels[0].array
-    return image.channel_axis == array.ndim - 1 >= 2 and array.shape[-1] in (3, 4) and array.dtype == np.uint8
+    return (
+        image.channel_axis == array.ndim - 1 >= 2
+        and array.shape[-1] in (3, 4)
+        and array.dtype == np.uint8
+    )
 
 
 def _hidden(image: Image) -> Image:
@@ -218,7 +274,11 @@ def _parse_axis(entry: object) -> Axis:
     if not isinstance(entry, Mapping):
         return implied
     kind, unit = entry.get("type"), entry.get("unit")
-    return Axis(name, kind if isinstance(kind, str) else implied.type, clean_unit(unit) if isinstance(unit, str) else None)
+    return Axis(
+        name,
+        kind if isinstance(kind, str) else implied.type,
+        clean_unit(unit) if isinstance(unit, str) else None,
+    )
 
 
 def _axes_of_system(systems: object, name: str | None) -> object:
@@ -245,7 +305,9 @@ def _moved(level: StoredLevel, scale: Sequence[float], translation: Sequence[flo
     return replace(
         level,
         scale=tuple(outer * inner for outer, inner in zip(scale, inner_scale, strict=True)),
-        translation=tuple(s * t + o for s, t, o in zip(scale, inner_translation, translation, strict=True)),
+        translation=tuple(
+            s * t + o for s, t, o in zip(scale, inner_translation, translation, strict=True)
+        ),
     )
 
 

@@ -17,7 +17,9 @@ _COLOR = re.compile(r"#?([0-9A-Fa-f]{6})([0-9A-Fa-f]{2})?$")
 _WHITE = "#FFFFFF"
 
 
-def parse_channels(omero: object, n_channels: int, dtype: np.dtype[Any], where: str) -> tuple[Channel, ...]:
+def parse_channels(
+    omero: object, n_channels: int, dtype: np.dtype[Any], where: str
+) -> tuple[Channel, ...]:
     """One entry per channel, () when nothing is said; what cannot be used is left out with a warning.
 
     Parameters
@@ -35,7 +37,9 @@ def parse_channels(omero: object, n_channels: int, dtype: np.dtype[Any], where: 
         return ()
     listed = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(omero, Mapping) or not isinstance(listed, list | None):
-        warn(f"{where}: omero is ignored: {brief(omero if listed is None else listed)} is not what was expected")
+        warn(
+            f"{where}: omero is ignored: {brief(omero if listed is None else listed)} is not what was expected"
+        )
         return ()
     if not listed:
         return ()
@@ -43,7 +47,10 @@ def parse_channels(omero: object, n_channels: int, dtype: np.dtype[Any], where: 
         warn(f"{where}: omero.channels has {len(listed)} entries for {n_channels} channels")
     rendering = omero.get("rdefs")
     grey = isinstance(rendering, Mapping) and rendering.get("model") == "greyscale"
-    channels = [_channel(entry, dtype, grey, f"{where}: omero.channels[{i}]") for i, entry in enumerate(listed[:n_channels])]
+    channels = [
+        _channel(entry, dtype, grey, f"{where}: omero.channels[{i}]")
+        for i, entry in enumerate(listed[:n_channels])
+    ]
     return (*channels, *[Channel()] * (n_channels - len(channels)))
 
 
@@ -74,17 +81,25 @@ def _window(window: object, dtype: np.dtype[Any], where: str) -> tuple[float, fl
     """Contrast limits: start and end, not min and max, which are the range of a slider."""
     if window is None:
         return None
-    ends = [window.get(key) for key in ("start", "end")] if isinstance(window, Mapping) else [window]
+    ends = (
+        [window.get(key) for key in ("start", "end")] if isinstance(window, Mapping) else [window]
+    )
     if ends == [None, None]:
         return None
-    numbers = [float(e) for e in ends if isinstance(e, (int, float)) and not isinstance(e, bool) and abs(e) < 1e300]
+    numbers = [
+        float(e)
+        for e in ends
+        if isinstance(e, (int, float)) and not isinstance(e, bool) and abs(e) < 1e300
+    ]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         warn(f"{where}.window from {' to '.join(map(brief, ends))} is no contrast; ignored")
         return None
     low, high = numbers
     slider = window.get("max") if isinstance(window, Mapping) else None
     if _is_placeholder(low, high, slider, dtype):
-        warn(f"{where}.window {low:g} to {high:g} is a default that does not fit {dtype} pixels; ignored")
+        warn(
+            f"{where}.window {low:g} to {high:g} is a default that does not fit {dtype} pixels; ignored"
+        )
         return None
     return low, high
 

@@ -14,7 +14,11 @@ from napari_pyramid.layouts._image import Affine, Image
 from napari_pyramid.layouts._node import Node, brief, warn
 from napari_pyramid.layouts._transforms import parse_transform
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
-from napari_pyramid.layouts.ome_zarr_multiscales import intrinsic_system, multiscales_of, without_channel
+from napari_pyramid.layouts.ome_zarr_multiscales import (
+    intrinsic_system,
+    multiscales_of,
+    without_channel,
+)
 
 __all__ = ["read_scene"]
 
@@ -31,7 +35,9 @@ class _Edge:
     transform: Mapping[str, Any]
 
 
-def read_scene(node: Node, document: Document, read: Callable[[Node], Sequence[Image] | None]) -> list[Image]:
+def read_scene(
+    node: Node, document: Document, read: Callable[[Node], Sequence[Image] | None]
+) -> list[Image]:
     """The images of a scene, each with the affine that leads from its own system to the scene's.
 
     The system to show is the scene's first one, or without any the one that the first transform leads to. An image
@@ -52,7 +58,10 @@ def read_scene(node: Node, document: Document, read: Callable[[Node], Sequence[I
     images: list[Image] = []
     for image_node in nodes:
         path = _relative(image_node, node)
-        found = [replace(i, name=path) if i.name == image_node.title else i for i in read(image_node) or ()]
+        found = [
+            replace(i, name=path) if i.name == image_node.title else i
+            for i in read(image_node) or ()
+        ]
         placed = [_placed(i, image_node, path, edges, goal, where) for i in found]
         images += [_placed_like(placed[0], i) if _is_label_of(image_node, i) else i for i in placed]
     return images
@@ -63,9 +72,15 @@ def _edges(transforms: object, where: str, path: str = "") -> list[_Edge]:
         warn(f"{where}.coordinateTransformations is {brief(transforms)}, expected a list; ignored")
     edges = []
     for transform in transforms if isinstance(transforms, list) else ():
-        ends = [_system(transform.get(side), path) for side in ("input", "output")] if isinstance(transform, Mapping) else []
+        ends = (
+            [_system(transform.get(side), path) for side in ("input", "output")]
+            if isinstance(transform, Mapping)
+            else []
+        )
         if None in ends or not ends:
-            warn(f"{where}.coordinateTransformations: {brief(transform)} leads from no system to another; ignored")
+            warn(
+                f"{where}.coordinateTransformations: {brief(transform)} leads from no system to another; ignored"
+            )
         else:
             edges.append(_Edge(ends[0], ends[1], transform))  # type: ignore[arg-type]  # neither is None
     return edges
@@ -85,7 +100,9 @@ def _system(end: object, path: str) -> _System | None:
 def _image_nodes(node: Node, edges: list[_Edge], where: str) -> list[Node]:
     """The images that transforms name, then the other children."""
     nodes: dict[str, Node] = {}
-    for path in dict.fromkeys(system[0] for edge in edges for system in (edge.source, edge.target) if system[0]):
+    for path in dict.fromkeys(
+        system[0] for edge in edges for system in (edge.source, edge.target) if system[0]
+    ):
         try:
             found = node.child(path)
         except LayoutError as error:
@@ -106,19 +123,29 @@ def _own_edges(node: Node, path: str) -> list[_Edge]:
     document = find_document(node)
     if document is None or not isinstance(document.content.get("multiscales"), list):
         return []
-    own = [m for m in document.content["multiscales"] if isinstance(m, Mapping) and "coordinateSystems" in m]
+    own = [
+        m
+        for m in document.content["multiscales"]
+        if isinstance(m, Mapping) and "coordinateSystems" in m
+    ]
     return [e for m in own for e in _edges(m.get("coordinateTransformations"), node.location, path)]
 
 
 def _goal(scene: Mapping[str, Any], edges: list[_Edge]) -> _System | None:
     systems = scene.get("coordinateSystems")
-    names = [s.get("name") for s in systems if isinstance(s, Mapping)] if isinstance(systems, list) else []
+    names = (
+        [s.get("name") for s in systems if isinstance(s, Mapping)]
+        if isinstance(systems, list)
+        else []
+    )
     if names and isinstance(names[0], str):
         return "", names[0]
     return edges[0].target if edges else None
 
 
-def _placed(image: Image, node: Node, path: str, edges: list[_Edge], goal: _System | None, where: str) -> Image:
+def _placed(
+    image: Image, node: Node, path: str, edges: list[_Edge], goal: _System | None, where: str
+) -> Image:
     document = find_document(node)
     multiscales = multiscales_of(node, document) if document is not None else []
     name = intrinsic_system(multiscales[0]) if multiscales else None
@@ -144,7 +171,9 @@ def _placed_like(image: Image, labels: Image) -> Image:
     if image.affine is None:
         return labels
     theirs, own = _placed_axes(image), _placed_axes(labels)
-    pairs = [(i, theirs.index(name)) for i, name in enumerate(own) if name in theirs] + [(len(own), len(theirs))]
+    pairs = [(i, theirs.index(name)) for i, name in enumerate(own) if name in theirs] + [
+        (len(own), len(theirs))
+    ]
     matrix = np.eye(len(own) + 1)
     rows, sources = ([pair[side] for pair in pairs] for side in (0, 1))
     matrix[np.ix_(rows, rows)] = image.affine[np.ix_(sources, sources)]
@@ -159,7 +188,9 @@ def _placed_axes(image: Image) -> list[str]:
     return [axis.name for i, axis in enumerate(image.axes) if i != drop]
 
 
-def _path_matrix(start: _System, goal: _System, edges: list[_Edge], ndim: int, node: Node, axes: Sequence[str]) -> Affine:
+def _path_matrix(
+    start: _System, goal: _System, edges: list[_Edge], ndim: int, node: Node, axes: Sequence[str]
+) -> Affine:
     """The matrix of the shortest chain of transforms, some of them taken backwards.
 
     Raises
@@ -189,7 +220,9 @@ def _path_matrix(start: _System, goal: _System, edges: list[_Edge], ndim: int, n
     return reached[goal]
 
 
-def _step(transform: Mapping[str, Any], backwards: bool, ndim: int, node: Node, axes: Sequence[str]) -> Affine:
+def _step(
+    transform: Mapping[str, Any], backwards: bool, ndim: int, node: Node, axes: Sequence[str]
+) -> Affine:
     if backwards and transform.get("type") == "bijection":
         return parse_transform(transform.get("inverse"), ndim, node, axes)
     matrix = parse_transform(transform, ndim, node, axes)

@@ -13,11 +13,25 @@ from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.layouts._image import Channel
-from napari_pyramid.layouts.group_attributes import Attributes, find_multiscale, listed_multiscales, named_paths
+from napari_pyramid.layouts.group_attributes import (
+    Attributes,
+    find_multiscale,
+    listed_multiscales,
+    named_paths,
+)
 from napari_pyramid.level import Level
 from napari_pyramid.spec import PyramidSpec
 
-__all__ = ["Description", "Version", "add_levels", "image_attributes", "register_label", "surplus_paths", "write_image", "write_series"]
+__all__ = [
+    "Description",
+    "Version",
+    "add_levels",
+    "image_attributes",
+    "register_label",
+    "surplus_paths",
+    "write_image",
+    "write_series",
+]
 
 Version = Literal["0.4", "0.5"]
 ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
@@ -40,14 +54,18 @@ class Description:
 # ---- a new image -----------------------------------------------------------------------------------------------------
 
 
-def write_image(directory: Path, spec: PyramidSpec, description: Description, version: Version) -> None:
+def write_image(
+    directory: Path, spec: PyramidSpec, description: Description, version: Version
+) -> None:
     """Publishes an image whose levels are all in `directory`: writes the group's metadata."""
     attributes = Attributes.create(directory, ZARR_FORMAT[version])
     attributes.ome.update(image_attributes(spec, description, version))
     attributes.save()
 
 
-def image_attributes(spec: PyramidSpec, description: Description, version: Version) -> dict[str, Any]:
+def image_attributes(
+    spec: PyramidSpec, description: Description, version: Version
+) -> dict[str, Any]:
     """``multiscales``, and ``omero`` or ``image-label``, of one image (OME-Zarr 0.4 and 0.5, "multiscales" metadata)."""
     entry = {
         **({"version": version} if version == "0.4" else {}),
@@ -68,13 +86,30 @@ def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[st
     """A second multiscale of the residuals, which shares the base with the first (zarr-specs issue 50)."""
     if not spec.residuals:
         return []
-    datasets = [{**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)]
-    about = {**entry["metadata"], "description": "Each residual is the level minus itself smoothed, signed."}
-    return [{**entry, "name": "laplacian", "datasets": [entry["datasets"][0], *datasets], "type": "laplacian", "metadata": about}]
+    datasets = [
+        {**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)
+    ]
+    about = {
+        **entry["metadata"],
+        "description": "Each residual is the level minus itself smoothed, signed.",
+    }
+    return [
+        {
+            **entry,
+            "name": "laplacian",
+            "datasets": [entry["datasets"][0], *datasets],
+            "type": "laplacian",
+            "metadata": about,
+        }
+    ]
 
 
 def _axis(axis: Axis) -> dict[str, str]:
-    return {"name": axis.name, **({"type": axis.type} if axis.type else {}), **({"unit": axis.unit} if axis.unit else {})}
+    return {
+        "name": axis.name,
+        **({"type": axis.type} if axis.type else {}),
+        **({"unit": axis.unit} if axis.unit else {}),
+    }
 
 
 def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> dict[str, Any]:
@@ -92,9 +127,22 @@ def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
         description = "Each level is reduced from the one before, as stored; integer means are rounded half to even."
         method = "napari_pyramid.downsample"
     else:
-        named = {"type": "stride"} if spec.method == "stride" else {}  # tells readers that nothing is shifted by half a pixel
-        description, method = "The levels are kept as they were given; what made them is not known.", "napari_pyramid.build_pyramid"
-    return {**named, "metadata": {"description": description, "method": method, "version": recipe["version"], "kwargs": arguments}}
+        named = (
+            {"type": "stride"} if spec.method == "stride" else {}
+        )  # tells readers that nothing is shifted by half a pixel
+        description, method = (
+            "The levels are kept as they were given; what made them is not known.",
+            "napari_pyramid.build_pyramid",
+        )
+    return {
+        **named,
+        "metadata": {
+            "description": description,
+            "method": method,
+            "version": recipe["version"],
+            "kwargs": arguments,
+        },
+    }
 
 
 def _omero(description: Description, version: Version, name: str) -> dict[str, Any]:
@@ -113,28 +161,57 @@ def _omero(description: Description, version: Version, name: str) -> dict[str, A
         if channel.window is not None:
             low, high = channel.window
             bottom, top = description.ranges[i] if i < len(description.ranges) else (low, high)
-            entry["window"] = {"start": low, "end": high, "min": min(low, bottom), "max": max(high, top)}
+            entry["window"] = {
+                "start": low,
+                "end": high,
+                "min": min(low, bottom),
+                "max": max(high, top),
+            }
         channels.append(entry)
-    model = "color" if count > 1 or description.channels[0].color not in (None, "#FFFFFF") else "greyscale"
-    return {"id": 1, "name": name, "version": version, "channels": channels, "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model}}
+    model = (
+        "color"
+        if count > 1 or description.channels[0].color not in (None, "#FFFFFF")
+        else "greyscale"
+    )
+    return {
+        "id": 1,
+        "name": name,
+        "version": version,
+        "channels": channels,
+        "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model},
+    }
 
 
 def _image_label(description: Description, version: Version) -> dict[str, Any]:
     out: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
     if description.label_colors:
-        out["colors"] = [{"label-value": value, "rgba": list(rgba)} for value, rgba in sorted(description.label_colors.items())]
+        out["colors"] = [
+            {"label-value": value, "rgba": list(rgba)}
+            for value, rgba in sorted(description.label_colors.items())
+        ]
     if description.label_properties:
         rows = [dict(row) for row in description.label_properties]
         described = {row.get("label-value") for row in rows}
         # ome-zarr-models refuses properties that lack a value which has a color
-        out["properties"] = rows + [{"label-value": value} for value in sorted(description.label_colors) if value not in described]
+        out["properties"] = rows + [
+            {"label-value": value}
+            for value in sorted(description.label_colors)
+            if value not in described
+        ]
     return out
 
 
 # ---- levels added beside level 0 ----------------------------------------------------------------------------------
 
 
-def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, series: str | None = None, staging: Path | None = None) -> None:
+def add_levels(
+    directory: Path,
+    spec: PyramidSpec,
+    description: Description,
+    *,
+    series: str | None = None,
+    staging: Path | None = None,
+) -> None:
     """Publishes the levels after level 0 in the group that holds level 0, which may be of OME-Zarr already or not.
 
     In an OME-Zarr group only ``datasets`` grows, with transforms derived from those of level 0 as it says them
@@ -165,20 +242,31 @@ def add_levels(directory: Path, spec: PyramidSpec, description: Description, *, 
         attributes.ome["multiscales"].append(entry)
     first = next(d for d in entry["datasets"] if d.get("path") == spec.levels[0].path)
     outdated = _residuals_of(attributes, entry)
-    entry["datasets"] = [first, *(_beside(first, spec.levels[0], level) for level in spec.levels[1:])]
+    entry["datasets"] = [
+        first,
+        *(_beside(first, spec.levels[0], level) for level in spec.levels[1:]),
+    ]
     entry.update(_provenance(spec, description.recipe))
     listed = attributes.ome["multiscales"]
-    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(entry, spec)
+    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(
+        entry, spec
+    )
     attributes.save()
 
 
-def _add_image(attributes: Attributes, spec: PyramidSpec, description: Description, series: str | None) -> None:
+def _add_image(
+    attributes: Attributes, spec: PyramidSpec, description: Description, series: str | None
+) -> None:
     """The first entry of level 0, under the name of the series if it is one; entries of other arrays of the group stay."""
     made = image_attributes(spec, description, "0.4" if attributes.zarr_format == 2 else "0.5")
     if series is not None:
         made["multiscales"][0]["name"] = series
     if listed_multiscales(attributes):  # of other arrays, and so is what is said besides
-        made = {**made, **attributes.ome, "multiscales": [*attributes.ome["multiscales"], *made["multiscales"]]}
+        made = {
+            **made,
+            **attributes.ome,
+            "multiscales": [*attributes.ome["multiscales"], *made["multiscales"]],
+        }
     attributes.ome.update(made)
 
 
@@ -190,7 +278,9 @@ def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None)
         return []
     replaced = [entry, *_residuals_of(attributes, entry)]
     others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
-    named = {level.path for level in (*spec.levels, *spec.residuals)} | {path for m in others for path in named_paths(m)}
+    named = {level.path for level in (*spec.levels, *spec.residuals)} | {
+        path for m in others for path in named_paths(m)
+    }
     return [path for path in paths_of(attributes, entry) if path not in named]
 
 
@@ -202,7 +292,11 @@ def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
 def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The entries that `_residual_entry` made of the levels of an entry."""
     paths = [f"laplacian/{path}" for path in named_paths(entry)[1:]]
-    return [m for m in listed_multiscales(attributes) if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths]
+    return [
+        m
+        for m in listed_multiscales(attributes)
+        if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths
+    ]
 
 
 def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:
@@ -217,14 +311,20 @@ def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, An
         elif t.get("type") == "translation":
             translation = [a + b for a, b in zip(translation, t["translation"], strict=True)]
     coarse = [s * f for s, f in zip(scale, level.total_factors, strict=True)]
-    shifts = [(t - o) / b for t, o, b in zip(level.translation, base.translation, base.scale, strict=True)]
-    return _dataset(level.path, coarse, [t + n * s for t, n, s in zip(translation, shifts, scale, strict=True)])
+    shifts = [
+        (t - o) / b for t, o, b in zip(level.translation, base.translation, base.scale, strict=True)
+    ]
+    return _dataset(
+        level.path, coarse, [t + n * s for t, n, s in zip(translation, shifts, scale, strict=True)]
+    )
 
 
 # ---- groups above images ---------------------------------------------------------------------------------------------
 
 
-def register_label(labels: Path, name: str, version: Version, *, staging: Path | None = None) -> None:
+def register_label(
+    labels: Path, name: str, version: Version, *, staging: Path | None = None
+) -> None:
     """Lists the label image `name` in the group `labels` of an image, which is made if there is none.
 
     Parameters

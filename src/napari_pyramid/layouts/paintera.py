@@ -29,16 +29,37 @@ def read(node: Node) -> Sequence[Image] | None:
         return None
     data = node.child("data") or node
     if data.attributes.get("isLabelMultiset") is True:
-        warn(f"{data.location}: isLabelMultiset: a label multiset is not an array of numbers, so it is left out; convert it to plain labels")
+        warn(
+            f"{data.location}: isLabelMultiset: a label multiset is not an array of numbers, so it is left out; convert it to plain labels"
+        )
         return ()
     arrays = (data,) if data.kind == "array" else numbered_arrays(data, _LEVEL)
     if not arrays:
         warn(f"{data.location}: painteraData, but no readable s0, s1, ... in it")
         return None
-    offset = numbers(data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0)
-    levels = checked_levels(data, n5.candidates(data, arrays, offset and offset[::-1]), "painteraData")
+    offset = numbers(
+        data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0
+    )
+    levels = checked_levels(
+        data, n5.candidates(data, arrays, offset and offset[::-1]), "painteraData"
+    )
     if not levels:
         return None
-    is_label = description.get("type") == "label" or "maxId" in data.attributes or "maxId" in node.attributes
-    kind: Literal["image", "labels"] = "labels" if is_label and levels[0].array.dtype.kind in "ui" else "image"
-    return (Image(image_name(node), levels, NAME, node.path, kind, axes=n5.spatial_axes(data, n5.first_level(arrays, levels))),)
+    is_label = (
+        description.get("type") == "label"
+        or "maxId" in data.attributes
+        or "maxId" in node.attributes
+    )
+    kind: Literal["image", "labels"] = (
+        "labels" if is_label and levels[0].array.dtype.kind in "ui" else "image"
+    )
+    return (
+        Image(
+            image_name(node),
+            levels,
+            NAME,
+            node.path,
+            kind,
+            axes=n5.spatial_axes(data, n5.first_level(arrays, levels)),
+        ),
+    )

@@ -56,14 +56,31 @@ def open_path(path: str) -> Sequence[Image] | None:
     try:
         import tensorstore
     except ImportError as error:
-        raise LayoutError(f'{path}: {NAME} needs the package tensorstore: pip install "napari-pyramid[precomputed]"') from error
-    levels = [level for index in range(len(info["scales"])) if (level := _level(tensorstore, path, info, index)) is not None]
+        raise LayoutError(
+            f'{path}: {NAME} needs the package tensorstore: pip install "napari-pyramid[precomputed]"'
+        ) from error
+    levels = [
+        level
+        for index in range(len(info["scales"]))
+        if (level := _level(tensorstore, path, info, index)) is not None
+    ]
     if not levels:
         raise LayoutError(f"{path}/info: none of its scales can be opened")
     levels.sort(key=lambda level: -math.prod(level.array.shape))
-    axes = tuple(Axis.named(name, None if name == "c" else "nanometer") for name in "czyx"[-levels[0].array.ndim :])
+    axes = tuple(
+        Axis.named(name, None if name == "c" else "nanometer")
+        for name in "czyx"[-levels[0].array.ndim :]
+    )
     name = os.path.basename(os.path.normpath(path))
-    return [Image(name, tuple(levels), NAME, kind="labels" if info.get("type") == "segmentation" else "image", axes=axes)]
+    return [
+        Image(
+            name,
+            tuple(levels),
+            NAME,
+            kind="labels" if info.get("type") == "segmentation" else "image",
+            axes=axes,
+        )
+    ]
 
 
 def _read_info(path: str) -> dict[str, Any] | None:
@@ -73,7 +90,11 @@ def _read_info(path: str) -> dict[str, Any] | None:
             info = json.loads(file.read(_MAX_INFO_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
-    is_volume = isinstance(info, dict) and isinstance(info.get("scales"), list) and info.get("@type", _TYPE) == _TYPE
+    is_volume = (
+        isinstance(info, dict)
+        and isinstance(info.get("scales"), list)
+        and info.get("@type", _TYPE) == _TYPE
+    )
     return info if is_volume else None
 
 
@@ -84,19 +105,35 @@ def _level(tensorstore: Any, path: str, info: dict[str, Any], index: int) -> Sto
     if not isinstance(key, str) or not _is_inside(key):
         warn(f"{where}: key {str(key)[:80]!r} is no path inside the volume; level left out")
         return None
-    resolution = numbers(scale.get("resolution"), 3, f"{where}: resolution", default=1) or (1.0,) * 3
-    offset = numbers(scale.get("voxel_offset", [0, 0, 0]), 3, f"{where}: voxel_offset", default=0) or (0.0,) * 3
-    spec = {"driver": "neuroglancer_precomputed", "kvstore": {"driver": "file", "path": path}, "scale_index": index}
+    resolution = (
+        numbers(scale.get("resolution"), 3, f"{where}: resolution", default=1) or (1.0,) * 3
+    )
+    offset = (
+        numbers(scale.get("voxel_offset", [0, 0, 0]), 3, f"{where}: voxel_offset", default=0)
+        or (0.0,) * 3
+    )
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": path},
+        "scale_index": index,
+    }
     try:
         store = tensorstore.open(spec, open=True, read=True).result()
     except (ValueError, OSError, NotImplementedError) as error:
         warn(f"{where}: {str(error)[:200]}; level left out")
         return None
     has_channels = store.shape[3] != 1
-    store = store[tensorstore.d[:].translate_to[0]].T if has_channels else store[tensorstore.d[:].translate_to[0]][..., 0].T
+    store = (
+        store[tensorstore.d[:].translate_to[0]].T
+        if has_channels
+        else store[tensorstore.d[:].translate_to[0]][..., 0].T
+    )
     array = TensorStoreArray(store, tuple(store.chunk_layout.read_chunk.shape))
     lead = (1.0,) if has_channels else ()
-    translation = (*(0.0 for _ in lead), *(r * o for r, o in zip(resolution[::-1], offset[::-1], strict=True)))
+    translation = (
+        *(0.0 for _ in lead),
+        *(r * o for r, o in zip(resolution[::-1], offset[::-1], strict=True)),
+    )
     # Crop turns every index NumPy knows into a region: TensorStore takes negative numbers for positions
     return StoredLevel(key, Crop(array, array.shape), (*lead, *resolution[::-1]), translation)
 

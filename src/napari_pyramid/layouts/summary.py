@@ -21,9 +21,13 @@ def read(node: Node) -> Sequence[Image] | None:
     families = _families(arrays, links)
     linked = [family for family in families if len(family) > 1]
     alone = [array for family in families if len(family) == 1 for array in family]
-    images = [image for family in linked if (image := _image(node, family, links, alone)) is not None]
+    images = [
+        image for family in linked if (image := _image(node, family, links, alone)) is not None
+    ]
     if len(images) > 1:
-        images = [Image(i.levels[0].path, i.levels, NAME, i.path, axes=i.axes, rgb=i.rgb) for i in images]
+        images = [
+            Image(i.levels[0].path, i.levels, NAME, i.path, axes=i.axes, rgb=i.rgb) for i in images
+        ]
     return images or None
 
 
@@ -31,12 +35,17 @@ def _links(child: Node, arrays: Mapping[str, Node]) -> Iterator[tuple[str, str]]
     """(summary, what it summarises) for each link of an array."""
     up, down = child.attributes.get("summary_of"), child.attributes.get("summarized_by")
     listed = [(key, "summary_of") for key in ([up] if up is not None else [])]
-    listed += [(key, "summarized_by") for key in (down if isinstance(down, list) else [down] if down is not None else [])]
+    listed += [
+        (key, "summarized_by")
+        for key in (down if isinstance(down, list) else [down] if down is not None else [])
+    ]
     for entry, attribute in listed:
         name = entry.get("key") if isinstance(entry, Mapping) else entry
         name = name.strip("/").rpartition("/")[2] if isinstance(name, str) else ""
         if name not in arrays:
-            warn(f"{child.location}: {attribute} names {brief(entry)}, which is no array beside it; ignored")
+            warn(
+                f"{child.location}: {attribute} names {brief(entry)}, which is no array beside it; ignored"
+            )
         else:
             yield (child.name, name) if attribute == "summary_of" else (name, child.name)
 
@@ -53,11 +62,15 @@ def _families(arrays: Mapping[str, Node], links: Sequence[tuple[str, str]]) -> l
     return [[arrays[name] for name in family] for family in unique.values()]
 
 
-def _image(node: Node, family: list[Node], links: Sequence[tuple[str, str]], alone: Sequence[Node]) -> Image | None:
+def _image(
+    node: Node, family: list[Node], links: Sequence[tuple[str, str]], alone: Sequence[Node]
+) -> Image | None:
     if all(any(child.name == summary for summary, _ in links) for child in family):
         # Links without a beginning tell nothing: what else fits may be a level as well.
         warn(f"{node.location}: summary_of goes round in a circle; levels are ordered by size")
-        family = family + [a for a in alone if a.ndim == family[0].ndim and a.data_type == family[0].data_type]
+        family = family + [
+            a for a in alone if a.ndim == family[0].ndim and a.data_type == family[0].data_type
+        ]
     by_size = sorted(family, key=lambda array: -math.prod(array.shape))
     levels = open_levels(node, [LevelEntry(child.name) for child in by_size], "summary_of")
     return Image(node.title, levels, NAME, node.path, rgb=looks_rgb(levels)) if levels else None

@@ -45,14 +45,18 @@ def open_path(path: str) -> Sequence[Image] | None:
     try:
         import tifffile
     except ImportError as error:
-        raise LayoutError(f'{path}: TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"') from error
+        raise LayoutError(
+            f'{path}: TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"'
+        ) from error
     try:
         file = tifffile.TiffFile(path)
         if file.is_ome and (problem := hostile_ome(file.ome_metadata or "")):
             warn(f"{path}: {problem}; the OME-XML is ignored")
             file.close()
             file = tifffile.TiffFile(path, is_ome=False)
-        weakref.finalize(file, file.filehandle.close)  # when the last level that reads from it is gone
+        weakref.finalize(
+            file, file.filehandle.close
+        )  # when the last level that reads from it is gone
         for other in _other_files(file):
             weakref.finalize(file, other.close)
         series = [s for s in file.series if 0 not in s.shape and s.ndim >= 2]
@@ -61,7 +65,9 @@ def open_path(path: str) -> Sequence[Image] | None:
         images = [_image(file, s, n, path, alone=len(series) == 1) for n, s in enumerate(series)]
     # Not narrower: tags are other people's data, and tifffile answers nonsense in them with whatever its code runs into.
     except Exception as error:
-        raise LayoutError(f"{path} is no readable TIFF: {type(error).__name__}: {str(error)[:200]}") from error
+        raise LayoutError(
+            f"{path} is no readable TIFF: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
     if not images:
         raise LayoutError(f"{path}: the TIFF holds no image")
     return images
@@ -69,7 +75,14 @@ def open_path(path: str) -> Sequence[Image] | None:
 
 def _other_files(file: TiffFile) -> set[FileHandle]:
     """The files beside this one that its images are spread over; tifffile opens them again and again while it reads."""
-    pages = [page for series in file.series if series.is_multifile for level in series.levels for page in level.pages if page is not None]
+    pages = [
+        page
+        for series in file.series
+        if series.is_multifile
+        for level in series.levels
+        for page in level.pages
+        if page is not None
+    ]
     return {page.parent.filehandle for page in pages} - {file.filehandle}
 
 
@@ -107,5 +120,8 @@ def _level(series: TiffPageSeries, index: int, described: Described) -> StoredLe
         return StoredLevel(str(index), array)
     factors = shape_ratio(series.levels[0].shape, level.shape)
     scale = tuple(s * f for s, f in zip(described.scale, factors, strict=True))
-    translation = tuple(t + s * (f - 1) / 2 for t, s, f in zip(described.translation, described.scale, factors, strict=True))
+    translation = tuple(
+        t + s * (f - 1) / 2
+        for t, s, f in zip(described.translation, described.scale, factors, strict=True)
+    )
     return StoredLevel(str(index), array, scale, translation)

@@ -49,20 +49,30 @@ def read(node: Node) -> Sequence[Image] | None:
         warn(f"{where}: has no list of dataLayers; ignored")
         return None
     voxel, unit = _voxel(described.get("scale"), where)
-    images = [_layer(node, layer, voxel, unit) for layer in layers[:_MOST] if isinstance(layer, dict)]
+    images = [
+        _layer(node, layer, voxel, unit) for layer in layers[:_MOST] if isinstance(layer, dict)
+    ]
     return [image for image in images if image is not None] or None
 
 
 def _voxel(scale: Any, where: str) -> tuple[Mapping[str, float], str | None]:
     """Voxel size by axis and its unit; before version 1 it was a list, in nanometres."""
-    factor, unit = (scale.get("factor"), scale.get("unit")) if isinstance(scale, dict) else (scale, "nanometer")
+    factor, unit = (
+        (scale.get("factor"), scale.get("unit"))
+        if isinstance(scale, dict)
+        else (scale, "nanometer")
+    )
     found = numbers(factor, 3, f"{where}: scale", default=1)
     if found is None:
         return {}, None
-    return dict(zip(_SPACE, found, strict=True)), clean_unit(unit) if isinstance(unit, str) else None
+    return dict(zip(_SPACE, found, strict=True)), clean_unit(unit) if isinstance(
+        unit, str
+    ) else None
 
 
-def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], unit: str | None) -> Image | None:
+def _layer(
+    node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], unit: str | None
+) -> Image | None:
     name = str(layer.get("name") or "")
     where = f"{node.location}/{_FILE}: layer {name!r}"
     mags = next((layer[key] for key in _MAG_KEYS if layer.get(key)), None)
@@ -70,7 +80,11 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
     levels, axes = [], None
     for mag in mags[:_MOST] if isinstance(mags, list) else []:
         factors = _factors(mag)
-        array = find(node, _path(name, mag, factors), f"{_FILE}: {name!r}") if factors is not None else None
+        array = (
+            find(node, _path(name, mag, factors), f"{_FILE}: {name!r}")
+            if factors is not None
+            else None
+        )
         if array is None or factors is None:
             continue
         names = _axis_names(mag, array.ndim)
@@ -79,13 +93,22 @@ def _layer(node: Node, layer: Mapping[str, Any], voxel: Mapping[str, float], uni
             levels.append(_placed(opened[0], names, factors, voxel, box))
             axes = axes or tuple(Axis.named(n, unit if n in _SPACE else None) for n in names)
     if not levels or axes is None:
-        warn(f"{where}: none of its magnifications is a readable zarr array (dataFormat {layer.get('dataFormat')!r}); left out")
+        warn(
+            f"{where}: none of its magnifications is a readable zarr array (dataFormat {layer.get('dataFormat')!r}); left out"
+        )
         return None
     dtype, ndim = levels[0].array.dtype, levels[0].array.ndim
     kept = [level for level in levels if (level.array.dtype, level.array.ndim) == (dtype, ndim)]
     kept.sort(key=lambda level: -math.prod(level.array.shape))
     is_labels = layer.get("category") == "segmentation" and dtype.kind in "ui"
-    return Image(name or node.title, tuple(shrinking(kept, where)), NAME, name, "labels" if is_labels else "image", axes=axes)
+    return Image(
+        name or node.title,
+        tuple(shrinking(kept, where)),
+        NAME,
+        name,
+        "labels" if is_labels else "image",
+        axes=axes,
+    )
 
 
 def _factors(mag: Any) -> Mapping[str, int] | None:
@@ -95,7 +118,11 @@ def _factors(mag: Any) -> Mapping[str, int] | None:
         parts = [int(part) for part in given.split("-")]
         given = parts[0] if len(parts) == 1 else parts
     given = [given] * 3 if isinstance(given, int) else given
-    if not isinstance(given, list) or len(given) != 3 or not all(isinstance(m, int) and m > 0 for m in given):
+    if (
+        not isinstance(given, list)
+        or len(given) != 3
+        or not all(isinstance(m, int) and m > 0 for m in given)
+    ):
         return None
     return dict(zip(_SPACE, given, strict=True))
 
@@ -111,7 +138,9 @@ def _path(layer: str, mag: Any, factors: Mapping[str, int]) -> Any:
 
 def _axis_names(mag: Any, ndim: int) -> tuple[str, ...] | None:
     order = mag.get("axisOrder") if isinstance(mag, dict) else None
-    if isinstance(order, dict) and sorted(map(str, order.values())) == [str(i) for i in range(ndim)]:
+    if isinstance(order, dict) and sorted(map(str, order.values())) == [
+        str(i) for i in range(ndim)
+    ]:
         return tuple(sorted(map(str, order), key=lambda name: int(order[name])))
     return {3: _SPACE, 4: ("c", *_SPACE)}.get(ndim)
 
@@ -121,12 +150,19 @@ def _box(given: Any) -> _Box | None:
         return None
     corner: Any = given.get("topLeft")
     sizes: Any = [given.get(key) for key in ("width", "height", "depth")]
-    if not isinstance(corner, list) or len(corner) != 3 or not all(isinstance(v, int) and v >= 0 for v in (*corner, *sizes)) or 0 in sizes:
+    if (
+        not isinstance(corner, list)
+        or len(corner) != 3
+        or not all(isinstance(v, int) and v >= 0 for v in (*corner, *sizes))
+        or 0 in sizes
+    ):
         return None
     return dict(zip(_SPACE, corner, strict=True)), dict(zip(_SPACE, sizes, strict=True))
 
 
-def _inside(box: _Box | None, shape: Sequence[int], names: Sequence[str], factors: Mapping[str, int]) -> tuple[list[int], list[int]]:
+def _inside(
+    box: _Box | None, shape: Sequence[int], names: Sequence[str], factors: Mapping[str, int]
+) -> tuple[list[int], list[int]]:
     """First voxel of the box in a level, by axis, and the one after its last; those of the level where no voxel of it is in the box."""
     start, stop = [0] * len(shape), list(shape)
     for i, name in enumerate(names):
@@ -137,12 +173,21 @@ def _inside(box: _Box | None, shape: Sequence[int], names: Sequence[str], factor
     return (start, stop) if meets else ([0] * len(shape), list(shape))
 
 
-def _placed(level: StoredLevel, names: Sequence[str], factors: Mapping[str, int], voxel: Mapping[str, float], box: _Box | None) -> StoredLevel:
+def _placed(
+    level: StoredLevel,
+    names: Sequence[str],
+    factors: Mapping[str, int],
+    voxel: Mapping[str, float],
+    box: _Box | None,
+) -> StoredLevel:
     """The level cut to the bounding box."""
     array = level.array
     start, stop = _inside(box, array.shape, names, factors)
     shape = [b - a for a, b in zip(start, stop, strict=True)]
     scale = tuple(voxel.get(name, 1.0) * factors.get(name, 1) for name in names)
-    translation = tuple(s * first + voxel.get(name, 1.0) * (factors.get(name, 1) - 1) / 2 for s, first, name in zip(scale, start, names, strict=True))
+    translation = tuple(
+        s * first + voxel.get(name, 1.0) * (factors.get(name, 1) - 1) / 2
+        for s, first, name in zip(scale, start, names, strict=True)
+    )
     cropped = array if shape == list(array.shape) else Crop(array, shape, start)
     return StoredLevel(level.path, cropped, scale, translation)

@@ -19,7 +19,9 @@ def read(node: Node) -> Sequence[Image] | None:
     """Groups named scale0, scale1, ... that hold the same variables, or a group whose variables have coordinates."""
     if node.kind != "group":
         return None
-    levels = [child for child in node.children() if child.kind == "group" and _LEVEL.fullmatch(child.name)]
+    levels = [
+        child for child in node.children() if child.kind == "group" and _LEVEL.fullmatch(child.name)
+    ]
     if levels and all(data_variables(level) for level in levels) and is_dataset(levels[0]):
         return pyramids(node, levels, "multiscale-spatial-image") or None
     return pyramids(node, [node], NAME) or None if is_dataset(node) else None

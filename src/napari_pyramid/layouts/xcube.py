@@ -29,7 +29,9 @@ _MAX_LEVELS = 64
 
 def read(node: Node) -> Sequence[Image] | None:
     """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
-    if not node.is_implicit or not (_NAMED.search(node.opened) or node.read_bytes(".zlevels") is not None):
+    if not node.is_implicit or not (
+        _NAMED.search(node.opened) or node.read_bytes(".zlevels") is not None
+    ):
         return None
     groups = list(_levels(node))
     images = pyramids(node, groups, NAME)
@@ -41,7 +43,11 @@ def read(node: Node) -> Sequence[Image] | None:
 
 def _levels(node: Node) -> Iterator[Node]:
     """The readable levels, by number."""
-    stored = {int(match[1]): child for child in node.children() if (match := _DATASET.fullmatch(child.name))}
+    stored = {
+        int(match[1]): child
+        for child in node.children()
+        if (match := _DATASET.fullmatch(child.name))
+    }
     for number in range(max(stored, default=-1) + 1 if stored else 1):
         if number >= _MAX_LEVELS:
             warn(f"{node.location}: more than {_MAX_LEVELS} levels; the others are left out")
@@ -67,24 +73,33 @@ def _linked(node: Node, number: int) -> Node | None:
 
 def _follow(node: Node, file: str, target: str) -> Node:
     """The root of the dataset that a link names, relative to the directory of the levels."""
-    from napari_pyramid.stores import is_url, open_root  # stores know nodes, which come with this package
+    from napari_pyramid.stores import (
+        is_url,
+        open_root,
+    )  # stores know nodes, which come with this package
 
     where = f"{node.location}/{file}"
     if not target or "\n" in target or "\0" in target:
         raise LayoutError("the link is not one path")
     if is_url(target):
         if not node.follow_urls:
-            raise LayoutError(f"the link leads to another host, {target[:80]}, which is not followed unless asked")
+            raise LayoutError(
+                f"the link leads to another host, {target[:80]}, which is not followed unless asked"
+            )
         warn(f"{where}: level is read from {target}, outside the opened store", LayoutNotice)
         return open_root(target, follow_urls=True)
     if not isinstance(node.store, LocalStore):
-        raise LayoutError(f"the link {target[:80]!r} is in no directory on this machine; not followed")
+        raise LayoutError(
+            f"the link {target[:80]!r} is in no directory on this machine; not followed"
+        )
     directory = os.path.join(os.fspath(node.store.root), node.path)
     path = os.path.realpath(os.path.join(directory, target))
     if f"{os.path.realpath(directory)}{os.sep}".startswith(f"{path}{os.sep}"):
         raise LayoutError(f"the link {target[:80]!r} leads back to the levels themselves: a cycle")
     if path.endswith(".levels") or os.path.isfile(os.path.join(path, ".zlevels")):
-        raise LayoutError(f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle")
+        raise LayoutError(
+            f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle"
+        )
     if not path.startswith(f"{os.path.realpath(directory)}{os.sep}"):
         warn(f"{where}: level is read from {path}, outside the opened store", LayoutNotice)
     root = open_root(path)
