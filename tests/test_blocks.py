@@ -12,8 +12,8 @@ import pytest
 import tensorstore
 import zarr
 
-from napari_pyramid.blocks import Blocks, present_blocks
-from napari_pyramid.shards import has_plain_index
+from napari_pyramid.storage.chunk_io import Blocks, present_blocks
+from napari_pyramid.storage.shards import has_plain_index
 
 SHAPE, CHUNKS = (11, 7, 13), (4, 3, 5)
 WHOLE = tuple(slice(0, n) for n in SHAPE)

@@ -329,7 +329,7 @@ def test_chunks_that_are_all_fill_value_are_not_written(tmp_path: Path) -> None:
 def test_missing_chunks_of_the_source_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_pyramid.reading import Reader
+    from napari_pyramid.build.reader import Reader
 
     path = tmp_path / "s.zarr"
     array = zarr.create_group(path).create_array(

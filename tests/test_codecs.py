@@ -12,9 +12,9 @@ import imagecodecs.numcodecs as numcodecs
 import numpy as np
 import pytest
 
-from napari_pyramid.codecs import provide_codecs
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.imagecodecs import provide_codecs
 
 
 def encoder(identifier: str) -> Any:
@@ -58,7 +58,7 @@ def test_chunks_are_decoded(tmp_path: Path, identifier: str) -> None:
 def test_only_the_codec_that_is_asked_for_is_registered() -> None:
     code = (
         "from numcodecs.registry import codec_registry\n"
-        "from napari_pyramid.codecs import provide_codecs\n"
+        "from napari_pyramid.storage.imagecodecs import provide_codecs\n"
         "provide_codecs({'compressor': {'id': 'zlib'}, 'filters': None})\n"
         "before = set(codec_registry)\n"
         "provide_codecs({'compressor': None, 'filters': [{'id': 'imagecodecs_png'}]})\n"
@@ -98,7 +98,7 @@ def test_a_codec_of_zarr_v3_that_others_have_registered_is_left_to_them() -> Non
     code = (
         "from zarr.codecs import GzipCodec\n"
         "from zarr.registry import get_codec_class, register_codec\n"
-        "from napari_pyramid.codecs import provide_codecs\n"
+        "from napari_pyramid.storage.imagecodecs import provide_codecs\n"
         "register_codec('imagecodecs_jpegxl', GzipCodec)\n"
         "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'bytes'}, {'name': 'imagecodecs_jpegxl'}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"
@@ -120,7 +120,7 @@ def test_a_codec_of_zarr_v3_is_registered_under_its_name() -> None:
         "from zarr.registry import get_codec_class\n"
         "stand_in = sys.modules['imagecodecs.zarr'] = imagecodecs.zarr = types.ModuleType('imagecodecs.zarr')\n"
         "stand_in.Jpegxl = type('Jpegxl', (GzipCodec,), {})\n"
-        "from napari_pyramid.codecs import provide_codecs\n"
+        "from napari_pyramid.storage.imagecodecs import provide_codecs\n"
         "inner = {'codecs': [{'name': 'imagecodecs_jpegxl'}]}\n"
         "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'sharding_indexed', 'configuration': inner}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.contrast import (
     LARGEST_SAMPLE,
@@ -19,7 +20,6 @@ from napari_pyramid.contrast import (
     contrast_limits,
     window_of,
 )
-from napari_pyramid.lazy import LazyArray
 
 
 class Counting:

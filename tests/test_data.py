@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_pyramid import open_pyramids
-from napari_pyramid.layouts._image import Channel
+from napari_pyramid.image import Channel
 
 DATA = Path(__file__).parent / "data"
 UM = "micrometer"

@@ -11,7 +11,7 @@ import zarr
 from zarr.codecs import BloscCodec, GzipCodec
 
 from napari_pyramid import build_pyramid
-from napari_pyramid.blocks import Blocks
+from napari_pyramid.storage.chunk_io import Blocks
 
 SHAPE, CHUNKS = (37, 50, 41), (16, 16, 16)
 

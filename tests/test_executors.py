@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_pyramid import DestinationError, build_pyramid, iter_build, remote
-from napari_pyramid.build import plan_build
-from napari_pyramid.prepare import prepare_job
-from napari_pyramid.worker import TileFiller
+from napari_pyramid import DestinationError, build_pyramid, iter_build
+from napari_pyramid.build import executors, plan_build
+from napari_pyramid.build.fill import TileFiller
+from napari_pyramid.build.prepare import prepare_job
 
 OPTIONS: dict[str, Any] = {
     "n_levels": 1,
@@ -145,7 +145,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     workspace = job.target.workspace
     workspace.directory.mkdir()
     job.target.create(job.spec)
-    fill = remote.filler(job, 0)
+    fill = executors.filler(job, 0)
     begun, may_end, awaited = (
         threading.Barrier(3),
         [threading.Event(), threading.Event()],

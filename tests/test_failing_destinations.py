@@ -16,7 +16,7 @@ import pytest
 import zarr
 
 from napari_pyramid import DestinationError, build_pyramid, iter_build, open_pyramid
-from napari_pyramid.worker import TileFiller
+from napari_pyramid.build.fill import TileFiller
 
 DATA = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
 OPTIONS: dict[str, Any] = {

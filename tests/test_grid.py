@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid.axes import parse_axes
-from napari_pyramid.grid import Grid
+from napari_pyramid.plan.chunks import Grid
 
 
 def grid_of(

@@ -13,10 +13,10 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pyramid import lazy
-from napari_pyramid._chunk_cache import ChunkCache
+from napari_pyramid.arrays import lazy
+from napari_pyramid.arrays._chunk_cache import ChunkCache
+from napari_pyramid.arrays.lazy import LazyArray, forget, forget_stored
 from napari_pyramid.errors import SourceError
-from napari_pyramid.lazy import LazyArray, forget, forget_stored
 
 
 class Counted:

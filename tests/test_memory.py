@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid import PyramidSpec, SpecError, build_pyramid, memory
-from napari_pyramid.memory import available_memory, default_limit
+from napari_pyramid import PyramidSpec, SpecError, build_pyramid
+from napari_pyramid.plan import memory
+from napari_pyramid.plan.memory import available_memory, default_limit
 
 MB = 2**20
 SLACK = 24 * MB

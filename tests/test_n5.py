@@ -16,8 +16,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.n5 import N5Store
-from napari_pyramid.n5_codec import decode_block
+from napari_pyramid.storage.n5_codec import decode_block
+from napari_pyramid.storage.n5_store import N5Store
 
 SHAPE, BLOCK = (11, 7, 5), (4, 3, 2)  # x, y, z: blocks at every edge are truncated
 

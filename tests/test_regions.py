@@ -14,18 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_pyramid.level import Level
-from napari_pyramid.regions import (
-    Pass,
-    Region,
-    aligned_part,
-    aligned_tile,
-    blocks_in,
-    factors_between,
-    shape_of,
-)
-from napari_pyramid.schedule import Source, plan_passes
-from napari_pyramid.spec import PyramidSpec
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
+from napari_pyramid.plan.schedule import Source, plan_passes
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.regions import Region, blocks_in, shape_of
 
 
 class Array:

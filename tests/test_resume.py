@@ -28,9 +28,9 @@ from napari_pyramid import (
     open_pyramid,
 )
 from napari_pyramid.build import plan_build
-from napari_pyramid.jobs import Job
-from napari_pyramid.journal import Journal
-from napari_pyramid.worker import TileFiller
+from napari_pyramid.build.fill import TileFiller
+from napari_pyramid.build.job import Job
+from napari_pyramid.build.journal import Journal
 
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
 
@@ -435,9 +435,9 @@ def test_publishing_that_fails_without_resume_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            "napari_pyramid.layouts.ome_zarr_write.add_levels"
+            "napari_pyramid.metadata.ome_zarr.add_levels"
             if in_place
-            else "napari_pyramid.layouts.ome_zarr_write.write_image",
+            else "napari_pyramid.metadata.ome_zarr.write_image",
             fail,
         )
         with pytest.raises(DestinationError):

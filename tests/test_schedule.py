@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_pyramid import PyramidSpec, SpecError
-from napari_pyramid.schedule import Source, plan_passes
+from napari_pyramid.plan.schedule import Source, plan_passes
 
 
 class Array:

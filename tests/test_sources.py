@@ -16,8 +16,14 @@ import zarr
 
 from napari_pyramid import Axis, LayoutError, LazyArray, SpecError, build_pyramid
 from napari_pyramid.axes import parse_axes
-from napari_pyramid.schedule import Source
-from napari_pyramid.sources import Reordered, directory_of, ome_order, reordered, resolve_source
+from napari_pyramid.build.source import (
+    Reordered,
+    directory_of,
+    ome_order,
+    reordered,
+    resolve_source,
+)
+from napari_pyramid.plan.schedule import Source
 
 DATA = np.random.default_rng(0).integers(0, 900, (31, 45)).astype("uint16")
 

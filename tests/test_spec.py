@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid import Axis, PyramidSpec, SpecError
-from napari_pyramid.factors import near_isotropic_step
-from napari_pyramid.level import format_bytes
+from napari_pyramid.plan.factors import near_isotropic_step
+from napari_pyramid.plan.level import format_bytes
 
 
 class Array:

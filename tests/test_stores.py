@@ -20,7 +20,7 @@ import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
-from napari_pyramid.stores import _MODULE_OF_SCHEME, _NOT_IN_EXTRA, is_url, open_root
+from napari_pyramid.storage.stores import _MODULE_OF_SCHEME, _NOT_IN_EXTRA, is_url, open_root
 
 
 @pytest.fixture

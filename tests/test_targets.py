@@ -22,7 +22,7 @@ from napari_pyramid import (
     open_pyramids,
 )
 from napari_pyramid.build import plan_build
-from napari_pyramid.in_place import level_paths
+from napari_pyramid.build.in_place import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}

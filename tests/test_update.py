@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_pyramid import DestinationError, SpecError, build_pyramid, iter_build
+from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.check import check_store
-from napari_pyramid.prepare import prepare_job
 
 SHAPE = (18, 50, 61)
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}

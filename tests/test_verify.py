@@ -13,10 +13,10 @@ import zarr
 
 from napari_pyramid import SpecError, VerificationError, build_pyramid, iter_build, open_pyramid
 from napari_pyramid.build import plan_build
+from napari_pyramid.build.job import Job
+from napari_pyramid.build.reader import Reader
+from napari_pyramid.build.verify import Comparer, Difference
 from napari_pyramid.downsample import METHODS, Method
-from napari_pyramid.jobs import Job
-from napari_pyramid.reading import Reader
-from napari_pyramid.verify import Comparer, Difference
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 

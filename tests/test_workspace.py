@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 from napari_pyramid import BuildInProgressError, DestinationError
-from napari_pyramid.hierarchy import is_zarr, store_root
-from napari_pyramid.journal import Journal
-from napari_pyramid.publishing import Publishing
-from napari_pyramid.workspace import Workspace, fingerprint
+from napari_pyramid.build.journal import Journal
+from napari_pyramid.build.publishing import Publishing
+from napari_pyramid.build.workspace import Workspace, fingerprint
+from napari_pyramid.storage.hierarchy import is_zarr, store_root
 
 
 def test_it_lies_beside_the_outermost_store(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_pyramid.arrays.lazy import LazyArray
     from napari_pyramid.axes import Axis
     from napari_pyramid.build import Progress, build_pyramid, iter_build, plan_build
     from napari_pyramid.errors import (
@@ -20,26 +21,25 @@ if TYPE_CHECKING:
         SpecError,
         VerificationError,
     )
-    from napari_pyramid.layouts._image import Channel
-    from napari_pyramid.lazy import LazyArray
-    from napari_pyramid.level import Level
+    from napari_pyramid.image import Channel
+    from napari_pyramid.plan.level import Level
+    from napari_pyramid.plan.spec import PyramidSpec
     from napari_pyramid.pyramid import Pyramid, open_pyramid, open_pyramids
-    from napari_pyramid.spec import PyramidSpec
 
 _HOME = {
     "Axis": "axes",
     "BuildInProgressError": "errors",
-    "Channel": "layouts._image",
+    "Channel": "image",
     "DestinationError": "errors",
     "LayoutError": "errors",
     "LayoutNotice": "errors",
     "LayoutWarning": "errors",
-    "LazyArray": "lazy",
-    "Level": "level",
+    "LazyArray": "arrays.lazy",
+    "Level": "plan.level",
     "Progress": "build",
     "Pyramid": "pyramid",
     "PyramidError": "errors",
-    "PyramidSpec": "spec",
+    "PyramidSpec": "plan.spec",
     "SourceError": "errors",
     "SpecError": "errors",
     "VerificationError": "errors",

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import SourceError
-from napari_pyramid.lazy import LazyArray
 
 __all__ = ["channel_windows", "contrast_limits", "window_of"]
 

@@ -14,10 +14,10 @@ import zarr
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.image import Channel, Image, StoredLevel
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Channel, Image, StoredLevel
-from napari_pyramid.level import Level, format_bytes
-from napari_pyramid.spec import PyramidSpec
+from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import ArrayLike, Channel, Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import ArrayLike, Channel, Image
-from napari_pyramid.lazy import LazyArray
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
 

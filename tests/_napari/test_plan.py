@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid._napari._pictures import Picture
 from napari_pyramid._napari._plan import Choice, Plan, in_place_directory, suggested_destination
+from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.errors import SpecError
 
@@ -109,7 +109,7 @@ def test_suggested_destination_is_home_without_a_place_beside(source: str | None
 def test_planning_does_not_import_the_compiler() -> None:
     """Nothing is compiled where someone waits: numba is not even there until a build runs."""
     code = (
-        "import sys, numpy as np; from napari_pyramid._napari._pictures import picture_of;"
+        "import sys, numpy as np; from napari_pyramid._napari._to_image import picture_of;"
         "from napari_pyramid._napari._plan import Choice, Plan;"
         "Plan.of(picture_of((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', n_levels=3)).summary();"
         "assert not [m for m in ('numba', 'napari', 'dask') if m in sys.modules]"

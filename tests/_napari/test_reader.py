@@ -15,8 +15,8 @@ import zarr
 
 from napari_pyramid import open_pyramid
 from napari_pyramid._napari.reader import get_reader, read
+from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.lazy import LazyArray
 
 
 def ramp(shape: tuple[int, ...], dtype: str = "u2") -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.lazy import LazyArray
+from napari_pyramid.arrays.lazy import LazyArray
 
 
 class Counted:

@@ -14,8 +14,8 @@ import zarr
 from napari.layers import Image
 from ome_zarr_models import open_ome_zarr
 
-from napari_pyramid._napari._pictures import lost_transforms, pictures_of
 from napari_pyramid._napari._saving import save_steps
+from napari_pyramid._napari._to_image import lost_transforms, pictures_of
 from napari_pyramid._napari.reader import read
 from napari_pyramid._napari.writer import write_layers
 from napari_pyramid.errors import DestinationError, PyramidError, SourceError, SpecError

@@ -12,7 +12,8 @@ import tensorstore
 import zarr
 
 from napari_pyramid import PyramidSpec, SpecError
-from napari_pyramid.layouts._array_metadata import ArrayTemplate, write_json
+from napari_pyramid.metadata.array import ArrayTemplate
+from napari_pyramid.storage.json_files import write_json
 
 DTYPES = [
     "bool",

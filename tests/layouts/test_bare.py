@@ -11,7 +11,8 @@ import pytest
 import zarr
 
 from napari_pyramid.errors import LayoutWarning
-from napari_pyramid.layouts import _files, open_images
+from napari_pyramid.layouts import open_images
+from napari_pyramid.storage import _files
 
 
 @pytest.mark.parametrize("prefix", ["", "s", "Resolution_", "level_", "scale", "L", "mag"])

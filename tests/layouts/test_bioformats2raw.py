@@ -93,7 +93,7 @@ def test_a_server_that_lists_nothing_is_asked_for_one_number_after_the_other(
 ) -> None:
     store = new_store(3).group(**{"bioformats2raw.layout": 3}).image("0", (6, 8)).image("1", (6, 8))
     monkeypatch.setattr(
-        "napari_pyramid.layouts._files._LocalFiles.names", lambda self, directory: []
+        "napari_pyramid.storage._files._LocalFiles.names", lambda self, directory: []
     )
     assert [i.path for i in open_images(store.root)] == ["0", "1"]
 

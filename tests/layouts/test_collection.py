@@ -71,7 +71,7 @@ def test_empty_directory_is_an_error_that_names_it(new_store: Callable) -> None:
 def test_every_layout_says_no_to_an_empty_group_and_to_a_plain_array_without_a_word(
     new_store: Callable,
 ) -> None:
-    from napari_pyramid.stores import open_root
+    from napari_pyramid.storage.stores import open_root
 
     store = new_store(2).group()
     store.array("a", (6, 8))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid.layouts.consolidated import has_consolidated, refresh_consolidated
+from napari_pyramid.metadata.consolidated import has_consolidated, refresh_consolidated
 
 
 @pytest.fixture(params=[2, 3], ids=["zarr v2", "zarr v3"])

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from napari_pyramid.check import check_store, repair_store
 from napari_pyramid.errors import LayoutWarning, PyramidError
+from napari_pyramid.image import Image
 from napari_pyramid.info import describe
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Image
 
 _YX = [{"name": "y", "type": "space", "unit": "micrometer"}, {"name": "x", "type": "space"}]
 _CYX = [{"name": "c", "type": "channel"}, *_YX]
@@ -213,7 +213,7 @@ def _check_everything(root: Path) -> None:
     with warnings.catch_warnings():
         # zarr warns of data types without a specification: rightly, and not for us to silence
         warnings.simplefilter("ignore", LayoutWarning)
-        warnings.filterwarnings("ignore", module="zarr|napari_pyramid.layouts._node", append=False)
+        warnings.filterwarnings("ignore", module="zarr|napari_pyramid.storage.node", append=False)
         for look in (describe, check_store, repair_store, check_store):
             with contextlib.suppress(PyramidError):
                 look(root)

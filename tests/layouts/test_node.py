@@ -12,8 +12,8 @@ import pytest
 import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
-from napari_pyramid.layouts._node import collected_warnings, natural_key, warn
-from napari_pyramid.stores import open_root
+from napari_pyramid.storage.node import collected_warnings, natural_key, warn
+from napari_pyramid.storage.stores import open_root
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

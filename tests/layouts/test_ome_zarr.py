@@ -11,8 +11,8 @@ import pytest
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.image import Channel, Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Channel, Image
 
 YX = [
     {"name": "y", "type": "space", "unit": "micrometer"},

@@ -16,8 +16,8 @@ import zarr
 from ome_zarr_models import open_ome_zarr
 
 from napari_pyramid import Channel, DestinationError, build_pyramid, open_pyramids
-from napari_pyramid.layouts.group_attributes import Attributes
-from napari_pyramid.layouts.ome_zarr_write import register_label, write_series
+from napari_pyramid.metadata.group import Attributes
+from napari_pyramid.metadata.ome_zarr import register_label, write_series
 
 AXES = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
 SHAPES = {2: (33, 47), 3: (9, 33, 47), 4: (2, 9, 33, 47), 5: (3, 2, 9, 33, 47)}

@@ -7,7 +7,7 @@ from gzip import BadGzipFile
 import numpy as np
 import pytest
 
-from napari_pyramid.layouts._virtual import Crop, Mosaic, Squeeze, Stack, Tile
+from napari_pyramid.arrays.virtual import Crop, Mosaic, Squeeze, Stack, Tile
 
 VALUES = np.arange(3 * 5 * 7, dtype=np.uint16).reshape(3, 5, 7)
 KEYS = [

@@ -12,8 +12,8 @@ import pytest
 import zarr
 
 from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Image
 
 FULL = np.random.default_rng(0).integers(1, 255, (1, 32, 32, 16), dtype="uint8")
 MAGS: dict[str, tuple[int, int, int]] = {"1": (1, 1, 1), "2-2-1": (2, 2, 1), "4-4-2": (4, 4, 2)}

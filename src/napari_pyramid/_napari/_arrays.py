@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.lazy import LazyArray, whole_of
+from napari_pyramid.arrays.lazy import LazyArray, whole_of
 
 __all__ = ["ChannelStack", "plain_source"]
 

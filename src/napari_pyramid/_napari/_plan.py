@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid._napari._pictures import Picture
 from napari_pyramid._napari._saving import picture_options
+from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import default_axes
 from napari_pyramid.build import plan_build
+from napari_pyramid.build.source import directory_of
 from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.level import format_bytes
-from napari_pyramid.sources import directory_of
-from napari_pyramid.spec import PyramidSpec
+from napari_pyramid.image import Image
+from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = [
     "COLUMNS",

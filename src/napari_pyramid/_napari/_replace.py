@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_pyramid._napari._layers import METADATA_KEY
-from napari_pyramid._napari._pictures import Picture
-from napari_pyramid.lazy import LazyArray
+from napari_pyramid._napari._from_image import METADATA_KEY
+from napari_pyramid._napari._to_image import Picture
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.build.source import Reordered, ome_order
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.sources import Reordered, ome_order
 
 if TYPE_CHECKING:
     import napari

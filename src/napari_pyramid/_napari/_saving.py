@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid._napari._pictures import Picture
+from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.errors import DestinationError, explained
 
 __all__ = [
@@ -101,7 +101,7 @@ def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, Non
     DestinationError
         If `target` exists by now: another program, or a save that was started earlier, may have made it since it was chosen.
     """
-    from napari_pyramid.layouts.ome_zarr_write import write_series
+    from napari_pyramid.metadata.ome_zarr import write_series
 
     placed, series = places(target, pictures)
     sizes = [_nbytes(picture) for picture, _ in placed]

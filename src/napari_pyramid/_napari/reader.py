@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_pyramid._napari._layers import LayerTuple
+    from napari_pyramid._napari._from_image import LayerTuple
 
 __all__ = ["get_reader", "read"]
 
@@ -55,7 +55,7 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     LayoutError
         If no layout recognises the store, or napari can show none of its images.
     """
-    from napari_pyramid._napari._layers import layers_of
+    from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
 
     paths = [path] if isinstance(path, str) else list(path)

@@ -19,9 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
-from napari_pyramid._napari._jobs import Job, Outcome, answer_in_background
-from napari_pyramid._napari._layers import METADATA_KEY, layers_of, origin_of
-from napari_pyramid._napari._pictures import Picture, lost_transforms, picture_of
+from napari_pyramid._napari._from_image import METADATA_KEY, layers_of, origin_of
 from napari_pyramid._napari._plan import (
     IMAGE_METHODS,
     LABEL_METHODS,
@@ -32,9 +30,11 @@ from napari_pyramid._napari._plan import (
 )
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
+from napari_pyramid._napari._to_image import Picture, lost_transforms, picture_of
+from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
 from napari_pyramid.errors import PyramidError, one_line
+from napari_pyramid.image import Image as StoredImage
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Image as StoredImage
 from napari_pyramid.pyramid import Pyramid
 
 if TYPE_CHECKING:

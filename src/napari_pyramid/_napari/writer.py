@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from napari_pyramid._napari._layers import LayerTuple
-from napari_pyramid._napari._pictures import lost_transforms, pictures_of
+from napari_pyramid._napari._from_image import LayerTuple
 from napari_pyramid._napari._saving import destination, save_steps
+from napari_pyramid._napari._to_image import lost_transforms, pictures_of
 from napari_pyramid.errors import PyramidError
 
 __all__ = ["write_layers"]
@@ -33,7 +33,7 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
     steps = save_steps(target, pictures_of(layers))
     if not _has_window():
         return _result(steps)
-    from napari_pyramid._napari._jobs import run_in_background
+    from napari_pyramid._napari._worker_thread import run_in_background
 
     outcome = run_in_background(steps, f"Saving {target.name}")
     if outcome.error is not None:
@@ -74,7 +74,7 @@ def _tell(message: str) -> None:
 
 def _has_window() -> bool:
     try:
-        from napari_pyramid._napari._jobs import in_gui_thread
+        from napari_pyramid._napari._worker_thread import in_gui_thread
     except ImportError:  # neither napari nor Qt need be there to write from a script
         return False
     return in_gui_thread()

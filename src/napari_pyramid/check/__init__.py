@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid import stores
 from napari_pyramid.check._documents import check_consolidated, check_documents, groups_above
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
 from napari_pyramid.check._repair import repair_store
 from napari_pyramid.errors import LayoutError, LayoutNotice, one_line
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._node import collected_warnings
+from napari_pyramid.storage import stores
+from napari_pyramid.storage.node import collected_warnings
 
 __all__ = ["Finding", "Report", "check_store", "repair_store"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.image import Image
+from napari_pyramid.storage.node import Node
 
 __all__ = [
     "check_consolidated",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import zarr
 
 from napari_pyramid.check._finding import Finding
-from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.image import Image, StoredLevel
 
 __all__ = ["WrongTransforms", "check_geometry", "step_factors", "wrong_transforms"]
 

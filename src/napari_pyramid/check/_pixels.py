@@ -15,7 +15,7 @@ from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import step_factors
 from napari_pyramid.downsample import METHODS, downsample, gaussian_radius
 from napari_pyramid.errors import one_line
-from napari_pyramid.layouts._image import ArrayLike, Image
+from napari_pyramid.image import ArrayLike, Image
 
 __all__ = ["check_pixels"]
 

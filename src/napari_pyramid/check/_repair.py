@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from zarr.storage import LocalStore
 
-from napari_pyramid import stores
 from napari_pyramid.check._documents import (
     check_consolidated,
     check_labels,
@@ -30,13 +29,14 @@ from napari_pyramid.check._documents import (
 )
 from napari_pyramid.check._geometry import wrong_transforms
 from napari_pyramid.errors import DestinationError, LayoutError
-from napari_pyramid.hierarchy import store_root
+from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._array_metadata import write_json
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, collected_warnings
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
-from napari_pyramid.layouts.group_attributes import Attributes
+from napari_pyramid.metadata.group import Attributes
+from napari_pyramid.storage import stores
+from napari_pyramid.storage.hierarchy import store_root
+from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.node import Node, collected_warnings
 
 __all__ = ["Repair", "repair_store"]
 

@@ -8,14 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid import remote
+from napari_pyramid.build import executors
+from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.progress import Progress
+from napari_pyramid.build.run import Run
+from napari_pyramid.build.targets import Target
 from napari_pyramid.cli._terminal import INTERRUPTED, Interrupt, progress_bar, say
 from napari_pyramid.errors import PyramidError
-from napari_pyramid.prepare import prepare_job
-from napari_pyramid.progress import Progress
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.running import Run
-from napari_pyramid.targets import Target
 
 __all__ = ["Steps", "executor_at", "run", "start"]
 
@@ -27,7 +27,7 @@ def start(
 ) -> tuple[Steps, Target]:
     """As `iter_build`, with the target: where the pyramid will be, and where unfinished work is kept if it is."""
     job = prepare_job(source, destination, **options)
-    remote.check_executor(executor, job)
+    executors.check_executor(executor, job)
     return Run(job, executor).steps(), job.target
 
 

@@ -44,7 +44,7 @@ def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False)
     from napari_pyramid.build import plan_build
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
-    from napari_pyramid.level import format_bytes
+    from napari_pyramid.plan.level import format_bytes
 
     opened = open_source(source, recipe.image)
     spec, _, peak = plan_build(opened.data, **{**opened.options, **recipe.build_options()})

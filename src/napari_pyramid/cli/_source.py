@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_pyramid.axes import Axis, clean_unit, default_axes
 from napari_pyramid.errors import LayoutError, SourceError
+from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._image import Channel
-from napari_pyramid.layouts._node import warn
+from napari_pyramid.storage.node import warn
 
 __all__ = ["Source", "open_source"]
 

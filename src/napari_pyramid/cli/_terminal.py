@@ -129,7 +129,7 @@ def progress_bar(*, quiet: bool) -> Iterator[Any]:
         task = bars.add_task("building", total=None, amount="0 B read")
 
         def show(step: Progress) -> None:
-            from napari_pyramid.level import format_bytes
+            from napari_pyramid.plan.level import format_bytes
 
             amount = (
                 f"{format_bytes(step.bytes_read)} read, {format_bytes(step.bytes_written)} written"

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from napari_pyramid import stores
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Image
 from napari_pyramid.layouts import (
     bare,
     bdv,
@@ -31,8 +31,8 @@ from napari_pyramid.layouts import (
     xcube,
     zarr_conventions,
 )
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.storage import stores
+from napari_pyramid.storage.node import Node
 
 __all__ = ["LAYOUTS", "Layout", "open_images", "read_node"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Affine
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.image import Affine
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
     "BdvXml",

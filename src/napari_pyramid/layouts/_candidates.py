@@ -10,9 +10,9 @@ from typing import Any
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import StoredLevel
+from napari_pyramid.image import StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, open_levels
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
     "Candidate",

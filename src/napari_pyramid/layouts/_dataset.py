@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
     Candidate,
     Vector,
@@ -19,8 +20,7 @@ from napari_pyramid.layouts._candidates import (
     checked_levels,
     image_name,
 )
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
     "coordinates",

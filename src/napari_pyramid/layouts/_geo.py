@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_pyramid.layouts._candidates import Candidate
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["Grid"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_pyramid.arrays.virtual import Cast, Crop
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import StoredLevel
-from napari_pyramid.layouts._node import Node, brief, warn
-from napari_pyramid.layouts._virtual import Cast, Crop
+from napari_pyramid.image import StoredLevel
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "shrinking"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from napari_pyramid.axes import Axis, clean_unit
-from napari_pyramid.layouts._image import Channel
+from napari_pyramid.image import Channel
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.errors import LayoutError, one_line
-from napari_pyramid.layouts._image import Affine
-from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.image import Affine
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["compose", "diagonal", "is_axis_aligned", "parse_transform"]
 

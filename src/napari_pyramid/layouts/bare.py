@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from napari_pyramid.axes import Axis
-from napari_pyramid.layouts._image import Image, StoredLevel
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid, looks_rgb, open_levels
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.storage.node import Node
 
 NAME = "arrays"
 

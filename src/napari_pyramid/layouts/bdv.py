@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_pyramid.arrays.virtual import Stack
 from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Affine, Image, StoredLevel
 from napari_pyramid.layouts import n5
 from napari_pyramid.layouts._bdv_xml import (
     BdvXml,
@@ -32,9 +34,8 @@ from napari_pyramid.layouts._candidates import (
     image_name,
     numbered_arrays,
 )
-from napari_pyramid.layouts._image import Affine, Image, StoredLevel
-from napari_pyramid.layouts._node import Node, warn
-from napari_pyramid.layouts._virtual import Stack
+from napari_pyramid.storage import stores
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "open_path", "read"]
 
@@ -57,10 +58,7 @@ def open_path(path: str) -> Sequence[Image] | None:
     """
     if not path.lower().endswith(".xml") or (tree := parse_xml(Path(path))) is None:
         return None
-    from napari_pyramid import (
-        stores,
-    )  # stores and the table know this module, which comes with them
-    from napari_pyramid.layouts import open_images
+    from napari_pyramid.layouts import open_images  # the table of layouts imports this module
 
     try:
         found = container(tree, Path(path).parent)

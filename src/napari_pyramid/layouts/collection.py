@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.image import Image
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["walk"]
 

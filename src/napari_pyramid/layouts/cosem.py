@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
     Candidate,
     axes_named,
@@ -21,8 +22,7 @@ from napari_pyramid.layouts._candidates import (
     numbers,
     texts,
 )
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

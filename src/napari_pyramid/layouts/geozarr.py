@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import Candidate, find
 from napari_pyramid.layouts._dataset import data_variables, pyramids
 from napari_pyramid.layouts._geo import Grid
-from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

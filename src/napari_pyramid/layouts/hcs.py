@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.storage.node import Node, brief, warn
 
 NAME = "OME-Zarr plate"
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from napari_pyramid.arrays.virtual import Mosaic, Tile
 from napari_pyramid.errors import LayoutError, one_line
-from napari_pyramid.layouts._image import ArrayLike, Channel, Image, StoredLevel
-from napari_pyramid.layouts._node import Node, warn
-from napari_pyramid.layouts._virtual import Mosaic, Tile
+from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["Field", "Position", "Well", "stitch"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.axes import Axis, clean_unit
+from napari_pyramid.image import Affine, Image
 from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import data_variables, pyramid
-from napari_pyramid.layouts._image import Affine, Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
     Candidate,
     axes_named,
@@ -18,8 +19,7 @@ from napari_pyramid.layouts._candidates import (
     numbers,
     texts,
 )
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.image import Image
 from napari_pyramid.layouts.ome_zarr_document import find_document, is_ome
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
+from napari_pyramid.storage.node import Node
 
 NAME = "multiscales 0.1"
 

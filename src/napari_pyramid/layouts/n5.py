@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._bdv_xml import affine_zyx
 from napari_pyramid.layouts._candidates import (
     Candidate,
@@ -25,8 +26,7 @@ from napari_pyramid.layouts._candidates import (
     shape_ratio,
     texts,
 )
-from napari_pyramid.layouts._image import Affine, Channel, Image, StoredLevel
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "beside", "candidates", "first_level", "read", "spatial_axes"]
 

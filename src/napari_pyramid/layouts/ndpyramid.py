@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import data_variables, pyramids
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

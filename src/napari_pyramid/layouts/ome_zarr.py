@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from napari_pyramid import stores
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.image import Image
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document, is_ome
 from napari_pyramid.layouts.ome_zarr_labels import as_labels, is_label_group, read_labels
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.layouts.ome_zarr_scene import read_scene
+from napari_pyramid.storage import stores
+from napari_pyramid.storage.node import Node
 
 NAME = "OME-Zarr"
 

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["Document", "find_document", "is_ome"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from napari_pyramid.arrays.virtual import Squeeze
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._node import Node, brief, warn
-from napari_pyramid.layouts._virtual import Squeeze
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 

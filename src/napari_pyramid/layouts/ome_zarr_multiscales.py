@@ -10,12 +10,12 @@ import numpy as np
 
 from napari_pyramid.axes import Axis, clean_unit, default_axes
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.layouts._image import Affine, Channel, Image, StoredLevel
+from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
-from napari_pyramid.layouts._node import Node, brief, warn
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.layouts.ome_zarr_document import Document
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = [
     "intrinsic_system",

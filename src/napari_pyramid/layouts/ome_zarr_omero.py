@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.layouts._image import Channel
-from napari_pyramid.layouts._node import brief, warn
+from napari_pyramid.image import Channel
+from napari_pyramid.storage.node import brief, warn
 
 __all__ = ["parse_channels"]
 

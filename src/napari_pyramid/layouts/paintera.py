@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from napari_pyramid.image import Image
 from napari_pyramid.layouts import n5
 from napari_pyramid.layouts._candidates import checked_levels, image_name, numbered_arrays, numbers
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

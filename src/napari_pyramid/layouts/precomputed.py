@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import numbers
-from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._node import warn
-from napari_pyramid.layouts._virtual import Crop
+from napari_pyramid.storage.node import warn
 
 __all__ = ["NAME", "TensorStoreArray", "open_path"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from napari_pyramid.layouts._image import Image
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
-from napari_pyramid.layouts._node import Node, brief, warn
+from napari_pyramid.storage.node import Node, brief, warn
 
 NAME = "summary_of"
 

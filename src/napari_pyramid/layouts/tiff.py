@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
-from napari_pyramid.layouts._image import Image, StoredLevel
-from napari_pyramid.layouts._node import warn
 from napari_pyramid.layouts._tiff_metadata import Described, describe, hostile_ome
+from napari_pyramid.storage.node import warn
 
 if TYPE_CHECKING:
     from tifffile import FileHandle, TiffFile, TiffPageSeries

@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.axes import Axis, clean_unit
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import find, numbers
-from napari_pyramid.layouts._image import Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking
-from napari_pyramid.layouts._node import Node, warn
-from napari_pyramid.layouts._virtual import Crop
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import data_variables, is_dataset, pyramids
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

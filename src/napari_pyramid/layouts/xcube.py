@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from zarr.storage import LocalStore
 
 from napari_pyramid.errors import LayoutError, LayoutNotice
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import pyramids
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.stores import is_url, open_root
 
 __all__ = ["NAME", "read"]
 
@@ -73,11 +74,6 @@ def _linked(node: Node, number: int) -> Node | None:
 
 def _follow(node: Node, file: str, target: str) -> Node:
     """The root of the dataset that a link names, relative to the directory of the levels."""
-    from napari_pyramid.stores import (
-        is_url,
-        open_root,
-    )  # stores know nodes, which come with this package
-
     where = f"{node.location}/{file}"
     if not target or "\n" in target or "\0" in target:
         raise LayoutError("the link is not one path")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
     Candidate,
     Vector,
@@ -22,8 +23,7 @@ from napari_pyramid.layouts._candidates import (
 )
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
 from napari_pyramid.layouts._geo import Grid
-from napari_pyramid.layouts._image import Image
-from napari_pyramid.layouts._node import Node, warn
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 

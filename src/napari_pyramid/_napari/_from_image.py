@@ -1,0 +1,286 @@
+"""Layer data tuples for napari from the images that a layout found. Knows no store and imports no napari."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid._napari._units import fill_units, napari_unit
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.virtual import Mosaic
+from napari_pyramid.axes import Axis
+from napari_pyramid.build.source import Reordered
+from napari_pyramid.contrast import Place, contrast_limits
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Affine, Channel, Image
+
+__all__ = ["HEX_OF", "METADATA_KEY", "RGBA", "LayerTuple", "layers_of", "origin_of"]
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+METADATA_KEY = "pyramid"
+"""Under this key of ``layer.metadata`` stands where the pixels come from, and what napari cannot show."""
+MANY_CHANNELS = 32
+"""With more channels than this (spectra), the channel axis stays an axis with a slider: a layer each would drown the list."""
+
+_NAMED = {
+    "#FF0000": "red",
+    "#00FF00": "green",
+    "#0000FF": "blue",
+    "#00FFFF": "cyan",
+    "#FF00FF": "magenta",
+    "#FFFF00": "yellow",
+    "#FFFFFF": "gray",
+    "#000000": "gray",  # black on black shows nothing; some writers leave it as "not set"
+}
+HEX_OF = {name: color for color, name in _NAMED.items() if color != "#000000"}
+RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
+"""Names and colours of the channels that an RGB layer is stored as; OME-Zarr knows no RGB images."""
+_DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
+_MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
+"""What napari itself gives the layers of a channel axis."""
+_UNLISTED_LABEL = (0.6, 0.6, 0.6, 1.0)
+"""Colour of labels that the store lists no colour for; napari would hide them."""
+
+
+def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
+    """A layer tuple per image, or per channel of it; `source` is the path they were opened from.
+
+    Images that napari cannot show (complex pixels, fewer than two axes) are left out with a warning.
+
+    Raises
+    ------
+    LayoutError
+        If none can be shown; the message says why.
+    """
+    problems = {id(image): _why_not(image) for image in images}
+    shown = [image for image in images if not problems[id(image)]]
+    if not shown:
+        raise LayoutError(
+            "; ".join(f"{source}: {image.name!r} {problems[id(image)]}" for image in images)
+        )
+    for image in images:
+        if problems[id(image)]:
+            warnings.warn(f"{source}: {image.name!r} {problems[id(image)]}; left out", stacklevel=2)
+    filled = iter(fill_units([image.axes for image in shown if image.axes is not None]))
+    return [
+        layer
+        for image in shown
+        for layer in _layers(
+            image if image.axes is None else replace(image, axes=next(filled)), source
+        )
+    ]
+
+
+def _why_not(image: Image) -> str:
+    array = image.levels[0].array
+    kind = np.dtype(array.dtype).kind
+    if kind not in "buif":
+        remedy = ": save its real and imaginary parts as two images" if kind == "c" else ""
+        return f"has pixels of type {array.dtype}, which napari cannot show{remedy}"
+    if len(array.shape) - image.rgb < 2:
+        return f"has shape {tuple(array.shape)}: napari shows images of at least two axes"
+    return ""
+
+
+def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
+    origin = origin_of(image, source)
+    if _is_rgb_in_channels(image):
+        image = _with_colour_last(image)
+    levels = [LazyArray(level.array) for level in image.levels]
+    axis = _split_axis(image, levels[0].shape)
+    shared = {"multiscale": len(levels) > 1, **_placement(image, axis, source)}
+    if axis is None:
+        channel = image.channels[0] if len(image.channels) == 1 else Channel()
+        metadata = {**image.metadata, METADATA_KEY: origin}
+        yield _layer(image, levels, channel, "gray", {**shared, "metadata": metadata})
+        return
+    n = levels[0].shape[axis]
+    channels = (*image.channels[:n], *[Channel()] * (n - len(image.channels)))
+    colormaps = cycle(_DEFAULT_COLORMAPS.get(n, _MORE_COLORMAPS))
+    for i, (channel, colormap) in enumerate(zip(channels, colormaps, strict=False)):
+        named = channel if channel.name or n == 1 else replace(channel, name=str(i))
+        view = [v[(slice(None),) * axis + (i,)] for v in levels]
+        metadata = {**image.metadata, METADATA_KEY: {**origin, "channel": i, "channel_axis": axis}}
+        # As napari blends the layers that it splits itself.
+        blending = "additive" if i else "translucent_no_depth"
+        yield _layer(
+            image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending}
+        )
+
+
+def _is_rgb_in_channels(image: Image) -> bool:
+    """Whether the channels are those of a colour picture: named red, green, blue, in these colours, and none stretched."""
+    axis = image.channel_axis
+    if (
+        axis is None
+        or image.kind == "labels"
+        or image.levels[0].array.shape[axis] != len(image.channels)
+    ):
+        return False
+    array = image.levels[0].array
+    full = _full_range(np.dtype(array.dtype))
+    untold = (
+        full if array.dtype == np.uint8 else None
+    )  # of deeper pixels nobody knows how bright they are
+    found = tuple((str(c.name).lower(), str(c.color).upper()) for c in image.channels)
+    unstretched = all(
+        (c.window or untold) == full and c.visible == (c.name != "alpha") for c in image.channels
+    )
+    return len(array.shape) > 2 and found in (RGBA[:3], RGBA) and unstretched
+
+
+def _with_colour_last(image: Image) -> Image:
+    """The image with its channel axis last, as napari wants the colours of a picture."""
+    axis, ndim = image.channel_axis, len(image.levels[0].array.shape)
+    order = (*(i for i in range(ndim) if i != axis), *(i for i in range(ndim) if i == axis))
+
+    def moved(values: Any) -> Any:
+        return None if values is None else tuple(values[i] for i in order)
+
+    levels = tuple(
+        replace(
+            v,
+            array=Reordered(v.array, order),
+            scale=moved(v.scale),
+            translation=moved(v.translation),
+        )
+        for v in image.levels
+    )
+    return replace(image, levels=levels, axes=moved(image.axes), channels=(), rgb=True)
+
+
+def _full_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The limits that leave a colour picture as it is."""
+    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
+
+
+def _split_axis(image: Image, shape: Sequence[int]) -> int | None:
+    """The channel axis if it becomes layers; None if there is none, or it must stay an axis."""
+    axis = image.channel_axis
+    if axis is None or len(shape) < 3 or shape[axis] > MANY_CHANNELS:
+        return None
+    return axis
+
+
+def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
+    """Scale, translate, units, labels and affine of level 0, without the channel and colour axes."""
+    first = image.levels[0]
+    shown = [i for i in range(len(first.array.shape) - image.rgb) if i != axis]
+    found: dict[str, Any] = {}
+    if first.scale is not None:
+        found["scale"] = [first.scale[i] for i in shown]
+    if first.translation is not None:
+        found["translate"] = [first.translation[i] for i in shown]
+    if image.axes is not None:
+        axes: list[Axis] = [image.axes[i] for i in shown]
+        found["axis_labels"] = [a.name for a in axes]
+        found["units"] = [napari_unit(a, f"{source}: {image.name!r}") for a in axes]
+    affine = image.affine
+    if affine is not None and axis is None and image.channel_axis is not None:
+        affine = _with_axis(
+            affine, image.channel_axis
+        )  # the channels stay an axis, which the matrix does not know
+    if affine is not None and affine.shape == (len(shown) + 1,) * 2:
+        found["affine"] = affine
+    return found
+
+
+def _with_axis(affine: Affine, axis: int) -> Affine:
+    """The matrix with one axis more, which it leaves as it is."""
+    larger = np.insert(np.insert(affine, axis, 0, axis=0), axis, 0, axis=1)
+    larger[axis, axis] = 1
+    return larger
+
+
+def _places(image: Image) -> list[Place]:
+    """Where a mosaic has fields, a little inside of their first corners, since lengths of coarser levels are rounded up."""
+    fields = image.metadata.get("fields")
+    if not isinstance(image.levels[-1].array, Mosaic) or not isinstance(fields, Mapping):
+        return []
+    (height, width), (h, w) = image.levels[0].array.shape[-2:], image.levels[-1].array.shape[-2:]
+    return [(y / height + 1 / h, x / width + 1 / w) for y, x in fields.values()]
+
+
+def _layer(
+    image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]
+) -> LayerTuple:
+    """One layer; `colormap` is for channels without a colour of their own."""
+    given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
+    is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
+    if is_labels:
+        levels = [LazyArray(_Integers(v)) if v.dtype == bool else v for v in levels]
+        given |= _label_look(image)
+    elif image.rgb:
+        given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
+    else:
+        color = (
+            _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
+        )
+        given |= {
+            "rgb": False,
+            "contrast_limits": channel.window or contrast_limits(levels[-1], _places(image)),
+            "colormap": color,
+        }
+    return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"
+
+
+def _name(image: str, channel: str | None) -> str:
+    if not channel or channel == image:
+        return image
+    return f"{image}: {channel}" if image else channel
+
+
+def origin_of(image: Image, source: str) -> dict[str, Any]:
+    """Where an image's pixels are and what napari cannot show: the transforms of all its levels."""
+    levels = [
+        {"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels
+    ]
+    return {
+        "source": source,
+        "path": image.path,
+        "image": image.name,
+        "layout": image.layout,
+        "levels": levels,
+    }
+
+
+def _label_look(image: Image) -> dict[str, Any]:
+    look: dict[str, Any] = {}
+    if image.label_colors:
+        colors = {label: tuple(v / 255 for v in rgba) for label, rgba in image.label_colors.items()}
+        look["colormap"] = {0: (0.0, 0.0, 0.0, 0.0), None: _UNLISTED_LABEL, **colors}
+    if image.label_properties:
+        rows = [dict(row) for row in image.label_properties]
+        columns = dict.fromkeys(key for row in rows for key in row if key != "label-value")
+        # napari finds the row of a label by the column "index".
+        look["features"] = {"index": [row.get("label-value") for row in rows]}
+        look["features"] |= {
+            key: [_cell(row.get(key)) for row in rows] for key in columns if key != "index"
+        }
+    return look
+
+
+def _cell(value: object) -> object:
+    """A value for a table; lists and objects as text, since a column of unequal lists is no array."""
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+class _Integers:
+    """A bool array as uint8: napari wants the labels of a mask to be integers."""
+
+    def __init__(self, mask: LazyArray) -> None:
+        self._mask = mask
+        self.shape, self.chunks, self.ndim, self.dtype = (
+            mask.shape,
+            mask.chunks,
+            mask.ndim,
+            np.dtype(np.uint8),
+        )
+
+    def __getitem__(self, key: Any, /) -> Any:
+        return np.asarray(self._mask[key]).astype(np.uint8)

@@ -1,0 +1,246 @@
+"""Read-only arrays made of other arrays: converted, cropped, stacked, squeezed, side by side. They read nothing until indexed."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from gzip import BadGzipFile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.image import ArrayLike
+
+__all__ = ["Cast", "Crop", "Mosaic", "Squeeze", "Stack", "Tile"]
+
+_Array = npt.NDArray[Any]
+_Region = tuple[slice, ...]
+"""One slice per axis with start and stop inside the array, and no step."""
+
+
+class _Virtual(ABC):
+    """What all virtual arrays share: basic indexing, reduced to reading one region."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.shape} {self.dtype}>"
+
+    @abstractmethod
+    def _read(self, region: _Region) -> _Array:
+        """The samples of a region that is not empty."""
+
+    def __getitem__(self, key: Any) -> _Array:
+        """The samples at integers, slices (any step) and an Ellipsis, as numpy gives them.
+
+        Raises
+        ------
+        IndexError
+            If there are more indexes than axes, an integer is out of bounds, or an index is of another kind.
+        """
+        ranges = [_range(k, n) for k, n in zip(_expand(key, self.ndim), self.shape, strict=True)]
+        spans = [range(r, r + 1) if isinstance(r, int) else r for r in ranges]
+        if not all(spans):
+            values = np.empty([len(s) for s in spans], self.dtype)
+        else:
+            values = self._read(tuple(slice(min(s), max(s) + 1) for s in spans))
+            values = values[tuple(slice(None, None, s.step) for s in spans)]
+        return values[tuple(0 if isinstance(r, int) else slice(None) for r in ranges)]
+
+
+class Cast(_Virtual):
+    """An array in another data type."""
+
+    def __init__(self, array: ArrayLike, dtype: npt.DTypeLike) -> None:
+        super().__init__(array.shape, np.dtype(dtype), array.chunks)
+        self._array = array
+
+    def _read(self, region: _Region) -> _Array:
+        return np.asarray(self._array[region]).astype(self.dtype)
+
+
+class Crop(_Virtual):
+    """The part of an array that begins at `start` (its first sample when left out) and has the given shape."""
+
+    def __init__(
+        self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(tuple(shape), array.dtype, array.chunks)
+        self._array = array
+        self._start = tuple(start) if start is not None else (0,) * array.ndim
+
+    def _read(self, region: _Region) -> _Array:
+        return np.asarray(
+            self._array[
+                tuple(
+                    slice(r.start + o, r.stop + o) for r, o in zip(region, self._start, strict=True)
+                )
+            ]
+        )
+
+
+class Squeeze(_Virtual):
+    """An array without one of its axes, which has length 1."""
+
+    def __init__(self, array: ArrayLike, axis: int) -> None:
+        super().__init__(_without(array.shape, axis), array.dtype, _without(array.chunks, axis))
+        self._array = array
+        self._axis = axis
+
+    def _read(self, region: _Region) -> _Array:
+        return np.asarray(self._array[(*region[: self._axis], 0, *region[self._axis :])])
+
+
+class Stack(_Virtual):
+    """Arrays along a new first axis, one sample thick each; where one is missing (None) there is fill.
+
+    Parameters
+    ----------
+    arrays
+        At least one that is not None; it gives shape, dtype and chunks. Smaller ones are filled up at the end.
+    fill
+        The value where nothing is stored.
+    """
+
+    def __init__(self, arrays: Sequence[ArrayLike | None], fill: float = 0) -> None:
+        like = next(array for array in arrays if array is not None)
+        super().__init__((len(arrays), *like.shape), like.dtype, (1, *like.chunks))
+        self._arrays = tuple(arrays)
+        self._fill = fill
+
+    def _read(self, region: _Region) -> _Array:
+        planes, inner = region[0], region[1:]
+        values = np.full([s.stop - s.start for s in region], self._fill, self.dtype)
+        for out, array in zip(values, self._arrays[planes], strict=True):
+            if array is not None:
+                _paste(out, array, inner, (0,) * array.ndim)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One array of a `Mosaic`."""
+
+    origin: tuple[int, int]
+    """Row and column of its first sample in the mosaic."""
+    open: Callable[[], ArrayLike | None]
+    """The array, None when it is missing; called only when the tile is read."""
+    on_damage: Callable[[Exception], None] | None = None
+    """Told why the tile cannot be read, each time; there is fill then. Without it, reading fails."""
+
+
+class Mosaic(_Virtual):
+    """Arrays side by side in the plane of the last two axes; where there is none, and in missing ones, there is fill.
+
+    Parameters
+    ----------
+    tiles
+        Where they overlap, the later one is seen.
+    shape
+        Shape of the whole.
+    like
+        The array that gives dtype and chunks; a chunk of the mosaic is one of its chunks, or one tile where the
+        tile's sides are no multiples of the chunk's.
+    tile_shape
+        Height and width of the largest tile.
+    fill
+        The value where nothing is stored.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        shape: Sequence[int],
+        like: ArrayLike,
+        tile_shape: tuple[int, int],
+        fill: float = 0,
+    ) -> None:
+        plane = tuple(
+            c if n % c == 0 else n for c, n in zip(like.chunks[-2:], tile_shape, strict=True)
+        )
+        super().__init__(tuple(shape), like.dtype, (*like.chunks[:-2], *plane))
+        self._tiles = tuple(tiles)
+        self._tile_shape = tile_shape
+        self._fill = fill
+        self._first = np.array([tile.origin for tile in tiles]).reshape(-1, 2)
+
+    def _read(self, region: _Region) -> _Array:
+        values = np.full([s.stop - s.start for s in region], self._fill, self.dtype)
+        start, stop = ([getattr(s, end) for s in region[-2:]] for end in ("start", "stop"))
+        touched = np.all((self._first < stop) & (self._first + self._tile_shape > start), axis=1)
+        for i in np.flatnonzero(touched):
+            tile = self._tiles[i]
+            try:
+                self._show(values, region, tile)
+            except Exception as error:  # codecs raise whatever their authors liked
+                if tile.on_damage is None or _may_be_there_later(error):
+                    raise
+                tile.on_damage(error)
+        return values
+
+    def _show(self, values: _Array, region: _Region, tile: Tile) -> None:
+        array = tile.open()
+        if array is not None and array.ndim == self.ndim:
+            _paste(values, array, region, (*(0,) * (self.ndim - 2), *tile.origin))
+
+
+def _may_be_there_later(error: Exception) -> bool:
+    """Whether memory or storage failed: fill would stay in caches when they are back. gzip's error for bad data is an OSError, too."""
+    return isinstance(error, (MemoryError, OSError)) and not isinstance(error, BadGzipFile)
+
+
+def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]) -> None:
+    """Copy into `out`, which shows `region` of a larger space, what `array` at `origin` has of it."""
+    starts = [max(s.start, o) for s, o in zip(region, origin, strict=True)]
+    stops = [min(s.stop, o + n) for s, o, n in zip(region, origin, array.shape, strict=True)]
+    if any(stop <= start for start, stop in zip(starts, stops, strict=True)):
+        return
+    inside = tuple(slice(a - o, b - o) for a, b, o in zip(starts, stops, origin, strict=True))
+    outside = tuple(
+        slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, region, strict=True)
+    )
+    out[outside] = array[inside]
+
+
+def _expand(key: Any, ndim: int) -> list[Any]:
+    """One index per axis, the Ellipsis and missing trailing indexes written out."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    ellipses = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    missing = ndim - (len(keys) - len(ellipses))
+    if missing < 0:
+        raise IndexError(f"too many indices: the array has {ndim} axes, {len(keys)} were indexed")
+    at = ellipses[0] if ellipses else len(keys)
+    return keys[:at] + [slice(None)] * missing + keys[at + len(ellipses) :]
+
+
+def _range(key: Any, length: int) -> int | range:
+    """The positions that an index picks along an axis; an int where the axis goes away."""
+    if isinstance(key, slice):
+        return range(*key.indices(length))
+    try:
+        position = operator.index(key)
+    except TypeError:
+        raise IndexError(
+            f"only integers, slices and Ellipsis are valid indices, not {type(key).__name__}"
+        ) from None
+    if not -length <= position < length:
+        raise IndexError(f"index {position} is out of bounds for an axis of length {length}")
+    return position % length
+
+
+def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return values[:axis] + values[axis + 1 :]

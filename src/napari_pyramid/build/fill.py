@@ -1,0 +1,290 @@
+"""Fills one tile: reads its parts, reduces them level after level in memory, writes whole blocks. Knows no schedule."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.downsample import (
+    Method,
+    downsample,
+    gaussian_reduce,
+    gaussian_residual,
+    is_gaussian,
+)
+from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
+from napari_pyramid.build.reader import Reader
+from napari_pyramid.plan.passes import Pass, Tile
+from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.downsample import with_halo
+
+__all__ = ["Filled", "ResidualFiller", "TileFiller"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What filling a tile took; bytes are those of pixels, before compression."""
+
+    number: int
+    bytes_read: int = 0
+    bytes_written: int = 0
+    unreadable: tuple[Region, ...] = ()
+    """Regions of the level read that were taken as fill value."""
+
+
+class TileFiller:
+    """Fills tiles of one pass, in any order, from any number of threads.
+
+    Parameters
+    ----------
+    writers
+        By level; each opened for writing.
+    rereads
+        Levels are read back after writing, because their codec may change them: level k is the reduction of level k - 1
+        *as stored*.
+    skip_unreadable
+        Blocks of the source that cannot be read are taken as fill value.
+    skips_absent
+        What has no chunk in the level read is not looked at: new levels are fill value until they are written.
+    check
+        Called often; raises to stop.
+    """
+
+    def __init__(
+        self,
+        p: Pass,
+        reader: Reader,
+        writers: Mapping[int, Blocks],
+        *,
+        method: Method,
+        ignore_background: bool = False,
+        rereads: bool = False,
+        skip_unreadable: bool = False,
+        skips_absent: bool = True,
+        check: Callable[[], None],
+    ) -> None:
+        self.p = p
+        self._reader = reader
+        self._writers = writers
+        self._method = method
+        self._ignore_background = ignore_background
+        self._rereads = rereads
+        self._skip_unreadable = skip_unreadable
+        self._check = check
+        self._scratch = _Scratch(reader.dtype)
+        self._copied = self._copied_from(reader.blocks)
+        same_fill = all(_is_same(w.array.fill_value, reader.fill_value) for w in writers.values())
+        self._skips_absent = (
+            skips_absent and same_fill and _keeps_constant(method, reader.dtype, reader.fill_value)
+        )
+
+    def _copied_from(self, source: Blocks | None) -> Blocks | None:
+        """The source if its blocks can be copied as they are stored: encoding is most of the work."""
+        same = (
+            self.p.copies
+            and source is not None
+            and self._writers[self.p.first].takes_encoded_from(source)
+        )
+        return source if same else None
+
+    def fill(self, number: int) -> Filled:
+        """Fills one tile.
+
+        Raises
+        ------
+        SourceError
+            If a region of the source cannot be read.
+        DestinationError
+            If a block cannot be written.
+        """
+        tile = self.p[number]
+        if self._skips_absent and self._reader.is_absent(self._with_halo(tile.read)[0]):
+            return Filled(number)
+        levels = {
+            k: self._scratch.take(k, shape_of(self._region(tile, k)))
+            for k in range(self.p.reads + 1, self.p.last + 1)
+        }
+        parts = self._fill_parts(tile, levels.get(self.p.reads + 1))
+        written = sum(part.bytes_written for part in parts)
+        for k in range(self.p.reads + 1, self.p.last + 1):
+            self._check()
+            written += self._write(k, self._region(tile, k), levels[k])
+            if k < self.p.last:
+                levels[k + 1][...] = self._reduced(levels[k], k + 1)
+        unreadable = sorted(
+            (region for part in parts for region in part.unreadable),
+            key=lambda region: [s.start for s in region],
+        )
+        return Filled(number, sum(part.bytes_read for part in parts), written, tuple(unreadable))
+
+    def _fill_parts(self, tile: Tile, below: Array | None) -> list[Filled]:
+        """Fills all parts of a tile, in as many threads as read it."""
+        parts, one_at_a_time, failed = self.p.parts(tile), threading.Lock(), threading.Event()
+
+        def fill_some() -> list[Filled]:
+            done = []
+            try:
+                while not failed.is_set():
+                    self._check()
+                    with one_at_a_time:
+                        part = next(parts, None)
+                    if part is None:
+                        break
+                    done.append(self._fill_part(tile, part, below))
+            except BaseException:
+                failed.set()
+                raise
+            return done
+
+        if self.p.readers == 1:
+            return fill_some()
+        with ThreadPoolExecutor(self.p.readers, thread_name_prefix="napari-pyramid-part") as pool:
+            shares = [pool.submit(fill_some) for _ in range(self.p.readers)]
+        return [filled for share in shares for filled in share.result()]
+
+    def _fill_part(self, tile: Tile, part: Region, below: Array | None) -> Filled:
+        """Reads one part; writes it if its level is written, and reduces it into its place of the level below."""
+        around, margins = self._with_halo(part)
+        factors = self.p.levels[self.p.reads + 1].factors if below is not None else ()
+        place = tuple(
+            slice((s.start - t.start) // f, -(-(s.stop - t.start) // f))
+            for s, t, f in zip(part, tile.read, factors, strict=False)
+        )
+        if self._skips_absent and self._reader.is_absent(around):
+            if below is not None:
+                below[place] = self._reader.fill_value
+            return Filled(tile.number)
+        block = self._scratch.take("part", shape_of(around))
+        unreadable = self._read(around, block)
+        written = (
+            self._write(self.p.first, part, block, None if unreadable else self._copied)
+            if self.p.copies
+            else 0
+        )
+        if below is not None and is_gaussian(self._method):
+            below[place] = gaussian_reduce(block, factors, margins=margins)
+        elif below is not None:
+            below[place] = self._reduced(block, self.p.reads + 1)
+        return Filled(tile.number, block.nbytes, written, tuple(unreadable))
+
+    def _region(self, tile: Tile, k: int) -> Region:
+        return tile.regions[k - self.p.first]
+
+    def _with_halo(self, region: Region) -> tuple[Region, tuple[tuple[int, int], ...]]:
+        """A region with the neighbours that the method looks at, and how many there are on each side."""
+        if not is_gaussian(self._method) or self.p.last == self.p.reads:
+            return region, ((0, 0),) * len(region)
+        return with_halo(
+            region, self.p.levels[self.p.reads + 1].factors, self.p.levels[self.p.reads].shape
+        )
+
+    def _reduced(self, block: Array, k: int) -> Array:
+        return downsample(
+            block, self.p.levels[k].factors, self._method, ignore_background=self._ignore_background
+        )
+
+    def _read(self, region: Region, out: Array) -> list[Region]:
+        try:
+            self._reader.read(region, out)
+        except SourceError:
+            if not self._skip_unreadable:
+                raise
+            return self._read_what_can_be(region, out)
+        return []
+
+    def _read_what_can_be(self, region: Region, out: Array) -> list[Region]:
+        """Block by block; those that fail become fill value and are returned."""
+        lost = []
+        for piece in blocks_in(region, self._reader.block or shape_of(region)):
+            inside = tuple(
+                slice(a.start - b.start, a.stop - b.start)
+                for a, b in zip(piece, region, strict=True)
+            )
+            found = np.empty(shape_of(piece), out.dtype)
+            try:
+                self._reader.read(piece, found)
+            except SourceError:
+                found[...] = self._reader.fill_value
+                lost.append(piece)
+            out[inside] = found
+        return lost
+
+    def _write(self, k: int, region: Region, data: Array, source: Blocks | None = None) -> int:
+        try:
+            if source is not None:
+                self._writers[k].copy_encoded(region, data, source)
+                return data.nbytes
+            self._writers[k].write(region, data)
+            if self._rereads:
+                self._writers[k].read(region, data)
+        except STORAGE_ERRORS as exc:
+            raise DestinationError(
+                f"level {self.p.levels[k].path} cannot be written: {explained(exc)}"
+            ) from exc
+        return data.nbytes
+
+
+class ResidualFiller:
+    """Fills tiles of a pass that writes the residual of a level."""
+
+    def __init__(self, p: Pass, reader: Reader, writer: Blocks) -> None:
+        self.p = p
+        self._reader = reader
+        self._writer = writer
+
+    def fill(self, number: int) -> Filled:
+        """Fills one tile; see `TileFiller.fill`."""
+        region = self.p[number].read
+        factors = self.p.levels[self.p.first].factors
+        around, margins = with_halo(region, factors, self.p.levels[self.p.first].shape)
+        block = np.empty(shape_of(around), self._reader.dtype)
+        self._reader.read(around, block)
+        residual = gaussian_residual(block, factors, margins=margins).astype(self._writer.dtype)
+        try:
+            self._writer.write(region, residual)
+        except STORAGE_ERRORS as exc:
+            raise DestinationError(
+                f"the residual of level {self.p.first} cannot be written: {explained(exc)}"
+            ) from exc
+        return Filled(number, block.nbytes, residual.nbytes)
+
+
+class _Scratch(threading.local):
+    """Buffers of one thread, kept from tile to tile: fresh memory costs more than the reduction itself."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        self._kept: dict[object, Array] = {}
+
+    def take(self, key: object, shape: tuple[int, ...]) -> Array:
+        """An uninitialised C-contiguous array; valid until the same key is taken again."""
+        size = math.prod(shape)
+        if key not in self._kept or self._kept[key].size < size:
+            self._kept[key] = np.empty(size, self._dtype)
+        return self._kept[key][:size].reshape(shape)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Two fill values are one; NaN is NaN."""
+    return bool(a is not None and (a == b or (a != a and b != b)))
+
+
+def _keeps_constant(method: Method, dtype: np.dtype[Any], fill_value: Any) -> bool:
+    """True if a region that is all fill value surely reduces to fill value, bit for bit."""
+    if callable(method):
+        return False
+    return (
+        method in ("mode", "median", "min", "max", "stride")
+        or dtype.kind != "f"
+        or bool(fill_value == 0)
+    )

@@ -1,0 +1,360 @@
+"""A build that can be begun: source, spec, target and passes, and what each of them says of the others."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.contrast import channel_windows
+from napari_pyramid.downsample import (
+    Downsampler,
+    downsampled_shape,
+    gaussian_radius,
+    is_gaussian,
+    method_name,
+)
+from napari_pyramid.layouts import open_images
+from napari_pyramid.image import Channel
+from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.arrays.lazy import forget_stored
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.build.reader import Reader
+from napari_pyramid.plan.passes import Pass, compared_block
+from napari_pyramid.regions import Region
+from napari_pyramid.plan.schedule import Source
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.build.targets import Target, open_level
+from napari_pyramid.build.verify import Comparer
+from napari_pyramid.build.fill import ResidualFiller, TileFiller
+from napari_pyramid.build.workspace import fingerprint
+
+__all__ = ["Job"]
+
+PIXELS_VERSION = 1
+"""Changes whenever the same recipe would give other bytes: older unfinished work is then not continued."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A build that can be begun."""
+
+    source: BuildSource
+    spec: PyramidSpec
+    target: Target
+    passes: tuple[Pass, ...]
+    channels: tuple[Channel, ...] = ()
+    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None
+    label_properties: tuple[Mapping[str, Any], ...] = ()
+    resume: bool = True
+    verify: bool = False
+    skip_unreadable: bool = False
+    updates: bool = False
+    """Levels that exist are changed where they are."""
+
+    @property
+    def peak_memory(self) -> int:
+        """Predicted bytes at the peak, beyond the interpreter."""
+        return max(
+            self._peak_of_passes,
+            OVERHEAD + self.comparing_workers * self._comparer_bytes if self.verify else 0,
+        )
+
+    @property
+    def _peak_of_passes(self) -> int:
+        blocks = [Source.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
+        return peak_of(self.passes, self.spec.method, blocks)
+
+    @property
+    def _comparer_bytes(self) -> int:
+        return max((comparer_bytes(a, b, self.spec.method) for a, b in self._computed), default=0)
+
+    @property
+    def _computed(self) -> list[tuple[Level, Level]]:
+        """Each level that is computed, with the level above it; those copied from an existing pyramid are not."""
+        return [] if self.keeps_levels else list(itertools.pairwise(self.spec.levels))
+
+    @property
+    def n_comparisons(self) -> int:
+        """Regions that are compared before publishing."""
+        regions = sum(
+            math.prod(downsampled_shape(coarse.shape, compared_block(fine, coarse)))
+            for fine, coarse in self._computed
+        )
+        return regions * (2 if self.spec.residuals else 1) if self.verify else 0
+
+    @property
+    def comparing_workers(self) -> int:
+        """Threads that compare levels: as many as need no more memory than the passes, at least one."""
+        fitting = (self._peak_of_passes - OVERHEAD) // max(1, self._comparer_bytes)
+        return max(1, min((fitting, *(p.workers * p.codec_threads for p in self.passes))))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What is recorded of how the levels were made; the same for every run of the same build.
+
+        It names no method for levels that are kept: nobody says by which they were made.
+        """
+        ours = {"version": version("napari-pyramid")}
+        if self.keeps_levels:
+            return ours
+        recipe: dict[str, Any] = {
+            "method": method_name(self.spec.method),
+            **ours,
+            "factors": [list(level.factors) for level in self.spec.levels[1:]],
+        }
+        if self.spec.ignore_background:
+            recipe["ignore_background"] = True
+        return recipe
+
+    @property
+    def keeps_levels(self) -> bool:
+        """The levels are copied from those of an existing pyramid."""
+        return len(self.source.arrays) > 1
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
+        return self.source.identity is not None and not (
+            callable(self.spec.method) and _digest_of(self.spec.method) is None
+        )
+
+    @property
+    def continues(self) -> bool:
+        """Whether unfinished work is kept and gone on with."""
+        return self.resume and self.can_resume
+
+    @property
+    def plan(self) -> list[list[Any]]:
+        """The passes and their tiles, as JSON: what the numbers in the journals mean. Depends on workers and memory."""
+        return [
+            [p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes
+        ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        levels = [
+            [v.path, v.shape, v.factors, v.scale, v.translation, v.chunks, v.shards, str(v.dtype)]
+            for v in self.spec.levels
+        ]
+        return fingerprint(
+            {
+                "pixels": PIXELS_VERSION,
+                "recipe": self.recipe,
+                "method": _digest_of(self.spec.method)
+                if callable(self.spec.method)
+                else self.spec.method,
+                "levels": levels,
+                "axes": [repr(a) for a in self.spec.axes],
+                "name": self.spec.name,
+                "kind": self.spec.kind,
+                "target": self.target.identity(),
+                "source": self.source.identity,
+            }
+        )
+
+    # ---- pixels ------------------------------------------------------------------------------------------------------
+
+    def reader(self, p: Pass, check: Callable[[], None]) -> Reader:
+        array = (
+            self.source.arrays[p.source]
+            if p.source is not None
+            else open_level(self.level_directory(p.reads), writable=False)
+        )
+        return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
+
+    def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
+        """What fills the tiles of one pass."""
+        if p.residual:
+            residual = open_level(self.residual_directory(p.first), writable=True)
+            return ResidualFiller(
+                p,
+                self.reader(p, check),
+                Blocks(residual, codec_threads=p.codec_threads, check=check),
+            )
+        opened = {
+            k: open_level(self.level_directory(k), writable=True)
+            for k in range(p.first, p.last + 1)
+        }
+        return TileFiller(
+            p,
+            self.reader(p, check),
+            {
+                k: Blocks(
+                    a,
+                    codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads,
+                    check=check,
+                )
+                for k, a in opened.items()
+            },
+            method=self.spec.method,
+            ignore_background=self.spec.ignore_background,
+            rereads=not self.target.template.is_lossless,
+            skip_unreadable=self.skip_unreadable,
+            skips_absent=not self.updates,
+            check=check,
+        )
+
+    def comparers(self, check: Callable[[], None]) -> Iterator[tuple[str, Comparer]]:
+        """What compares each level, and each residual, with what it was computed from, and its path."""
+        spec = self.spec
+        for k, (fine, coarse) in enumerate(self._computed, start=1):
+            above, stored = (
+                Reader(open_level(self.level_directory(i), writable=False), check=check)
+                for i in (k - 1, k)
+            )
+            block = compared_block(fine, coarse)
+            skips = self.skip_unreadable and k == 1
+            yield (
+                coarse.path,
+                Comparer(
+                    above,
+                    stored,
+                    coarse.factors,
+                    spec.method,
+                    block,
+                    spec.ignore_background,
+                    skip_unreadable=skips,
+                ),
+            )
+            if spec.residuals:
+                residual = Reader(
+                    open_level(self.residual_directory(k), writable=False), check=check
+                )
+                yield (
+                    spec.residuals[k - 1].path,
+                    Comparer(stored, residual, coarse.factors, spec.method, block, residual=True),
+                )
+
+    def level_directory(self, k: int) -> Path:
+        if self.updates:
+            return self.target.directory / self.spec.levels[k].path
+        return self.target.level_directory(self.spec, k)
+
+    def residual_directory(self, k: int) -> Path:
+        if self.updates:
+            return self.target.directory / self.spec.residuals[k - 1].path
+        return self.target.residual_directory(self.spec, k)
+
+    def is_intact(self) -> bool:
+        return self.updates or self.target.workspace.is_intact()
+
+    def affected(self, region: Region, p: Pass) -> Region:
+        """What `region` of level 0 changes in the level that a pass reads, as far as the method looks."""
+        out = []
+        for axis, s in enumerate(region):
+            start, stop, _ = s.indices(self.spec.levels[0].shape[axis])
+            for k in range(1, p.reads + 1):
+                f = self.spec.levels[k].factors[axis]
+                reach = gaussian_radius(f) if is_gaussian(self.spec.method) else 0
+                start, stop = (start - reach) // f, -(-(stop + reach) // f)
+            reach = self._reach(p, axis)
+            out.append(
+                slice(
+                    max(0, start - reach), min(self.spec.levels[p.reads].shape[axis], stop + reach)
+                )
+            )
+        return tuple(out)
+
+    def _reach(self, p: Pass, axis: int) -> int:
+        """How far beyond a sample of the level read a pass looks."""
+        k = p.first if p.residual else p.reads + 1
+        return (
+            gaussian_radius(self.spec.levels[k].factors[axis])
+            if is_gaussian(self.spec.method) and k <= p.last
+            else 0
+        )
+
+    # ---- metadata ----------------------------------------------------------------------------------------------------
+
+    def refuse_existing(self) -> None:
+        self.target.refuse_existing(self.spec)
+
+    def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
+        recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
+        described = {
+            "recipe": recipe,
+            "channels": [],
+            "ranges": [],
+            "surplus": self.target.surplus(self.spec),
+        }
+        if self.spec.kind == "labels":
+            return described
+        coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
+        windows, ranges = channel_windows(coarsest, self.spec.axes)
+        if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
+            info = np.iinfo(
+                self.spec.dtype
+            )  # the range of the sliders, as other writers of such pixels have it
+            ranges = [(float(info.min), float(info.max))] * len(windows)
+        given = self.channels or tuple(Channel() for _ in windows)
+        channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
+        return {
+            **described,
+            "channels": [[c.name, c.color, c.window, c.visible] for c in channels],
+            "ranges": [list(r) for r in ranges],
+        }
+
+    def publish(self, described: Mapping[str, Any]) -> None:
+        """Makes the pyramid visible; can be repeated."""
+        description = Description(
+            recipe=described["recipe"],
+            channels=tuple(
+                Channel(name, color, tuple(window) if window else None, visible)
+                for name, color, window, visible in described["channels"]
+            ),
+            ranges=tuple((low, high) for low, high in described["ranges"]),
+            label_colors=self.label_colors or {},
+            label_properties=self.label_properties,
+        )
+        self.target.publish(self.spec, description, described["surplus"])
+
+    def opened(self) -> Pyramid:
+        """The published pyramid; views that were opened before see it, too."""
+        forget_stored(self.target.directory)
+        images = open_images(self.target.directory)
+        paths = [level.path for level in self.spec.levels]
+        return Pyramid(
+            next((i for i in images if [level.path for level in i.levels] == paths), images[0])
+        )
+
+
+def _digest_of(method: Downsampler) -> str | None:
+    """What tells a function from another of its name: its code and defaults; None for what is no plain function of a module."""
+    if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
+        return None
+    parts = (
+        method.__module__,
+        method.__qualname__,
+        method.__defaults__,
+        method.__kwdefaults__,
+        _code(method.__code__),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _code(code: CodeType) -> tuple[object, ...]:
+    """Instructions, names and constants: not where they stand in which file."""
+    constants = [
+        _code(c)
+        if isinstance(c, CodeType)
+        else sorted(map(repr, c))
+        if isinstance(c, frozenset)
+        else repr(c)
+        for c in code.co_consts
+    ]
+    return code.co_code, code.co_names, code.co_varnames, constants

@@ -1,0 +1,183 @@
+"""A target that does not exist yet: a store, or a label image in an existing one, published by one rename."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid.errors import DestinationError
+from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
+from napari_pyramid.metadata import ome_zarr
+from napari_pyramid.metadata.array import ArrayTemplate
+from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.build.publishing import Publishing
+from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.build.workspace import Workspace
+
+__all__ = ["NewStore", "is_label_place"]
+
+
+def is_label_place(directory: Path) -> bool:
+    """Whether a directory is ``labels/NAME`` of an image."""
+    labels = directory.parent
+    return labels.name == "labels" and is_zarr(labels.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class NewStore:
+    """A store, or a label image in an existing one, that is published by one rename."""
+
+    directory: Path
+    template: ArrayTemplate
+    version: ome_zarr.Version
+    workspace: Workspace
+    overwrite: bool = False
+
+    first = 0
+
+    @classmethod
+    def at(
+        cls,
+        directory: Path,
+        spec: PyramidSpec,
+        version: ome_zarr.Version,
+        source: BuildSource,
+        *,
+        overwrite: bool,
+    ) -> NewStore:
+        """
+        Raises
+        ------
+        DestinationError
+            If the directory is the source, in it or around it; exists and is not to be overwritten, or is no zarr store;
+            or cannot be written.
+        """
+        if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
+            raise DestinationError(
+                f"{directory} is not on this machine: build in a local directory, and copy it there"
+            )
+        directory = Path(os.path.abspath(directory))
+        _refuse_overlap(directory, source)
+        for parent in directory.parents:
+            if is_array(parent):
+                raise DestinationError(
+                    f"{directory} lies inside the array {parent}, which holds chunks only: choose a destination elsewhere"
+                )
+        refuse_unwritable(store_root(directory).parent)
+        return cls(
+            directory,
+            _template(spec, version, source),
+            version,
+            Workspace(directory, in_place=False),
+            overwrite,
+        )
+
+    @classmethod
+    def planned(cls, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> NewStore:
+        """A store to plan with, which is nowhere: nothing there is looked at."""
+        directory = Path(os.path.abspath("plan.ome.zarr"))
+        return cls(
+            directory,
+            _template(spec, version, source),
+            version,
+            Workspace(directory, in_place=False),
+        )
+
+    def refuse_existing(self, spec: PyramidSpec) -> None:
+        """
+        Raises
+        ------
+        DestinationError
+            If something is there that is not to be overwritten, or that is no zarr store.
+        """
+        if not os.path.lexists(self.directory):
+            return
+        if not self.overwrite:
+            raise DestinationError(
+                f"{self.directory} exists already: choose another name, or overwrite it (--overwrite, overwrite=True)"
+            )
+        if not is_zarr(self.directory) and (
+            not self.directory.is_dir() or any(self.directory.iterdir())
+        ):
+            raise DestinationError(
+                f"{self.directory} is not a zarr store and will not be overwritten: choose another name"
+            )
+
+    @property
+    def is_label(self) -> bool:
+        return is_label_place(self.directory)
+
+    def level_directory(self, spec: PyramidSpec, k: int) -> Path:
+        return self.workspace.new / spec.levels[k].path
+
+    def residual_directory(self, spec: PyramidSpec, k: int) -> Path:
+        return self.workspace.new / spec.residuals[k - 1].path
+
+    def create(self, spec: PyramidSpec) -> None:
+        names = tuple(a.name for a in spec.axes)
+        for level in spec.levels:
+            self.template.create(self.workspace.new / level.path, level, names)
+        create_residuals(self.workspace.new, self.template, spec)
+
+    def surplus(self, spec: PyramidSpec) -> list[str]:
+        """A new store has none."""
+        return []
+
+    def undo(self) -> None:
+        Publishing(self.workspace).undo()
+
+    def publish(
+        self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()
+    ) -> None:
+        """Metadata last, then the rename; can be repeated after a crash."""
+        staging = self.workspace.directory
+        if self.workspace.new.exists():
+            self.refuse_existing(spec)  # somebody else may have made it meanwhile
+            ome_zarr.write_image(self.workspace.new, spec, description, self.version)
+        Publishing(self.workspace).put_store()
+        if self.is_label:
+            ome_zarr.register_label(
+                self.directory.parent, self.directory.name, self.version, staging=staging
+            )
+        refresh_consolidated(self.directory.parent, staging=staging)
+
+    def identity(self) -> dict[str, Any]:
+        return {"version": self.version, "template": self.template.metadata}
+
+
+def _template(spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> ArrayTemplate:
+    fill_value = getattr(source.arrays[0], "fill_value", None)
+    return ArrayTemplate.new(
+        spec.dtype,
+        zarr_format=ome_zarr.ZARR_FORMAT[version],
+        codec=spec.codec,
+        fill_value=fill_value,
+    )
+
+
+def _refuse_overlap(directory: Path, source: BuildSource) -> None:
+    for array in source.arrays:
+        found = directory_of(array)
+        if found is None:
+            continue
+        real, there = Path(os.path.realpath(found)), Path(os.path.realpath(directory))
+        root = store_root(real)
+        if there == real or real in there.parents:
+            raise DestinationError(
+                f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)"
+            )
+        group = group_around(real)
+        if group is not None and group in there.parents and there.parent != group / "labels":
+            raise DestinationError(
+                f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)"
+            )
+        if there == root or there in real.parents:
+            raise DestinationError(
+                f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)"
+            )

@@ -1,0 +1,147 @@
+"""Puts the levels of a workspace in their places by renames, and undoes it. Knows files and renames; knows nothing of pixels."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from napari_pyramid.storage.hierarchy import store_root
+from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.build.workspace import Workspace
+
+__all__ = ["Publishing", "publishing_in"]
+
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
+"""Of a group."""
+
+
+def publishing_in(path: Path) -> Iterator[Workspace]:
+    """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
+    root = store_root(path)
+    ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
+    for directory in (
+        sorted(d for d in root.parent.iterdir() if ours.fullmatch(d.name))
+        if root.parent.is_dir()
+        else ()
+    ):
+        try:
+            state = json.loads((directory / "state.json").read_text())
+            group = root.parent / state["group"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        workspace = Workspace(group, in_place=True)
+        if state.get("phase") == "publish" and workspace.directory == directory:
+            yield workspace
+
+
+class Publishing:
+    """The renames at the end of a build. Each may be the last before a crash, and is skipped when it is found done."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def put_store(self) -> None:
+        """Puts ``new`` in the place of the destination; what was there is kept aside until then."""
+        if not self._workspace.new.exists():
+            return
+        if self._workspace.destination.exists():
+            self._set_aside(self._workspace.destination, "")
+        self._workspace.destination.parent.mkdir(parents=True, exist_ok=True)
+        self._workspace.new.rename(self._workspace.destination)
+
+    def begin(self, paths: Sequence[str]) -> None:
+        """Keeps the metadata of the destination as they are, and which groups have yet to be made for the levels at `paths`."""
+        if self._before.exists():
+            return
+        part = self._workspace.directory / "before.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for name in _METADATA_FILES:
+            if (self._workspace.destination / name).exists():
+                shutil.copy2(self._workspace.destination / name, part / name)
+        parents = sorted({path.rpartition("/")[0] for path in paths} - {""})
+        write_json(
+            part / "made.json",
+            {
+                "groups": [
+                    path for path in parents if not (self._workspace.destination / path).exists()
+                ]
+            },
+        )
+        part.rename(self._before)
+
+    def put_levels(self, paths: Sequence[str]) -> None:
+        """Puts the new levels beside level 0, one rename each."""
+        for path in paths:
+            fresh = self._workspace.new / path
+            if not fresh.exists():
+                continue
+            place = self._workspace.destination / path
+            if place.exists():
+                self._set_aside(place, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fresh.rename(place)
+
+    def set_aside(self, paths: Sequence[str]) -> None:
+        """Takes levels out of the destination; they are removed with all that was replaced."""
+        for path in paths:
+            if (self._workspace.destination / path).exists():
+                self._set_aside(self._workspace.destination / path, path)
+
+    def undo(self) -> None:
+        """Makes the destination what it was before publishing began, if it has not come to its end."""
+        state = self._workspace.state
+        if state.get("phase") != "publish":
+            return
+        if not self._workspace.in_place:
+            self._exchange_back("", self._workspace.new)
+        elif self._before.exists():
+            fresh = state.get("levels", [])[1:]
+            for path in fresh:
+                self._exchange_back(path, self._workspace.new / path)
+            for path in state.get("description", {}).get("surplus", ()):
+                self._put_back(path)
+            self._restore_metadata()
+
+    def _exchange_back(self, path: str, fresh: Path) -> None:
+        place = self._workspace.destination / path
+        if place.exists() and not fresh.exists():
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(fresh)
+        self._put_back(path)
+
+    def _put_back(self, path: str) -> None:
+        if self._aside(path).exists() and not (self._workspace.destination / path).exists():
+            self._aside(path).rename(self._workspace.destination / path)
+
+    def _restore_metadata(self) -> None:
+        for name in _METADATA_FILES:
+            kept, place = self._before / name, self._workspace.destination / name
+            if kept.exists():
+                part = self._workspace.directory / f"{name}.part"
+                shutil.copy2(kept, part)
+                part.replace(place)
+            else:
+                place.unlink(missing_ok=True)
+        for path in json.loads((self._before / "made.json").read_text())["groups"]:
+            group = self._workspace.destination / path
+            if group.is_dir() and not any(
+                found.is_dir() for found in group.iterdir()
+            ):  # ours, and its levels are taken back
+                shutil.rmtree(group)
+        shutil.rmtree(self._before)
+
+    def _set_aside(self, place: Path, path: str) -> None:
+        aside = self._aside(path)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(aside)
+
+    def _aside(self, path: str) -> Path:
+        return self._workspace.directory / "old" / (path or "store")
+
+    @property
+    def _before(self) -> Path:
+        return self._workspace.directory / "before"

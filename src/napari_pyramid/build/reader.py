@@ -1,0 +1,75 @@
+"""Reads regions of the array that a pass reads: by chunks for zarr, by plain indexing for all else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_pyramid.storage.chunk_io import Blocks, present_blocks
+from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
+from napari_pyramid.plan.chunks import regular_chunks
+from napari_pyramid.regions import Region, shape_of
+
+__all__ = ["Reader"]
+
+Array = npt.NDArray[Any]
+
+
+class Reader:
+    """An array that is read region by region, and where it has chunks at all."""
+
+    def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None]) -> None:
+        self.dtype = np.dtype(array.dtype).newbyteorder("=")
+        self.shape = tuple(array.shape)
+        found = getattr(array, "fill_value", None)
+        self.fill_value = self.dtype.type(found if found is not None else 0)
+        self._array = array
+        self.blocks = (
+            Blocks(array, codec_threads=codec_threads, check=check)
+            if isinstance(array, zarr.Array)
+            else None
+        )
+        self.block: tuple[int, ...] | None = (
+            self.blocks.block if self.blocks else regular_chunks(array)
+        )
+        self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
+
+    def is_absent(self, region: Region) -> bool:
+        """True if no chunk of the region exists, so that all of it is fill value."""
+        if self.present is None or self.block is None:
+            return False
+        return not self.present[
+            tuple(
+                slice(s.start // b, -(-s.stop // b))
+                for s, b in zip(region, self.block, strict=True)
+            )
+        ].any()
+
+    def read(self, region: Region, out: Array) -> None:
+        """Fills `out`.
+
+        Raises
+        ------
+        SourceError
+            If a sample cannot be read; the message names the region.
+        """
+        try:
+            if self.blocks is not None:
+                self.blocks.read(region, out)
+            else:
+                out[...] = np.asarray(self._array[region])
+        except STORAGE_ERRORS as exc:
+            where = ", ".join(f"{s.start}:{s.stop}" for s in region)
+            raise SourceError(
+                f"region [{where}] of the source cannot be read: {one_line(exc)}"
+            ) from exc
+
+    def __getitem__(self, region: Region) -> Array:
+        """A region as a fresh array; see `read`."""
+        out = np.empty(shape_of(region), self.dtype)
+        self.read(region, out)
+        return out

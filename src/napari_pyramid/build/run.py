@@ -1,0 +1,363 @@
+"""One run of a job: tiles to workers, journals, progress, stopping, publishing. `build` begins it, `jobs` says what it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from napari_pyramid.build import executors
+from napari_pyramid.downsample import downsample
+from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.build.job import Job
+from napari_pyramid.build.journal import Journal
+from napari_pyramid.build.progress import Meter, Progress
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.plan.passes import Pass
+from napari_pyramid.regions import Region
+from napari_pyramid.build.verify import Difference
+from napari_pyramid.build.fill import Filled
+
+__all__ = ["Run"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+HEARTBEAT = 0.1
+"""Seconds between two steps at most, so that whoever iterates can stop."""
+
+
+class _Stopped(Exception):
+    """Raised in a worker when the build is to stop; never leaves this module."""
+
+
+@dataclass
+class Run:
+    """One run of a job."""
+
+    job: Job
+    executor: Executor | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _meter: Meter = field(init=False)
+    _unreadable: list[dict[str, Any]] = field(default_factory=list)
+    _source: dict[str, Any] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        passes = self.job.passes
+        self._source = self.job.source.identity
+        self._meter = Meter(
+            passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons
+        )
+
+    # ---- the whole build -------------------------------------------------------------------------------------------
+
+    def steps(self) -> Generator[Progress, None, Pyramid]:
+        job, workspace = self.job, self.job.target.workspace
+        workspace.acquire()
+        began = published = False
+        try:
+            state = self._begin()
+            began = True
+            if state["phase"] == "pixels":
+                yield from self._compile()
+                yield from self._fill_all()
+                if job.verify:
+                    yield from self._verify()
+            yield self._meter.progress(
+                len(job.spec.levels) - 1
+            )  # the last moment to stop: what is published stays
+            if state["phase"] == "pixels":
+                self._check_source()
+                levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
+                state = {
+                    **state,
+                    "phase": "publish",
+                    "levels": levels,
+                    "description": job.describe(self._unreadable),
+                }
+                workspace.save_state(state)
+            if state["phase"] == "publish":
+                job.publish(state["description"])
+                workspace.save_state({**state, "phase": "done"})
+            published = True
+        except VerificationError:
+            workspace.start_over()  # to go on from it would give the same again
+            raise
+        except (OSError, DestinationError, SourceError) as exc:
+            raise self._told(exc) from exc
+        finally:
+            self._stop.set()
+            self._leave(began, published)
+        return job.opened()
+
+    def _check_source(self) -> None:
+        """
+        Raises
+        ------
+        SourceError
+            If the source is not what it was when the build began: chunks of an array that has vanished read as fill value.
+        """
+        if self.job.source.identity != self._source:
+            self.job.target.workspace.start_over()
+            raise SourceError(
+                "the source has vanished or changed while it was read; what was built is removed: build it again"
+            )
+
+    def _told(self, error: Exception) -> Exception:
+        """The error with the path that it is about, as one of ours."""
+        job = self.job
+        if isinstance(error, SourceError):
+            return SourceError(self._located(job.source.origin, str(error)))
+        return DestinationError(
+            self._located(
+                job.target.directory,
+                str(error) if isinstance(error, DestinationError) else explained(error),
+            )
+        )
+
+    def _located(self, path: Path | None, message: str) -> str:
+        """The message with the path that it is about, if it does not name it, and whether anything is kept."""
+        where = f"{path}: " if path is not None and str(path) not in message else ""
+        keeps = self.job.continues and not self.job.updates
+        kept = "; what is done is kept" if keeps and self._meter.done else ""
+        return f"{where}{message}{kept}"
+
+    def _leave(self, began: bool, published: bool) -> None:
+        """Keeps unfinished work that can be continued or is not ours; removes all other. Never hides why the build ended."""
+        job, workspace = self.job, self.job.target.workspace
+        if not published and workspace.state and (not began or job.continues):
+            workspace.release()
+            return
+        try:
+            if not published:
+                job.target.undo()
+            workspace.discard()
+        except (
+            OSError,
+            DestinationError,
+        ):  # the next build there puts back what was replaced, and removes the rest
+            workspace.release()
+
+    def _begin(self) -> dict[str, Any]:
+        """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
+        job, workspace = self.job, self.job.target.workspace
+        state = workspace.state
+        if state.get("phase") == "done" and state.get("fingerprint") != job.fingerprint:
+            state = {}
+        if state and job.continues:
+            if state.get("fingerprint") == job.fingerprint and (
+                state.get("plan") == job.plan or state["phase"] == "done"
+            ):
+                if state.get("phase") == "pixels":
+                    job.refuse_existing()
+                self._unreadable = list(state.get("unreadable", []))
+                if not self._unreadable or job.skip_unreadable:
+                    return state
+            raise DestinationError(
+                f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
+                "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
+            )
+        job.target.undo()
+        job.refuse_existing()
+        workspace.start_over()
+        job.target.create(job.spec)
+        state = {
+            "fingerprint": job.fingerprint,
+            "phase": "pixels",
+            "plan": job.plan,
+            **workspace.place,
+        }
+        workspace.save_state(state)
+        return state
+
+    def _fill_all(self) -> Iterator[Progress]:
+        workspace = self.job.target.workspace
+        journals = [workspace.journal(i, p.n_tiles) for i, p in enumerate(self.job.passes)]
+        try:
+            for p, journal in zip(self.job.passes, journals, strict=True):
+                self._meter.had_done(p, journal.n_done)
+            for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
+                if journal.n_done < p.n_tiles:
+                    yield from self._fill_pass(i, p, journal.left(), journal)
+        finally:
+            for journal in journals:
+                journal.close()
+
+    def _fill_pass(
+        self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
+    ) -> Iterator[Progress]:
+        """Fills tiles with a bounded window of them in flight; marks each as soon as it is done."""
+        own = (
+            ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid")
+            if self.executor is None
+            else None
+        )
+        executor = own or self.executor
+        assert executor is not None
+        pending: set[Future[Filled]] = set()
+        try:
+            window = executors.window(self.executor, p.workers)
+            with executors.losses_told(self.executor):
+                for done in _spread(executor, self._filler(i, p), numbers, window, pending):
+                    for future in done:
+                        self._count(p, future.result(), journal)
+                    if not self.job.is_intact():
+                        raise DestinationError(
+                            f"{self.job.target.directory}: the unfinished work was removed while it was built; start again"
+                        )
+                    if self._meter.is_due():
+                        yield self._meter.progress(p.last)
+        finally:
+            self._stop_all(own, pending)
+
+    def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
+        """What fills a tile by its number: here, or in another process."""
+        if executors.is_remote(self.executor):
+            return executors.filler(self.job, i)
+        filler = self.job.filler(p, check=self._check)
+        return filler.fill
+
+    def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Any]]) -> None:
+        """Waits for what is under way: nothing is written after the build has stopped."""
+        if pending:
+            self._stop.set()
+        for future in pending:
+            future.cancel()
+        if own is not None:
+            own.shutdown(cancel_futures=True)
+            return
+        if executors.is_remote(self.executor):
+            executors.recall(self.job)
+        wait([f for f in pending if not f.cancelled()])
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _count(self, p: Pass, filled: Filled, journal: Journal | None) -> None:
+        if filled.unreadable:
+            self._remember_unreadable(p, filled.unreadable)
+        if journal is not None:
+            journal.mark(filled.number)
+        self._meter.filled(p, filled.bytes_read, filled.bytes_written)
+
+    def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
+        """Saved before the tile is marked, so that a resumed build still knows what it lost."""
+        found = [
+            {"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions
+        ]
+        self._unreadable += [
+            each for each in found if each not in self._unreadable
+        ]  # a kill before the mark: filled again
+        workspace = self.job.target.workspace
+        workspace.save_state({**workspace.state, "unreadable": self._unreadable})
+
+    def _compile(self) -> Iterator[Progress]:
+        """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
+        spec = self.job.spec
+        steps = {level.factors for level in spec.levels[1:]} if not callable(spec.method) else set()
+
+        def warm_up() -> None:
+            try:
+                for factors in steps:
+                    for extra in (0, 1):
+                        sample = np.zeros(
+                            [2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype
+                        )
+                        downsample(
+                            sample, factors, spec.method, ignore_background=spec.ignore_background
+                        )
+            except Exception as exc:
+                failed.append(exc)
+
+        failed: list[Exception] = []
+        thread = threading.Thread(target=warm_up, name="napari-pyramid-compile", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(HEARTBEAT)
+            yield self._meter.progress(self.job.passes[0].last if self.job.passes else 0)
+        for exc in failed:
+            raise exc
+
+    # ---- afterwards ------------------------------------------------------------------------------------------------
+
+    def _verify(self) -> Iterator[Progress]:
+        """
+        Raises
+        ------
+        VerificationError
+            At the first region that differs.
+        """
+        own = ThreadPoolExecutor(self.job.comparing_workers, thread_name_prefix="napari-pyramid")
+        pending: set[Future[Difference | None]] = set()
+        try:
+            for path, comparer in self.job.comparers(self._check):
+                for done in _spread(
+                    own,
+                    comparer.compare,
+                    comparer.regions(),
+                    2 * self.job.comparing_workers,
+                    pending,
+                ):
+                    self._meter.compared(len(done))
+                    for found in filter(None, (future.result() for future in done)):
+                        raise VerificationError(
+                            f"level {path} differs from what it was computed from in {found}: "
+                            "what was built is removed; look at the disk and the memory of this machine, and build it again"
+                        )
+                    if self._meter.is_due():
+                        yield self._meter.progress(len(self.job.spec.levels) - 1)
+        finally:
+            self._stop_all(own, pending)
+
+    def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
+        """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
+        job, workspace = self.job, self.job.target.workspace
+        workspace.acquire()
+        if workspace.state.get("phase") not in (None, "done"):
+            workspace.release()
+            raise DestinationError(
+                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
+            )
+        numbers = [
+            sorted({n for region in regions for n in p.touching(job.affected(region, p))})
+            for p in job.passes
+        ]
+        self._meter = Meter(job.passes, [len(touched) for touched in numbers])
+        try:
+            yield from self._compile()
+            for i, (p, touched) in enumerate(zip(job.passes, numbers, strict=True)):
+                yield from self._fill_pass(i, p, iter(touched), None)
+        except (OSError, DestinationError, SourceError) as exc:
+            raise self._told(exc) from exc
+        finally:
+            self._stop.set()
+            workspace.discard()
+        yield self._meter.progress(len(job.spec.levels) - 1)
+        return job.opened()
+
+
+def _spread(
+    executor: Executor,
+    fn: Callable[[A], B],
+    items: Iterator[A],
+    window: int,
+    pending: set[Future[B]],
+) -> Iterator[set[Future[B]]]:
+    """Calls as they are done, at most `window` of them in flight (`pending`); every `HEARTBEAT` at least, if only none."""
+    while True:
+        for item in islice(items, window - len(pending)):
+            pending.add(
+                executor.submit(fn, item)
+            )  # one by one: those before one that is refused are stopped too
+        if not pending:
+            return
+        done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)
+        pending -= done
+        yield done

@@ -1,0 +1,118 @@
+"""Where a build writes: what every target can do, and what a new store and a group in place have in common.
+
+Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import zarr
+from zarr.storage import LocalStore
+
+from napari_pyramid.errors import DestinationError
+from napari_pyramid.metadata.array import ArrayTemplate
+from napari_pyramid.metadata.group import Attributes, find_multiscale
+from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.build.workspace import Workspace
+
+__all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable"]
+
+
+class Target(Protocol):
+    """Where levels are made unseen, and then published."""
+
+    @property
+    def directory(self) -> Path:
+        """The group that holds the levels when they are published."""
+
+    @property
+    def template(self) -> ArrayTemplate:
+        """What the metadata of new levels are made from."""
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the levels are until they are published."""
+
+    @property
+    def first(self) -> int:
+        """The first level that is written."""
+
+    def refuse_existing(self, spec: PyramidSpec) -> None:
+        """
+        Raises
+        ------
+        DestinationError
+            If something is there that would be lost, or is not to be overwritten.
+        """
+
+    def level_directory(self, spec: PyramidSpec, k: int) -> Path:
+        """The array of level `k` while it is built."""
+
+    def residual_directory(self, spec: PyramidSpec, k: int) -> Path:
+        """The array of the residual of level `k` while it is built."""
+
+    def create(self, spec: PyramidSpec) -> None:
+        """Makes the arrays of all levels in the workspace."""
+
+    def surplus(self, spec: PyramidSpec) -> list[str]:
+        """Paths of levels that nothing will name any more when these are published."""
+
+    def undo(self) -> None:
+        """Undoes a publishing that did not come to its end, so that nothing that was replaced is lost."""
+
+    def publish(
+        self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()
+    ) -> None:
+        """Makes the levels visible, and removes those in `surplus`; can be repeated after a crash."""
+
+    def identity(self) -> dict[str, Any]:
+        """What makes it another recipe to build here: part of the fingerprint."""
+
+
+def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
+    return zarr.open_array(
+        LocalStore(directory, read_only=not writable), mode="r+" if writable else "r"
+    )
+
+
+def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> None:
+    """Makes the group and the arrays of the residuals, if the method has any."""
+    if spec.residuals:
+        Attributes.create(root / "laplacian", template.zarr_format).save()
+    for level in spec.residuals:
+        of_floats = ArrayTemplate.new(
+            level.dtype, zarr_format=template.zarr_format, codec=spec.codec
+        )
+        of_floats.create(root / level.path, level, tuple(a.name for a in spec.axes))
+
+
+def group_around(array: Path) -> Path | None:
+    """The group that an array is a level of: one whose metadata name it, else the nearest; level paths have one or two parts."""
+    groups = [
+        parent
+        for parent in array.parents[:2]
+        if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()
+    ]
+    named = (
+        g
+        for g in groups
+        if find_multiscale(Attributes(g), array.relative_to(g).as_posix(), None) is not None
+    )
+    return next(named, groups[0] if groups else None)
+
+
+def refuse_unwritable(directory: Path) -> None:
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise DestinationError(f"{existing} is not a directory: choose a destination in one")
+    if not os.access(existing, os.W_OK):
+        raise DestinationError(
+            f"{existing}: no permission to write: choose another destination, or change its permissions"
+        )

@@ -1,0 +1,102 @@
+"""Recomputes levels from the ones above and compares, region by region, in any number of threads. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.downsample import (
+    Method,
+    downsample,
+    gaussian_reduce,
+    gaussian_residual,
+    is_gaussian,
+)
+from napari_pyramid.errors import SourceError
+from napari_pyramid.build.reader import Reader
+from napari_pyramid.regions import Region, blocks_in
+from napari_pyramid.downsample import with_halo
+
+__all__ = ["Comparer", "Difference"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Pixels of one region that are not the reduction of the level above."""
+
+    region: Region
+    n_pixels: int
+    largest: float
+    """Largest absolute difference; NaN where one of two is."""
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{s.start}:{s.stop}" for s in self.region)
+        return f"{self.n_pixels:,} pixels of region [{where}], by up to {self.largest:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparer:
+    """Compares a stored level, or the residual of one, with what the level above (or the level itself) gives."""
+
+    fine: Reader
+    """The level above; for a residual the level itself."""
+    stored: Reader
+    factors: tuple[int, ...]
+    method: Method
+    block: tuple[int, ...]
+    """What is compared at once, in samples of what is stored."""
+    ignore_background: bool = False
+    residual: bool = False
+    skip_unreadable: bool = False
+    """What cannot be read was taken as fill value and listed: it is not compared."""
+
+    def regions(self) -> Iterator[Region]:
+        """All of what is stored, in blocks."""
+        return blocks_in(tuple(slice(0, n) for n in self.stored.shape), self.block)
+
+    def compare(self, region: Region) -> Difference | None:
+        """What differs in a region of what is stored, or None.
+
+        Raises
+        ------
+        SourceError
+            If a sample cannot be read.
+        """
+        try:
+            want = self._recomputed(region)
+        except SourceError:
+            if not self.skip_unreadable:
+                raise
+            return None
+        got = self.stored[region]
+        same = (want == got) | ((want != want) & (got != got))
+        if same.all():
+            return None
+        apart = np.abs(want[~same].astype(np.float64) - got[~same].astype(np.float64))
+        return Difference(region, int((~same).sum()), float(apart.max()))
+
+    def _recomputed(self, region: Region) -> Array:
+        steps = (1,) * len(region) if self.residual else self.factors
+        under = tuple(
+            slice(s.start * f, min(s.stop * f, n))
+            for s, f, n in zip(region, steps, self.fine.shape, strict=True)
+        )
+        if not is_gaussian(self.method):
+            return downsample(
+                self.fine[under],
+                self.factors,
+                self.method,
+                ignore_background=self.ignore_background,
+            )
+        around, margins = with_halo(under, self.factors, self.fine.shape)
+        if self.residual:
+            return gaussian_residual(self.fine[around], self.factors, margins=margins).astype(
+                self.stored.dtype
+            )
+        return gaussian_reduce(self.fine[around], self.factors, margins=margins)

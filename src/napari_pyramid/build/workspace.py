@@ -1,0 +1,213 @@
+"""The place where a build keeps its unfinished work: lock, recipe, journals, new levels.
+
+    .embryo.ome.zarr.building/      beside the outermost zarr store that the destination is in
+        lock, owner.json            who is building; the lock is the operating system's, and dies with its process
+        state.json                  fingerprint of the recipe, and how far publishing is
+        journal-0, journal-1, ...   one byte a tile: 1 when all its blocks are written
+        new/                        the levels, as arrays of a zarr group
+        old/                        what the new replaced, until all is in its place
+        before/                     metadata of the group, as they were before levels were put there
+
+No reader looks there, so that nothing unfinished is ever seen. Knows files and renames; knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
+from napari_pyramid.storage.hierarchy import store_root
+from napari_pyramid.build.journal import Journal
+from napari_pyramid.storage.json_files import write_json
+
+__all__ = ["Workspace", "fingerprint"]
+
+PATIENCE = 10.0
+"""Seconds to wait for the lock of a process that has died."""
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    """Digest of everything that decides a single byte of the result."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Workspace:
+    """The unfinished work of one destination.
+
+    Parameters
+    ----------
+    destination
+        The group that is made, or that levels are added to.
+    in_place
+        Levels are added to it.
+    """
+
+    def __init__(self, destination: Path, *, in_place: bool) -> None:
+        self.destination = destination
+        self.in_place = in_place
+        root = store_root(destination)
+        inner = (
+            ""
+            if root == destination
+            else "." + hashlib.sha256(str(destination.relative_to(root)).encode()).hexdigest()[:8]
+        )
+        self.directory = root.parent / f".{root.name}{inner}.building"
+        self._lock = FileLock(self.directory / "lock", blocking=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to other processes without the lock, which stays with the one that builds."""
+        return partial(Workspace, in_place=self.in_place), (self.destination,)
+
+    @property
+    def new(self) -> Path:
+        return self.directory / "new"
+
+    # ---- one build at a time ----------------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Takes the lock.
+
+        Raises
+        ------
+        BuildInProgressError
+            If another build holds it; the message names the process.
+        DestinationError
+            If nothing can be written there.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                if not self._owner_is_dead():
+                    raise
+                self._lock.acquire(timeout=PATIENCE, blocking=True)
+        except Timeout as exc:
+            raise BuildInProgressError(
+                f"{self.destination}: {self._owner()} is building there now; wait for it or stop it"
+            ) from exc
+        except OSError as exc:
+            raise DestinationError(
+                f"{self.directory.parent}: cannot be written to: {exc.strerror or exc}"
+            ) from exc
+        try:
+            self._sign()
+            (self.directory / "token").unlink(
+                missing_ok=True
+            )  # of an earlier build, whose workers may live on
+            self.wait_for_workers()
+        except OSError as exc:
+            self.release()
+            raise DestinationError(f"{self.directory}: {explained(exc)}") from exc
+
+    def _sign(self) -> None:
+        host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(
+            self.directory / "owner.json", {"pid": os.getpid(), "host": host, "since": since}
+        )
+
+    def _owner_is_dead(self) -> bool:
+        """Whether the lock is that of a process that is no more: a worker that it had just begun to make may hold it for a moment."""
+        try:
+            owner = json.loads((self.directory / "owner.json").read_text())
+            if os.name == "posix" and owner["host"] == socket.gethostname():
+                os.kill(owner["pid"], 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return False
+
+    def _owner(self) -> str:
+        try:
+            owner = json.loads((self.directory / "owner.json").read_text())
+            return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+    def wait_for_workers(self) -> None:
+        """Worker processes that outlived their build finish their tile before anything else is done here."""
+        for path in self.directory.glob("worker-*.lock"):
+            with FileLock(path):
+                pass
+            path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    # ---- what has been done -----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What was saved last; empty when there is no unfinished work."""
+        try:
+            found = json.loads(self._state_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and found.get("phase") != "discarded" else {}
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        write_json(self._state_file, dict(state))
+
+    def start_over(self) -> None:
+        """Drops unfinished work, keeping the lock."""
+        self._mark_discarded()
+        self._remove_all_but("lock", "owner.json", "state.json")
+        self._state_file.unlink(missing_ok=True)
+
+    def _mark_discarded(self) -> None:
+        """From now on there is nothing to go on from, however far removing gets: journals may outlive the levels they tell of."""
+        try:
+            write_json(self._state_file, {"phase": "discarded"})
+        except OSError:  # no room for it
+            self._state_file.unlink(missing_ok=True)
+
+    def _remove_all_but(self, *names: str) -> None:
+        for path in self.directory.iterdir():
+            if path.name in names:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    @property
+    def _state_file(self) -> Path:
+        return self.directory / "state.json"
+
+    @property
+    def place(self) -> dict[str, str]:
+        """What the state says of the group that levels are added to, for `publishing.publishing_in`."""
+        return (
+            {"group": os.path.relpath(self.destination, self.directory.parent)}
+            if self.in_place
+            else {}
+        )
+
+    def journal(self, number: int, n_tiles: int) -> Journal:
+        return Journal(self.directory / f"journal-{number}", n_tiles)
+
+    def is_intact(self) -> bool:
+        """False when somebody removed it under the build."""
+        return self._state_file.exists()
+
+    def discard(self) -> None:
+        """Removes all of it and releases the lock; what says that there is work goes last, so that a crash leaves no riddle."""
+        if self.directory.exists():
+            if self.state.get("phase") != "done":
+                self._mark_discarded()
+            self._remove_all_but("lock", "state.json")
+            self._state_file.unlink(missing_ok=True)
+        self.release()
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Write the metadata of arrays, groups and OME-Zarr images."""

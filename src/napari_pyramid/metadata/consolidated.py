@@ -1,0 +1,98 @@
+"""Consolidated metadata: keeps those of a group and the groups above it true after a change below them.
+
+Not by zarr-python's own function: it warns that zarr v3 has none of them in its specification, and to silence a warning
+is to change it for all threads of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid.storage.json_files import write_json
+
+__all__ = ["has_consolidated", "refresh_consolidated"]
+
+_V2_FILES = (".zgroup", ".zarray", ".zattrs")
+
+
+def has_consolidated(group: Path) -> bool:
+    """Whether a group's own metadata list what is below it (``.zmetadata``, or ``consolidated_metadata`` in v3)."""
+    if (group / ".zmetadata").is_file():
+        return True
+    document = _read(group / "zarr.json")
+    return document is not None and document.get("consolidated_metadata") is not None
+
+
+def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
+    """Writes the consolidated metadata of `group` and of every zarr group above it anew, where there are any.
+
+    Parameters
+    ----------
+    staging
+        Where they are written first, see `write_json`.
+    """
+    for directory in (group, *group.parents):
+        if not any((directory / name).is_file() for name in ("zarr.json", ".zgroup")):
+            return
+        if has_consolidated(directory):
+            _write(directory, staging)
+
+
+def _write(group: Path, staging: Path | None) -> None:
+    document = _read(group / "zarr.json")
+    if document is None:
+        write_json(
+            group / ".zmetadata",
+            {"metadata": dict(_files_v2(group)), "zarr_consolidated_format": 1},
+            staging=staging,
+        )
+        return
+    document["consolidated_metadata"] = {
+        "kind": "inline",
+        "must_understand": False,
+        "metadata": dict(_nodes_v3(group)),
+    }
+    write_json(group / "zarr.json", document, staging=staging)
+
+
+def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
+    """Path and metadata of every node below a group; chunks are not looked at."""
+    for name in _folders(group):
+        document = _read(group / name / "zarr.json")
+        if document is None:
+            continue
+        yield (
+            f"{below}{name}",
+            {key: value for key, value in document.items() if key != "consolidated_metadata"},
+        )
+        if document.get("node_type") == "group":
+            yield from _nodes_v3(group / name, f"{below}{name}/")
+
+
+def _files_v2(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
+    """Key and content of the metadata files of a group and of every node below it."""
+    for file in _V2_FILES:
+        if (document := _read(group / file)) is not None:
+            yield f"{below}{file}", document
+    if (group / ".zarray").is_file():
+        return
+    for name in _folders(group):
+        yield from _files_v2(group / name, f"{below}{name}/")
+
+
+def _folders(directory: Path) -> list[str]:
+    with os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A JSON object; None where there is none."""
+    try:
+        document = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,153 @@
+"""The attributes of a group on disk, read and replaced as a whole, and OME-Zarr's multiscales among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid.errors import DestinationError
+from napari_pyramid.storage.json_files import write_json
+
+__all__ = ["Attributes", "find_multiscale", "listed_multiscales", "named_paths"]
+
+
+class Attributes:
+    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them.
+
+    Parameters
+    ----------
+    staging
+        Where new metadata are written first, see `write_json`.
+
+    Raises
+    ------
+    DestinationError
+        If there are metadata, but no objects where objects must be: they would be lost.
+    """
+
+    def __init__(self, directory: Path, *, staging: Path | None = None) -> None:
+        self.directory = directory
+        self._staging = staging
+        self.zarr_format = (
+            2 if (directory / ".zgroup").exists() and not (directory / "zarr.json").exists() else 3
+        )
+        self._path = directory / (".zattrs" if self.zarr_format == 2 else "zarr.json")
+        document = _read_object(self._path)
+        self._document: dict[str, Any] = (
+            document
+            if self.zarr_format == 2
+            else {"zarr_format": 3, "node_type": "group", **document}
+        )
+        if self.zarr_format == 3:
+            self._document["attributes"] = self._object(
+                "attributes", self._document.get("attributes")
+            )
+        if "ome" in self.all:
+            self.all["ome"] = self._object("ome", self.all["ome"])
+
+    def _object(self, key: str, value: Any) -> dict[str, Any]:
+        """A value that must be an object; null is an empty one."""
+        if not isinstance(value, dict | None):
+            raise DestinationError(
+                f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first"
+            )
+        return value or {}
+
+    @classmethod
+    def create(
+        cls, directory: Path, zarr_format: int, *, staging: Path | None = None
+    ) -> Attributes:
+        """Makes the group if there is none; its attributes are written by `save`."""
+        if zarr_format == 2 and not (directory / "zarr.json").exists():
+            write_json(directory / ".zgroup", {"zarr_format": 2}, staging=staging)
+        return cls(directory, staging=staging)
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """All attributes; changes are kept by `save`."""
+        found: dict[str, Any] = (
+            self._document if self.zarr_format == 2 else self._document["attributes"]
+        )
+        return found
+
+    @property
+    def ome(self) -> dict[str, Any]:
+        """Where OME-Zarr's keys are: in ``ome`` since 0.5, else beside all others."""
+        if self.zarr_format == 2 or ("ome" not in self.all and "multiscales" in self.all):
+            return self.all
+        found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
+        return found
+
+    def save(self) -> None:
+        write_json(self._path, self._document, staging=self._staging)
+
+
+def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
+    """The first entry of ``multiscales`` that names the array at `path`, at any place; of the name `series` if one is given.
+
+    Returns
+    -------
+    dict, or None if there is no such entry
+
+    Raises
+    ------
+    DestinationError
+        If the metadata are of a version whose levels cannot be added to, or other levels have the name of the series.
+    """
+    if series is not None:
+        _refuse_taken_name(attributes, path, series)
+    for entry in listed_multiscales(attributes):
+        if series is not None and entry.get("name") != series:
+            continue
+        if "coordinateSystems" in entry:
+            raise DestinationError(
+                f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store"
+            )
+        if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"]):
+            return entry
+    return None
+
+
+def listed_multiscales(attributes: Attributes) -> list[dict[str, Any]]:
+    """The entries of ``multiscales`` that have ``datasets``; none where there are no such metadata."""
+    listed = attributes.ome.get("multiscales")
+    entries = listed if isinstance(listed, list) else []
+    return [e for e in entries if isinstance(e, dict) and isinstance(e.get("datasets"), list)]
+
+
+def named_paths(entry: Mapping[str, Any]) -> list[str]:
+    """The paths that an entry of ``multiscales`` names."""
+    found = (d.get("path") for d in entry["datasets"] if isinstance(d, dict))
+    return [path for path in found if isinstance(path, str)]
+
+
+def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
+    """The levels of a series would replace those of the image, or residuals, of the same name; those of a series are in its group."""
+    if series == "laplacian":
+        raise DestinationError(
+            f"{attributes.directory}: {series!r} is the name of residuals, and cannot be that of a series: choose another name"
+        )
+    image = find_multiscale(attributes, base, None)
+    if image is None or image.get("name") != series:
+        return
+    if not all(path.startswith(f"{series}/") for path in named_paths(image) if path != base):
+        raise DestinationError(
+            f"{attributes.directory}: {series!r} is the name of the image itself, and cannot be that of a series: choose another name"
+        )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON file as an object; an empty one where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise DestinationError(f"{path}: not JSON ({error}); mend it by hand first") from error
+    if not isinstance(document, dict):
+        raise DestinationError(
+            f"{path}: {type(document).__name__} instead of an object; mend it by hand first"
+        )
+    return document

@@ -1,0 +1,353 @@
+"""Writes OME-Zarr metadata: new images (0.4 in zarr v2, 0.5 in zarr v3), added levels, labels, series. No pixels.
+
+Every document is replaced in one step, and every key that is not ours is kept as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_pyramid.axes import Axis
+from napari_pyramid.image import Channel
+from napari_pyramid.metadata.group import (
+    Attributes,
+    find_multiscale,
+    listed_multiscales,
+    named_paths,
+)
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.spec import PyramidSpec
+
+__all__ = [
+    "Description",
+    "Version",
+    "add_levels",
+    "image_attributes",
+    "register_label",
+    "surplus_paths",
+    "write_image",
+    "write_series",
+]
+
+Version = Literal["0.4", "0.5"]
+ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
+_DEFAULT_COLORS = ("#FFFFFF",), ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#FFFF00", "#0000FF")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is said of an image besides its levels."""
+
+    recipe: Mapping[str, Any]
+    """How the levels were made: recorded in ``multiscales.metadata``. Without a method: they are kept as they were given."""
+    channels: tuple[Channel, ...] = ()
+    ranges: tuple[tuple[float, float], ...] = ()
+    """Lowest and highest pixel of each channel, or of its dtype: the range of its contrast slider."""
+    label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    label_properties: tuple[Mapping[str, Any], ...] = ()
+
+
+# ---- a new image -----------------------------------------------------------------------------------------------------
+
+
+def write_image(
+    directory: Path, spec: PyramidSpec, description: Description, version: Version
+) -> None:
+    """Publishes an image whose levels are all in `directory`: writes the group's metadata."""
+    attributes = Attributes.create(directory, ZARR_FORMAT[version])
+    attributes.ome.update(image_attributes(spec, description, version))
+    attributes.save()
+
+
+def image_attributes(
+    spec: PyramidSpec, description: Description, version: Version
+) -> dict[str, Any]:
+    """``multiscales``, and ``omero`` or ``image-label``, of one image (OME-Zarr 0.4 and 0.5, "multiscales" metadata)."""
+    entry = {
+        **({"version": version} if version == "0.4" else {}),
+        "name": spec.name,
+        "axes": [_axis(a) for a in spec.axes],
+        "datasets": [_dataset(level.path, level.scale, level.translation) for level in spec.levels],
+        **_provenance(spec, description.recipe),
+    }
+    out: dict[str, Any] = {"multiscales": [entry, *_residual_entry(entry, spec)]}
+    if spec.kind == "labels":
+        out["image-label"] = _image_label(description, version)
+    elif description.channels:
+        out["omero"] = _omero(description, version, spec.name)
+    return out
+
+
+def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
+    """A second multiscale of the residuals, which shares the base with the first (zarr-specs issue 50)."""
+    if not spec.residuals:
+        return []
+    datasets = [
+        {**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)
+    ]
+    about = {
+        **entry["metadata"],
+        "description": "Each residual is the level minus itself smoothed, signed.",
+    }
+    return [
+        {
+            **entry,
+            "name": "laplacian",
+            "datasets": [entry["datasets"][0], *datasets],
+            "type": "laplacian",
+            "metadata": about,
+        }
+    ]
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    return {
+        "name": axis.name,
+        **({"type": axis.type} if axis.type else {}),
+        **({"unit": axis.unit} if axis.unit else {}),
+    }
+
+
+def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> dict[str, Any]:
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
+    if any(translation):
+        transforms.append({"type": "translation", "translation": list(translation)})
+    return {"path": path, "coordinateTransformations": transforms}
+
+
+def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The SHOULDs ``type`` and ``metadata``: what made the levels, with which version and arguments."""
+    arguments = {k: v for k, v in recipe.items() if k != "version"}
+    if "method" in recipe:
+        named = {"type": "gaussian" if spec.residuals else recipe["method"]}
+        description = "Each level is reduced from the one before, as stored; integer means are rounded half to even."
+        method = "napari_pyramid.downsample"
+    else:
+        named = (
+            {"type": "stride"} if spec.method == "stride" else {}
+        )  # tells readers that nothing is shifted by half a pixel
+        description, method = (
+            "The levels are kept as they were given; what made them is not known.",
+            "napari_pyramid.build_pyramid",
+        )
+    return {
+        **named,
+        "metadata": {
+            "description": description,
+            "method": method,
+            "version": recipe["version"],
+            "kwargs": arguments,
+        },
+    }
+
+
+def _omero(description: Description, version: Version, name: str) -> dict[str, Any]:
+    count = len(description.channels)
+    colors = _DEFAULT_COLORS[0] if count == 1 else _DEFAULT_COLORS[1]
+    channels = []
+    for i, channel in enumerate(description.channels):
+        entry: dict[str, Any] = {
+            "label": channel.name or (name if count == 1 and name else f"Channel {i}"),
+            "color": (channel.color or colors[i % len(colors)]).lstrip("#"),
+            "active": channel.visible,
+            "coefficient": 1,
+            "family": "linear",
+            "inverted": False,
+        }
+        if channel.window is not None:
+            low, high = channel.window
+            bottom, top = description.ranges[i] if i < len(description.ranges) else (low, high)
+            entry["window"] = {
+                "start": low,
+                "end": high,
+                "min": min(low, bottom),
+                "max": max(high, top),
+            }
+        channels.append(entry)
+    model = (
+        "color"
+        if count > 1 or description.channels[0].color not in (None, "#FFFFFF")
+        else "greyscale"
+    )
+    return {
+        "id": 1,
+        "name": name,
+        "version": version,
+        "channels": channels,
+        "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model},
+    }
+
+
+def _image_label(description: Description, version: Version) -> dict[str, Any]:
+    out: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
+    if description.label_colors:
+        out["colors"] = [
+            {"label-value": value, "rgba": list(rgba)}
+            for value, rgba in sorted(description.label_colors.items())
+        ]
+    if description.label_properties:
+        rows = [dict(row) for row in description.label_properties]
+        described = {row.get("label-value") for row in rows}
+        # ome-zarr-models refuses properties that lack a value which has a color
+        out["properties"] = rows + [
+            {"label-value": value}
+            for value in sorted(description.label_colors)
+            if value not in described
+        ]
+    return out
+
+
+# ---- levels added beside level 0 ----------------------------------------------------------------------------------
+
+
+def add_levels(
+    directory: Path,
+    spec: PyramidSpec,
+    description: Description,
+    *,
+    series: str | None = None,
+    staging: Path | None = None,
+) -> None:
+    """Publishes the levels after level 0 in the group that holds level 0, which may be of OME-Zarr already or not.
+
+    In an OME-Zarr group only ``datasets`` grows, with transforms derived from those of level 0 as it says them
+    (0.1 to 0.3 have none), besides ``type`` and ``metadata``; all else stays. A group of plain arrays becomes OME-Zarr
+    0.4 (zarr v2) or 0.5 (zarr v3).
+
+    Parameters
+    ----------
+    series
+        Name of a second series: the levels become an entry of their own in ``multiscales`` that shares level 0.
+    staging
+        Where the metadata are written first, see `write_json`.
+
+    Raises
+    ------
+    DestinationError
+        If the group's metadata is of a version whose levels cannot be added to.
+    """
+    attributes = Attributes(directory, staging=staging)
+    entry = find_multiscale(attributes, spec.levels[0].path, series)
+    if entry is None and find_multiscale(attributes, spec.levels[0].path, None) is None:
+        _add_image(attributes, spec, description, series)
+        attributes.save()
+        return
+    if entry is None:
+        entry = copy.deepcopy(find_multiscale(attributes, spec.levels[0].path, None)) or {}
+        entry["name"] = series
+        attributes.ome["multiscales"].append(entry)
+    first = next(d for d in entry["datasets"] if d.get("path") == spec.levels[0].path)
+    outdated = _residuals_of(attributes, entry)
+    entry["datasets"] = [
+        first,
+        *(_beside(first, spec.levels[0], level) for level in spec.levels[1:]),
+    ]
+    entry.update(_provenance(spec, description.recipe))
+    listed = attributes.ome["multiscales"]
+    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(
+        entry, spec
+    )
+    attributes.save()
+
+
+def _add_image(
+    attributes: Attributes, spec: PyramidSpec, description: Description, series: str | None
+) -> None:
+    """The first entry of level 0, under the name of the series if it is one; entries of other arrays of the group stay."""
+    made = image_attributes(spec, description, "0.4" if attributes.zarr_format == 2 else "0.5")
+    if series is not None:
+        made["multiscales"][0]["name"] = series
+    if listed_multiscales(attributes):  # of other arrays, and so is what is said besides
+        made = {
+            **made,
+            **attributes.ome,
+            "multiscales": [*attributes.ome["multiscales"], *made["multiscales"]],
+        }
+    attributes.ome.update(made)
+
+
+def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
+    """Paths of levels and residuals that `add_levels` would leave unnamed: those of the earlier levels which it replaces."""
+    attributes = Attributes(directory)
+    entry = find_multiscale(attributes, spec.levels[0].path, series)
+    if entry is None:
+        return []
+    replaced = [entry, *_residuals_of(attributes, entry)]
+    others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
+    named = {level.path for level in (*spec.levels, *spec.residuals)} | {
+        path for m in others for path in named_paths(m)
+    }
+    return [path for path in paths_of(attributes, entry) if path not in named]
+
+
+def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
+    """Paths of the levels of an entry of ``multiscales``, and of their residuals."""
+    return [path for m in (entry, *_residuals_of(attributes, entry)) for path in named_paths(m)]
+
+
+def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries that `_residual_entry` made of the levels of an entry."""
+    paths = [f"laplacian/{path}" for path in named_paths(entry)[1:]]
+    return [
+        m
+        for m in listed_multiscales(attributes)
+        if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths
+    ]
+
+
+def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, Any]:
+    transforms = first.get("coordinateTransformations")
+    if transforms is None:
+        return {"path": level.path}
+    scale, translation = [1.0] * len(base.shape), [0.0] * len(base.shape)
+    for t in transforms:  # in list order, as OME-Zarr 0.4 says
+        if t.get("type") == "scale":
+            scale = [a * b for a, b in zip(scale, t["scale"], strict=True)]
+            translation = [a * b for a, b in zip(translation, t["scale"], strict=True)]
+        elif t.get("type") == "translation":
+            translation = [a + b for a, b in zip(translation, t["translation"], strict=True)]
+    coarse = [s * f for s, f in zip(scale, level.total_factors, strict=True)]
+    shifts = [
+        (t - o) / b for t, o, b in zip(level.translation, base.translation, base.scale, strict=True)
+    ]
+    return _dataset(
+        level.path, coarse, [t + n * s for t, n, s in zip(translation, shifts, scale, strict=True)]
+    )
+
+
+# ---- groups above images ---------------------------------------------------------------------------------------------
+
+
+def register_label(
+    labels: Path, name: str, version: Version, *, staging: Path | None = None
+) -> None:
+    """Lists the label image `name` in the group `labels` of an image, which is made if there is none.
+
+    Parameters
+    ----------
+    staging
+        Where the metadata are written first, see `write_json`.
+    """
+    attributes = Attributes.create(labels, ZARR_FORMAT[version], staging=staging)
+    listed = attributes.ome.setdefault("labels", [])
+    if name not in listed:
+        listed.append(name)
+    attributes.save()
+
+
+def write_series(path: Path, names: Sequence[str], version: Version = "0.5") -> None:
+    """Makes `path` a collection of images in its groups `names`, in this order (OME-Zarr "bioformats2raw.layout" 3).
+
+    Readers that know the transitional layout of bioformats2raw show all of them.
+    """
+    zarr_format = ZARR_FORMAT[version]
+    series = Attributes.create(path / "OME", zarr_format)
+    series.ome["series"] = list(names)
+    series.save()
+    root = Attributes.create(path, zarr_format)
+    root.ome["bioformats2raw.layout"] = 3
+    root.save()

@@ -1,0 +1,137 @@
+"""Predicted peak bytes of a build, from its passes, method and workers. Pure, but for asking how much memory is free."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius, is_gaussian
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.passes import Pass, compared_block
+
+__all__ = ["available_memory", "comparer_bytes", "default_limit", "peak_of", "worker_bytes"]
+
+LARGEST_DEFAULT = 4 * 2**30
+OVERHEAD = 32 * 2**20
+"""Compiled kernels, journals, thread stacks: what a build holds besides pixels."""
+_FALLBACK = 4 * 2**30
+_MEMINFO, _CGROUP = "/proc/meminfo", "/sys/fs/cgroup"
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping, respecting a container's limit; 4 GiB where the system does not say."""
+    try:
+        lines = Path(_MEMINFO).read_text().splitlines()
+        free: float = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
+    except (OSError, StopIteration):
+        free = _from_sysconf()
+    return int(max(min(free, _left_in_container()), 0))
+
+
+def _left_in_container() -> float:
+    """Bytes up to the limit of a container; what it has of files in the page cache is given up when it is needed.
+
+    Linux counts shared memory and tmpfs as files too, but they are on no disk from which they could be read again.
+    """
+    try:
+        limit, used, kinds = (
+            Path(_CGROUP, name).read_text()
+            for name in ("memory.max", "memory.current", "memory.stat")
+        )
+        held = dict(line.split() for line in kinds.splitlines())
+        return int(limit) - int(used) + int(held["file"]) - int(held.get("shmem", 0))
+    except (OSError, ValueError, KeyError):  # no cgroup v2, or "max"
+        return math.inf
+
+
+def _from_sysconf() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # Windows
+        return _FALLBACK
+
+
+def default_limit() -> int:
+    """A quarter of what is free, at most 4 GiB, at least 256 MiB."""
+    return max(min(available_memory() // 4, LARGEST_DEFAULT), 256 * 2**20)
+
+
+def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
+    """Bytes that one worker of a pass holds at its peak.
+
+    Parameters
+    ----------
+    source_block
+        Bytes of one chunk of the level read, decoded.
+
+    Notes
+    -----
+    One part of the source for each of the tile's readers, with its reduction before it is put in its place; the levels
+    that they are reduced to; and per codec thread two copies of a block: the pixels and their encoded bytes.
+    """
+    size = p.levels[0].dtype.itemsize
+    tile = p[0]
+    part = math.prod(p.part) * size
+    levels = sum(_samples(tile.regions[k - p.first]) for k in range(p.reads + 1, p.last + 1)) * size
+    reduced = 0
+    if p.residual:
+        halo = [gaussian_radius(f) for f in p.levels[p.first].factors]
+        part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 5 * 8)
+    if p.last > p.reads:
+        factors = p.levels[p.reads + 1].factors
+        reduced = math.prod(downsampled_shape(p.part, factors)) * size
+        part = _bytes_to_reduce(p.part, factors, p.levels[0].dtype, method)
+    written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (
+        8 if p.residual else size
+    )
+    return p.readers * (part + reduced) + levels + 2 * p.codec_threads * max(written, source_block)
+
+
+def comparer_bytes(fine: Level, coarse: Level, method: Method) -> int:
+    """Bytes that one worker holds while it compares a level with the level above it."""
+    size = coarse.dtype.itemsize
+    block = compared_block(fine, coarse)
+    under = tuple(min(b * f, n) for b, f, n in zip(block, coarse.factors, fine.shape, strict=True))
+    decoded = max(math.prod(fine.chunks) * fine.dtype.itemsize, math.prod(coarse.chunks) * size)
+    results = math.prod(block) * (2 * size + 5)  # wanted, found, and five arrays of truth
+    return _bytes_to_reduce(under, coarse.factors, fine.dtype, method) + results + 2 * decoded
+
+
+def _bytes_to_reduce(
+    shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any], method: Method
+) -> int:
+    """Bytes of a block that is reduced, its margins and what the method allocates included, but for the result."""
+    size = dtype.itemsize
+    if is_gaussian(method):
+        return math.prod(
+            n + 2 * gaussian_radius(f) for n, f in zip(shape, factors, strict=True)
+        ) * (size + 3 * 8)
+    if callable(method):
+        size *= 2  # whatever it allocates: at least a copy of its block
+    elif dtype == np.float16:
+        size *= 3  # computed in float32
+    return math.prod(shape) * size
+
+
+def peak_of(
+    passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]
+) -> int:
+    """Bytes at the peak of a build: the largest of its passes' peaks; `source_chunks` are those of each given source array."""
+    peaks = []
+    for p in passes:
+        chunk = source_chunks[p.source] if p.source is not None else p.levels[p.reads].chunks
+        peaks.append(
+            p.workers * worker_bytes(p, method, math.prod(chunk) * p.levels[0].dtype.itemsize)
+        )
+    return OVERHEAD + max(peaks, default=0)
+
+
+def _samples(region: Sequence[slice]) -> int:
+    return math.prod(s.stop - s.start for s in region)

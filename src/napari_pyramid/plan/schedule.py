@@ -1,0 +1,250 @@
+"""Chooses the passes of a build: how deep to fuse levels, how large tiles and parts are, how many workers fit. Pure."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from napari_pyramid.downsample import Method, is_gaussian
+from napari_pyramid.errors import SpecError
+from napari_pyramid.plan.chunks import regular_chunks
+from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.plan.memory import OVERHEAD, default_limit, peak_of, worker_bytes
+from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
+
+__all__ = ["Plannable", "Source", "peak_of", "plan_passes", "planned_passes"]
+
+TILE_BYTES = 32 * 2**20
+"""Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
+PART_BYTES = 2**20
+"""A part that stays in the processor's cache between decoding and reducing."""
+TILES_PER_WORKER = 4
+
+
+class Plannable(Protocol):
+    """What of a `PyramidSpec` decides its passes."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def method(self) -> Method: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Geometry of one given source array."""
+
+    block: tuple[int, ...] | None
+    """Its chunks (inside shards, if it has some), which are best read whole and once; None where any region costs the same."""
+    is_level_0: bool = False
+    """It is level 0 of the pyramid already, in place."""
+
+    @classmethod
+    def like(cls, level: Level) -> Source:
+        return cls(level.chunks)
+
+    @classmethod
+    def of(cls, array: Any, *, is_level_0: bool = False) -> Source:
+        return cls(regular_chunks(array), is_level_0)
+
+
+def plan_passes(
+    spec: Plannable,
+    sources: Sequence[Source],
+    *,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+) -> tuple[Pass, ...]:
+    """Passes that fill all levels: from one source by reduction, or from one source per level by copying.
+
+    Parameters
+    ----------
+    sources
+        One source, or one per level of an existing pyramid.
+    max_workers
+        Threads at most; the number of processors if None.
+    memory_limit
+        Bytes; see `memory.default_limit`.
+
+    Raises
+    ------
+    SpecError
+        If a chunk or shard does not fit the limit.
+    """
+    workers = max_workers if max_workers is not None else os.cpu_count() or 1
+    if workers < 1:
+        raise SpecError(f"{workers} workers cannot build anything: give at least 1")
+    limit = memory_limit if memory_limit is not None else default_limit()
+    room = _Room(spec, workers, limit)
+    if len(sources) > 1:
+        return tuple(room.choose(k, k, k, source.block) for k, source in enumerate(sources))
+    first = 1 if sources[0].is_level_0 else 0
+    passes: list[Pass] = []
+    while first < len(spec.levels):
+        block = sources[0].block if not passes else spec.levels[first - 1].chunks
+        passes.append(room.deepest(first, None if passes else 0, block))
+        first = passes[-1].last + 1
+        if spec.method == "laplacian" and passes[-1].first > 0:
+            passes.append(room.residual(passes[-1]))
+    return tuple(passes)
+
+
+def planned_passes(
+    spec: Plannable,
+    plan: Sequence[Sequence[Any]],
+    sources: Sequence[Source],
+    *,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+) -> tuple[Pass, ...]:
+    """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
+    workers = max_workers if max_workers is not None else os.cpu_count() or 1
+    room = _Room(spec, workers, memory_limit if memory_limit is not None else default_limit())
+    passes = []
+    for first, last, source, tile, part, residual in plan:
+        p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)
+        passes.append(
+            room.staffed(
+                p, sources[source].block if source is not None else spec.levels[p.reads].chunks
+            )
+        )
+    return tuple(passes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What a pass must fit into."""
+
+    spec: Plannable
+    workers: int
+    limit: int
+
+    @property
+    def itemsize(self) -> int:
+        return self.spec.levels[0].dtype.itemsize
+
+    def deepest(self, first: int, source: int | None, block: tuple[int, ...] | None) -> Pass:
+        """The pass from `first` that fuses the most levels while its tiles stay small and many."""
+        levels = self.spec.levels
+        shallowest = first if source is None or first == 1 else 0
+        if is_gaussian(
+            self.spec.method
+        ):  # needs neighbours of the level before as stored: one level a pass
+            return self.choose(first, first, source, block)
+        shallow = self.choose(first, shallowest, source, block)
+        for last in range(len(levels) - 1, shallowest, -1):
+            try:
+                p = self.choose(first, last, source, block)
+            except SpecError:
+                continue
+            read = math.prod(
+                t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True)
+            )
+            small = (
+                read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
+            )
+            costs_nothing = p.n_tiles == shallow.n_tiles
+            if small or costs_nothing or (last == max(shallowest + 1, first) and first == 0):
+                return p
+        return shallow
+
+    def residual(self, p: Pass) -> Pass:
+        """The pass that writes the residual of the level that `p` writes."""
+        level = self.spec.levels[p.first]
+        whole = Pass(
+            self.spec.levels,
+            p.first,
+            p.first,
+            None,
+            level.write_shape,
+            level.write_shape,
+            residual=True,
+        )
+        chosen = self.staffed(whole, level.write_shape)
+        if self._bytes(chosen, level.write_shape) + OVERHEAD > self.limit:
+            raise SpecError(
+                f"the residual of level {p.first} does not fit the memory limit of {format_bytes(self.limit)}: choose smaller chunks or shards"
+            )
+        return chosen
+
+    def choose(
+        self, first: int, last: int, source: int | None, block: tuple[int, ...] | None
+    ) -> Pass:
+        """The pass `first` to `last` with as many workers as fit; source blocks are read once if that fits as well."""
+        levels = self.spec.levels
+        reads = source if source is not None else first - 1
+        for grid in (block, None):
+            tile = aligned_tile(levels, first, last)
+            part = aligned_part(levels, first, reads, tile, last, None)
+            p = Pass(levels, first, last, source, tile, part)
+            if grid is not None:
+                p = self._read_once(p, grid)
+            p = self.staffed(p, block)
+            if self._bytes(p, block) * p.workers + OVERHEAD <= self.limit:
+                return self._grown(p, block)
+        needed = self._bytes(p, block) + OVERHEAD
+        what = "shards" if levels[last].shards else "chunks"
+        raise SpecError(
+            f"level {last} with {what} {levels[last].write_shape} needs {format_bytes(needed)} of memory, "
+            f"but the limit is {format_bytes(self.limit)}: choose smaller {what} or a higher memory limit"
+        )
+
+    def _bytes(self, p: Pass, block: tuple[int, ...] | None) -> int:
+        return worker_bytes(p, self.spec.method, math.prod(block) * self.itemsize if block else 0)
+
+    def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
+        """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
+        between = factors_between(p.levels, p.reads, p.last)
+        for axis in sorted(range(len(block)), key=lambda i: p.tile[i] * between[i] / block[i]):
+            tile = list(p.tile)
+            tile[axis] = min(
+                math.lcm(tile[axis] * between[axis], block[axis]) // between[axis],
+                p.levels[p.last].shape[axis],
+            )
+            grid = [
+                b if i == axis else n for i, (b, n) in enumerate(zip(block, p.part, strict=True))
+            ]
+            part = list(p.part)
+            part[axis] = aligned_part(p.levels, p.first, p.reads, tile, p.last, grid)[axis]
+            wider = replace(p, tile=tuple(tile), part=tuple(part))
+            if self._bytes(wider, block) + OVERHEAD <= self.limit:
+                p = wider
+        return p
+
+    def staffed(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
+        """As many workers as there are tiles and memory for; the processors left over go to their codecs."""
+        for n in range(min(self.workers, p.n_tiles), 0, -1):
+            p = replace(p, workers=n, codec_threads=max(1, self.workers // n))
+            if self._bytes(p, block) * n + OVERHEAD <= self.limit:
+                return p
+        return replace(p, codec_threads=1)
+
+    def _grown(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
+        """Parts doubled from the last axis on while they stay small: fewer calls for the same work."""
+        extent = [
+            min(t * f, n)
+            for t, f, n in zip(
+                p.tile,
+                factors_between(p.levels, p.reads, p.last),
+                p.levels[p.reads].shape,
+                strict=True,
+            )
+        ]
+        if is_gaussian(self.spec.method):  # a part has margins: the fewer, the less is read twice
+            whole = replace(p, part=tuple(extent))
+            return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
+        for axis in reversed(range(len(extent))):
+            while p.part[axis] < extent[axis]:
+                part = tuple(
+                    min(2 * n, extent[axis]) if i == axis else n for i, n in enumerate(p.part)
+                )
+                wider = replace(p, part=part)
+                fits = self._bytes(wider, block) * p.workers + OVERHEAD <= self.limit
+                if not fits or math.prod(part) * self.itemsize > PART_BYTES:
+                    return p
+                p = wider
+        return p

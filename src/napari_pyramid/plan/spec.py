@@ -1,0 +1,333 @@
+"""Describes a pyramid before it exists: levels, shapes, factors, transforms, bytes and files. Pure; touches no disk."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_pyramid.axes import Axis, parse_axes
+from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled_shape, method_name
+from napari_pyramid.errors import SpecError
+from napari_pyramid.plan.chunks import Grid
+from napari_pyramid.plan.factors import Factors, steps_of
+from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.plan.schedule import Source, peak_of, plan_passes
+
+__all__ = ["PyramidSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidSpec:
+    """What a pyramid will be, level 0 first. Make it with `from_array`; vary it with `dataclasses.replace`."""
+
+    levels: tuple[Level, ...]
+    axes: tuple[Axis, ...]
+    method: Method = "mean"
+    kind: Literal["image", "labels"] = "image"
+    name: str = ""
+    codec: str | None = None
+    """``"blosc-zstd-5"`` and the like; None keeps that of level 0, or takes the default for a new store."""
+    ignore_background: bool = False
+    """For labels: see `downsample`."""
+
+    @classmethod
+    def from_array(
+        cls,
+        array: Any,
+        *,
+        axes: str | Sequence[str | Axis] | None = None,
+        scale: Sequence[float] | None = None,
+        translation: Sequence[float] | None = None,
+        unit: str | Sequence[str | None] | None = None,
+        method: Method | None = None,
+        factors: Factors | None = None,
+        n_levels: int | None = None,
+        chunks: Sequence[int] | None = None,
+        shards: Sequence[int] | Literal["auto"] | None = "auto",
+        codec: str | None = None,
+        labels: bool = False,
+        name: str | None = None,
+        paths: Sequence[str] | None = None,
+        ignore_background: bool = False,
+    ) -> PyramidSpec:
+        """Spec of a pyramid of `array`.
+
+        Parameters
+        ----------
+        array
+            Anything with `shape` and `dtype`; its `chunks`, if it has some, are taken when they suit a pyramid.
+        axes
+            ``"zyx"``, ``"t,c,y,x"`` or `Axis` objects; None means the trailing ones of t, c, z, y, x.
+        scale, translation
+            Of level 0, one entry per axis, in units of the axes; 1 and 0 if left out.
+        unit
+            One for all spatial axes, or one per axis; spellings like ``"um"`` are understood.
+        method
+            See `downsample`; None means mode for labels and bool, else mean.
+        factors
+            From each level to the next: one for all spatial axes, one per axis, or one tuple per step. None means
+            near-isotropic halving, see `factors.near_isotropic_step`. Time and channel axes are kept unless factors say otherwise.
+        n_levels
+            Levels including level 0. None: a flat image until no side is over 512, a volume until it has at most
+            256**3 voxels.
+        chunks
+            Of every level (clipped to its shape); one entry per axis.
+        shards
+            Of every level, multiples of the chunks; None for none; ``"auto"`` for shards of about 64 MiB where level 0
+            would have more than 20,000 chunks.
+        codec
+            Name of a codec such as ``"blosc-zstd-5"``; None for that of level 0 or the default.
+        labels
+            The pixels are ids: never averaged.
+        name
+            Of the image, for the metadata.
+        paths
+            Names of the level arrays; ``"0"``, ``"1"``, ... if left out.
+        ignore_background
+            For the mode of labels: see `downsample`.
+
+        Raises
+        ------
+        SpecError
+            If axes, scale, factors, chunks, shards, dtype or the number of levels do not fit the array.
+        """
+        shape, dtype = _shape_of(array), np.dtype(array.dtype)
+        parsed = parse_axes(axes, len(shape), unit)
+        spacing = _floats("scale", scale, len(shape), 1.0)
+        if 0.0 in spacing:
+            raise SpecError(
+                f"scale {spacing} has a zero: the distance between samples must not be 0"
+            )
+        method = (
+            method if method is not None else ("mode" if labels or dtype.kind == "b" else "mean")
+        )
+        method_name(method)
+        steps = steps_of(shape, parsed, spacing, factors, n_levels)
+        if paths is not None and len(paths) != len(steps) + 1:
+            raise SpecError(
+                f"{len(paths)} level paths for {len(steps) + 1} levels: give one per level"
+            )
+        levels = _levels(
+            shape,
+            dtype,
+            steps,
+            paths or [str(k) for k in range(len(steps) + 1)],
+            spacing,
+            _floats("translation", translation, len(shape), 0.0),
+            Grid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
+            centred=method != "stride",
+        )
+        spec = cls(
+            levels,
+            parsed,
+            method,
+            "labels" if labels else "image",
+            name or "",
+            codec,
+            ignore_background,
+        )
+        spec._check_labels()
+        return spec
+
+    @classmethod
+    def from_levels(cls, levels: Sequence[Any], **options: Any) -> PyramidSpec:
+        """Spec that keeps an existing pyramid's levels, largest first; `options` as in `from_array` but for `n_levels`.
+
+        The factors are those that the shapes allow, ``round(n / m)`` between consecutive levels, unless given.
+
+        Raises
+        ------
+        SpecError
+            If the levels differ in dtype or number of axes.
+        """
+        shapes = [_shape_of(level) for level in levels]
+        if (
+            len({len(s) for s in shapes}) != 1
+            or len({np.dtype(level.dtype) for level in levels}) != 1
+        ):
+            found = ", ".join(f"{s} {level.dtype}" for s, level in zip(shapes, levels, strict=True))
+            raise SpecError(f"levels differ in axes or dtype: {found}; give levels of one image")
+        steps = [
+            tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
+            for a, b in itertools.pairwise(shapes)
+        ]
+        spec = cls.from_array(levels[0], **{"factors": steps, **options})
+        grid = Grid(spec.levels[0].chunks, spec.levels[0].shards)
+        kept = (
+            replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
+            for v, s in zip(spec.levels, shapes, strict=True)
+        )
+        return replace(spec, levels=tuple(kept))
+
+    def _check_labels(self) -> None:
+        if self.kind == "labels" and self.dtype.kind not in "iub":
+            raise SpecError(
+                f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels"
+            )
+        if self.kind == "labels" and self.method in ("mean", "gaussian", "laplacian"):
+            raise SpecError(
+                f"method {self.method!r} would invent ids: use mode, min, max, median or stride for labels"
+            )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.levels[0].dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.axes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all levels before compression."""
+        return sum(level.nbytes for level in (*self.levels, *self.residuals))
+
+    @property
+    def n_files(self) -> int:
+        """Chunk or shard files of all levels, if none is empty."""
+        return sum(level.n_files for level in (*self.levels, *self.residuals))
+
+    @property
+    def residuals(self) -> tuple[Level, ...]:
+        """For the method ``"laplacian"``: what is stored beside levels 1, 2, ...: the level minus itself smoothed, signed.
+
+        In float32 for pixels of up to 16 bits, which it holds exactly to a rounding of 2**-8, else in float64.
+        """
+        if self.method != "laplacian":
+            return ()
+        dtype = np.dtype(
+            np.float32 if self.dtype.itemsize <= 2 or self.dtype == np.float32 else np.float64
+        )
+        return tuple(
+            replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:]
+        )
+
+    def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
+        """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
+
+        Raises
+        ------
+        SpecError
+            If a chunk or shard does not fit the limit.
+        """
+        passes = plan_passes(
+            self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit
+        )
+        return peak_of(passes, self.method, [self.levels[0].chunks])
+
+    def __str__(self) -> str:
+        rows = [
+            ("path", "shape", "factors", "voxel size", "chunks", "shards", "files", "bytes"),
+            *map(_row, self.levels),
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
+        head = (
+            f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
+        )
+        return "\n".join(
+            [
+                head,
+                *(
+                    "  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip()
+                    for r in rows
+                ),
+            ]
+        )
+
+
+# ---- parts of from_array ---------------------------------------------------------------------------------------------
+
+
+def _shape_of(array: Any) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(n) for n in array.shape)
+        dtype = np.dtype(array.dtype)
+    except (AttributeError, TypeError) as exc:
+        raise SpecError(
+            f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing"
+        ) from exc
+    if not 1 <= len(shape) <= MAX_NDIM:
+        raise SpecError(f"shape {shape} has {len(shape)} axes: expected 1 to {MAX_NDIM}")
+    if 0 in shape:
+        raise SpecError(f"shape {shape} has an axis of size 0: there is nothing to build")
+    check_dtype(dtype)
+    return shape
+
+
+def _floats(
+    what: str, values: Iterable[float] | None, ndim: int, default: float
+) -> tuple[float, ...]:
+    if values is None:
+        return (default,) * ndim
+    out = tuple(float(v) for v in values)
+    if len(out) != ndim:
+        raise SpecError(
+            f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis"
+        )
+    if not all(math.isfinite(v) for v in out):
+        raise SpecError(f"{what} {out} must be finite numbers")
+    return out
+
+
+def _levels(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    steps: Sequence[tuple[int, ...]],
+    paths: Sequence[str],
+    spacing: tuple[float, ...],
+    origin: tuple[float, ...],
+    grid: Grid,
+    *,
+    centred: bool,
+) -> tuple[Level, ...]:
+    """Levels with exact transforms: the scale is the product of the factors, never a ratio of shapes.
+
+    A window's result lies at the centre of the window (OME-Zarr 0.4, "multiscales": half-pixel offsets), a strided
+    sample where it was (`centred` False).
+    """
+    levels: list[Level] = []
+    total = (1,) * len(shape)
+    for path, step in zip(paths, [total, *steps], strict=True):
+        shape = downsampled_shape(shape, step)
+        total = tuple(a * b for a, b in zip(total, step, strict=True))
+        scale = tuple(s * f for s, f in zip(spacing, total, strict=True))
+        shift = 0.5 if centred else 0.0
+        translation = tuple(
+            t + shift * (b - a) for t, a, b in zip(origin, spacing, scale, strict=True)
+        )
+        levels.append(
+            Level(
+                path,
+                shape,
+                step,
+                total,
+                scale,
+                translation,
+                grid.chunks_of(shape),
+                grid.shards_of(shape),
+                dtype,
+            )
+        )
+    return tuple(levels)
+
+
+def _row(level: Level) -> tuple[str, ...]:
+    def by(values: Iterable[Any]) -> str:
+        return " x ".join(str(v) for v in values)
+
+    return (
+        level.path,
+        by(level.shape),
+        by(level.factors),
+        by(f"{s:g}" for s in level.scale),
+        by(level.chunks),
+        by(level.shards) if level.shards else "-",
+        f"{level.n_files:,}",
+        format_bytes(level.nbytes),
+    )

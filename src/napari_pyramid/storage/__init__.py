@@ -1,0 +1,1 @@
+"""Open stores and read and write their nodes, files and chunks."""

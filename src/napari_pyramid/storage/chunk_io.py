@@ -1,0 +1,274 @@
+"""Reads and writes regions of one zarr array for a build: whole chunks through the zarrs pipeline, else zarr-python.
+
+zarr-python takes its codec pipeline from the process-wide configuration and passes every call through one event-loop
+thread. A build must not change the first for others and cannot afford the second (half a millisecond a call), so it
+hands chunks to the same zarrs pipeline itself. Where zarrs cannot help (a store that is not a local directory, a codec
+it does not know) the array is read and written in the ordinary way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.storage import LocalStore
+from zarrs._internal import ChunkItem, CodecPipelineImpl
+
+from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.storage.shards import has_plain_index, put_in_order
+
+__all__ = ["Blocks", "present_blocks"]
+
+Array = npt.NDArray[Any]
+
+BATCH_BYTES = 16 * 2**20
+"""Chunks handed over at once; between batches a build can be stopped."""
+LARGEST_MAP = 2**28
+"""Blocks of which presence is remembered, one byte each; beyond, all are taken to exist."""
+
+
+def _never() -> None:
+    pass
+
+
+class Blocks:
+    """The chunks (or shards) of one array.
+
+    Parameters
+    ----------
+    array
+        Open for what is done with it.
+    codec_threads
+        Threads that decode or encode the chunks of one call.
+    check
+        Called between batches of chunks; raises to stop.
+    """
+
+    def __init__(
+        self, array: zarr.Array[Any], *, codec_threads: int = 1, check: Callable[[], None] = _never
+    ) -> None:
+        self.array = array
+        self.shape: tuple[int, ...] = array.shape
+        self.block: tuple[int, ...] = array.shards or array.chunks
+        self.dtype = array.dtype.newbyteorder("=")
+        self._check = check
+        self._key = array.metadata.encode_chunk_key
+        self._reader = _pipeline(array, codec_threads)
+        # Several threads put the chunks of a shard in the order in which they are done: other bytes each time.
+        mixed = array.shards is not None and codec_threads > 1
+        self._orders_shards = mixed and self._reader is not None and has_plain_index(array)
+        self._writer = _pipeline(array, 1) if mixed and not self._orders_shards else self._reader
+
+    def read(self, region: Region, out: Array) -> None:
+        """Fills `out` (C-contiguous, native byte order, shape of `region`); missing chunks are fill value."""
+        if self._reader is None:
+            self._check()
+            out[...] = self.array[region]
+            return
+        for batch in self._batches(region):
+            self._check()
+            self._reader.retrieve_chunks_and_apply_index(batch, out)
+
+    def write(self, region: Region, data: Array) -> None:
+        """Writes `data` to `region`, which holds whole blocks; blocks that are all fill value are left out."""
+        if self._writer is None:
+            self._check()
+            self.array[region] = data
+            return
+        data = np.ascontiguousarray(data, dtype=self.dtype)
+        whole = self._whole_blocks(region)
+        for batch in self._batches(whole, region):
+            self._check()
+            self._writer.store_chunks_with_indices(batch, data, False)
+        for block in blocks_in(region, self.block):
+            if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
+                self._check()
+                self._write_padded(
+                    block,
+                    data[
+                        tuple(
+                            slice(b.start - r.start, b.stop - r.start)
+                            for b, r in zip(block, region, strict=True)
+                        )
+                    ],
+                )
+            if self._orders_shards:
+                put_in_order(
+                    self.file_of(self._index(block)),
+                    math.prod(self.block) // math.prod(self.array.chunks),
+                )
+
+    def takes_encoded_from(self, other: Blocks) -> bool:
+        """Whether a block of `other` can be copied as it is stored: same grid, dtype, fill value and codecs, both in directories."""
+        local = isinstance(self.array.store, LocalStore) and isinstance(
+            other.array.store, LocalStore
+        )
+        return (
+            local and self.shape == other.shape and _encoding(self.array) == _encoding(other.array)
+        )
+
+    def copy_encoded(self, region: Region, data: Array, source: Blocks) -> None:
+        """Copies the stored bytes of the blocks of `region`, which decode to `data`; blocks that are all fill value are left out."""
+        for block in blocks_in(region, self.block):
+            self._check()
+            pixels = data[
+                tuple(
+                    slice(b.start - r.start, b.stop - r.start)
+                    for b, r in zip(block, region, strict=True)
+                )
+            ]
+            index = self._index(block)
+            stored = source.file_of(index)
+            if stored.exists() and not _is_constant(pixels, self.array.fill_value):
+                place = self.file_of(index)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(stored, place)
+
+    def _index(self, block: Region) -> tuple[int, ...]:
+        return tuple(s.start // b for s, b in zip(block, self.block, strict=True))
+
+    def file_of(self, index: tuple[int, ...]) -> Path:
+        """Where a block of an array in a directory is stored."""
+        store = self.array.store
+        assert isinstance(store, LocalStore)
+        return Path(store.root) / self.array.path / self._key(index)
+
+    def _whole_blocks(self, region: Region) -> Region:
+        """The part of a region, from its beginning, that is made of blocks which do not reach over the end of the array."""
+        return tuple(
+            slice(s.start, s.stop if s.stop % b == 0 else s.stop // b * b)
+            for s, b in zip(region, self.block, strict=True)
+        )
+
+    def _write_padded(self, block: Region, data: Array) -> None:
+        """Writes a block at the end of the array whole: zarrs would read what is there, and a killed build left half of it."""
+        padded = np.full(self.block, self.array.fill_value, self.dtype)
+        padded[tuple(slice(0, n) for n in data.shape)] = data
+        assert self._writer is not None
+        index = self._index(block)
+        everything = [slice(0, n) for n in self.block]
+        self._writer.store_chunks_with_indices(
+            [self._item(index, everything, everything, self.block)], padded, False
+        )
+
+    def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkItem]]:
+        """The blocks of a region, a few at a time; places are in an array of the shape of `within`."""
+        size = max(1, BATCH_BYTES // (math.prod(self.block) * self.dtype.itemsize))
+        items = self._items(region, within or region)
+        while batch := list(itertools.islice(items, size)):
+            yield batch
+
+    def _items(self, region: Region, within: Region) -> Iterator[ChunkItem]:
+        shape = shape_of(within)
+        for block in blocks_in(region, self.block):
+            index = self._index(block)
+            inside = [
+                slice(s.start - i * b, s.stop - i * b)
+                for s, i, b in zip(block, index, self.block, strict=True)
+            ]
+            place = [
+                slice(s.start - r.start, s.stop - r.start)
+                for s, r in zip(block, within, strict=True)
+            ]
+            yield self._item(index, inside, place, shape)
+
+    def _item(
+        self,
+        index: tuple[int, ...],
+        inside: list[slice],
+        place: list[slice],
+        shape: tuple[int, ...],
+    ) -> ChunkItem:
+        key = f"{self.array.path}/{self._key(index)}" if self.array.path else self._key(index)
+        return ChunkItem(
+            key=key, chunk_subset=inside, chunk_shape=self.block, subset=place, shape=shape
+        )
+
+
+def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
+    """All that decides the bytes of a block, but for the pixels."""
+    metadata = dict(array.metadata.to_dict())
+    keys = (
+        "zarr_format",
+        "data_type",
+        "dtype",
+        "chunk_grid",
+        "chunks",
+        "codecs",
+        "compressor",
+        "filters",
+        "order",
+        "fill_value",
+    )
+    return {k: str(metadata.get(k)) for k in keys}
+
+
+def _is_constant(pixels: Array, value: Any) -> bool:
+    """Whether all pixels are `value`; NaN equals NaN."""
+    return bool((pixels == value).all() or (value != value and (pixels != pixels).all()))
+
+
+def _pipeline(array: zarr.Array[Any], threads: int) -> CodecPipelineImpl | None:
+    """zarrs' pipeline for an array in a local directory whose dtype and codecs it knows; None for others."""
+    if not isinstance(array.store, LocalStore) or array.ndim == 0 or array.fill_value is None:
+        return None
+    try:
+        return CodecPipelineImpl(
+            json.dumps(array.metadata.to_dict()),
+            store_config=array.store,
+            validate_checksums=True,
+            chunk_concurrent_minimum=threads,
+            chunk_concurrent_maximum=threads,
+            num_threads=threads,
+            direct_io=False,
+        )
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # what zarrs raises for metadata it does not support
+        return None
+
+
+def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
+    """Which chunks (or shards) of an array exist, by one listing of its directory; None where that cannot be told."""
+    block = array.shards or array.chunks
+    grid = tuple(-(-n // b) for n, b in zip(array.shape, block, strict=True))
+    if not isinstance(array.store, LocalStore) or math.prod(grid) > LARGEST_MAP:
+        return None
+    found = np.zeros(grid, bool)
+    root = os.path.join(array.store.root, array.path)
+    for name in _files(root):
+        index = _index_of(name)
+        if (
+            index is not None
+            and len(index) == len(grid)
+            and all(i < n for i, n in zip(index, grid, strict=True))
+        ):
+            found[index] = True
+    return found
+
+
+def _files(root: str, below: str = "") -> Iterator[str]:
+    with os.scandir(os.path.join(root, below)) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=True):
+                yield from _files(root, f"{below}{entry.name}/")
+            else:
+                yield below + entry.name
+
+
+def _index_of(key: str) -> tuple[int, ...] | None:
+    """Chunk index from a key of any chunk key encoding: ``c/0/1``, ``c.0.1``, ``0/1``, ``0.1``; None for other files."""
+    parts = key.replace(".", "/").split("/")
+    parts = parts[1:] if parts[0] == "c" else parts
+    return tuple(map(int, parts)) if all(p.isascii() and p.isdigit() for p in parts) else None

@@ -1,0 +1,31 @@
+"""Write JSON files so that a reader sees the old or the new document, never half of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["write_json"]
+
+
+def write_json(path: Path, document: dict[str, Any], *, staging: Path | None = None) -> None:
+    """Replaces a JSON file at once: a reader sees the old or the new one, never half of it.
+
+    Parameters
+    ----------
+    staging
+        Directory on the same disk where it is written first, so that a crash leaves nothing beside the file. Default: beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = (staging or path.parent) / f".{path.name}.part"
+    part.write_text(json.dumps(document, indent=2, default=_plain) + "\n")
+    part.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,0 +1,140 @@
+"""A zarr codec that decodes one N5 block. Knows bytes and compressors; `n5` knows containers and attributes.
+
+A block is a big-endian header (uint16 mode, uint16 number of axes, uint32 size per axis, fastest axis first) and the
+compressed samples, also big-endian. Blocks at the edge of an array hold only the samples inside it.
+Source: saalfeldlab/n5 README, "File-system specification".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bz2
+import gzip
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.codec import ArrayBytesCodec
+from zarr.registry import register_codec
+
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+    from zarr.core.buffer import Buffer, NDBuffer
+
+__all__ = ["CODEC_NAME", "COMPRESSIONS", "N5BlockCodec", "decode_block"]
+
+CODEC_NAME = "napari_pyramid.n5_block"
+_DEFAULT_MODE = 0
+
+
+def _gunzip(data: bytes) -> bytes:
+    # {"type": "gzip", "useZlib": true} is a zlib stream; writers that ignore the flag exist, so the magic decides
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else zlib.decompress(data)
+
+
+def _unblosc(data: bytes) -> bytes:
+    from numcodecs import Blosc  # type: ignore[import-untyped]  # numcodecs has no types
+
+    return bytes(Blosc().decode(data))
+
+
+def _unzstd(data: bytes) -> bytes:
+    from numcodecs import Zstd
+
+    return bytes(Zstd().decode(data))
+
+
+COMPRESSIONS: Mapping[str, Callable[[bytes], bytes]] = {
+    "raw": bytes,
+    "gzip": _gunzip,
+    "bzip2": bz2.decompress,
+    "xz": lzma.decompress,
+    "blosc": _unblosc,
+    "zstd": _unzstd,
+}
+"""Decompressors by the ``compression.type`` of N5."""
+
+
+def decode_block(data: bytes, compression: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Samples of one block, axes in NumPy order (the last axis fastest), of the block's own shape.
+
+    Raises
+    ------
+    ValueError
+        If the block is truncated or cannot be decompressed, or is of the varlength or object mode (label multisets).
+    """
+    if len(data) < 4:
+        raise ValueError(f"N5 block of {len(data)} bytes has no header")
+    mode, ndim = struct.unpack_from(">HH", data)
+    if mode != _DEFAULT_MODE:
+        raise ValueError(
+            f"N5 block of mode {mode} (label multisets and objects) is not an array of numbers"
+        )
+    start = 4 + 4 * ndim
+    if len(data) < start:
+        raise ValueError(f"N5 block of {len(data)} bytes ends within its header")
+    shape = struct.unpack_from(f">{ndim}I", data, 4)[::-1]
+    try:
+        samples = np.frombuffer(COMPRESSIONS[compression](data[start:]), dtype.newbyteorder(">"))
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:  # what the decompressors raise
+        raise ValueError(f"N5 block cannot be decompressed by {compression}: {error}") from error
+    return samples.reshape(shape).astype(dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class N5BlockCodec(ArrayBytesCodec):
+    """The only codec of the arrays that `napari_pyramid.storage.n5_store.N5Store` presents; it decodes and never encodes."""
+
+    compression: str
+    """A key of `COMPRESSIONS`."""
+
+    is_fixed_size: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            raise ValueError(
+                f"N5 compression {self.compression!r} is not supported, only {', '.join(COMPRESSIONS)}"
+            )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(compression=data["configuration"]["compression"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": CODEC_NAME, "configuration": {"compression": self.compression}}
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        raise NotImplementedError("the size of a compressed N5 block is not known in advance")
+
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        dtype = chunk_spec.dtype.to_native_dtype()
+        block = await asyncio.to_thread(
+            decode_block, chunk_data.to_bytes(), self.compression, dtype
+        )
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(_fit(block, chunk_spec.shape))
+
+
+def _fit(block: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The block padded with zeros, or cut, to the chunk that zarr asked for."""
+    if block.shape == shape:
+        return block
+    if block.ndim != len(shape):
+        raise ValueError(f"N5 block of shape {block.shape} in an array of chunks {shape}")
+    out = np.zeros(shape, block.dtype)
+    inside = tuple(slice(0, min(b, s)) for b, s in zip(block.shape, shape, strict=True))
+    out[inside] = block[inside]
+    return out
+
+
+register_codec(CODEC_NAME, N5BlockCodec)

@@ -1,0 +1,358 @@
+"""Nodes: the groups and arrays of an opened store, read-only, metadata only. Knows zarr v2 and v3, but no layout."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import Any, Literal
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.array import AsyncArray
+from zarr.storage import StorePath
+
+from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
+from napari_pyramid.storage._files import Files, files_of
+from napari_pyramid.storage.imagecodecs import provide_codecs
+
+__all__ = ["UNSAFE_PATH", "Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
+
+UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
+"""Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
+
+_SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
+
+
+_collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", default=None)
+
+
+def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
+    """Tell the user that something in a store is left out or replaced; one line that names file and key."""
+    collected = _collected.get()
+    if collected is None:
+        warnings.warn(message, category, stacklevel=3)
+    else:
+        collected.append(category(message))
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[LayoutWarning]]:
+    """What `warn` tells in here goes to a list and to nobody else.
+
+    Not by `warnings.catch_warnings`, which would silence all other threads and all other packages, too.
+    """
+    collected: list[LayoutWarning] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that puts "level_10" after "level_9"."""
+    return tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    )
+
+
+class Node:
+    """One group or array of an opened store. Its metadata are read once; pixels never are.
+
+    Attributes
+    ----------
+    path
+        Path inside the store, "" for the root.
+    kind
+        "group" or "array". A directory without metadata is a group with `is_implicit`; only the root can be one.
+    attributes
+        The user's attributes: ".zattrs", or "attributes" of "zarr.json". Always a dict.
+    location
+        What the user opened, "/" and the path: for messages.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        metadata: dict[str, Any],
+        *,
+        files: Files,
+        opened: str,
+        follow_urls: bool,
+    ) -> None:
+        self.store = store
+        self.path = path
+        self.metadata: Mapping[str, Any] = metadata
+        """What describes the node: "zarr.json", or ".zarray" / ".zgroup" (empty when implicit) without ".zattrs"."""
+        self.zarr_format: Literal[2, 3] = 3 if metadata.get("zarr_format") == 3 else 2
+        is_array = (
+            metadata.get("node_type") == "array" if self.zarr_format == 3 else "shape" in metadata
+        )
+        self.kind: Literal["group", "array"] = "array" if is_array else "group"
+        self.is_implicit = not metadata
+        self.follow_urls = follow_urls
+        """Whether the user allowed links in the store to lead to other hosts."""
+        self.opened = opened
+        """What the user opened: path or URL of the root."""
+        self._files = files
+        self._known: dict[str, Node | None] = {}
+
+    def __repr__(self) -> str:
+        return f"Node({self.location!r}, {self.kind})"
+
+    @property
+    def location(self) -> str:
+        return f"{self.opened}/{self.path}" if self.path else self.opened
+
+    @property
+    def name(self) -> str:
+        """Last part of the path, "" for the root."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """What to call an image here that has no name of its own: its path, or the root's file name without suffixes."""
+        return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        if self.zarr_format == 3:
+            file, found = "zarr.json", self.metadata.get("attributes")
+        else:
+            file, found = ".zattrs", self._read_attributes()
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            warn(
+                f"{self.location}/{file}: attributes are not an object but {brief(found)}; ignored"
+            )
+            return {}
+        return found
+
+    @cached_property
+    def dimension_names(self) -> tuple[str, ...] | None:
+        """Names of the array's axes as zarr v3 or xarray write them, or None."""
+        names = self.metadata.get("dimension_names") if self.zarr_format == 3 else None
+        names = names or self.attributes.get("_ARRAY_DIMENSIONS")
+        if (
+            isinstance(names, list)
+            and len(names) == len(self.shape)
+            and all(isinstance(n, str) for n in names)
+        ):
+            return tuple(names)
+        return None
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array as its metadata give it, () for a group or a shape that is none; nothing is opened."""
+        shape = self.metadata.get("shape") if self.kind == "array" else None
+        if isinstance(shape, list) and all(
+            isinstance(n, int) and not isinstance(n, bool) for n in shape
+        ):
+            return tuple(shape)
+        return ()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def data_type(self) -> Any:
+        """The data type as the metadata spell it, to compare arrays without opening them."""
+        return self.metadata.get("data_type" if self.zarr_format == 3 else "dtype")
+
+    def child(self, path: object) -> Node | None:
+        """The node at a relative path, or None when nothing is there or its metadata cannot be read (with a warning).
+
+        Parameters
+        ----------
+        path
+            As some metadata hold it: anything may be there.
+
+        Raises
+        ------
+        LayoutError
+            If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
+        """
+        if not isinstance(path, str) or UNSAFE_PATH.search(path):
+            raise LayoutError(
+                f"{self.location}: path {brief(path)} is not a path inside the store; not followed"
+            )
+        path = "/".join(part for part in path.split("/") if part)
+        if path not in self._known:
+            self._known[path] = self._load(_join(self.path, path))
+        return self._known[path]
+
+    @cached_property
+    def _children(self) -> tuple[Node, ...]:
+        names = sorted(self._candidates(), key=natural_key)
+        return tuple(node for name in names if (node := self.child(name)) is not None)
+
+    def children(self) -> tuple[Node, ...]:
+        """The nodes directly below, in natural order (10 after 9); chunk directories are none."""
+        return self._children
+
+    def child_names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self._children)
+
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        try:
+            provide_codecs(self.metadata)
+            metadata: Any = self._array_metadata()  # one overload for each zarr format
+            array = zarr.Array(AsyncArray(metadata, StorePath(self.store, self.path)))
+            if not all(n > 0 for n in array.chunks):
+                raise ValueError(f"chunks are {array.chunks}")
+            return array
+        # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy answer nonsense in them with
+        # whatever their code runs into (KeyError, AttributeError, AssertionError, ...).
+        except Exception as error:
+            raise LayoutError(
+                f"{self._metadata_file}: cannot open the array: {one_line(error)}"
+            ) from error
+
+    def array(self) -> zarr.Array[Any]:
+        """The array, opened without reading a chunk.
+
+        Raises
+        ------
+        LayoutError
+            If the node is a group, or its codec, data type or shape cannot be understood; the message names the file.
+        """
+        if self.kind != "array":
+            raise LayoutError(f"{self.location} is a group, not an array")
+        return self._array
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """A small file beside the node's metadata (XML, JSON); None when there is none or it cannot be read.
+
+        Raises
+        ------
+        LayoutError
+            If the name would leave the store.
+        """
+        if UNSAFE_PATH.search(name):
+            raise LayoutError(
+                f"{self.location}: {brief(name)} is not a file inside the store; not read"
+            )
+        key = _join(self.path, name)
+        try:
+            return self._files.read(key)
+        except OSError as error:
+            warn(f"{self.opened}/{key} cannot be read: {one_line(error)}")
+            return None
+
+    @property
+    def _metadata_file(self) -> str:
+        return f"{self.location}/{'zarr.json' if self.zarr_format == 3 else '.zarray'}"
+
+    def _candidates(self) -> list[str]:
+        try:
+            return [name for name in self._files.names(self.path) if not UNSAFE_PATH.search(name)]
+        except OSError as error:
+            warn(f"{self.location} cannot be listed: {one_line(error)}")
+            return []
+
+    def _load(self, path: str) -> Node | None:
+        try:
+            metadata = _read_metadata(self._files, path)
+        except LayoutError as error:
+            warn(f"{self.opened}/{error}; left out")
+            return None
+        if metadata is None:
+            return None
+        return Node(
+            self.store,
+            path,
+            metadata,
+            files=self._files,
+            opened=self.opened,
+            follow_urls=self.follow_urls,
+        )
+
+    def _read_attributes(self) -> Any:
+        try:
+            return _read_json(self._files, _join(self.path, ".zattrs"))
+        except LayoutError as error:
+            warn(f"{self.opened}/{error}; ignored")
+            return None
+
+    def _array_metadata(self) -> dict[str, Any]:
+        if self.zarr_format == 3:
+            return {**self.metadata, "attributes": {}}
+        separator = self.metadata.get("dimension_separator") or self._guess_separator()
+        return {**self.metadata, "dimension_separator": separator, "attributes": {}}
+
+    def _guess_separator(self) -> Literal[".", "/"]:
+        """Before zarr-python 2.8, nested stores did not say that they nest their chunks: "0/0" instead of "0.0"."""
+        nested = self.ndim > 1 and any(
+            name.isdecimal() and self.child(name) is None for name in self._candidates()
+        )
+        return "/" if nested else "."
+
+
+def root_node(store: Store, opened: str, *, follow_urls: bool = False) -> Node:
+    """The root of a store, a group without attributes when it holds no metadata.
+
+    Raises
+    ------
+    LayoutError
+        If there are metadata, but they cannot be read; the message names the file.
+    """
+    files = files_of(store)
+    try:
+        metadata = _read_metadata(files, "")
+    except LayoutError as error:
+        raise LayoutError(f"{opened}/{error}") from error
+    return Node(store, "", metadata or {}, files=files, opened=opened, follow_urls=follow_urls)
+
+
+def _read_metadata(files: Files, path: str) -> dict[str, Any] | None:
+    """The node's own metadata, zarr v3 before v2; None when nothing is there."""
+    for file in ("zarr.json", ".zarray", ".zgroup"):
+        key = _join(path, file)
+        metadata = _read_json(files, key)
+        if metadata is None:
+            continue
+        if not isinstance(metadata, dict):
+            raise LayoutError(f"{key}: not an object but {brief(metadata)}")
+        if file == "zarr.json" and metadata.get("node_type") not in ("array", "group"):
+            raise LayoutError(
+                f'{key}: "node_type" is {brief(metadata.get("node_type"))}, expected "array" or "group"'
+            )
+        if file == "zarr.json":
+            return {**metadata, "zarr_format": 3}
+        return (
+            {"zarr_format": 2, **metadata}
+            if file == ".zgroup"
+            else {"shape": None, **metadata, "zarr_format": 2}
+        )
+    return None
+
+
+def _read_json(files: Files, key: str) -> Any:
+    try:
+        content = files.read(key)
+        return None if content is None else json.loads(content)
+    except LayoutError:  # of a store that presents another format, and names the file that there is
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise LayoutError(f"{key} cannot be read: {one_line(error)}") from error
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def brief(value: object) -> str:
+    """A value of the store's as a word or two of a message."""
+    text = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}..."
