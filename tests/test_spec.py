@@ -194,10 +194,10 @@ def test_bytes_as_text(n: int, text: str) -> None:
         (
             Array((5, 5)),
             {"factors": [(2, 2)], "n_levels": 3},
-            "factors of 1 steps make 2 levels, but 3 levels were asked for",
+            "factors of 1 steps make 2 levels, but 3 levels were requested",
         ),
         (Array((5, 5)), {"factors": 1, "n_levels": 2}, "is not reduced by (1, 1)"),
-        (Array((5, 5)), {"n_levels": 9}, "ask for at most 4"),
+        (Array((5, 5)), {"n_levels": 9}, "request at most 4"),
         (Array((5, 5)), {"n_levels": 0}, "levels 0 must be at least 1; it counts level 0"),
         (Array((5, 5)), {"chunks": (2,)}, "chunks (2,) has 1 entries"),
         (Array((5, 5)), {"chunks": (2, 0)}, "must be at least 1"),
