@@ -11,14 +11,14 @@ from contextlib import closing
 from typing import Any
 
 from napari_pyramid.build import executors
-from napari_pyramid.errors import SpecError
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.progress import Progress
-from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.plan.passes import Pass
-from napari_pyramid.regions import Region
 from napari_pyramid.build.run import Run
+from napari_pyramid.errors import SpecError
+from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
 
 __all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.build.fill import Filled, ResidualFiller, TileFiller
+from napari_pyramid.errors import DestinationError, SpecError
 
 if TYPE_CHECKING:
     from napari_pyramid.build.job import Job

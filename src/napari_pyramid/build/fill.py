@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.build.reader import Reader
 from napari_pyramid.downsample import (
     Method,
     downsample,
     gaussian_reduce,
     gaussian_residual,
     is_gaussian,
+    with_halo,
 )
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
-from napari_pyramid.build.reader import Reader
 from napari_pyramid.plan.passes import Pass, Tile
 from napari_pyramid.regions import Region, blocks_in, shape_of
-from napari_pyramid.downsample import with_halo
+from napari_pyramid.storage.chunk_io import Blocks
 
 __all__ = ["Filled", "ResidualFiller", "TileFiller"]
 

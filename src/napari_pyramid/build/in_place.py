@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.errors import BuildInProgressError, DestinationError, SpecError
-from napari_pyramid.storage.hierarchy import is_array
-from napari_pyramid.metadata import ome_zarr
-from napari_pyramid.metadata.array import ArrayTemplate
-from napari_pyramid.storage.node import UNSAFE_PATH
-from napari_pyramid.metadata.consolidated import refresh_consolidated
-from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.build.publishing import Publishing, publishing_in
 from napari_pyramid.build.source import BuildSource, Reordered, directory_of
-from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import create_residuals, group_around, open_level, refuse_unwritable
+from napari_pyramid.build.targets import (
+    create_residuals,
+    group_around,
+    open_level,
+    refuse_unwritable,
+)
 from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.errors import BuildInProgressError, DestinationError, SpecError
+from napari_pyramid.metadata import ome_zarr
+from napari_pyramid.metadata.array import ArrayTemplate
+from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.metadata.group import Attributes, find_multiscale
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.hierarchy import is_array
+from napari_pyramid.storage.node import UNSAFE_PATH
 
 __all__ = ["InPlace", "level_paths", "undo_unfinished"]
 

@@ -8,14 +8,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid import __version__
+from napari_pyramid.arrays.lazy import forget_stored
+from napari_pyramid.build.fill import ResidualFiller, TileFiller
+from napari_pyramid.build.reader import Reader
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.targets import Target, open_level
+from napari_pyramid.build.verify import Comparer
+from napari_pyramid.build.workspace import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import (
     Downsampler,
@@ -24,23 +30,17 @@ from napari_pyramid.downsample import (
     is_gaussian,
     method_name,
 )
-from napari_pyramid.layouts import open_images
 from napari_pyramid.image import Channel
+from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
-from napari_pyramid.arrays.lazy import forget_stored
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
-from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.build.reader import Reader
 from napari_pyramid.plan.passes import Pass, compared_block
-from napari_pyramid.regions import Region
 from napari_pyramid.plan.schedule import Source
-from napari_pyramid.build.source import BuildSource
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import Target, open_level
-from napari_pyramid.build.verify import Comparer
-from napari_pyramid.build.fill import ResidualFiller, TileFiller
-from napari_pyramid.build.workspace import fingerprint
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
+from napari_pyramid.storage.chunk_io import Blocks
 
 __all__ = ["Job"]
 
@@ -108,7 +108,7 @@ class Job:
 
         It names no method for levels that are kept: nobody says by which they were made.
         """
-        ours = {"version": version("napari-pyramid")}
+        ours = {"version": __version__}
         if self.keeps_levels:
             return ours
         recipe: dict[str, Any] = {

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid.build.publishing import Publishing
+from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError
-from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
-from napari_pyramid.build.publishing import Publishing
-from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 
 __all__ = ["NewStore", "is_label_place"]
 

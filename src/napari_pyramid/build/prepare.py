@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.build.in_place import InPlace, level_paths, undo_unfinished
 from napari_pyramid.build.job import Job
-from napari_pyramid.layouts import open_images
+from napari_pyramid.build.new_store import NewStore, is_label_place
+from napari_pyramid.build.source import BuildSource, directory_of, reordered, resolve_source
+from napari_pyramid.build.targets import Target
+from napari_pyramid.build.update import stored_pyramid
+from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.image import Channel
-from napari_pyramid.storage.node import UNSAFE_PATH
+from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import ZARR_FORMAT, Version
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import default_limit
-from napari_pyramid.build.new_store import NewStore, is_label_place
 from napari_pyramid.plan.schedule import Source, plan_passes, planned_passes
-from napari_pyramid.build.source import BuildSource, directory_of, reordered, resolve_source
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.update import stored_pyramid
-from napari_pyramid.build.targets import Target
+from napari_pyramid.storage.node import UNSAFE_PATH
 
 __all__ = ["prepare_job"]
 

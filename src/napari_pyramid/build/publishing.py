@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_files import write_json
-from napari_pyramid.build.workspace import Workspace
 
 __all__ = ["Publishing", "publishing_in"]
 

@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from napari_pyramid.build import executors
-from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
-from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.plan.passes import Pass
-from napari_pyramid.regions import Region
 from napari_pyramid.build.verify import Difference
-from napari_pyramid.build.fill import Filled
+from napari_pyramid.downsample import downsample
+from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.plan.passes import Pass
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
 
 __all__ = ["Run"]
 

@@ -17,11 +17,11 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
+from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.errors import LayoutError, SpecError
-from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.image import Image
-from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.plan.chunks import regular_chunks
 
 __all__ = ["BuildSource", "directory_of", "resolve_source"]
 

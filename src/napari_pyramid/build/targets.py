@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import zarr
 from zarr.storage import LocalStore
 
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.workspace import Workspace
 
 __all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable"]
 

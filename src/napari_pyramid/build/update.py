@@ -8,15 +8,15 @@ from typing import Any
 
 import zarr
 
+from napari_pyramid.build.in_place import InPlace
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.targets import open_level
 from napari_pyramid.downsample import method_name
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SpecError, one_line
-from napari_pyramid.build.in_place import InPlace
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale, named_paths
 from napari_pyramid.plan.level import Level
-from napari_pyramid.build.source import BuildSource
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import open_level
 
 __all__ = ["stored_pyramid"]
 

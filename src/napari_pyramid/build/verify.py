@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_pyramid.build.reader import Reader
 from napari_pyramid.downsample import (
     Method,
     downsample,
     gaussian_reduce,
     gaussian_residual,
     is_gaussian,
+    with_halo,
 )
 from napari_pyramid.errors import SourceError
-from napari_pyramid.build.reader import Reader
 from napari_pyramid.regions import Region, blocks_in
-from napari_pyramid.downsample import with_halo
 
 __all__ = ["Comparer", "Difference"]
 

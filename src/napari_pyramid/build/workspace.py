@@ -26,9 +26,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from napari_pyramid.build.journal import Journal
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.storage.hierarchy import store_root
-from napari_pyramid.build.journal import Journal
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["Workspace", "fingerprint"]
