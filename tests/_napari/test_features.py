@@ -94,7 +94,7 @@ def test_index_that_is_no_label_is_refused(label: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [1j, np.complex64(1j), np.clongdouble(1j), b"raw", slice(3), pd.Interval(0, 1), [object()]],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_value_that_json_cannot_hold_is_refused(value: Any) -> None:
     with pytest.raises(SpecError, match=r"'nuclei': column 'x' .* cannot be stored"):
