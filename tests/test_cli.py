@@ -615,6 +615,7 @@ def test_typer_is_given_every_option_of_the_recipe() -> None:
         assert names <= {parameter.name for parameter in commands[command].params}
 
 
+@pytest.mark.posix("no single process can be sent Ctrl-C")
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """The result is that of an undisturbed build, file by file."""
@@ -637,7 +638,7 @@ def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: 
     while not list(tmp_path.glob(".x.ome.zarr*/**/c/*/*/*")) and interrupted.poll() is None:
         time.sleep(0.05)
     interrupted.send_signal(signal.SIGINT)
-    out, err = interrupted.communicate(timeout=30)
+    out, err = interrupted.communicate()
     assert (interrupted.returncode, out) == (130, ""), err
     assert not (tmp_path / "x.ome.zarr").exists()
 
@@ -696,11 +697,10 @@ def _dask_cluster(folder: Path) -> Iterator[str]:
         )
         workers = start_process([*dask, "worker", "--nworkers", "2", "--nthreads", "1", *common])
         try:
-            deadline = time.monotonic() + 60
-            while not described.exists() and time.monotonic() < deadline:
+            while not described.exists() and scheduler.poll() is None:
                 time.sleep(0.1)
             yield json.loads(described.read_text())["address"]
         finally:
             for process in (workers, scheduler):
                 process.terminate()
-                process.wait(30)
+                process.wait()

@@ -349,6 +349,7 @@ def test_whole_of_all_indexes_is_their_source() -> None:
     assert lazy.whole_of([*views[:6], LazyArray(zarr.array(VALUES))[:, 6]], 1) is None
 
 
+@pytest.mark.posix("symbolic links need rights that few users have")
 def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     """Views of arrays in the directory, through a link, too, and of arrays made of others; no others."""
     (tmp_path / "link").symlink_to(tmp_path / "x.zarr")

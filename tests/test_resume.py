@@ -95,6 +95,7 @@ MODES = [[], ["--in-place"], ["--executor"], ["--executor", "--in-place"]]
 OFTEN = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
+@pytest.mark.posix("builds are forked from a process that has imported all that they need")
 @pytest.mark.parametrize(
     ("mode", "kills", "seed"),  # 50 in all, and 500
     [
