@@ -177,9 +177,9 @@ def stored_bytes(array: zarr.Array[Any]) -> int | None:
     Returns None for stores that are neither a local directory nor a zip file.
     """
     prefix, store = array.path, array.store
-    # N5 (inner) and wrapped zips (_store) are presented by another store.
-    while (inner := getattr(store, "_store", getattr(store, "inner", None))) is not None:
-        prefix, store = (getattr(store, "_folder", "") + prefix).rstrip("/"), inner
+    # Our own stores present another one: an N5 container (inner), or a folder of a zip (archive).
+    while (inner := getattr(store, "archive", getattr(store, "inner", None))) is not None:
+        prefix, store = (getattr(store, "folder", "") + prefix).rstrip("/"), inner
     if isinstance(store, LocalStore):
         return _directory_bytes(Path(store.root) / prefix)
     if isinstance(store, ZipStore):

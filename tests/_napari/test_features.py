@@ -58,8 +58,8 @@ def test_value_is_stored_as(value: Any, stored: Any) -> None:
         np.float32("nan"),
         pd.NA,
         pd.NaT,
-        np.datetime64("NaT"),
-        np.timedelta64("NaT"),
+        np.datetime64("NaT", "s"),
+        np.timedelta64("NaT", "s"),
     ],
     ids=repr,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -188,8 +189,10 @@ def _directory_in_n5(array: Any) -> Path | None:
 
 def _place_in_map(array: Any) -> list[int] | None:
     """First byte and strides of a view of a memory-mapped file; None for all else."""
-    mapped = getattr(array, "_mmap", None)
-    if not isinstance(array, np.memmap) or mapped is None:
+    mapped = array
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    if not isinstance(array, np.memmap) or not isinstance(mapped, mmap.mmap):
         return None
     start = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     return [array.__array_interface__["data"][0] - start, *array.strides]

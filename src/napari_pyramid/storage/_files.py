@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.private_names import run
 
 __all__ = ["Files", "files_of"]
 
@@ -109,14 +109,14 @@ def files_of(store: Store) -> Files:
     """The quickest way to read small files from the store."""
     if isinstance(store, LocalStore):
         return _LocalFiles(store.root)
-    inner: Any = getattr(store, "_store", store)
-    return _IndexedFiles(store) if isinstance(inner, ZipStore) else _StoreFiles(store)
+    archive: Any = getattr(store, "archive", store)  # a folder of a zip
+    return _IndexedFiles(store) if isinstance(archive, ZipStore) else _StoreFiles(store)
 
 
 def _answer(request: Coroutine[Any, Any, T]) -> T:
     """What a store answers; whatever it raises is an OSError, or one of ours."""
     try:
-        return sync(request)
+        return run(request)
     except (OSError, LayoutError):
         raise
     # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have errors of their own.

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import Store
-from zarr.core.array import AsyncArray
 from zarr.storage import StorePath
 
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
@@ -208,7 +207,7 @@ class Node:
         try:
             provide_codecs(self.metadata)
             metadata: Any = self._array_metadata()  # one overload for each zarr format
-            array = zarr.Array(AsyncArray(metadata, StorePath(self.store, self.path)))
+            array = zarr.Array(zarr.AsyncArray(metadata, StorePath(self.store, self.path)))
             if not all(n > 0 for n in array.chunks):
                 raise ValueError(f"chunks are {array.chunks}")
             return array

@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from zipfile import BadZipFile
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.private_names import run
 from napari_pyramid.storage.node import Node, root_node
 
 __all__ = ["is_url", "is_zip", "open_root"]
@@ -116,10 +116,9 @@ def _n5_store(store: Store) -> Store:
 
 
 def _open_zip(path: Path) -> Store:
-    store = ZipStore(path, mode="r")
     try:
-        store._sync_open()
-        keys = sync(_keys(store))
+        store = run(ZipStore.open(path, mode="r"))
+        keys = run(_keys(store))
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
         raise LayoutError(f"{path} is no readable zip file: {error}") from error
     folder = _wrapping_folder(keys)
@@ -168,46 +167,72 @@ async def _keys(store: Store) -> list[str]:
     return [key async for key in store.list()]
 
 
-class _Subfolder(WrapperStore[ZipStore]):
-    """A folder of a zip as a store of its own; read-only, since the zip is opened so."""
+class _Subfolder(Store):
+    """A folder of a zip as a store of its own, which is only read."""
 
-    def __init__(self, store: ZipStore, folder: str = "") -> None:
-        super().__init__(store)
-        self._folder = folder
-
-    def _with_store(self, store: ZipStore) -> _Subfolder:
-        return _Subfolder(store, self._folder)
+    def __init__(self, archive: ZipStore, folder: str) -> None:
+        super().__init__(read_only=True)
+        self.archive = archive
+        self.folder = folder
 
     def __eq__(self, other: object) -> bool:
         return (
-            super().__eq__(other)
-            and isinstance(other, _Subfolder)
-            and self._folder == other._folder
+            isinstance(other, _Subfolder)
+            and self.archive == other.archive
+            and self.folder == other.folder
         )
+
+    # ---- reading ----
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        return await self._store.get(self._folder + key, prototype, byte_range)
+        return await self.archive.get(self.folder + key, prototype, byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Any
     ) -> list[Buffer | None]:
-        return await self._store.get_partial_values(
-            prototype, [(self._folder + key, part) for key, part in key_ranges]
+        return await self.archive.get_partial_values(
+            prototype, [(self.folder + key, part) for key, part in key_ranges]
         )
 
     async def exists(self, key: str) -> bool:
-        return await self._store.exists(self._folder + key)
+        return await self.archive.exists(self.folder + key)
+
+    # ---- listing ----
+
+    @property
+    def supports_listing(self) -> bool:
+        return True
 
     async def list(self) -> AsyncIterator[str]:
-        async for key in self._store.list_prefix(self._folder):
-            yield key.removeprefix(self._folder)
+        async for key in self.list_prefix(""):
+            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        async for key in self._store.list_prefix(self._folder + prefix):
-            yield key.removeprefix(self._folder)
+        async for key in self.archive.list_prefix(self.folder + prefix):
+            yield key.removeprefix(self.folder)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        async for name in self._store.list_dir(self._folder + prefix):
+        async for name in self.archive.list_dir(self.folder + prefix):
             yield name
+
+    # ---- what a read-only store does not do ----
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    async def set(self, key: str, value: Buffer) -> None:
+        raise ValueError(f"{key}: a folder of a zip is read-only")
+
+    async def delete(self, key: str) -> None:
+        raise ValueError(f"{key}: a folder of a zip is read-only")
+
+    def close(self) -> None:
+        self.archive.close()
+        super().close()
