@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -65,8 +66,9 @@ class Run:
             state = self._begin()
             began = True
             if state["phase"] == "pixels":
-                yield from self._compile()
-                yield from self._fill_all()
+                with self._journals() as journals:
+                    yield from self._compile()
+                    yield from self._fill_all(journals)
                 if job.verify:
                     yield from self._verify()
             yield self._meter.progress(
@@ -176,18 +178,22 @@ class Run:
         workspace.save_state(state)
         return state
 
-    def _fill_all(self) -> Iterator[Progress]:
-        workspace = self.job.target.workspace
-        journals = [workspace.journal(i, p.n_tiles) for i, p in enumerate(self.job.passes)]
-        try:
-            for p, journal in zip(self.job.passes, journals, strict=True):
+    @contextmanager
+    def _journals(self) -> Iterator[list[Journal]]:
+        """Open the journal of every pass, and count the tiles that an earlier run of the job filled."""
+        with ExitStack() as stack:
+            journals = []
+            for i, p in enumerate(self.job.passes):
+                journal = self.job.target.workspace.journal(i, p.n_tiles)
+                stack.callback(journal.close)
                 self._meter.had_done(p, journal.n_done)
-            for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
-                if journal.n_done < p.n_tiles:
-                    yield from self._fill_pass(i, p, journal.left(), journal)
-        finally:
-            for journal in journals:
-                journal.close()
+                journals.append(journal)
+            yield journals
+
+    def _fill_all(self, journals: Sequence[Journal]) -> Iterator[Progress]:
+        for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
+            if journal.n_done < p.n_tiles:
+                yield from self._fill_pass(i, p, journal.left(), journal)
 
     def _fill_pass(
         self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
