@@ -39,7 +39,9 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
 
 
-@pytest.mark.parametrize("options", [GRID, SHARDED, {**GRID, "format": "0.4"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [GRID, SHARDED, {**GRID, "format": "0.4"}], ids=["chunks", "shards", "0.4"]
+)
 @pytest.mark.parametrize("codec", ["blosc-zstd-5", "blosc-lz4-5", "zstd-3", "none"])
 def test_build_writes_the_same_files(
     options: dict[str, Any], codec: str, tmp_path: Path, hide: Callable[[], None]
@@ -50,7 +52,7 @@ def test_build_writes_the_same_files(
     assert files(tmp_path / "fast") == files(tmp_path / "slow")
 
 
-@pytest.mark.parametrize("options", [GRID, SHARDED], ids=str)
+@pytest.mark.parametrize("options", [GRID, SHARDED], ids=["chunks", "shards"])
 def test_build_writes_the_same_pixels_with_gzip(
     options: dict[str, Any], tmp_path: Path, hide: Callable[[], None], read_level: Any
 ) -> None:
@@ -64,7 +66,7 @@ def test_build_writes_the_same_pixels_with_gzip(
         )
 
 
-@pytest.mark.parametrize("options", [GRID, SHARDED], ids=str)
+@pytest.mark.parametrize("options", [GRID, SHARDED], ids=["chunks", "shards"])
 def test_build_of_a_stored_array_writes_the_same_files(
     options: dict[str, Any], tmp_path: Path, hide: Callable[[], None]
 ) -> None:
