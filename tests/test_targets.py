@@ -427,7 +427,7 @@ def file(tmp: Path) -> Path:
             DATA,
             None,
             {"in_place": True},
-            "only beside a zarr array in a local directory: give a destination instead",
+            "only beside a zarr array in a local directory whose chunks are of one size: give a destination instead",
         ),
         (store, "x.ome.zarr", {"in_place": True}, "a destination and in_place: give one of them"),
         (

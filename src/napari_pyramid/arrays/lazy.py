@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays._chunk_cache import ChunkCache, default_budget
 from napari_pyramid.errors import SourceError
+from napari_pyramid.irregular import with_regular_chunks
 
 if TYPE_CHECKING:
     from napari_pyramid.image import ArrayLike
@@ -56,6 +57,7 @@ class LazyArray:
     shape: tuple[int, ...]
 
     def __init__(self, source: ArrayLike) -> None:
+        source = with_regular_chunks(source)
         self._origin = _Origin(
             source,
             cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True),
@@ -68,7 +70,7 @@ class LazyArray:
 
     @property
     def source(self) -> ArrayLike:
-        """The array that is viewed, as it was given."""
+        """The array that is viewed, as it was given; `Irregular` if it is a zarr array whose chunks differ in size."""
         return self._origin.source
 
     @property

@@ -71,7 +71,7 @@ class InPlace:
         array = directory_of(source.arrays[0])
         if array is None or len(source.arrays) != 1:
             raise DestinationError(
-                "levels can be added in place only beside a zarr array in a local directory: give a destination instead"
+                "levels can be added in place only beside a zarr array in a local directory whose chunks are of one size: give a destination instead"
             )
         array = Path(os.path.abspath(array))
         group = group_around(array)

@@ -22,6 +22,7 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.errors import LayoutError, SpecError
 from napari_pyramid.image import Image
+from napari_pyramid.irregular import with_regular_chunks
 from napari_pyramid.plan.chunks import regular_chunks
 
 __all__ = ["BuildSource", "directory_of", "resolve_source"]
@@ -149,7 +150,7 @@ def _unwrapped(array: Any) -> Any:
     """The zarr array behind a view of all of it: it can be read faster, and in place."""
     if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
         return array.source
-    return array
+    return with_regular_chunks(array)
 
 
 def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -170,7 +171,7 @@ def _identity(array: Any) -> dict[str, Any] | None:
     if isinstance(array, Reordered):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
-    directory = directory_of(array) or _directory_in_n5(array)
+    directory = _directory_read(array)
     if directory is None:
         return None
     found = hashlib.sha256()
@@ -181,9 +182,10 @@ def _identity(array: Any) -> dict[str, Any] | None:
     return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
 
 
-def _directory_in_n5(array: Any) -> Path | None:
-    """Directory of an array of an N5 container on this machine; None for all else."""
-    container = getattr(getattr(array, "store", None), "inner", None)
+def _directory_read(array: Any) -> Path | None:
+    """Directory of an array of a zarr hierarchy or an N5 container on this machine; None for all else."""
+    store = getattr(array, "store", None)
+    container = getattr(store, "inner", store)
     return Path(container.root) / array.path if isinstance(container, LocalStore) else None
 
 

@@ -107,7 +107,9 @@ def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _opened(target: InPlace, path: str) -> zarr.Array[Any]:
     try:
-        return open_level(target.directory / path, writable=False)
+        array = open_level(target.directory / path, writable=False)
+        _ = array.chunks, array.shards  # not implemented where chunks differ in size
+        return array
     except STORAGE_ERRORS as error:
         raise DestinationError(
             f"{target.directory / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels"

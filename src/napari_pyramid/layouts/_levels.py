@@ -9,11 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import zarr
 
 from napari_pyramid.arrays.virtual import Cast, Crop
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import StoredLevel
+from napari_pyramid.image import ArrayLike, StoredLevel
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "shrinking"]
@@ -46,7 +45,7 @@ def open_levels(
         The levels after the first are what smoothing took from them, and signed, whatever the first is: they may have
         another data type, and all are then shown in one that holds both.
     """
-    opened: list[tuple[StoredLevel, zarr.Array[Any]]] = []
+    opened: list[tuple[StoredLevel, ArrayLike]] = []
     for entry in entries:
         try:
             array_node = _array_node(node, entry.path)
@@ -101,9 +100,7 @@ def _array_node(node: Node, path: object) -> Node:
     return found
 
 
-def _check_fits(
-    array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, any_dtype: bool
-) -> None:
+def _check_fits(array: ArrayLike, others: Sequence[ArrayLike], *, any_dtype: bool) -> None:
     if not others:
         return
     first = others[0]
@@ -163,7 +160,7 @@ def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
     return kept
 
 
-def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> list[StoredLevel]:
+def _cropped(levels: list[StoredLevel], arrays: Sequence[ArrayLike]) -> list[StoredLevel]:
     """Levels that are padded to whole shards, cut to what their scale says: ceil(finest level / factor).
 
     Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be. The
@@ -172,16 +169,21 @@ def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> li
     shapes = [level.array.shape for level in levels]
     grows = any(n > m for a, b in pairwise(shapes) for m, n in zip(a, b, strict=True))
     repeats = any(a == b for a, b in pairwise(shapes))
-    if not grows and not (repeats and any(array.shards for array in arrays)):
+    if not grows and not (repeats and any(map(_shards, arrays))):
         return levels
     scales = [level.scale for level in levels]
     areas = [math.prod(abs(s) for s in scale) for scale in scales if scale is not None]
     first = levels[areas.index(min(areas)) if len(areas) == len(levels) else 0]
-    cells = [array.shards or array.chunks for array in arrays]
+    cells = [_shards(array) or array.chunks for array in arrays]
     return [
         level if level is first else _crop(level, first, cell)
         for level, cell in zip(levels, cells, strict=True)
     ]
+
+
+def _shards(array: ArrayLike) -> tuple[int, ...] | None:
+    shards: tuple[int, ...] | None = getattr(array, "shards", None)
+    return shards
 
 
 def _crop(level: StoredLevel, first: StoredLevel, cells: tuple[int, ...]) -> StoredLevel:

@@ -16,6 +16,8 @@ from zarr.abc.store import Store
 from zarr.storage import StorePath
 
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
+from napari_pyramid.image import ArrayLike
+from napari_pyramid.irregular import why_unreadable, with_regular_chunks
 from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
 
@@ -203,22 +205,22 @@ class Node:
         return tuple(node.name for node in self._children)
 
     @cached_property
-    def _array(self) -> zarr.Array[Any]:
+    def _array(self) -> ArrayLike:
         try:
             provide_codecs(self.metadata)
             metadata: Any = self._array_metadata()  # one overload for each zarr format
-            array = zarr.Array(zarr.AsyncArray(metadata, StorePath(self.store, self.path)))
+            stored = zarr.Array(zarr.AsyncArray(metadata, StorePath(self.store, self.path)))
+            array: ArrayLike = with_regular_chunks(stored)
             if not all(n > 0 for n in array.chunks):
                 raise ValueError(f"chunks are {array.chunks}")
             return array
         # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy answer nonsense in them with
         # whatever their code runs into (KeyError, AttributeError, AssertionError, ...).
         except Exception as error:
-            raise LayoutError(
-                f"{self._metadata_file}: cannot open the array: {one_line(error)}"
-            ) from error
+            reason = why_unreadable(self.metadata) or one_line(error)
+            raise LayoutError(f"{self._metadata_file}: cannot open the array: {reason}") from error
 
-    def array(self) -> zarr.Array[Any]:
+    def array(self) -> ArrayLike:
         """The array, opened without reading a chunk.
 
         Raises
