@@ -12,7 +12,7 @@ help:
 	@echo "make demo      build a pyramid of a brain and open it in napari (without a display: draw it to demo.png)"
 	@echo "make test      set up, lint, and run the tests, those of the window too"
 	@echo "make test-all  the same with the slow tests"
-	@echo "make lint      ruff and mypy"
+	@echo "make lint      ruff, mypy, and deptry: every import is declared, every dependency imported"
 	@echo "make format    let ruff mend the formatting"
 	@echo "make bench     measure all of docs/benchmarks.md again (QUICK=1: the builders side by side, in two minutes)"
 	@echo "make docs      the pages in docs/ as a site in build/site"
@@ -34,6 +34,8 @@ lint: .venv/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry src
+	$(BIN)/deptry tests --ignore DEP002,DEP004
 
 format: .venv/.ready-dev
 	$(BIN)/ruff check --fix .
