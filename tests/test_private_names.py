@@ -16,8 +16,9 @@ import zarr
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from napari_pyramid import build_pyramid, open_pyramid, private_names
+from napari_pyramid import build_pyramid, open_pyramid
 from napari_pyramid.build import iter_build
+from napari_pyramid.storage import private_names
 
 IMAGE = (np.indices((33, 61, 70)).sum(axis=0) * 37 % 4099).astype("uint16")
 IMAGE[:, :20] = 0

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays._chunk_cache import ChunkCache, default_budget
 from napari_pyramid.errors import SourceError
-from napari_pyramid.irregular import with_regular_chunks
+from napari_pyramid.storage.irregular import with_regular_chunks
 
 if TYPE_CHECKING:
     from napari_pyramid.image import ArrayLike

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from napari_pyramid.build.fill import Filled, ResidualFiller, TileFiller
 from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.private_names import width_of
+from napari_pyramid.storage.private_names import width_of
 
 if TYPE_CHECKING:
     from napari_pyramid.build.job import Job

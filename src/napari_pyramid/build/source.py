@@ -22,8 +22,8 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.errors import LayoutError, SpecError
 from napari_pyramid.image import Image
-from napari_pyramid.irregular import with_regular_chunks
 from napari_pyramid.plan.chunks import regular_chunks
+from napari_pyramid.storage.irregular import with_regular_chunks
 
 __all__ = ["BuildSource", "directory_of", "resolve_source"]
 

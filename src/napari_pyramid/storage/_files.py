@@ -14,7 +14,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.private_names import run
+from napari_pyramid.storage.private_names import run
 
 __all__ = ["Files", "files_of"]
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-from napari_pyramid.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
 __all__ = ["Blocks", "present_blocks"]

@@ -25,7 +25,7 @@ from zarr.registry import register_codec
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, NDBuffer
 
-    from napari_pyramid.private_names import ArraySpec
+    from napari_pyramid.storage.private_names import ArraySpec
 
 __all__ = ["CODEC_NAME", "COMPRESSIONS", "N5BlockCodec", "decode_block"]
 

@@ -17,9 +17,9 @@ from zarr.storage import StorePath
 
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.image import ArrayLike
-from napari_pyramid.irregular import why_unreadable, with_regular_chunks
 from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
+from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
 
 __all__ = ["UNSAFE_PATH", "Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
 

@@ -17,8 +17,8 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.private_names import run
 from napari_pyramid.storage.node import Node, root_node
+from napari_pyramid.storage.private_names import run
 
 __all__ = ["is_url", "is_zip", "open_root"]
 
