@@ -78,14 +78,14 @@ class Crop(_Virtual):
         self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None
     ) -> None:
         super().__init__(tuple(shape), array.dtype, array.chunks)
-        self._array = array
-        self._start = tuple(start) if start is not None else (0,) * array.ndim
+        self.array = array
+        self.start = tuple(start) if start is not None else (0,) * array.ndim
 
     def _read(self, region: _Region) -> _Array:
         return np.asarray(
-            self._array[
+            self.array[
                 tuple(
-                    slice(r.start + o, r.stop + o) for r, o in zip(region, self._start, strict=True)
+                    slice(r.start + o, r.stop + o) for r, o in zip(region, self.start, strict=True)
                 )
             ]
         )

@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+import zarr
+
+from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import Image
+from napari_pyramid.image import ArrayLike, Image
 from napari_pyramid.layouts import (
     bare,
     bdv,
@@ -125,7 +128,32 @@ def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> t
         raise LayoutError(
             f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
         )
-    return tuple(images)
+    return _once(root, images)
+
+
+def _once(root: Node, images: Sequence[Image]) -> tuple[Image, ...]:
+    """Return the images without those that are the same arrays as one before, under another path: metadata may name links."""
+    first_path: dict[object, str] = {}
+    kept = []
+    for image in images:
+        levels = tuple(
+            (_pixels(root, level.path, level.array), level.scale, level.translation)
+            for level in image.levels
+        )
+        affine = None if image.affine is None else image.affine.tobytes()
+        pixels = (image.kind, image.axes, affine, levels)
+        if first_path.setdefault(pixels, image.path) == image.path:
+            kept.append(image)
+    return tuple(kept)
+
+
+def _pixels(root: Node, path: str, array: ArrayLike) -> object:
+    """Return what is equal for the same part of the same array in the store, and for nothing else."""
+    if isinstance(array, Crop):
+        return _pixels(root, path, array.array), array.start, array.shape
+    if isinstance(array, zarr.Array) and array.store is root.store:
+        return root.folder_at(path)
+    return id(array)
 
 
 def read_node(node: Node) -> Sequence[Image] | None:

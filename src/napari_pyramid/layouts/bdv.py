@@ -151,7 +151,7 @@ def _timepoints(setup: Node) -> Times:
         return {}
     found = {
         int(m[1]): child
-        for child in setup.children()
+        for child in setup.children(distinct=False)  # several timepoints may be one by links
         if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))
     }
     return {number: child for number, child in found.items() if numbered_arrays(child, _LEVEL)}

@@ -51,8 +51,9 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             child for child in node.children() if child.name.isdecimal() and child.kind == "group"
         ]
         return [(int(child.name), child) for child in numbered or _consecutive(node)]
-    found = []
-    for number, path in _once(listed):
+    found: list[tuple[int, Node]] = []
+    seen: set[str] = set()
+    for number, path in enumerate(listed):
         try:
             child = node.child(path)
         except LayoutError as error:
@@ -62,18 +63,10 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             warn(
                 f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out"
             )
-        else:
+        elif child.folder not in seen:
+            seen.add(child.folder)
             found.append((number, child))
     return found
-
-
-def _once(listed: list[object]) -> Iterator[tuple[int, object]]:
-    """Positions and entries, without those that were there before; anything may be in the list."""
-    seen = set()
-    for number, entry in enumerate(listed):
-        if not isinstance(entry, str) or entry not in seen:
-            seen.add(str(entry))
-            yield number, entry
 
 
 def _consecutive(node: Node) -> Iterator[Node]:

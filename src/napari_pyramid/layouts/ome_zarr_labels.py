@@ -32,26 +32,27 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         The image that they belong to: a label image without units takes those of the image, since napari shows
         no scale bar for layers with different ones.
     """
-    found: dict[str, Image] = {}
+    found: list[Image] = []
+    seen = group.folders_above()
     for path in _listed(group):
         node = _labels_node(group, path)
         if (
             node is not None
-            and node.path not in found
+            and node.folder not in seen
             and (labels := _read_label_image(node, layout)) is not None
         ):
-            found[node.path] = labels
+            seen.add(node.folder)
+            found.append(labels)
     # 0.1: "labels" may hold unlisted groups. Only those that say what they are count as label images.
     for node in group.children():
         if (
-            node.path not in found
+            node.folder not in seen
             and is_label_group(node)
             and (labels := _read_label_image(node, layout)) is not None
         ):
-            found[node.path] = labels
-    return [
-        _with_units_of(image, labels) if image is not None else labels for labels in found.values()
-    ]
+            seen.add(node.folder)
+            found.append(labels)
+    return [_with_units_of(image, labels) if image is not None else labels for labels in found]
 
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
@@ -119,6 +120,9 @@ def _labels_node(group: Node, path: object) -> Node | None:
         return None
     if node is None:
         warn(f"{group.location}: labels lists {brief(path)}, but nothing readable is there")
+    elif node.folder in group.folders_above():
+        warn(f"{group.location}: labels lists {brief(path)}, a link to a folder above; left out")
+        return None
     return node
 
 

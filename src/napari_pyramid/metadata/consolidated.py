@@ -85,8 +85,13 @@ def _files_v2(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _folders(directory: Path) -> list[str]:
-    with os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+    """Return the names of the folders in a directory, without links that lead back to it or above it."""
+    above = {os.path.realpath(folder) for folder in (directory, *directory.parents)}
+    return sorted(
+        folder.name
+        for folder in directory.iterdir()
+        if folder.is_dir() and os.path.realpath(folder) not in above
+    )
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -36,6 +36,9 @@ class Files(Protocol):
     def names(self, directory: str) -> list[str]:
         """Names in a directory that may be directories themselves, in any order; [] when there is none."""
 
+    def folder(self, path: str) -> str:
+        """Return what tells a directory from all others, whichever links lead to it; `path` itself in a store without links."""
+
 
 class _LocalFiles:
     """A directory on a local disk, read without zarr's event loop: a plate of 384 wells is thousands of small files."""
@@ -53,9 +56,12 @@ class _LocalFiles:
     def names(self, directory: str) -> list[str]:
         try:
             with os.scandir(os.path.join(self._root, directory)) as entries:
-                return [entry.name for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir()]
+                return [entry.name for entry in islice(entries, _MAX_ENTRIES) if _is_folder(entry)]
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def folder(self, path: str) -> str:
+        return _real(self._root, path)
 
 
 class _StoreFiles:
@@ -64,6 +70,7 @@ class _StoreFiles:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index: dict[str, set[str]] | None = None
+        self._local_root = _local_root(store)
 
     def read(self, key: str) -> bytes | None:
         buffer = _answer(self._store.get(key, default_buffer_prototype()))
@@ -75,6 +82,11 @@ class _StoreFiles:
         if self._index is None:
             self._index = _directory_index(self._consolidated_keys())
         return list(self._index.get(directory, ()))
+
+    def folder(self, path: str) -> str:
+        if self._local_root is None:
+            return path
+        return _real(os.fspath(self._local_root), path)
 
     def _listed(self, directory: str) -> list[str]:
         if not self._store.supports_listing:
@@ -111,6 +123,24 @@ def files_of(store: Store) -> Files:
         return _LocalFiles(store.root)
     archive: Any = getattr(store, "archive", store)  # a folder of a zip
     return _IndexedFiles(store) if isinstance(archive, ZipStore) else _StoreFiles(store)
+
+
+def _local_root(store: Store) -> Path | None:
+    """Return the directory that a store presents in another format, None for stores that are no directory."""
+    inner = getattr(store, "inner", store)
+    return inner.root if isinstance(inner, LocalStore) else None
+
+
+def _real(root: str, path: str) -> str:
+    """Return the path without links, with slashes on every system."""
+    return os.path.realpath(os.path.join(root, path)).replace(os.sep, "/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other in a circle
+        return False
 
 
 def _answer(request: Coroutine[Any, Any, T]) -> T:

@@ -124,6 +124,21 @@ class Node:
         return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
 
     @cached_property
+    def folder(self) -> str:
+        """What tells the node from all others, whichever links lead to it: its real path, or its path inside a zip or URL."""
+        return self.folder_at("")
+
+    def folder_at(self, path: str) -> str:
+        """Return the `folder` of the node at a relative path, which need not exist."""
+        return self._files.folder(_join(self.path, path) if path else self.path)
+
+    @cached_property
+    def is_link(self) -> bool:
+        """Whether the last part of the path is a link to a folder that has another name or place."""
+        above, _, name = self.path.rpartition("/")
+        return bool(name) and self.folder != _join(self._files.folder(above), name)
+
+    @cached_property
     def attributes(self) -> dict[str, Any]:
         if self.zarr_format == 3:
             file, found = "zarr.json", self.metadata.get("attributes")
@@ -195,14 +210,37 @@ class Node:
     @cached_property
     def _children(self) -> tuple[Node, ...]:
         names = sorted(self._candidates(), key=natural_key)
-        return tuple(node for name in names if (node := self.child(name)) is not None)
+        found = [node for name in names if (node := self.child(name)) is not None]
+        above = self.folders_above()
+        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
 
-    def children(self) -> tuple[Node, ...]:
-        """The nodes directly below, in natural order (10 after 9); chunk directories are none."""
-        return self._children
+    @cached_property
+    def _distinct_children(self) -> tuple[Node, ...]:
+        # a folder goes before the links to it: its own name is the one to show
+        by_folder: dict[str, Node] = {}
+        for node in sorted(self._children, key=lambda node: node.is_link):
+            by_folder.setdefault(node.folder, node)
+        return tuple(node for node in self._children if by_folder[node.folder] is node)
+
+    def children(self, *, distinct: bool = True) -> tuple[Node, ...]:
+        """Return the nodes directly below, in natural order (10 after 9); chunk directories are none.
+
+        Links to a folder above are left out.
+
+        Parameters
+        ----------
+        distinct
+            Leave out all names but one of a folder that has several by links.
+        """
+        return self._distinct_children if distinct else self._children
+
+    def folders_above(self) -> set[str]:
+        """Return the folders of the node and of all that its path leads through."""
+        parts = self.path.split("/") if self.path else []
+        return {self._files.folder("/".join(parts[:i])) for i in range(len(parts) + 1)}
 
     def child_names(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self._children)
+        return tuple(node.name for node in self._distinct_children)
 
     @cached_property
     def _array(self) -> ArrayLike:
@@ -351,6 +389,11 @@ def _read_json(files: Files, key: str) -> Any:
 
 def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
+
+
+def _is_in(inner: str, outer: str) -> bool:
+    """Return whether `inner` is the folder `outer`, or below it."""
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
 
 
 def brief(value: object) -> str:
