@@ -10,6 +10,7 @@ from itertools import count
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image, StoredLevel
+from napari_pyramid.layouts._dataset import auxiliaries
 from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid, looks_rgb, open_levels
 from napari_pyramid.storage.node import Node
 
@@ -42,7 +43,10 @@ def _numbered_series(node: Node) -> list[Image] | None:
     Arrays of the same or of unrelated shapes are no pyramid, whatever their names.
     """
     series: dict[str, list[Node]] = defaultdict(list)
+    auxiliary = auxiliaries(node)
     for child in node.children():
+        if child.name in auxiliary:
+            continue
         if child.kind == "array" and (match := _NUMBERED.match(child.name)):
             series["" if _MAGNIFICATION.fullmatch(child.name) else match[1]].append(child)
     pyramids = [arrays for arrays in series.values() if _is_pyramid(arrays)]

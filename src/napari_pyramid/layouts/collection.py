@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
+from napari_pyramid.layouts._dataset import auxiliaries
 from napari_pyramid.storage.node import Node, natural_key, warn
 
 __all__ = ["walk"]
@@ -74,8 +75,9 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
 
 
 def _below(chain: tuple[Node, ...]) -> list[tuple[Node, ...]]:
-    """Return the children of the last node, each behind the nodes that lead to it, the first one last."""
-    return [(*chain, child) for child in reversed(chain[-1].children())]
+    """Return the children of the last node but coordinates, each behind the nodes that lead to it, the first one last."""
+    children, auxiliary = chain[-1].children(), auxiliaries(chain[-1])
+    return [(*chain, child) for child in reversed(children) if child.name not in auxiliary]
 
 
 def _paths(image: Image) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import Candidate, find
-from napari_pyramid.layouts._dataset import data_variables, pyramids
+from napari_pyramid.layouts._dataset import pyramids
 from napari_pyramid.layouts._geo import Grid
 from napari_pyramid.storage.node import Node, warn
 
@@ -35,9 +35,7 @@ def read(node: Node) -> Sequence[Image] | None:
         ]
     else:
         groups = [
-            child
-            for child in node.children()
-            if child.kind == "group" and child.name.isdecimal() and data_variables(child)
+            child for child in node.children() if child.kind == "group" and child.name.isdecimal()
         ]
     images = pyramids(node, groups, NAME)
     if not images:

@@ -3,25 +3,94 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from napari_pyramid.image import Image
-from napari_pyramid.layouts._dataset import data_variables, is_dataset, pyramids
-from napari_pyramid.storage.node import Node
+from napari_pyramid.layouts._candidates import Candidate
+from napari_pyramid.layouts._dataset import data_variables, is_dataset, placed, pyramids
+from napari_pyramid.layouts._levels import looks_like_a_pyramid
+from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
 
 NAME = "xarray"
-_LEVEL = re.compile(r"scale\d+")
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_PREFIX = "scale"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """Groups named scale0, scale1, ... that hold the same variables, or a group whose variables have coordinates."""
+    """Groups that hold a variable at several resolutions, or a group whose variables have coordinates."""
     if node.kind != "group":
         return None
-    levels = [
-        child for child in node.children() if child.kind == "group" and _LEVEL.fullmatch(child.name)
-    ]
-    if levels and all(data_variables(level) for level in levels) and is_dataset(levels[0]):
+    groups = [child for child in node.children() if child.kind == "group"]
+    levels = [group for group in groups if _number(group, _PREFIX) is not None]
+    if any(map(is_dataset, levels)) or any(_shrink(found) for found in _by_variable(levels)):
+        _warn_of_gaps(node, levels)
         return pyramids(node, levels, "multiscale-spatial-image") or None
+    if not data_variables(node) and _are_numbered(groups) and _are_one_place(groups):
+        return pyramids(node, groups, f"{NAME} groups") or None
     return pyramids(node, [node], NAME) or None if is_dataset(node) else None
+
+
+def _number(group: Node, prefix: str) -> int | None:
+    match = _NUMBERED.fullmatch(group.name)
+    return int(match[2]) if match and match[1] == prefix else None
+
+
+def _warn_of_gaps(node: Node, levels: Sequence[Node]) -> None:
+    numbers = {_number(level, _PREFIX) for level in levels}
+    for number in range(max(n for n in numbers if n is not None)):
+        if number not in numbers:
+            warn(f"{node.location}: the group of level {_PREFIX}{number} is missing; left out")
+
+
+def _are_numbered(groups: Sequence[Node]) -> bool:
+    """Return whether all groups, two at least, have one name but for the number at its end."""
+    matches = [_NUMBERED.fullmatch(group.name) for group in groups]
+    return len(groups) > 1 and all(matches) and len({match[1] for match in matches if match}) == 1
+
+
+def _by_variable(groups: Sequence[Node]) -> Iterator[list[tuple[Node, Node]]]:
+    """Yield for every variable that several groups have the pairs of group and array."""
+    pairs = [(group, variable) for group in groups for variable in data_variables(group)]
+    for name in dict.fromkeys(variable.name for _, variable in pairs):
+        found = [(group, variable) for group, variable in pairs if variable.name == name]
+        if len(found) > 1:
+            yield found
+
+
+def _shrink(found: Sequence[tuple[Node, Node]]) -> bool:
+    shapes = sorted((variable.shape for _, variable in found), reverse=True)
+    return len({len(shape) for shape in shapes}) == 1 and looks_like_a_pyramid(shapes)
+
+
+def _are_one_place(groups: Sequence[Node]) -> bool:
+    """Return whether variables shrink from group to group, and their coordinates cover the same rectangle.
+
+    Without it, numbered groups are images of their own: positions, timepoints, tiles.
+    """
+    series = [found for found in _by_variable(groups) if _shrink(found)]
+    return bool(series) and all(
+        _cover_the_same(a, b)
+        for found in series
+        for a, b in pairwise([placed(group, variable) for group, variable in found])
+    )
+
+
+def _cover_the_same(a: Candidate, b: Candidate) -> bool:
+    """Return whether the edges of two variables are less than a pixel of the coarser one apart, in the last two axes."""
+    if a.scale is None or b.scale is None:
+        return False
+    return all(
+        abs(edge_a - edge_b) < max(abs(a.scale[axis]), abs(b.scale[axis]))
+        for axis in (-2, -1)
+        for edge_a, edge_b in zip(_edges(a, axis), _edges(b, axis), strict=True)
+    )
+
+
+def _edges(placed: Candidate, axis: int) -> tuple[float, float]:
+    """Return where the first pixel begins and the last one ends, along an axis."""
+    scale, translation = (placed.scale or ())[axis], (placed.translation or ())[axis]
+    start = translation - scale / 2
+    return start, start + scale * placed.node.shape[axis]
