@@ -271,7 +271,7 @@ def test_sources_that_lead_nowhere_are_told_once_and_sizes_taken(
 
 
 def test_a_layout_that_is_too_long_to_be_one(tmp_path: Path) -> None:
-    layout = [entry("0"), *(entry("0", [1, 1], derived_from=str(k)) for k in range(2000))]
+    layout = [entry("0")] * 2001
     with pytest.warns(LayoutWarning, match="layout has 2001 entries"):
         images = open_images(write(tmp_path, layout, {"0": (8, 8)}))
     assert [image.levels[0].path for image in images] == ["0"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,7 +13,11 @@ from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["Document", "find_document", "is_ome"]
 
+_MOST = 64
+"""Multiscales that are asked for their versions."""
 _KEYS = ("multiscales", "plate", "well", "labels", "series", "scene", "bioformats2raw.layout")
+_IN_ZARR_V2 = re.compile(r"0\.[1-4](\D.*)?$")
+"""Versions of zarr v2; 0.5 and all later ones are of zarr v3."""
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\D.*)?$|0\.9\.dev")
 """0.1 to 0.6 with their drafts ("0.5-dev-spatialdata", "0.6rc0"), and ngff-zarr's draft of what follows."""
 
@@ -32,13 +36,16 @@ class Document:
     @property
     def version(self) -> str | None:
         """The version as written, in the document (0.5) or in its first part (0.1 to 0.4); None when nowhere."""
-        parts = [self.content, *(self.content.get(key) for key in ("multiscales", "plate", "well"))]
-        for part in parts:
-            part = part[0] if isinstance(part, list) and part else part
-            version = part.get("version") if isinstance(part, Mapping) else None
-            if isinstance(version, (str, float)):
-                return str(version)
-        return None
+        return next(self.versions(), None)
+
+    def versions(self) -> Iterator[str]:
+        """Yield the versions that the document and its parts claim."""
+        parts = [self.content.get(key) for key in ("multiscales", "plate", "well", "image-label")]
+        for part in [self.content, *parts]:
+            for entry in part[:_MOST] if isinstance(part, list) else [part]:
+                version = entry.get("version") if isinstance(entry, Mapping) else None
+                if isinstance(version, (str, float)):
+                    yield str(version)
 
 
 _found: WeakKeyDictionary[Node, Document | None] = WeakKeyDictionary()
@@ -102,9 +109,33 @@ def _datasets(multiscale: Mapping[str, Any]) -> list[Any]:
 
 
 def _checked(document: Document, node: Node) -> Document:
+    where = f"{node.location}/{document.where}"
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
-        warn(
-            f"{node.location}/{document.where}: version {version!r} is not known; read as its structure suggests"
-        )
+        warn(f"{where}: version {version!r} is not known; read as its structure suggests")
+    for claimed in dict.fromkeys(document.versions()):
+        needed = 2 if _IN_ZARR_V2.match(claimed) else 3
+        if (
+            _KNOWN_VERSION.match(claimed)
+            and node.zarr_format != needed
+            and node.is_zarr
+            and _is_of_ome(node, document)
+            and node.is_first_to_say(f"{claimed} in zarr v{node.zarr_format}")
+        ):
+            warn(
+                f"{where}: version {claimed!r} of OME-Zarr cannot be in zarr v{node.zarr_format}, only in"
+                f" zarr v{needed}; read as its structure suggests"
+            )
     return document
+
+
+def _is_of_ome(node: Node, document: Document) -> bool:
+    """Whether the version is OME-Zarr's: other conventions have "multiscales" with versions of their own."""
+    found = document.content.get("multiscales")
+    if isinstance(found, Mapping) and "datasets" not in found:
+        return document.in_ome
+    if found is None:
+        return document.in_ome or any(
+            isinstance(document.content.get(key), Mapping) for key in ("plate", "well")
+        )
+    return is_ome(node, document)

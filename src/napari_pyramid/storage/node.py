@@ -104,6 +104,7 @@ class Node:
         self.opened = opened
         """What the user opened: path or URL of the root."""
         self._files = files
+        self._said: set[str] = set()
         self._known: dict[str, Node | None] = {}
 
     def __repr__(self) -> str:
@@ -184,6 +185,17 @@ class Node:
     def data_type(self) -> Any:
         """The data type as the metadata spell it, to compare arrays without opening them."""
         return self.metadata.get("data_type" if self.zarr_format == 3 else "dtype")
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether the store holds zarr, not another format that it presents as zarr v3."""
+        return not hasattr(self.store, "inner")
+
+    def is_first_to_say(self, what: str) -> bool:
+        """Return True once for all nodes of the opened store: thousands of wells have the same flaw."""
+        is_first = what not in self._said
+        self._said.add(what)
+        return is_first
 
     def child(self, path: object) -> Node | None:
         """The node at a relative path, or None when nothing is there or its metadata cannot be read (with a warning).
@@ -308,7 +320,7 @@ class Node:
             return None
         if metadata is None:
             return None
-        return Node(
+        node = Node(
             self.store,
             path,
             metadata,
@@ -316,6 +328,8 @@ class Node:
             opened=self.opened,
             follow_urls=self.follow_urls,
         )
+        node._said = self._said
+        return node
 
     def _read_attributes(self) -> Any:
         try:
