@@ -77,7 +77,11 @@ def test_scale_translation_and_units_of_0_4_and_0_5(new_store: Callable, zarr_fo
         scaled("s0", 0.5, 0.25, translation=(10, 20)),
         scaled("s1", 1, 0.5, translation=(10.25, 20.125)),
     ]
-    store.group(version="0.5", multiscales=[{"name": "n", "axes": YX, "datasets": datasets}])
+    described = {"name": "n", "axes": YX, "datasets": datasets}
+    if zarr_format == 2:
+        store.group(multiscales=[{"version": "0.4", **described}])
+    else:
+        store.group(version="0.5", multiscales=[described])
     image = only(store.root)
     assert [(level.path, level.scale, level.translation) for level in image.levels] == [
         ("s0", (0.5, 0.25), (10, 20)),
@@ -197,7 +201,8 @@ def test_multiscales_of_0_4_in_a_v3_group(new_store: Callable) -> None:
     store.group(
         raw={"multiscales": [{"version": "0.4", "axes": YX, "datasets": [scaled("0", 1, 2)]}]}
     )
-    assert only(store.root).levels[0].scale == (1, 2)
+    with pytest.warns(LayoutWarning, match=r"'0\.4' .* zarr v3"):
+        assert only(store.root).levels[0].scale == (1, 2)
 
 
 def test_upper_case_axes_and_untyped_ones(new_store: Callable) -> None:
@@ -365,7 +370,7 @@ def test_unknown_version_is_read_by_its_structure(new_store: Callable) -> None:
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("version", [0.4, "0.5-dev", "0.6.dev4", "0.6rc0", "0.6", "0.9.dev1"])
+@pytest.mark.parametrize("version", [0.4, "0.5-dev"])
 def test_known_versions_are_read_without_a_word(new_store: Callable, version: object) -> None:
     assert len(only(broken(new_store, version=version)).levels) == 3
 

@@ -15,7 +15,7 @@ from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.layouts import open_images
 
 IN_V2 = ["0.1", "0.2", "0.3", "0.4"]
-IN_V3 = ["0.5", "0.6", "0.6rc0", "0.6.dev4"]
+IN_V3 = ["0.5", "0.6", "0.6rc0", "0.6.dev4", "0.9.dev1"]
 
 
 def multiscale(version: Any = None, dimensions: str = "tczyx") -> dict[str, Any]:
@@ -58,7 +58,8 @@ def test_new_versions_in_zarr_v2(new_store: Callable, version: str, place: str) 
 
 @pytest.mark.parametrize(
     ("zarr_format", "version"),
-    [(2, version) for version in [*IN_V2, "0.4-dev", None]] + [(3, version) for version in IN_V3],
+    [(2, version) for version in [*IN_V2, "0.4-dev", "0.5-dev", None]]
+    + [(3, version) for version in IN_V3],
 )
 def test_versions_where_they_belong_are_not_mentioned(
     new_store: Callable, zarr_format: int, version: str | None

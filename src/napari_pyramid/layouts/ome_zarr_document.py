@@ -18,6 +18,8 @@ _MOST = 64
 _KEYS = ("multiscales", "plate", "well", "labels", "series", "scene", "bioformats2raw.layout")
 _IN_ZARR_V2 = re.compile(r"0\.[1-4](\D.*)?$")
 """Versions of zarr v2; 0.5 and all later ones are of zarr v3."""
+_IN_BOTH = "0.5-dev"
+"""Drafts of transformations that were written into zarr v2 before 0.5 chose v3."""
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\D.*)?$|0\.9\.dev")
 """0.1 to 0.6 with their drafts ("0.5-dev-spatialdata", "0.6rc0"), and ngff-zarr's draft of what follows."""
 
@@ -117,6 +119,7 @@ def _checked(document: Document, node: Node) -> Document:
         needed = 2 if _IN_ZARR_V2.match(claimed) else 3
         if (
             _KNOWN_VERSION.match(claimed)
+            and not claimed.startswith(_IN_BOTH)
             and node.zarr_format != needed
             and node.is_zarr
             and _is_of_ome(node, document)
