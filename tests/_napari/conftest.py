@@ -35,13 +35,13 @@ PATIENCE = 60.0
 
 
 class Slow:
-    """An array of 32 blocks, which are read as slowly as a test wants; 4 of them make a tile of a build.
+    """An array that a build by two threads reads in 32 pieces, two to a tile, as slowly as a test wants.
 
-    `pace` is called at each read by a thread, with the number of blocks that it has read before. The
+    `pace` is called at each read by a thread, with the number of pieces that it has read before. The
     window itself reads at once.
     """
 
-    shape, dtype, ndim, size = (64, 256, 512), np.dtype("u2"), 3, 64 * 256 * 512
+    shape, dtype, ndim, size = (64, 512, 512), np.dtype("u2"), 3, 64 * 512 * 512
     chunks = (64, 64, 64)
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class Slow:
         return np.broadcast_to(np.uint16(7), self.shape)[key]
 
     def hold(self) -> threading.Event:
-        """Hold every thread at the end of its first tile until the returned event is set; then a block takes 0.2 s."""
+        """Hold every thread at the end of its first tile until the returned event is set; then a piece takes 0.2 s."""
         go = threading.Event()
 
         def pace(read: int) -> None:
-            if read >= 4:
+            if read >= 2:
                 assert go.wait(PATIENCE)
                 time.sleep(0.2)
 
@@ -71,7 +71,7 @@ class Slow:
 
 
 class Answers:
-    """Ticks of the window while it builds or saves: each block is read only after the window has answered some.
+    """Ticks of the window while it builds or saves: each piece is read only after the window has answered some.
 
     A window that waits for a read never ticks; one that computes meanwhile is seen in the processor
     time of its thread, which other work on the machine does not change.

@@ -553,6 +553,7 @@ def test_cancel_reads_little_more_and_leaves_no_store(
     wait_for_first_tile(widget, qtbot)
     reads = slow.reads
     widget.cancel.click()
+    qtbot.wait(500)  # for what has to hear of it
     go.set()
     wait_for_end(widget, qtbot)
     assert slow.reads - reads <= 10  # two threads read as many in a second
