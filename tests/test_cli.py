@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import typer
 import zarr
+from helpers import plain_mean
 from npe2 import DynamicPlugin
 from typer.testing import CliRunner
 
@@ -42,13 +42,6 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
     """Exit status, stdout, stderr."""
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     return result.exit_code, result.stdout, result.stderr
-
-
-def mean_2x2(plane: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Means of 2 x 2 windows over the samples that exist, half to even, in plain NumPy."""
-    padded = np.pad(plane.astype(float), [(0, n % 2) for n in plane.shape], constant_values=np.nan)
-    windows = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
-    return np.rint(np.nanmean(windows, axis=(1, 3))).astype(plane.dtype)
 
 
 # ---- help and usage --------------------------------------------------------------------------------------------------
@@ -271,7 +264,7 @@ def test_built_pixels_are_the_means_of_the_level_above(volume: Path, tmp_path: P
     group = zarr.open_group(tmp_path / "x.ome.zarr", mode="r")
     source = np.load(volume)
     np.testing.assert_array_equal(group["0"][:], source)
-    np.testing.assert_array_equal(group["1"][:], np.stack([mean_2x2(plane) for plane in source]))
+    np.testing.assert_array_equal(group["1"][:], plain_mean(source, (1, 2, 2)))
 
 
 def test_progress_goes_to_stderr(volume: Path, tmp_path: Path) -> None:
@@ -290,7 +283,7 @@ def test_build_in_place_leaves_level_0(tmp_path: Path) -> None:
     assert invoke("build", tmp_path / "plate.zarr", "--in-place", "--levels", "2", "-q")[0] == 0
     assert (chunk.stat().st_mtime_ns, chunk.read_bytes()) == before
     np.testing.assert_array_equal(
-        zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], mean_2x2(data)
+        zarr.open_array(tmp_path / "plate.zarr" / "1", mode="r")[:], plain_mean(data, (2, 2))
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 
 from napari_pyramid import DestinationError, build_pyramid, open_pyramid
 
@@ -28,14 +28,6 @@ OPTIONS: dict[str, Any] = {
     "memory_limit": 40 * 2**20,
 }
 """The memory is so small that there are many tiles."""
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def write_source(path: Path) -> Path:

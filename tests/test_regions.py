@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import Array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,13 +20,6 @@ from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors
 from napari_pyramid.plan.schedule import Source, plan_passes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.regions import Region, blocks_in, shape_of
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
 
 
 @st.composite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from helpers import digest
 
 from napari_pyramid import (
     BuildInProgressError,
@@ -33,14 +33,6 @@ from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def names(directory: Path) -> set[str]:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
+from helpers import Array
 
 from napari_pyramid import PyramidSpec, SpecError
 from napari_pyramid.plan.schedule import Source, plan_passes
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16", **more: object) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self.__dict__.update(more)
 
 
 def spec_of(shape: tuple[int, ...], **options: object) -> PyramidSpec:

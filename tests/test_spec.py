@@ -5,22 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers import Array
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid import Axis, PyramidSpec, SpecError
 from napari_pyramid.plan.factors import near_isotropic_step
 from napari_pyramid.plan.level import format_bytes
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16", **more: Any) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self.__dict__.update(more)
 
 
 def spec_of(*shape: int, dtype: str = "uint16", **options: Any) -> PyramidSpec:

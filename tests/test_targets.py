@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 
 from napari_pyramid import (
     DestinationError,
@@ -26,14 +26,6 @@ from napari_pyramid.build.in_place import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def attributes(group: Path) -> dict[str, Any]:

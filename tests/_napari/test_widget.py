@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import plain_mean
 from napari.utils.notifications import notification_manager
 from skimage.transform import pyramid_gaussian
 
@@ -92,15 +93,6 @@ def wait_for_first_tile(widget: BuildPyramid, qtbot: Any) -> None:
 
 def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 1000, shape, dtype=np.uint16)
-
-
-def halved(block: np.ndarray) -> np.ndarray:
-    """Mean over 2 x 2 x 2 windows, partial at the end, rounded half to even: plain NumPy."""
-    out = np.empty([-(-n // 2) for n in block.shape], block.dtype)
-    for index in np.ndindex(*out.shape):
-        window = block[tuple(slice(2 * i, 2 * i + 2) for i in index)]
-        out[index] = np.rint(window.mean(dtype=np.float64))
-    return out
 
 
 @pytest.mark.parametrize(
@@ -214,7 +206,7 @@ def test_layer_becomes_multiscale_and_keeps_its_look(
         "micrometer",
     )
     np.testing.assert_array_equal(np.asarray(new.data[0]), values)
-    np.testing.assert_array_equal(np.asarray(new.data[1]), halved(values))
+    np.testing.assert_array_equal(np.asarray(new.data[1]), plain_mean(values, (2, 2, 2)))
     assert "Built" in widget.message.text()
 
 
@@ -246,7 +238,9 @@ def test_layer_is_built_as_it_is_when_build_is_pressed(
     ]
     window = ome["omero"]["channels"][0]["window"]
     assert (window["start"], window["end"]) == (100, 900)
-    np.testing.assert_array_equal(np.asarray(viewer.layers["after"].data[1]), halved(values))
+    np.testing.assert_array_equal(
+        np.asarray(viewer.layers["after"].data[1]), plain_mean(values, (2, 2, 2))
+    )
 
 
 def test_layer_that_cannot_be_built_any_more_is_not(
@@ -347,7 +341,9 @@ def test_in_place_adds_levels_beside_the_data(
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     assert viewer.layers[0].multiscale
-    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+    np.testing.assert_array_equal(
+        np.asarray(viewer.layers[0].data[1]), plain_mean(values, (2, 2, 2))
+    )
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "plain.zarr/raw", mode="r")[:], values)
 
 
@@ -362,7 +358,9 @@ def test_path_is_built_in_place_and_opened(
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     assert str(tmp_path / "plain.zarr:") in widget.message.text()
-    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+    np.testing.assert_array_equal(
+        np.asarray(viewer.layers[0].data[1]), plain_mean(values, (2, 2, 2))
+    )
 
 
 def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any) -> None:
@@ -380,7 +378,9 @@ def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["bare"]
-    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data[1]), halved(values))
+    np.testing.assert_array_equal(
+        np.asarray(viewer.layers[0].data[1]), plain_mean(values, (2, 2, 2))
+    )
 
 
 @pytest.mark.parametrize("in_place", [False, True])
