@@ -535,3 +535,30 @@ def test_levels_of_either_byte_order_are_one_image(new_store: Callable, orders: 
     assert {level.array.dtype for level in image.levels} == {values[0].dtype}
     for level, expected in zip(image.levels, values, strict=True):
         np.testing.assert_array_equal(level.array[...], expected)
+
+
+def test_a_transform_without_a_list_around_it(new_store: Callable) -> None:
+    store = new_store(2)
+    store.array("0", (6, 8))
+    level = {"path": "0", "coordinateTransformations": {"type": "scale", "scale": [2, 3]}}
+    store.group(multiscales=[{"version": "0.4", "axes": YX, "datasets": [level]}])
+    assert only(store.root).levels[0].scale == (2, 3)
+
+
+def test_paths_that_begin_with_the_folder_itself(new_store: Callable) -> None:
+    store = new_store(2)
+    store.array("0", (6, 8))
+    store.group(multiscales=[{"version": "0.4", "axes": YX, "datasets": [scaled("./0", 2, 3)]}])
+    assert only(store.root).levels[0].scale == (2, 3)
+
+
+def test_numbers_instead_of_paths(new_store: Callable) -> None:
+    """Of series, of labels, and of the fields of a well."""
+    series = new_store(2, "series.zarr").group(**{"bioformats2raw.layout": 3})
+    series.group("OME", series=[1, 0]).image("0", (6, 8)).image("1", (6, 8))
+    assert [image.path for image in open_images(series.root)] == ["1", "0"]
+    labelled = new_store(2, "labelled.zarr").image("", (6, 8)).group("labels", labels=[0])
+    labelled.image("labels/0", (6, 8))
+    assert [image.kind for image in open_images(labelled.root)] == ["image", "labels"]
+    well = new_store(2, "well.zarr").group(well={"images": [{"path": 0}]}).image("0", (6, 8))
+    assert len(open_images(well.root)) == 1

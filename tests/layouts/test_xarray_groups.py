@@ -334,3 +334,16 @@ def test_arrays_of_one_shape_are_no_levels(tmp_path: Path, zarr_format: int, pre
     images = open_images(tmp_path)
     assert len(images) == 16
     assert all(len(image.levels) == 1 for image in images)
+
+
+def test_a_tree_of_datasets(tmp_path: Path) -> None:
+    """xarray's DataTree: groups below have the coordinates of those above."""
+    root = zarr.create_group(tmp_path)
+    dataset(root)
+    variable(root, "below/mask", {"y": 8, "x": 12})
+    variable(root, "below/deep/area", {"y": 8, "x": 12})
+    assert [image.name for image in open_images(tmp_path)] == [
+        "img",
+        "below/mask",
+        "below/deep/area",
+    ]

@@ -10,7 +10,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import ome_zarr
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Node, as_path, brief, warn
 
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"
@@ -55,7 +55,7 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
     seen: set[str] = set()
     for number, path in enumerate(listed):
         try:
-            child = node.child(path)
+            child = node.child(as_path(path))
         except LayoutError as error:
             warn(f"{node.location}/OME: series: {error}")
             continue

@@ -18,6 +18,8 @@ _MAX_DEPTH = 8
 _MAX_IMAGES = 256
 """More are no collection to open at once; a viewer with thousands of layers does not answer any more."""
 _MAX_NODES = 10_000
+_MAX_FOLDERS = 1000
+"""Folders without metadata that are looked into: any disk has millions."""
 _REPEATED = 16
 """How often names repeat in a path before it is a link to a folder above: no store nests as deep, and systems follow 40."""
 _NO_NUMBERS = re.compile(
@@ -36,7 +38,7 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
     found: list[tuple[Node, Sequence[Image]]] = []
     visited = {root.folder}
     waiting, links = _below((root,)), deque[tuple[Node, ...]]()
-    n_images = n_nodes = 0
+    n_images = n_nodes = n_folders = 0
     while waiting or links:
         first_time = bool(waiting)
         chain = waiting.pop() if first_time else links.popleft()
@@ -47,6 +49,9 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
         if node.folder in visited:
             continue
         n_nodes += 1
+        n_folders += node.is_implicit
+        if node.is_implicit and n_folders > _MAX_FOLDERS:
+            continue
         if n_images >= _MAX_IMAGES or n_nodes > _MAX_NODES:
             warn(
                 f"{root.location}: only the first {n_images} images are shown; open a group below for the others"
@@ -76,8 +81,13 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
 
 def _below(chain: tuple[Node, ...]) -> list[tuple[Node, ...]]:
     """Return the children of the last node but coordinates, each behind the nodes that lead to it, the first one last."""
-    children, auxiliary = chain[-1].children(), auxiliaries(chain[-1])
-    return [(*chain, child) for child in reversed(children) if child.name not in auxiliary]
+    node, auxiliary = chain[-1], auxiliaries(chain[-1])
+    children = [child for child in node.children() if child.name not in auxiliary]
+    return [
+        (*chain, child)
+        for child in sorted((*children, *node.folders()), key=lambda n: natural_key(n.name))[::-1]
+        if not child.name.startswith(".")  # snapshots of file systems, and what programs hide
+    ]
 
 
 def _paths(image: Image) -> Iterator[str]:
@@ -117,8 +127,15 @@ def _data_type(node: Node) -> str:
 
 def _told_apart(images: list[Image]) -> list[Image]:
     """Images with names of which none is there twice: the path stands in for a name that is not enough."""
-    counts = Counter(image.name for image in images)
+    names = Counter(image.name for image in images)
+    paths = Counter(image.path for image in images if names[image.name] > 1)
     return [
-        replace(image, name=image.path or image.name) if counts[image.name] > 1 else image
+        image if names[image.name] == 1 else replace(image, name=_full_name(image, paths))
         for image in images
     ]
+
+
+def _full_name(image: Image, paths: Counter[str]) -> str:
+    """Return the path, with the name behind it where variables of one group share the path."""
+    parts = [image.path, image.name] if paths[image.path] > 1 else [image.path or image.name]
+    return "/".join(filter(None, parts))

@@ -10,7 +10,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Node, as_path, brief, warn
 
 NAME = "OME-Zarr plate"
 
@@ -121,7 +121,7 @@ def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, 
         str(entry.get("path")): entry for entry in _objects(content.get("images"))
     }.values():
         try:
-            node = well.child(entry.get("path"))
+            node = well.child(as_path(entry.get("path")))
         except LayoutError as error:
             warn(f"{where}: well.images: {error}")
             continue

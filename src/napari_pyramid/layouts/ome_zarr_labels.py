@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Node, as_path, brief, warn
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 
@@ -114,7 +114,7 @@ def _listed(group: Node) -> list[object]:
 
 def _labels_node(group: Node, path: object) -> Node | None:
     try:
-        node = group.child(path)
+        node = group.child(as_path(path))
     except LayoutError as error:
         warn(f"{group.location}: labels lists {brief(path)}: {error}")
         return None

@@ -149,6 +149,8 @@ class _Reader:
         )
         if transforms is None:
             return LevelEntry(path)
+        if isinstance(transforms, Mapping):  # the only one, without a list around it
+            transforms = [transforms]
         try:
             matrix = compose(transforms, ndim, self.node, [a.name for a in axes or ()])
             if not is_axis_aligned(matrix):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from napari_pyramid.image import Image
@@ -17,10 +18,11 @@ __all__ = ["NAME", "read"]
 NAME = "xarray"
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _PREFIX = "scale"
+_MAX_DEPTH = 8
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """Groups that hold a variable at several resolutions, or a group whose variables have coordinates."""
+    """Groups that hold a variable at several resolutions, or a group whose variables have coordinates, and those below."""
     if node.kind != "group":
         return None
     groups = [child for child in node.children() if child.kind == "group"]
@@ -30,7 +32,20 @@ def read(node: Node) -> Sequence[Image] | None:
         return pyramids(node, levels, "multiscale-spatial-image") or None
     if not data_variables(node) and _are_numbered(groups) and _are_one_place(groups):
         return pyramids(node, groups, f"{NAME} groups") or None
-    return pyramids(node, [node], NAME) or None if is_dataset(node) else None
+    return _tree(node) or None if is_dataset(node) else None
+
+
+def _tree(node: Node, depth: int = 0) -> list[Image]:
+    """Return the variables of a dataset and of the groups below it, by their paths: xarray's DataTree.
+
+    Groups below may have no coordinates of their own: those of the group above are theirs as well.
+    """
+    images = list(pyramids(node, [node], NAME))
+    for group in node.children():
+        if group.kind == "group" and depth < _MAX_DEPTH:
+            below = _tree(group, depth + 1)
+            images += [replace(image, name=f"{group.name}/{image.name}") for image in below]
+    return images
 
 
 def _number(group: Node, prefix: str) -> int | None:

@@ -31,7 +31,7 @@ _MAX_LEVELS = 64
 def read(node: Node) -> Sequence[Image] | None:
     """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
     if not node.is_implicit or not (
-        _NAMED.search(node.opened) or node.read_bytes(".zlevels") is not None
+        _NAMED.search(node.path or node.opened) or node.read_bytes(".zlevels") is not None
     ):
         return None
     groups = list(_levels(node))

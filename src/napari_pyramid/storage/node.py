@@ -21,11 +21,22 @@ from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
 from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
 
-__all__ = ["UNSAFE_PATH", "Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
+__all__ = [
+    "UNSAFE_PATH",
+    "Node",
+    "as_path",
+    "brief",
+    "collected_warnings",
+    "natural_key",
+    "root_node",
+    "warn",
+]
 
 UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
 
+_NO_FOLDERS = ("c", "__MACOSX")
+"""Where zarr v3 keeps the chunks of an array, and macOS what it adds to zips."""
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
@@ -72,7 +83,7 @@ class Node:
     path
         Path inside the store, "" for the root.
     kind
-        "group" or "array". A directory without metadata is a group with `is_implicit`; only the root can be one.
+        "group" or "array". A directory without metadata is a group with `is_implicit`: the root, or one of `folders`.
     attributes
         The user's attributes: ".zattrs", or "attributes" of "zarr.json". Always a dict.
     location
@@ -210,6 +221,7 @@ class Node:
         LayoutError
             If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
         """
+        path = path.removeprefix("./") if isinstance(path, str) else path
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
             raise LayoutError(
                 f"{self.location}: path {brief(path)} is not a path inside the store; not followed"
@@ -245,6 +257,21 @@ class Node:
             Leave out all names but one of a folder that has several by links.
         """
         return self._distinct_children if distinct else self._children
+
+    def folders(self) -> tuple[Node, ...]:
+        """Return the directories below that have no metadata of their own, in natural order, as implicit groups.
+
+        TensorStore writes none for the groups above its arrays. Names that chunks have are left out.
+        """
+        nodes = {node.name for node in self._children}
+        names = sorted(
+            name
+            for name in self._candidates()
+            if name not in nodes and not name.isdecimal() and name not in _NO_FOLDERS
+        )
+        found = [self._node(_join(self.path, name), {}) for name in sorted(names, key=natural_key)]
+        above = self.folders_above()
+        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
 
     def folders_above(self) -> set[str]:
         """Return the folders of the node and of all that its path leads through."""
@@ -307,7 +334,8 @@ class Node:
 
     def _candidates(self) -> list[str]:
         try:
-            return [name for name in self._files.names(self.path) if not UNSAFE_PATH.search(name)]
+            listed = {name.rstrip("/") for name in self._files.names(self.path)}
+            return [name for name in listed if not UNSAFE_PATH.search(name)]
         except OSError as error:
             warn(f"{self.location} cannot be listed: {one_line(error)}")
             return []
@@ -320,6 +348,9 @@ class Node:
             return None
         if metadata is None:
             return None
+        return self._node(path, metadata)
+
+    def _node(self, path: str, metadata: dict[str, Any]) -> Node:
         node = Node(
             self.store,
             path,
@@ -408,6 +439,12 @@ def _join(path: str, name: str) -> str:
 def _is_in(inner: str, outer: str) -> bool:
     """Return whether `inner` is the folder `outer`, or below it."""
     return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+
+
+def as_path(value: object) -> object:
+    """Return a number as the path that its writer meant; all else as it is."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return str(value) if is_number else value
 
 
 def brief(value: object) -> str:
