@@ -30,6 +30,9 @@ _MAX_ENTRIES = 200_000
 class Files(Protocol):
     """How a `Node` looks at its store: by key, without knowing where the bytes are."""
 
+    lists_folders_only: bool
+    """Whether `names` are those of directories and of nothing else."""
+
     def read(self, key: str) -> bytes | None:
         """The file's bytes, None when there is no such file; OSError when it cannot be read."""
 
@@ -42,6 +45,8 @@ class Files(Protocol):
 
 class _LocalFiles:
     """A directory on a local disk, read without zarr's event loop: a plate of 384 wells is thousands of small files."""
+
+    lists_folders_only = True
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
@@ -66,6 +71,8 @@ class _LocalFiles:
 
 class _StoreFiles:
     """Any other store, asked one file at a time."""
+
+    lists_folders_only = False
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -110,6 +117,8 @@ class _StoreFiles:
 
 class _IndexedFiles(_StoreFiles):
     """A store that lists all its keys at once (zip): the names of every directory are found in one pass."""
+
+    lists_folders_only = True
 
     def names(self, directory: str) -> list[str]:
         if self._index is None:

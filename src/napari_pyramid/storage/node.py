@@ -261,8 +261,11 @@ class Node:
     def folders(self) -> tuple[Node, ...]:
         """Return the directories below that have no metadata of their own, in natural order, as implicit groups.
 
-        TensorStore writes none for the groups above its arrays. Names that chunks have are left out.
+        TensorStore writes none for the groups above its arrays. Names that chunks have are left out. There are none
+        in stores that list files as well: to ask a server for each of them takes too long.
         """
+        if not self._files.lists_folders_only:
+            return ()
         nodes = {node.name for node in self._children}
         names = sorted(
             name
