@@ -112,7 +112,7 @@ def test_any_build_equals_tensorstore(
     )
     options = dict(build["options"])
     assume(shrinks(build))
-    spec = plan_build(source, tmp / "x.ome.zarr", **options)[0]
+    spec = plan_build(source, tmp / "x.ome.zarr", **options).spec
     build_pyramid(source, tmp / "x.ome.zarr", **options)
     check_levels(tmp / "x.ome.zarr", data, spec, read_level, downsampled)
 
@@ -140,7 +140,7 @@ def test_any_build_in_place_equals_tensorstore(
         k: v for k, v in build["options"].items() if k in ("method", "factors", "max_workers")
     }
     assume(shrinks(build))
-    spec = plan_build(path, in_place=True, **options)[0]
+    spec = plan_build(path, in_place=True, **options).spec
     build_pyramid(path, in_place=True, **options)
     assert digest(path / "raw") == before
     check_levels(path, data, spec, read_level, downsampled)
@@ -438,7 +438,7 @@ def test_a_failure_in_one_of_the_threads_that_share_a_tile_ends_the_build(tmp_pa
         "n_levels": 2,
         "max_workers": 4,
     }
-    (p,) = plan_build(tmp_path / "s.zarr", in_place=True, **options)[1]
+    (p,) = plan_build(tmp_path / "s.zarr", in_place=True, **options).passes
     assert (p.n_tiles, p.readers) == (1, 4)
     with pytest.raises(SourceError, match="of the source cannot be read"):
         build_pyramid(tmp_path / "s.zarr", in_place=True, **options)

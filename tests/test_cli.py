@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from helpers import plain_mean
 from npe2 import DynamicPlugin
 from typer.testing import CliRunner
 
-from napari_pyramid.build import Progress
+from napari_pyramid.build import Progress, plan_build
 from napari_pyramid.cli import app
-from napari_pyramid.cli._build import run, start
+from napari_pyramid.cli._build import run
 from napari_pyramid.cli._options import Recipe
 from napari_pyramid.downsample import METHODS
+from napari_pyramid.storage import stores
 
 
 @pytest.fixture
@@ -309,6 +311,27 @@ def test_what_was_built_in_place_is_printed_with_all_levels(tmp_path: Path) -> N
     assert [level["shape"] for level in image["levels"]] == [[40, 50], [20, 25], [10, 13]]
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_source_is_opened_once_and_what_was_built_is_opened_once(
+    in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr.create_group(tmp_path / "x.zarr").create_array("0", data=np.ones((40, 50), "uint16"))
+    opened: list[tuple[str, bool]] = []
+    plain = stores.open_root
+
+    def counting(path: Any, **options: Any) -> Any:
+        published = (tmp_path / ("x.zarr/1" if in_place else "y.ome.zarr")).exists()
+        opened.append((Path(path).name, published))
+        return plain(path, **options)
+
+    monkeypatch.setattr(stores, "open_root", counting)
+    destination = "--in-place" if in_place else tmp_path / "y.ome.zarr"
+    status, out, err = invoke("build", tmp_path / "x.zarr", destination, "--levels", "2", "-q")
+    assert (status, err) == (0, "")
+    assert "20 x 25" in out
+    assert opened == [("x.zarr", False), ("x.zarr" if in_place else "y.ome.zarr", True)]
+
+
 def test_what_was_skipped_is_listed_in_the_end(tmp_path: Path) -> None:
     source = tmp_path / "s.zarr"
     zarr.create_group(source).create_array("0", data=np.ones((64, 200), "uint16"), chunks=(16, 8))
@@ -520,7 +543,7 @@ def test_ctrl_c_closes_the_build_and_exits_with_130(tmp_path: Path) -> None:
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as exit_:
-        run(steps(), tmp_path, quiet=True)  # type: ignore[arg-type]
+        run(SimpleNamespace(steps=steps, workspace=tmp_path), quiet=True)  # type: ignore[arg-type]
     assert exit_.value.code == 130
     assert closed == [True]
     assert signal.getsignal(signal.SIGINT) is before
@@ -531,7 +554,7 @@ def interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[
     """What is said in the end of a build that is interrupted."""
 
     def build(source: Any, **options: Any) -> str:
-        steps, target = start(
+        planned = plan_build(
             source,
             str(tmp_path / "x.ome.zarr"),
             executor=_Interrupting(1),
@@ -540,7 +563,7 @@ def interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[
             **options,
         )
         with pytest.raises(SystemExit) as exit_:
-            run(steps, target.workspace.directory, quiet=True)
+            run(planned, quiet=True)
         assert exit_.value.code == 130
         assert not (tmp_path / "x.ome.zarr").exists()
         return capsys.readouterr().err.strip().splitlines()[-1]

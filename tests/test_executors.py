@@ -27,6 +27,7 @@ from napari_pyramid import DestinationError, build_pyramid, iter_build
 from napari_pyramid.build import executors, plan_build
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.request import Request
 
 OPTIONS: dict[str, Any] = {
     "n_levels": 1,
@@ -107,7 +108,8 @@ def source(tmp_path: Path) -> Path:
     data = np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype=np.uint8)
     build_pyramid(data, tmp_path / "source.zarr", **OPTIONS)
     assert [
-        p.n_tiles for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS)[1]
+        p.n_tiles
+        for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS).passes
     ] == [16]
     return tmp_path / "source.zarr"
 
@@ -133,7 +135,7 @@ def test_all_threads_of_a_worker_process_fill_tiles(
 def test_threads_of_the_caller_keep_to_the_memory_limit(
     source: Path, tmp_path: Path, watch: Watch
 ) -> None:
-    (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS)[1]
+    (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS).passes
     assert p.workers == 2
     watch.together = 2
     with ThreadPoolExecutor(8) as pool:
@@ -148,10 +150,12 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the build after a killed one awaits what that one left running."""
-    job = prepare_job(source, tmp_path / "x.zarr", **OPTIONS)
+    spec = plan_build(source, **OPTIONS).spec
+    request = Request(source=source, destination=tmp_path / "x.zarr", spec=spec, max_workers=2)
+    job = prepare_job(request)
     workspace = job.target.workspace
     workspace.directory.mkdir()
-    job.target.create(job.spec)
+    job.target.create()
     fill = executors.filler(job, 0)
     begun, may_end, awaited = (
         threading.Barrier(3),

@@ -37,7 +37,7 @@ def peak(reset=False):
 source, destination, options = json.loads(sys.argv[1])
 small = np.arange(40 * 40 * 40).reshape(40, 40, 40).astype(options.pop("dtype"))
 build_pyramid(small, destination + ".warm.zarr", chunks=(8, 8, 8), n_levels=2, method=options.get("method", "mean"))
-predicted = plan_build(source, destination, **options)[2]
+predicted = plan_build(source, destination, **options).peak_memory
 before = peak(reset=True)
 build_pyramid(source, destination, **options)
 print(json.dumps([predicted, peak() - before]))

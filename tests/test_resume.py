@@ -759,7 +759,7 @@ def test_unfinished_work_keeps_its_tiles_with_other_workers(source: Path, tmp_pa
     steps.close()
     other = OPTIONS | {"max_workers": 64}
     plans = [
-        [(p.last, p.tile) for p in plan_build(source, **o)[1]]
+        [(p.last, p.tile) for p in plan_build(source, **o).passes]
         for o in (OPTIONS | {"max_workers": 1}, other)
     ]
     assert plans[0] != plans[1]

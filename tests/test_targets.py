@@ -354,8 +354,8 @@ def file(tmp: Path) -> Path:
             {},
             "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there",
         ),
-        (DATA, "", {}, "an empty path is no destination: name it"),
-        ("", "x.ome.zarr", {}, "an empty path is no source: name it"),
+        (DATA, "", {}, "the path of the destination is empty: give a path"),
+        ("", "x.ome.zarr", {}, "the path of the source is empty: give a path"),
         (
             [[1, 2], [3, 4]],
             "x.ome.zarr",
@@ -421,7 +421,12 @@ def file(tmp: Path) -> Path:
             {"in_place": True},
             "only beside a zarr array in a local directory whose chunks are of one size: give a destination instead",
         ),
-        (store, "x.ome.zarr", {"in_place": True}, "a destination and in_place: give one of them"),
+        (
+            store,
+            "x.ome.zarr",
+            {"in_place": True},
+            "a destination was given for a build in place: give one of them",
+        ),
         (
             bare,
             None,
@@ -533,8 +538,9 @@ def test_planning_without_a_destination_looks_at_nothing(
 ) -> None:
     store(tmp_path)
     monkeypatch.chdir(tmp_path / "s.zarr")
-    spec, _, _ = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
-    assert len(spec.levels) == 2
+    planned = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
+    assert len(planned.spec.levels) == 2
+    assert planned.destination is None
 
 
 def test_levels_go_into_the_group_that_names_the_array(tmp_path: Path) -> None:

@@ -127,15 +127,21 @@ class StoreInfo:
         return None if None in sizes.values() else sum(size or 0 for size in sizes.values())
 
 
-def describe(path: str | os.PathLike[str]) -> StoreInfo:
-    """Return a description of the store at a path or URL.
+def describe(path: str | os.PathLike[str], images: Sequence[Image] | None = None) -> StoreInfo:
+    """Describe the store at a path or URL.
+
+    Parameters
+    ----------
+    images
+        The images of the store, if they are open already; None opens them.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    return StoreInfo(os.fspath(path), tuple(_image_info(image) for image in open_images(path)))
+    found = open_images(path) if images is None else images
+    return StoreInfo(os.fspath(path), tuple(map(_image_info, found)))
 
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:

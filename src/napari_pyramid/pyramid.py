@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
@@ -20,6 +20,8 @@ class Pyramid:
     """A multiscale image; ``len(pyramid)`` and ``pyramid[k]`` are its levels, largest first."""
 
     image: Image
+    store_images: tuple[Image, ...] = field(default=(), repr=False, compare=False)
+    """All images of the store that this one was opened from, this one included."""
 
     @property
     def name(self) -> str:
@@ -83,7 +85,8 @@ def open_pyramids(path: str | os.PathLike[str]) -> tuple[Pyramid, ...]:
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    return tuple(Pyramid(image) for image in open_images(path))
+    images = open_images(path)
+    return tuple(Pyramid(image, images) for image in images)
 
 
 def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyramid:

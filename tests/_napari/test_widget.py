@@ -18,6 +18,7 @@ from skimage.transform import pyramid_gaussian
 
 from napari_pyramid._napari._form import ChoiceForm
 from napari_pyramid._napari.widget import BuildPyramid
+from napari_pyramid.build import Build
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 
@@ -241,6 +242,35 @@ def test_layer_is_built_as_it_is_when_build_is_pressed(
     np.testing.assert_array_equal(
         np.asarray(viewer.layers["after"].data[1]), plain_mean(values, (2, 2, 2))
     )
+
+
+def test_the_build_that_the_table_shows_is_the_one_that_runs(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is planned once, when it is chosen; pressing Build plans nothing."""
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
+
+    def refuse(request: Any) -> None:
+        pytest.fail("planned again")
+
+    ran = []
+    plain = Build.steps
+
+    def steps(self: Build) -> Any:
+        ran.append(self)
+        return plain(self)
+
+    shown = widget._plan.build
+    monkeypatch.setattr(Build, "steps", steps)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_pyramid.build.plan", refuse)
+        widget.build.click()
+        qtbot.waitUntil(lambda: bool(ran), timeout=20000)
+    wait_for_end(widget, qtbot)
+    assert ran == [shown]
+    assert "Built" in widget.message.text()
 
 
 def test_layer_that_cannot_be_built_any_more_is_not(

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_pyramid._napari._saving import picture_options
 from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import default_axes
-from napari_pyramid.build import plan_build
+from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.source import directory_of
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.image import Image
 from napari_pyramid.plan.level import format_bytes
-from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = [
     "COLUMNS",
@@ -55,13 +54,11 @@ class Plan:
 
     picture: Picture
     choice: Choice
-    spec: PyramidSpec
-    memory: int
-    """Bytes at the peak of the build."""
+    build: Build
 
     @classmethod
     def of(cls, picture: Picture, choice: Choice) -> Plan:
-        """The plan for level 0 of `picture`.
+        """Plan the pyramid of level 0 of `picture`.
 
         Raises
         ------
@@ -74,23 +71,18 @@ class Plan:
             raise DestinationError(
                 f"{choice.destination} exists: choose another name, or delete it first"
             )
-        spec, _, memory = plan_build(
-            picture.levels[0], choice.destination, **_options(picture, choice)
+        build = plan_build(picture.levels[0], choice.destination, **_options(picture, choice))
+        return cls(picture, choice, build)
+
+    def is_of(self, picture: Picture, choice: Choice) -> bool:
+        """Return whether a plan for `picture` and `choice` would be the same."""
+        ours, theirs = self.picture.levels, picture.levels
+        return (
+            self.choice == choice
+            and len(ours) == len(theirs)
+            and all(a is b for a, b in zip(ours, theirs, strict=True))
+            and replace(self.picture, levels=()) == replace(picture, levels=())
         )
-        return cls(picture, choice, spec, memory)
-
-    @property
-    def source(self) -> Any:
-        return self.picture.levels[0]
-
-    def build_options(self) -> dict[str, Any]:
-        """Keyword arguments of `iter_build`, source and destination aside."""
-        return {**_options(self.picture, self.choice), "resume": self.can_resume}
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether a stopped build can go on later: only a source on disk can be recognised again."""
-        return directory_of(self.source) is not None
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row per level under `COLUMNS`."""
@@ -103,22 +95,24 @@ class Plan:
                 _by(level.chunks),
                 _by(f"{s:.4g}" for s in level.scale),
             )
-            for level in self.spec.levels
+            for level in self.build.spec.levels
         ]
 
     def summary(self) -> str:
-        """What is to be said before a build: levels, bytes and files that will be written, and the memory that it takes."""
-        spec, n_now = self.spec, len(self.picture.levels)
+        """Return what will be written, for people: levels, bytes, files, and the memory it takes."""
+        build, n_now = self.build, len(self.picture.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         )
-        new = list(spec.levels[self.choice.destination is None :])
-        written = [*new, *spec.residuals]
-        size, files = format_bytes(sum(v.nbytes for v in written)), sum(v.n_files for v in written)
-        if len(spec.levels) == 1 and self.choice.n_levels is None:
+        if len(build.spec.levels) == 1 and self.choice.n_levels is None:
             return f"{already}Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
-        count = f"{len(new)} level{'s' * (len(new) != 1)}{' and their residuals' * bool(spec.residuals)} to write"
-        return f"{already}{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
+        n_new = len(build.written_levels) - len(build.spec.residuals)
+        residuals = " and their residuals" * bool(build.spec.residuals)
+        return (
+            f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write: "
+            f"{format_bytes(build.nbytes)} before compression, at most {build.n_files:,} files; "
+            f"{format_bytes(build.peak_memory)} of memory"
+        )
 
 
 def _options(picture: Picture, choice: Choice) -> dict[str, Any]:

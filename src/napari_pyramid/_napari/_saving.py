@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid._napari._to_image import Picture
+from napari_pyramid.build import Build, plan_build
+from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, explained
+from napari_pyramid.pyramid import Pyramid
 
 __all__ = [
     "Step",
@@ -114,7 +117,8 @@ def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, Non
             before, share = sum(sizes[:i]) / sum(sizes), sizes[i] / sum(sizes)
             options = picture_options(picture)
             source = picture.levels if len(picture.levels) > 1 else picture.levels[0]
-            with closing(build_steps(source, str(folder), resume=False, **options)) as steps:
+            build = plan_build(source, folder, resume=False, **options)
+            with closing(build_steps(build)) as steps:
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
                     yield Step(before + share * step.fraction, rest, step.bytes_written)
@@ -136,20 +140,13 @@ def _make_folder(target: Path) -> None:
         raise DestinationError(f"{target}: {explained(error)}") from error
 
 
-def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[Step, None, Any]:
-    """`iter_build` with its progress as steps; returns the pyramid."""
-    from napari_pyramid.build import iter_build  # brings the engine: only where something is built
-
-    build: Generator[Any, None, Any] = iter_build(source, folder, **options)
-    with closing(build):
-        while True:
-            try:
-                progress = next(build)
-            except StopIteration as end:
-                return end.value
-            yield Step(
-                progress.done / max(1, progress.total), progress.remaining, progress.bytes_written
-            )
+def build_steps(build: Build) -> Generator[Step, None, Pyramid]:
+    """Run a build, yield its progress as steps, and return the pyramid."""
+    with closing(Steps(build.steps())) as steps:
+        for progress in steps:
+            fraction = progress.done / max(1, progress.total)
+            yield Step(fraction, progress.remaining, progress.bytes_written)
+        return steps.result
 
 
 def picture_options(picture: Picture) -> dict[str, Any]:

@@ -215,21 +215,18 @@ class BuildPyramid(QWidget):
     # ---- building ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Builds what is chosen, as it is now: the table may show it as it was."""
+        """Build what is chosen now. The plan in the table is used if it is still the plan of it."""
         if self._plan is None or self._life.job is not None:
             return
-        self._take_picture()
-        self._choice_changed()
-        plan, layer = self._plan, self.layer.currentData()
+        plan, layer = self._current_plan(self._plan), self.layer.currentData()
         if plan is None:
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
             show_warning(
                 f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it"
             )
-        steps = build_steps(plan.source, plan.choice.destination, **plan.build_options())
         job = Job(
-            steps,
+            build_steps(plan.build),
             f"Building {plan.picture.name}",
             lambda end: self._ended(plan, layer, end),
             self._show_step,
@@ -238,6 +235,20 @@ class BuildPyramid(QWidget):
         self._show_busy(True)
         self.message.setText("Preparing…")
         job.start()
+
+    def _current_plan(self, shown: Plan) -> Plan | None:
+        """Return the plan in the table, or another one if layer or choice have changed since."""
+        self._take_picture()
+        if self._picture is None:
+            return None
+        try:
+            if not shown.is_of(self._picture, self.form.choice()):
+                shown = Plan.of(self._picture, self.form.choice())
+        except PyramidError as error:
+            self._show_plan(None, str(error))
+            return None
+        self._show_plan(shown, shown.summary())
+        return shown
 
     def stop(self) -> None:
         """Stops the build at its next step."""
@@ -283,7 +294,7 @@ class BuildPyramid(QWidget):
         if not outcome.complete:
             kept = (
                 " The same build goes on from here if it is started again."
-                if plan.can_resume
+                if plan.build.can_resume
                 else ""
             )
             return f"Cancelled.{kept}"

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -53,7 +52,6 @@ class Job:
     """A build that can be begun."""
 
     source: BuildSource
-    spec: PyramidSpec
     target: Target
     passes: tuple[Pass, ...]
     channels: tuple[Channel, ...] = ()
@@ -62,8 +60,10 @@ class Job:
     resume: bool = True
     verify: bool = False
     skip_unreadable: bool = False
-    updates: bool = False
-    """Levels that exist are changed where they are."""
+
+    @property
+    def spec(self) -> PyramidSpec:
+        return self.target.spec
 
     @property
     def peak_memory(self) -> int:
@@ -172,21 +172,21 @@ class Job:
         array = (
             self.source.arrays[p.source]
             if p.source is not None
-            else open_level(self.level_directory(p.reads), writable=False)
+            else open_level(self.target.level_directory(p.reads), writable=False)
         )
         return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
         if p.residual:
-            residual = open_level(self.residual_directory(p.first), writable=True)
+            residual = open_level(self.target.residual_directory(p.first), writable=True)
             return ResidualFiller(
                 p,
                 self.reader(p, check),
                 Blocks(residual, codec_threads=p.codec_threads, check=check),
             )
         opened = {
-            k: open_level(self.level_directory(k), writable=True)
+            k: open_level(self.target.level_directory(k), writable=True)
             for k in range(p.first, p.last + 1)
         }
         return TileFiller(
@@ -204,7 +204,7 @@ class Job:
             ignore_background=self.spec.ignore_background,
             rereads=not self.target.template.is_lossless,
             skip_unreadable=self.skip_unreadable,
-            skips_absent=not self.updates,
+            skips_absent=not self.target.updates,
             check=check,
         )
 
@@ -213,7 +213,7 @@ class Job:
         spec = self.spec
         for k, (fine, coarse) in enumerate(self._computed, start=1):
             above, stored = (
-                Reader(open_level(self.level_directory(i), writable=False), check=check)
+                Reader(open_level(self.target.level_directory(i), writable=False), check=check)
                 for i in (k - 1, k)
             )
             block = compared_block(fine, coarse)
@@ -232,25 +232,16 @@ class Job:
             )
             if spec.residuals:
                 residual = Reader(
-                    open_level(self.residual_directory(k), writable=False), check=check
+                    open_level(self.target.residual_directory(k), writable=False), check=check
                 )
                 yield (
                     spec.residuals[k - 1].path,
                     Comparer(stored, residual, coarse.factors, spec.method, block, residual=True),
                 )
 
-    def level_directory(self, k: int) -> Path:
-        if self.updates:
-            return self.target.directory / self.spec.levels[k].path
-        return self.target.level_directory(self.spec, k)
-
-    def residual_directory(self, k: int) -> Path:
-        if self.updates:
-            return self.target.directory / self.spec.residuals[k - 1].path
-        return self.target.residual_directory(self.spec, k)
-
     def is_intact(self) -> bool:
-        return self.updates or self.target.workspace.is_intact()
+        """Return False if somebody removed the workspace under the build."""
+        return self.target.updates or self.target.workspace.is_intact()
 
     def affected(self, region: Region, p: Pass) -> Region:
         """What `region` of level 0 changes in the level that a pass reads, as far as the method looks."""
@@ -280,9 +271,6 @@ class Job:
 
     # ---- metadata ----------------------------------------------------------------------------------------------------
 
-    def refuse_existing(self) -> None:
-        self.target.refuse_existing(self.spec)
-
     def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
         recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
@@ -290,11 +278,13 @@ class Job:
             "recipe": recipe,
             "channels": [],
             "ranges": [],
-            "surplus": self.target.surplus(self.spec),
+            "surplus": self.target.surplus(),
         }
         if self.spec.kind == "labels":
             return described
-        coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
+        coarsest = open_level(
+            self.target.level_directory(len(self.spec.levels) - 1), writable=False
+        )
         windows, ranges = channel_windows(coarsest, self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
             info = np.iinfo(
@@ -321,16 +311,15 @@ class Job:
             label_colors=self.label_colors or {},
             label_properties=self.label_properties,
         )
-        self.target.publish(self.spec, description, described["surplus"])
+        self.target.publish(description, described["surplus"])
 
     def opened(self) -> Pyramid:
-        """The published pyramid; views that were opened before see it, too."""
+        """Return the published pyramid, and let views that were opened before see its pixels."""
         forget_stored(self.target.directory)
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
-        return Pyramid(
-            next((i for i in images if [level.path for level in i.levels] == paths), images[0])
-        )
+        ours = (i for i in images if [level.path for level in i.levels] == paths)
+        return Pyramid(next(ours, images[0]), images)
 
 
 def _digest_of(method: Downsampler) -> str | None:

@@ -91,20 +91,28 @@ class Publishing:
             if (self._workspace.destination / path).exists():
                 self._set_aside(self._workspace.destination / path, path)
 
-    def undo(self) -> None:
-        """Makes the destination what it was before publishing began, if it has not come to its end."""
+    def undo(self) -> bool:
+        """Restore the destination as it was before a publishing that did not end.
+
+        Returns
+        -------
+        bool
+            Whether levels or metadata of a group in place were restored.
+        """
         state = self._workspace.state
         if state.get("phase") != "publish":
-            return
+            return False
         if not self._workspace.in_place:
             self._exchange_back("", self._workspace.new)
-        elif self._before.exists():
-            fresh = state.get("levels", [])[1:]
-            for path in fresh:
-                self._exchange_back(path, self._workspace.new / path)
-            for path in state.get("description", {}).get("surplus", ()):
-                self._put_back(path)
-            self._restore_metadata()
+            return False
+        if not self._before.exists():
+            return False
+        for path in state.get("levels", [])[1:]:
+            self._exchange_back(path, self._workspace.new / path)
+        for path in state.get("description", {}).get("surplus", ()):
+            self._put_back(path)
+        self._restore_metadata()
+        return True
 
     def _exchange_back(self, path: str, fresh: Path) -> None:
         place = self._workspace.destination / path

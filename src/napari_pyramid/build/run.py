@@ -126,7 +126,7 @@ class Run:
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        keeps = self.job.continues and not self.job.updates
+        keeps = self.job.continues and not self.job.target.updates
         kept = "; what is done is kept" if keeps and self._meter.done else ""
         return f"{where}{message}{kept}"
 
@@ -157,7 +157,7 @@ class Run:
                 state.get("plan") == job.plan or state["phase"] == "done"
             ):
                 if state.get("phase") == "pixels":
-                    job.refuse_existing()
+                    job.target.refuse_existing()
                 self._unreadable = list(state.get("unreadable", []))
                 if not self._unreadable or job.skip_unreadable:
                     return state
@@ -166,9 +166,9 @@ class Run:
                 "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
             )
         job.target.undo()
-        job.refuse_existing()
+        job.target.refuse_existing()
         workspace.start_over()
-        job.target.create(job.spec)
+        job.target.create()
         state = {
             "fingerprint": job.fingerprint,
             "phase": "pixels",

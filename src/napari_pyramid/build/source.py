@@ -25,7 +25,7 @@ from napari_pyramid.image import Image
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.storage.irregular import with_regular_chunks
 
-__all__ = ["BuildSource", "directory_of", "resolve_source"]
+__all__ = ["BuildSource", "directory_of", "named_image", "resolve_source"]
 
 _RANK = {"time": 0, "channel": 1}
 
@@ -40,6 +40,12 @@ class BuildSource:
     """What a layout said, if a path was given."""
     origin: Path | None = None
     """The path that was given, if it is that of something on this machine."""
+
+    @classmethod
+    def of_image(cls, image: Image, path: str | os.PathLike[str]) -> BuildSource:
+        """Return level 0 of an image that a layout opened at `path` as the source."""
+        origin = Path(path)
+        return cls((image.levels[0].array,), image, origin if origin.exists() else None)
 
     @property
     def identity(self) -> dict[str, Any] | None:
@@ -92,13 +98,14 @@ class BuildSource:
 
 
 def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
-    """The arrays of a source.
+    """Return the arrays of a source, opened.
 
     Parameters
     ----------
     source
-        A path or URL of anything the layouts read (its first image, or the one called `name`); an array-like; a list or
-        tuple of array-likes, which are the levels of an existing pyramid, largest first.
+        A path or URL of anything that the layouts read (its first image, or the one called
+        `name`); an array-like; a list or tuple of array-likes, which are the levels of an existing
+        pyramid, largest first; or a `BuildSource`, which is returned as it is.
 
     Raises
     ------
@@ -107,13 +114,13 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
     SpecError
         If it is none of these.
     """
+    if isinstance(source, BuildSource):
+        return source
     if isinstance(source, str | os.PathLike):
         from napari_pyramid.layouts import open_images
 
         images = open_images(source)
-        image = _named(images, name, os.fspath(source))
-        origin = Path(source)
-        return BuildSource((image.levels[0].array,), image, origin if origin.exists() else None)
+        return BuildSource.of_image(named_image(images, name, os.fspath(source)), source)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")
@@ -135,7 +142,14 @@ def _checked(array: Any) -> Any:
     return array
 
 
-def _named(images: Sequence[Image], name: str | None, path: str) -> Image:
+def named_image(images: Sequence[Image], name: str | None, path: str) -> Image:
+    """Return the image of a store that has a name or path; the first image for None.
+
+    Raises
+    ------
+    LayoutError
+        If no image at `path` has the name.
+    """
     if name is None:
         return images[0]
     for image in images:

@@ -26,7 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from napari_pyramid.build.journal import Journal
+from napari_pyramid.build.journal import Journal, count_tiles
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_files import write_json
@@ -197,6 +197,11 @@ class Workspace:
 
     def journal(self, number: int, n_tiles: int) -> Journal:
         return Journal(self.directory / f"journal-{number}", n_tiles)
+
+    def count_tiles(self) -> tuple[int, int]:
+        """Return how many tiles are done, and how many there are, over all journals."""
+        counts = [count_tiles(path) for path in self.directory.glob("journal-*")]
+        return sum(done for done, _ in counts), sum(total for _, total in counts)
 
     def is_intact(self) -> bool:
         """False when somebody removed it under the build."""

@@ -40,22 +40,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 @app.command(cls=Command)
 @with_recipe
 def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False) -> None:
-    """Say what a build would write: levels, shapes, chunks, files, bytes and peak memory. Nothing is written."""
+    """Print what a build would write: levels, shapes, chunks, files, bytes and peak memory.
+
+    Nothing is written.
+    """
     from napari_pyramid.build import plan_build
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
-    from napari_pyramid.plan.level import format_bytes
 
     opened = open_source(source, recipe.image)
-    spec, _, peak = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
-    _say_if_small(len(spec.levels), recipe)
+    planned = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
+    _say_if_small(len(planned.spec.levels), recipe)
     if as_json:
-        _print_json({**describe_spec(spec), "peak_memory": peak})
-        return
-    print(spec)
-    print(
-        f"levels {len(spec.levels)}, files at most {spec.n_files:,}, {format_bytes(spec.nbytes)} before compression, {format_bytes(peak)} of memory"
-    )
+        size = {"n_files": planned.n_files, "nbytes": planned.nbytes}
+        _print_json({**describe_spec(planned.spec), **size, "peak_memory": planned.peak_memory})
+    else:
+        print(planned)
 
 
 @app.command(cls=Command)
@@ -100,12 +100,15 @@ def build(
     """Build a pyramid of SOURCE. A build that was stopped goes on where it was."""
     if (destination is None) != recipe.in_place:
         raise typer.BadParameter("give either a DESTINATION or --in-place")
-    from napari_pyramid.cli._build import executor_at, run, start
+    from napari_pyramid.build import plan_build, recover
+    from napari_pyramid.cli._build import executor_at, run
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe
 
+    if recipe.in_place:
+        recover(source)
     opened = open_source(source, recipe.image)
-    steps, target = start(
+    planned = plan_build(
         opened.data,
         destination,
         **{**opened.options, **recipe.build_options()},
@@ -115,10 +118,10 @@ def build(
         verify=verify,
         executor=executor_at(scheduler),
     )
-    pyramid = run(steps, target.workspace.directory, quiet=quiet)
+    pyramid = run(planned, quiet=quiet)
     if not quiet:
         _say_if_small(len(pyramid), recipe)
-    built = describe(destination or target.directory)
+    built = describe(destination or str(planned.destination), pyramid.store_images)
     if as_json:
         _print_json(built.to_json())
     else:

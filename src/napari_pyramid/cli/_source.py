@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.axes import Axis, clean_unit, default_axes
+from napari_pyramid.build.source import BuildSource, named_image
 from napari_pyramid.errors import LayoutError, SourceError
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
@@ -29,7 +30,7 @@ class Source:
     """What the engine is given."""
 
     data: Any
-    """The path of a store that our layouts read, so that the engine knows what lies beside level 0; else an array."""
+    """An opened image, so that the engine knows what is beside level 0; else an array."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of `iter_build` that whoever read the array knows."""
 
@@ -59,10 +60,9 @@ def open_source(path: str, image: str | None = None) -> Source:
         if "://" not in path and not Path(path).exists():
             raise SourceError(f"{path} does not exist") from None
         return _from_plugin(path, image, error)
-    if image is not None:
-        return Source(path, {"image": image})
-    _say_which(path, [i.name or i.path for i in images])
-    return Source(path)
+    if image is None:
+        _say_which(path, [i.name or i.path for i in images])
+    return Source(BuildSource.of_image(named_image(images, image, path), path))
 
 
 def _say_which(path: str, names: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ __all__ = [
     "METHODS",
     "Downsampler",
     "Method",
+    "MethodName",
     "check_dtype",
     "check_factors",
     "downsample",
@@ -27,7 +28,8 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-METHODS = ("mean", "mode", "median", "min", "max", "stride", "gaussian", "laplacian")
+MethodName = Literal["mean", "mode", "median", "min", "max", "stride", "gaussian", "laplacian"]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
 """Names of the built-in methods."""
 
 MAX_NDIM = 6
@@ -42,7 +44,7 @@ class Downsampler(Protocol):
     def __call__(self, block: Array, factors: tuple[int, ...], /) -> Array: ...
 
 
-Method = str | Downsampler
+Method = MethodName | Downsampler
 
 
 def method_name(method: Method) -> str:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import Grid
 from napari_pyramid.plan.factors import Factors, steps_of
 from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.plan.options import SpecOptions, refuse_unknown
 from napari_pyramid.plan.schedule import Source, peak_of, plan_passes
 
 __all__ = ["PyramidSpec"]
@@ -135,16 +136,27 @@ class PyramidSpec:
         return spec
 
     @classmethod
-    def from_levels(cls, levels: Sequence[Any], **options: Any) -> PyramidSpec:
-        """Spec that keeps an existing pyramid's levels, largest first; `options` as in `from_array` but for `n_levels`.
+    def from_levels(cls, levels: Sequence[Any], **options: Unpack[SpecOptions]) -> PyramidSpec:
+        """Return the spec of a pyramid that keeps existing levels.
 
-        The factors are those that the shapes allow, ``round(n / m)`` between consecutive levels, unless given.
+        Factors that are not given follow from the shapes: ``round(n / m)`` between consecutive
+        levels.
+
+        Parameters
+        ----------
+        levels
+            Arrays with `shape` and `dtype`, largest first.
+        **options
+            As in `from_array`, without `n_levels`.
 
         Raises
         ------
         SpecError
             If the levels differ in dtype or number of axes.
+        TypeError
+            If an option is unknown.
         """
+        refuse_unknown(options)
         shapes = [_shape_of(level) for level in levels]
         if (
             len({len(s) for s in shapes}) != 1
@@ -156,7 +168,8 @@ class PyramidSpec:
             tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
             for a, b in itertools.pairwise(shapes)
         ]
-        spec = cls.from_array(levels[0], **{"factors": steps, **options})
+        options.setdefault("factors", steps)
+        spec = cls.from_array(levels[0], **options)
         grid = Grid(spec.levels[0].chunks, spec.levels[0].shards)
         kept = (
             replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
