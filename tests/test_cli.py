@@ -436,6 +436,52 @@ def test_a_reader_that_gives_no_image_is_one_line(
         assert_one_clear_line(invoke("plan", tmp_path / "a.cells"), "a.cells holds no image", told)
 
 
+LEVELS = [PIXELS, PIXELS[::2, ::2] + 7]  # no method makes these
+
+
+@pytest.mark.parametrize(
+    ("options", "second"),
+    [
+        pytest.param([], LEVELS[1], id="kept"),
+        pytest.param(["--levels", "2"], plain_mean(PIXELS, (2, 2)), id="built anew"),
+    ],
+)
+def test_levels_of_a_file_are_kept_unless_others_are_asked_for(
+    options: list[str], second: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "a.cells").touch()
+    with reader_that_gives((LEVELS,)):
+        status, _, err = invoke(
+            "build", tmp_path / "a.cells", tmp_path / "a.ome.zarr", *options, "-q"
+        )
+    assert (status, err) == (0, "")
+    for k, level in enumerate((PIXELS, second)):
+        stored = zarr.open_array(tmp_path / "a.ome.zarr" / str(k), mode="r")
+        np.testing.assert_array_equal(stored[:], level)
+
+
+def test_channels_that_the_user_makes_have_no_look_of_the_file(tmp_path: Path) -> None:
+    """One contrast of a layer says nothing of its planes, if they are channels."""
+    (tmp_path / "a.cells").touch()
+    layer = (np.stack([PIXELS, PIXELS + 100]), {"contrast_limits": (3, 4)}, "image")
+    with reader_that_gives(layer):
+        status, out, err = invoke(
+            "build", tmp_path / "a.cells", tmp_path / "a.ome.zarr", "--axes", "cyx", "--json", "-q"
+        )
+    assert (status, err) == (0, "")
+    [image] = json.loads(out)["images"]
+    assert len(image["channels"]) == 2
+    assert [3, 4] not in [channel["window"] for channel in image["channels"]]
+
+
+def test_transforms_that_are_lost_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.cells").touch()
+    with reader_that_gives((PIXELS, {"rotate": 30}, "image")):
+        status, _, err = invoke("plan", tmp_path / "a.cells", "--levels", "1")
+    assert status == 0
+    assert "a: rotate cannot be saved in OME-Zarr and is left out" in err
+
+
 @pytest.fixture
 def two_images(tmp_path: Path) -> Path:
     group = zarr.create_group(tmp_path / "two.zarr")

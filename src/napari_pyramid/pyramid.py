@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
-from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import ArrayLike, Channel, Image
+from napari_pyramid.image import ArrayLike, Channel, Image, pick_image
 from napari_pyramid.layouts import open_images
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
@@ -97,12 +96,4 @@ def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyram
     LayoutError
         If nothing is there, no layout recognises it, or it has no image of that name.
     """
-    found = open_pyramids(path)
-    if name is None:
-        return found[0]
-    for pyramid in found:
-        if name in (pyramid.name, pyramid.image.path):
-            return pyramid
-    raise LayoutError(
-        f"{os.fspath(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
-    )
+    return Pyramid(pick_image(open_images(path), name, os.fspath(path)))

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_pyramid._napari._features import label_rows
 from napari_pyramid.errors import SpecError
+from napari_pyramid.layer_image.features import label_rows
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from napari.layers import Image
 from ome_zarr_models import open_ome_zarr
 
 from napari_pyramid._napari._saving import save_steps
-from napari_pyramid._napari._to_image import lost_transforms, pictures_of
 from napari_pyramid._napari.reader import read
 from napari_pyramid._napari.writer import write_layers
 from napari_pyramid.errors import DestinationError, PyramidError, SourceError, SpecError
+from napari_pyramid.layer_image import images_of_layers, lost_transforms
 
 
 def values(shape: tuple[int, ...] = (5, 40, 30), dtype: str = "u2") -> np.ndarray:
@@ -277,11 +277,11 @@ def test_existing_path_is_refused_and_kept(tmp_path: Path, typed: str) -> None:
 @pytest.mark.parametrize("n_images", [1, 2])
 def test_second_save_to_one_path_leaves_the_first(tmp_path: Path, n_images: int) -> None:
     """It was started when nothing was there yet."""
-    pictures = pictures_of(
+    images = images_of_layers(
         [(values((4, 20, 30 + i)), {"name": f"image {i}"}, "image") for i in range(n_images)]
     )
     target = tmp_path / "a.ome.zarr"
-    first, second = save_steps(target, pictures), save_steps(target, pictures)
+    first, second = save_steps(target, images), save_steps(target, images)
     for _ in first:
         pass
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid._napari._saving import picture_options
-from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import default_axes
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.source import directory_of
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.image import Image
+from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
 
 __all__ = [
@@ -24,7 +23,7 @@ __all__ = [
     "LABEL_METHODS",
     "Choice",
     "Plan",
-    "picture_of_image",
+    "layer_image_of",
     "suggested_destination",
 ]
 
@@ -52,18 +51,18 @@ class Choice:
 class Plan:
     """A build that can start."""
 
-    picture: Picture
+    image: LayerImage
     choice: Choice
     build: Build
 
     @classmethod
-    def of(cls, picture: Picture, choice: Choice) -> Plan:
-        """Plan the pyramid of level 0 of `picture`.
+    def of(cls, image: LayerImage, choice: Choice) -> Plan:
+        """Plan the pyramid of level 0 of `image`.
 
         Raises
         ------
         SpecError, DestinationError
-            If the choice does not fit the picture, or nothing can be stored at the destination.
+            If the choice does not fit the image, or nothing can be stored at the destination.
         """
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
@@ -71,17 +70,17 @@ class Plan:
             raise DestinationError(
                 f"{choice.destination} exists: choose another name, or delete it first"
             )
-        build = plan_build(picture.levels[0], choice.destination, **_options(picture, choice))
-        return cls(picture, choice, build)
+        build = plan_build(image.levels[0], choice.destination, **_options(image, choice))
+        return cls(image, choice, build)
 
-    def is_of(self, picture: Picture, choice: Choice) -> bool:
-        """Return whether a plan for `picture` and `choice` would be the same."""
-        ours, theirs = self.picture.levels, picture.levels
+    def is_of(self, image: LayerImage, choice: Choice) -> bool:
+        """Return whether a plan for `image` and `choice` would be the same."""
+        ours, theirs = self.image.levels, image.levels
         return (
             self.choice == choice
             and len(ours) == len(theirs)
             and all(a is b for a, b in zip(ours, theirs, strict=True))
-            and replace(self.picture, levels=()) == replace(picture, levels=())
+            and replace(self.image, levels=()) == replace(image, levels=())
         )
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -100,7 +99,7 @@ class Plan:
 
     def summary(self) -> str:
         """Return what will be written, for people: levels, bytes, files, and the memory it takes."""
-        build, n_now = self.build, len(self.picture.levels)
+        build, n_now = self.build, len(self.image.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         )
@@ -115,7 +114,7 @@ class Plan:
         )
 
 
-def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
+def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
     chosen: Mapping[str, Any] = {
         "method": choice.method,
         "n_levels": choice.n_levels,
@@ -123,7 +122,7 @@ def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
     }
     place = {"in_place": True} if choice.destination is None else {"format": choice.format}
     return {
-        **picture_options(picture),
+        **image.build_options,
         **place,
         **{k: v for k, v in chosen.items() if v is not None},
     }
@@ -133,11 +132,11 @@ def _by(values: Any) -> str:
     return "×".join(str(v) for v in values)
 
 
-def picture_of_image(image: Image) -> Picture:
-    """An image of a store as a picture."""
+def layer_image_of(image: Image) -> LayerImage:
+    """Return an image of a store as one that a layer would show."""
     first = image.levels[0]
     ndim = len(first.array.shape)
-    return Picture(
+    return LayerImage(
         image.name,
         tuple(level.array for level in image.levels),
         image.kind,
@@ -150,9 +149,9 @@ def picture_of_image(image: Image) -> Picture:
     )
 
 
-def in_place_directory(picture: Picture) -> Path | None:
-    """Where the picture's only level is stored, if it is a zarr array on this machine's disk."""
-    return directory_of(picture.levels[0]) if len(picture.levels) == 1 else None
+def in_place_directory(image: LayerImage) -> Path | None:
+    """Where the image's only level is stored, if it is a zarr array on this machine's disk."""
+    return directory_of(image.levels[0]) if len(image.levels) == 1 else None
 
 
 def suggested_destination(name: str, source: str | None) -> str:

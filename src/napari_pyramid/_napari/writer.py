@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from napari_pyramid._napari._from_image import LayerTuple
 from napari_pyramid._napari._saving import destination, save_steps
-from napari_pyramid._napari._to_image import lost_transforms, pictures_of
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import PyramidError
+from napari_pyramid.layer_image import LayerTuple, images_of_layers, losses
 
 __all__ = ["write_layers"]
 
@@ -28,9 +27,9 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
         If the user cancelled, or a layer cannot be stored or read; nothing is left then.
     """
     target = destination(path)
-    for message in _losses(layers):
+    for message in losses(layers):
         _tell(message)
-    steps = save_steps(target, pictures_of(layers))
+    steps = save_steps(target, images_of_layers(layers))
     if not _has_window():
         saving = Steps(steps)
         for _ in saving:
@@ -45,15 +44,6 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
         raise PyramidError(f"{target}: saving was cancelled, nothing is left of it")
     written: list[str] = outcome.result
     return written
-
-
-def _losses(layers: Sequence[LayerTuple]) -> list[str]:
-    lost = [(meta.get("name"), lost_transforms(meta)) for _, meta, _ in layers]
-    return [
-        f"{name}: {' and '.join(keys)} cannot be saved in OME-Zarr and is left out"
-        for name, keys in lost
-        if keys
-    ]
 
 
 def _tell(message: str) -> None:

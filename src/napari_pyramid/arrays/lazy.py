@@ -10,7 +10,6 @@ a view that composes its indexes decodes the chunks of the one plane.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays._chunk_cache import ChunkCache, default_budget
+from napari_pyramid.arrays.indexes import written_out
 from napari_pyramid.errors import SourceError
 from napari_pyramid.storage.irregular import with_regular_chunks
 
@@ -128,7 +128,7 @@ class LazyArray:
         keys = key if isinstance(key, tuple) else (key,)
         if not all(_is_basic(k) for k in keys):
             return np.asarray(self)[key]
-        expanded = iter(_expand(keys, self.ndim))
+        expanded = iter(written_out(keys, self.ndim))
         view = object.__new__(LazyArray)
         view._origin = self._origin
         view._set_ranges(
@@ -185,27 +185,6 @@ def _is_basic(key: object) -> bool:
     return not isinstance(key, bool | np.bool_) and (
         isinstance(key, slice | int | np.integer) or key is Ellipsis
     )
-
-
-def _expand(keys: tuple[Any, ...], ndim: int) -> list[int | slice]:
-    """One integer or slice per axis, Ellipsis and missing trailing indexes written out.
-
-    Raises
-    ------
-    IndexError
-        If there are more indexes than axes, or two Ellipses.
-    """
-    at = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(at) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    given = len(keys) - len(at)
-    if given > ndim:
-        raise IndexError(
-            f"too many indices: the array is {ndim}-dimensional, but {given} were indexed"
-        )
-    split = at[0] if at else len(keys)
-    filled = (*keys[:split], *[slice(None)] * (ndim - given), *keys[split + 1 :])
-    return [k if isinstance(k, slice) else operator.index(k) for k in filled]
 
 
 class _Origin:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.recover import undo_publishing
-from napari_pyramid.build.source import BuildSource, Reordered, directory_of
+from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.build.targets import (
     create_residuals,
     group_around,
@@ -250,7 +251,7 @@ def _array_of(source: BuildSource) -> Path:
     DestinationError
         If the source is not one zarr array in a local directory with its axes in OME-Zarr's order.
     """
-    if isinstance(source.arrays[0], Reordered):
+    if isinstance(source.arrays[0], Transpose):
         raise DestinationError(
             "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is never changed: give a destination instead"
         )

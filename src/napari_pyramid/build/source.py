@@ -9,7 +9,6 @@ import hashlib
 import math
 import mmap
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,13 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.axes import Axis, default_axes, parse_axes
-from napari_pyramid.errors import LayoutError, SpecError
-from napari_pyramid.image import Image
-from napari_pyramid.plan.chunks import regular_chunks
+from napari_pyramid.arrays.virtual import Transpose
+from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
+from napari_pyramid.errors import SpecError
+from napari_pyramid.image import Image, pick_image
 from napari_pyramid.storage.irregular import with_regular_chunks
 
-__all__ = ["BuildSource", "directory_of", "named_image", "resolve_source"]
-
-_RANK = {"time": 0, "channel": 1}
+__all__ = ["BuildSource", "directory_of", "reordered", "resolve_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
         from napari_pyramid.layouts import open_images
 
         images = open_images(source)
-        return BuildSource.of_image(named_image(images, name, os.fspath(source)), source)
+        return BuildSource.of_image(pick_image(images, name, os.fspath(source)), source)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")
@@ -142,24 +139,6 @@ def _checked(array: Any) -> Any:
     return array
 
 
-def named_image(images: Sequence[Image], name: str | None, path: str) -> Image:
-    """Return the image of a store that has a name or path; the first image for None.
-
-    Raises
-    ------
-    LayoutError
-        If no image at `path` has the name.
-    """
-    if name is None:
-        return images[0]
-    for image in images:
-        if name in (image.name, image.path):
-            return image
-    raise LayoutError(
-        f"{path} has no image {name!r}: it has {', '.join(repr(i.name) for i in images)}"
-    )
-
-
 def _unwrapped(array: Any) -> Any:
     """The zarr array behind a view of all of it: it can be read faster, and in place."""
     if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
@@ -173,7 +152,7 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 def directory_of(array: Any) -> Path | None:
     """Directory of a zarr array stored in one, or of the array whose axes were reordered; None for all else."""
-    if isinstance(array, Reordered):
+    if isinstance(array, Transpose):
         array = array.array
     if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
         return Path(array.store.root) / array.path
@@ -182,7 +161,7 @@ def directory_of(array: Any) -> Path | None:
 
 def _identity(array: Any) -> dict[str, Any] | None:
     """Where an array is, its geometry, and a digest of its metadata."""
-    if isinstance(array, Reordered):
+    if isinstance(array, Transpose):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
     directory = _directory_read(array)
@@ -217,11 +196,6 @@ def _place_in_map(array: Any) -> list[int] | None:
 # ---- order of axes ---------------------------------------------------------------------------------------------------
 
 
-def ome_order(axes: Sequence[Axis]) -> tuple[int, ...]:
-    """Axes in the order that OME-Zarr wants: time, channel, then all others as they are (0.5, "axes" metadata)."""
-    return tuple(sorted(range(len(axes)), key=lambda i: _RANK.get(axes[i].type or "", 2)))
-
-
 def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource, dict[str, Any]]:
     """Source and options with the axes in OME-Zarr's order, so that an RGB image (y, x, c) becomes (c, y, x)."""
     ndim = len(source.arrays[0].shape)
@@ -240,7 +214,7 @@ def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource
         moved["factors"] = [
             [step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps
         ]
-    arrays = tuple(Reordered(a, order) for a in source.arrays)
+    arrays = tuple(Transpose(a, order) for a in source.arrays)
     return replace(source, arrays=arrays), {
         **options,
         **moved,
@@ -259,40 +233,3 @@ def _is_per_axis(value: Any, ndim: int) -> bool:
         and len(value) == ndim
         and not hasattr(value[0], "__len__")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Reordered:
-    """An array with its axes in another order; a region is read when it is indexed."""
-
-    array: Any
-    order: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape[i] for i in self.order)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.order)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Those of the array; all of it where it has none."""
-        found = regular_chunks(self.array) or self.array.shape
-        return tuple(found[i] for i in self.order)
-
-    @property
-    def is_chunked(self) -> bool:
-        return regular_chunks(self.array) is not None
-
-    def __getitem__(self, key: tuple[slice, ...]) -> Any:
-        inner = [slice(None)] * len(self.order)
-        for axis, index in zip(self.order, key, strict=False):
-            inner[axis] = index
-        return np.asarray(self.array[tuple(inner)]).transpose(self.order)

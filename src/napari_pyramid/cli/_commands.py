@@ -48,8 +48,8 @@ def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False)
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
 
-    opened = open_source(source, recipe.image)
-    planned = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
+    opened = open_source(source, recipe.image, keep_levels=recipe.keeps_levels)
+    planned = plan_build(opened.data, **opened.with_recipe(recipe.build_options()))
     _say_if_small(len(planned.spec.levels), recipe)
     if as_json:
         size = {"n_files": planned.n_files, "nbytes": planned.nbytes}
@@ -107,11 +107,11 @@ def build(
 
     if recipe.in_place:
         recover(source)
-    opened = open_source(source, recipe.image)
+    opened = open_source(source, recipe.image, keep_levels=recipe.keeps_levels)
     planned = plan_build(
         opened.data,
         destination,
-        **{**opened.options, **recipe.build_options()},
+        **opened.with_recipe(recipe.build_options()),
         overwrite=overwrite,
         resume=resume,
         skip_unreadable=skip_unreadable,

@@ -117,6 +117,11 @@ class Recipe:
                 "--format is for a new store: levels added --in-place are of the zarr format of level 0"
             )
 
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether nothing is said of the levels, so that levels that a file has can be kept."""
+        return self.method is None and self.factors is None and self.levels is None
+
     def spec_options(self) -> dict[str, Any]:
         """Keywords of `PyramidSpec.from_array`, only those that the user gave."""
         given: dict[str, Any] = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_pyramid.arrays.virtual import Mosaic, Tile
+from napari_pyramid.arrays.virtual import Mosaic, MosaicTile
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import find_document
@@ -224,7 +224,7 @@ def _level(
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
     corners = [grid.corner(field, grid.full, reduced) for field in grid.fields]
     tiles = [
-        Tile(corner, opener, opener.tell_damage if fills else None)
+        MosaicTile(corner, opener, opener.tell_damage if fills else None)
         for corner, opener in zip(corners, openers, strict=True)
     ]
     tile_height, tile_width = _reduced(grid.field_shape, grid.full, reduced)
