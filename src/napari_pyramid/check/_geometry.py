@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import zarr
 
+from napari_pyramid.axes import centre_shift
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.image import Image, StoredLevel
 
@@ -94,25 +95,22 @@ def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
 def _expected_transforms(
     image: Image, factors: Sequence[tuple[int, ...]]
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Scale and translation that each level should have, from those of level 0.
+    """Return the scale and translation that each level should have, from those of level 0.
 
-    A window's result lies at the centre of the window: translation_k = translation_0 + (scale_k - scale_0) / 2
-    (OME-Zarr 0.6, "multiscales", note on pixel centres). Strided samples stay where they were.
+    See `centre_shift`; strided samples stay where they were.
     """
     base = image.levels[0].scale or (1.0,) * image.levels[0].array.ndim
     origin = image.levels[0].translation or (0.0,) * len(base)
-    half = (
-        0.0
-        if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED)
-        else 0.5
-    )
+    method = str(image.metadata.get("type", "")).lower()
+    stays = any(word in method for word in _UNSHIFTED)
     scales = [
         _expected_scale(image, base, level, total)
         for level, total in zip(image.levels, factors, strict=True)
     ]
+    shifts = [(0.0,) * len(base) if stays else centre_shift(base, scale) for scale in scales]
     return [
-        (scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True)))
-        for scale in scales
+        (scale, tuple(t + d for t, d in zip(origin, shift, strict=True)))
+        for scale, shift in zip(scales, shifts, strict=True)
     ]
 
 

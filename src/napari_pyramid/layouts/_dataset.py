@@ -14,12 +14,12 @@ import numpy as np
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     Vector,
     axes_named,
     checked_levels,
     image_name,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
@@ -119,24 +119,24 @@ def is_dataset(group: Node) -> bool:
     )
 
 
-def placed(group: Node, variable: Node) -> Candidate:
+def placed(group: Node, variable: Node) -> LevelEntry:
     """The variable with the scale and translation of its coordinates; without any, neither.
 
     Scale is the mean spacing (negative where a coordinate descends), translation the first coordinate. An axis without
     numeric coordinates has scale 1 and translation 0; so has a time axis counted from an epoch.
     """
     if variable.dimension_names is None:
-        return Candidate(variable)
+        return LevelEntry(variable)
     known = coordinates(group)
     spacings = [
         _spacing(known[name], size) if name in known else None
         for name, size in zip(variable.dimension_names, variable.shape, strict=True)
     ]
     if not any(spacings):
-        return Candidate(variable)
+        return LevelEntry(variable)
     scale: Vector = tuple(s[0] if s else 1.0 for s in spacings)
     translation: Vector = tuple(s[1] if s else 0.0 for s in spacings)
-    return Candidate(variable, scale, translation)
+    return LevelEntry(variable, scale, translation)
 
 
 def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:

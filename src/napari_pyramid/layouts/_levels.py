@@ -20,10 +20,11 @@ __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "sh
 
 @dataclass(frozen=True, slots=True)
 class LevelEntry:
-    """A level as some metadata name it: nothing is known yet of whether it is there."""
+    """A level as some metadata name it, before anything of it was checked."""
 
-    path: object
-    """Path relative to the group, or the array's node; anything that is no path inside the store is left out with a warning."""
+    array: object
+    """The array's node, or its path relative to the group; the level is left out with a warning if
+    this is not a path inside the store."""
     scale: tuple[float, ...] | None = None
     translation: tuple[float, ...] | None = None
 
@@ -48,7 +49,7 @@ def open_levels(
     opened: list[tuple[StoredLevel, ArrayLike]] = []
     for entry in entries:
         try:
-            array_node = _array_node(node, entry.path)
+            array_node = _array_node(node, entry.array)
             array = array_node.array()
             _check_fits(array, [a for _, a in opened], any_dtype=residuals)
         except LayoutError as error:
@@ -84,7 +85,7 @@ def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
 
 
 def _path_of(entry: LevelEntry) -> object:
-    return entry.path.path if isinstance(entry.path, Node) else entry.path
+    return entry.array.path if isinstance(entry.array, Node) else entry.array
 
 
 def _array_node(node: Node, path: object) -> Node:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.image import Channel
+from napari_pyramid.storage.json_values import is_number
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -249,8 +250,4 @@ def _ratio(value: Any) -> float | None:
 
 
 def _are_finite(values: Any, least: int) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and len(values) >= least
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    )
+    return isinstance(values, Sequence) and len(values) >= least and all(map(is_number, values))

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from napari_pyramid.image import Image, StoredLevel
-from napari_pyramid.layouts._candidates import Candidate, find
+from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import pyramids
 from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
@@ -77,8 +78,8 @@ def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> I
     return replace(image, levels=tuple(levels))
 
 
-def _placed(level: StoredLevel, candidate: Candidate) -> StoredLevel:
-    return replace(level, scale=candidate.scale, translation=candidate.translation)
+def _placed(level: StoredLevel, entry: LevelEntry) -> StoredLevel:
+    return replace(level, scale=entry.scale, translation=entry.translation)
 
 
 def _grid(matrix: dict[str, Any]) -> Grid | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from napari_pyramid.arrays.virtual import Mosaic, MosaicTile
 from napari_pyramid.errors import LayoutError, one_line
@@ -17,6 +16,7 @@ from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
+from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["Field", "Position", "Well", "stitch"]
@@ -289,8 +289,8 @@ def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> li
 def _translation(field: Node) -> Position | tuple[float, float] | None:
     """Translation of the largest level along the last two axes, as the field's metadata write it."""
     first = next(iter(_datasets(field)), None)
-    steps = _objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
-    steps += [inner for step in steps for inner in _objects(step.get("transformations"))]
+    steps = objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
+    steps += [inner for step in steps for inner in objects(step.get("transformations"))]
     vectors = [t.get("translation") for t in steps if t.get("type") == "translation"]
     last = vectors[-1][-2:] if vectors and isinstance(vectors[-1], list) else []
     if len(last) != 2 or not all(isinstance(v, (int, float)) and abs(v) < 1e15 for v in last):
@@ -368,11 +368,3 @@ def _datasets(field: Node) -> list[object]:
     document = find_document(field)
     multiscales = multiscales_of(field, document) if document is not None else []
     return list(multiscales[0]["datasets"]) if multiscales else []
-
-
-def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return (
-        [entry for entry in listed if isinstance(entry, Mapping)]
-        if isinstance(listed, list)
-        else []
-    )

@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
 __all__ = ["Document", "find_document", "is_ome"]
 
 _MOST = 64
 """Multiscales that are asked for their versions."""
-_KEYS = ("multiscales", "plate", "well", "labels", "series", "scene", "bioformats2raw.layout")
 _IN_ZARR_V2 = re.compile(r"0\.[1-4](\D.*)?$")
 """Versions of zarr v2; 0.5 and all later ones are of zarr v3."""
 _IN_BOTH = "0.5-dev"
@@ -65,13 +65,14 @@ def _find_document(node: Node) -> Document | None:
     attributes = node.attributes
     file = "zarr.json: attributes" if node.zarr_format == 3 else ".zattrs"
     ome = attributes.get("ome")
-    if isinstance(ome, dict) and any(key in ome for key in _KEYS):
-        return _checked(Document(ome, f"{file}.ome", in_ome=True), node)
     if ome is not None and not isinstance(ome, dict):
-        warn(f'{node.location}/{file}: "ome" is no object but {brief(ome)}; ignored')
-    if any(key in attributes for key in _KEYS):
+        warn(f'{node.location}/{file}: "ome" is not an object but {brief(ome)}; ignored')
+    content = ome_part(attributes)
+    if not has_ome_keys(content):
+        return None
+    if content is attributes:
         return _checked(Document(attributes, file, in_ome=False), node)
-    return None
+    return _checked(Document(content, f"{file}.ome", in_ome=True), node)
 
 
 def is_ome(node: Node, document: Document) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
+from napari_pyramid.axes import centre_shift
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
@@ -120,8 +121,6 @@ def _level(series: TiffPageSeries, index: int, described: Described) -> StoredLe
         return StoredLevel(str(index), array)
     factors = shape_ratio(series.levels[0].shape, level.shape)
     scale = tuple(s * f for s, f in zip(described.scale, factors, strict=True))
-    translation = tuple(
-        t + s * (f - 1) / 2
-        for t, s, f in zip(described.translation, described.scale, factors, strict=True)
-    )
+    shift = centre_shift(described.scale, scale)
+    translation = tuple(t + d for t, d in zip(described.translation, shift, strict=True))
     return StoredLevel(str(index), array, scale, translation)

@@ -8,9 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from napari_pyramid.image import Image
-from napari_pyramid.layouts._candidates import Candidate
 from napari_pyramid.layouts._dataset import data_variables, is_dataset, placed, pyramids
-from napari_pyramid.layouts._levels import looks_like_a_pyramid
+from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
@@ -89,23 +88,27 @@ def _are_one_place(groups: Sequence[Node]) -> bool:
     return bool(series) and all(
         _cover_the_same(a, b)
         for found in series
-        for a, b in pairwise([placed(group, variable) for group, variable in found])
+        for a, b in pairwise([(variable, placed(group, variable)) for group, variable in found])
     )
 
 
-def _cover_the_same(a: Candidate, b: Candidate) -> bool:
-    """Return whether the edges of two variables are less than a pixel of the coarser one apart, in the last two axes."""
-    if a.scale is None or b.scale is None:
+def _cover_the_same(a: tuple[Node, LevelEntry], b: tuple[Node, LevelEntry]) -> bool:
+    """Return whether two variables cover the same: their edges are less than a pixel apart.
+
+    Of the pixels of the coarser one, in the last two axes; each variable with where it is placed.
+    """
+    scale_a, scale_b = a[1].scale, b[1].scale
+    if scale_a is None or scale_b is None:
         return False
     return all(
-        abs(edge_a - edge_b) < max(abs(a.scale[axis]), abs(b.scale[axis]))
+        abs(edge_a - edge_b) < max(abs(scale_a[axis]), abs(scale_b[axis]))
         for axis in (-2, -1)
-        for edge_a, edge_b in zip(_edges(a, axis), _edges(b, axis), strict=True)
+        for edge_a, edge_b in zip(_edges(*a, axis), _edges(*b, axis), strict=True)
     )
 
 
-def _edges(placed: Candidate, axis: int) -> tuple[float, float]:
+def _edges(variable: Node, placed: LevelEntry, axis: int) -> tuple[float, float]:
     """Return where the first pixel begins and the last one ends, along an axis."""
     scale, translation = (placed.scale or ())[axis], (placed.translation or ())[axis]
     start = translation - scale / 2
-    return start, start + scale * placed.node.shape[axis]
+    return start, start + scale * variable.shape[axis]

@@ -13,7 +13,6 @@ from typing import Any
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     Vector,
     axes_named,
     checked_levels,
@@ -24,6 +23,7 @@ from napari_pyramid.layouts._candidates import (
 )
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
 from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["NAME", "read"]
@@ -67,17 +67,17 @@ def read(node: Node) -> Sequence[Image] | None:
     images = []
     for name in names:
         present = {asset.path: asset for asset in assets if name in asset.variables}
-        candidates = {
-            asset.variables[name].path: candidate
-            for asset, candidate in _placed(node, name, present, described_layout)
+        entries = {
+            asset.variables[name].path: entry
+            for asset, entry in _placed(node, name, present, described_layout)
         }
-        levels = checked_levels(node, candidates.values(), "multiscales: layout")
+        levels = checked_levels(node, entries.values(), "multiscales: layout")
         if levels:
-            first = candidates[levels[0].path].node
-            group = next(
-                asset.group for asset in present.values() if asset.variables[name] is first
+            largest = next(
+                asset for asset in present.values() if asset.variables[name].path == levels[0].path
             )
-            axes = variable_axes(group, first) or axes_named(
+            first = largest.variables[name]
+            axes = variable_axes(largest.group, first) or axes_named(
                 texts(node.attributes.get("spatial:dimensions"), 2), None, first.ndim
             )
             images.append(
@@ -106,7 +106,7 @@ def _assets(node: Node, layout: Any) -> list[_Asset]:
 
 def _placed(
     node: Node, name: str, assets: Mapping[str, _Asset], layout: _Layout
-) -> list[tuple[_Asset, Candidate]]:
+) -> list[tuple[_Asset, LevelEntry]]:
     """One variable of every asset, with the geographic transform, the coordinates, or else the factors of its level."""
     totals = _totals(name, assets, layout)
     dimensions = node.attributes.get("spatial:dimensions")
@@ -120,18 +120,18 @@ def _placed(
         )
         if grid is None and outer is not None and len(total) >= 2:
             grid = outer.scaled(total[-2], total[-1])
-        candidate = (
+        entry = (
             grid.place(variable, dimensions, node_registered=centred)
             if grid
             else placed(asset.group, variable)
         )
         if (
-            candidate.scale is None
+            entry.scale is None
             and len(total) <= variable.ndim
             and any(_scale(a.entry) for a in assets.values())
         ):
-            candidate = Candidate(variable, (1.0,) * (variable.ndim - len(total)) + total)
-        found.append((asset, candidate))
+            entry = LevelEntry(variable, (1.0,) * (variable.ndim - len(total)) + total)
+        found.append((asset, entry))
     return found
 
 

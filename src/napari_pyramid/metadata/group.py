@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
 __all__ = ["Attributes", "find_multiscale", "listed_multiscales", "named_paths"]
 
@@ -74,10 +75,13 @@ class Attributes:
 
     @property
     def ome(self) -> dict[str, Any]:
-        """Where OME-Zarr's keys are: in ``ome`` since 0.5, else beside all others."""
-        if self.zarr_format == 2 or ("ome" not in self.all and "multiscales" in self.all):
-            return self.all
-        found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
+        """The object that holds OME-Zarr's keys; changes are kept by `save`.
+
+        Where there are none yet, it is ``"ome"`` of 0.5 in zarr v3, and all attributes in v2.
+        """
+        found = ome_part(self.all)
+        if self.zarr_format == 3 and found is self.all and not has_ome_keys(found):
+            found = self.all.setdefault("ome", {"version": "0.5"})
         return found
 
     def save(self) -> None:

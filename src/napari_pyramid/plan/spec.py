@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, parse_axes
+from napari_pyramid.axes import Axis, centre_shift, parse_axes
 from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled_shape, method_name
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import Grid
@@ -310,10 +310,8 @@ def _levels(
         shape = downsampled_shape(shape, step)
         total = tuple(a * b for a, b in zip(total, step, strict=True))
         scale = tuple(s * f for s, f in zip(spacing, total, strict=True))
-        shift = 0.5 if centred else 0.0
-        translation = tuple(
-            t + shift * (b - a) for t, a, b in zip(origin, spacing, scale, strict=True)
-        )
+        shift = centre_shift(spacing, scale) if centred else (0.0,) * len(shape)
+        translation = tuple(t + d for t, d in zip(origin, shift, strict=True))
         levels.append(
             Level(
                 path,

@@ -132,7 +132,10 @@ class Node:
 
     @property
     def title(self) -> str:
-        """What to call an image here that has no name of its own: its path, or the root's file name without suffixes."""
+        """What to call an image here that has no name of its own.
+
+        Its path; for the root, the name of what was opened without the suffixes of zarr and N5.
+        """
         return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
 
     @cached_property
