@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from napari_pyramid.arrays import lazy
 from napari_pyramid.arrays._chunk_cache import ChunkCache
-from napari_pyramid.arrays.lazy import LazyArray, forget, forget_stored
+from napari_pyramid.arrays.lazy import LazyArray, forget_stored
 from napari_pyramid.errors import SourceError
 
 
@@ -181,18 +181,6 @@ def test_chunks_read_at_once_are_dropped_at_once(own_cache: ChunkCache) -> None:
     np.asarray(view[4:8])
     np.asarray(other[0:4])
     assert source.reads == []  # the first block has gone
-
-
-def test_forget_drops_the_chunks_of_one_array() -> None:
-    source, view, values = counted((4, 4), (4, 4))
-    other, other_view, _ = counted((4, 4), (4, 4))
-    np.asarray(view)
-    np.asarray(other_view)
-    source.values = values + 1
-    forget(view[0])
-    np.testing.assert_array_equal(np.asarray(view), values + 1)
-    np.asarray(other_view)
-    assert len(other.reads) == 1
 
 
 def test_chunks_are_dropped_with_the_last_view(own_cache: ChunkCache) -> None:

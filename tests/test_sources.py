@@ -22,7 +22,7 @@ from napari_pyramid.build.source import (
     reordered,
     resolve_source,
 )
-from napari_pyramid.plan.schedule import Source
+from napari_pyramid.plan.schedule import SourceChunks
 
 DATA = np.random.default_rng(0).integers(0, 900, (31, 45)).astype("uint16")
 
@@ -185,8 +185,8 @@ def test_images_of_one_file_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_array_without_chunks_can_be_read_in_any_parts() -> None:
-    assert Source.of(Transpose(np.zeros((4, 5, 3)), (2, 0, 1))).block is None
-    assert Source.of(LazyArray(np.zeros((4, 5)))).block is None
+    assert SourceChunks.of(Transpose(np.zeros((4, 5, 3)), (2, 0, 1))).block is None
+    assert SourceChunks.of(LazyArray(np.zeros((4, 5)))).block is None
 
 
 def test_a_reordered_array_reads_regions() -> None:

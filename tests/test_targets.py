@@ -81,6 +81,17 @@ def as_ome(path: Path, base: str = "raw") -> dict[str, Any]:
 # ---- in place --------------------------------------------------------------------------------------------------------
 
 
+def test_levels_are_not_added_to_layouts_that_are_only_read(tmp_path: Path) -> None:
+    """COSEM names its levels in attributes of its own, which would miss the new ones."""
+    group = zarr.create_group(tmp_path / "em.zarr", zarr_format=2)
+    transform = {"axes": ["y", "x"], "scale": [4, 4], "translate": [0, 0], "units": ["nm", "nm"]}
+    group.create_array("s0", data=DATA).attrs["transform"] = transform
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(DestinationError, match=r"em\.zarr is COSEM, which is read but not written"):
+        build_pyramid(tmp_path / "em.zarr", in_place=True, n_levels=2, factors=2)
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
 def test_level_0_and_foreign_attributes_are_not_touched(plain: Path) -> None:
     before, array = attributes(plain), digest(plain / "raw")
     build_pyramid(plain, in_place=True, **OPTIONS)

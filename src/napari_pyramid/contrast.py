@@ -19,7 +19,7 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import SourceError
 
-__all__ = ["channel_windows", "contrast_limits", "window_of"]
+__all__ = ["Place", "channel_windows", "contrast_limits", "window_of"]
 
 LARGEST_SAMPLE = 2**22
 """At most so many samples of a channel are read: its middle, in whole planes where they fit."""

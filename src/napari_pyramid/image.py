@@ -74,7 +74,7 @@ class Image:
     name: str
     levels: tuple[StoredLevel, ...]
     layout: str
-    """What was recognised, for people: ``"OME-Zarr 0.4"``, ``"N5 (BDV)"``."""
+    """What was recognised, to be shown; decisions are taken on `ome_version` and `is_writable`."""
     path: str = ""
     """Path of the image inside the opened store."""
     kind: Literal["image", "labels"] = "image"
@@ -91,6 +91,11 @@ class Image:
     """Rows with ``"label-value"`` and further columns."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the store says and a viewer cannot show."""
+    ome_version: str | None = None
+    """Version of OME-Zarr as the store writes it, "" where it does not say; None for any other
+    layout."""
+    is_writable: bool = False
+    """Whether levels may be added in place: to OME-Zarr, and beside arrays that no metadata list."""
 
     @property
     def channel_axis(self) -> int | None:

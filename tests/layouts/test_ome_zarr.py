@@ -65,7 +65,7 @@ def test_axes_of_0_3_are_names(new_store: Callable) -> None:
     )
     image = only(store.root)
     assert image.axes == (Axis("c", "channel"), Axis("y"), Axis("x"))
-    assert image.layout == "OME-Zarr 0.3"
+    assert (image.layout, image.ome_version, image.is_writable) == ("OME-Zarr 0.3", "0.3", True)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

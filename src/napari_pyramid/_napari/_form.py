@@ -26,7 +26,7 @@ from napari_pyramid._napari._plan import COLUMNS, Choice
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 
-__all__ = ["ChoiceForm", "LevelTable", "PathField"]
+__all__ = ["ChoiceForm", "LevelTable", "PathField", "ask_folder"]
 
 AUTO = "auto"
 

@@ -23,6 +23,7 @@ __all__ = [
     "LABEL_METHODS",
     "Choice",
     "Plan",
+    "in_place_directory",
     "layer_image_of",
     "suggested_destination",
 ]

@@ -16,14 +16,7 @@ from napari_pyramid.errors import DestinationError, explained
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.pyramid import Pyramid
 
-__all__ = [
-    "Step",
-    "build_steps",
-    "completed",
-    "destination",
-    "places",
-    "save_steps",
-]
+__all__ = ["Step", "build_steps", "completed", "destination", "save_steps"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from napari_pyramid.storage.irregular import with_regular_chunks
 if TYPE_CHECKING:
     from napari_pyramid.image import ArrayLike
 
-__all__ = ["LazyArray", "forget", "forget_stored", "whole_of"]
+__all__ = ["LazyArray", "forget_stored", "whole_of"]
 
 _Index = tuple[int, ...]
 _Array = npt.NDArray[Any]
@@ -147,13 +147,11 @@ class LazyArray:
         return values if dtype is None else values.astype(dtype, copy=False)
 
 
-def forget(array: LazyArray) -> None:
-    """Drop the cached chunks of `array` and of every view that shares its source: they changed in the store."""
-    _CACHE.forget(array._origin.token)
-
-
 def forget_stored(directory: str | os.PathLike[str]) -> None:
-    """As `forget`, for every view of an array in `directory`, or of one whose place is unknown: it may be made of these."""
+    """Drop the cached chunks of arrays in `directory`, which have changed there.
+
+    Arrays of unknown location are forgotten, too: they may be made of these.
+    """
     written = os.path.realpath(directory)
     for origin in filter(None, (reference() for reference in _Origin.alive.valuerefs())):
         root = getattr(getattr(origin.source, "store", None), "root", None)

@@ -265,10 +265,10 @@ def _array_of(source: BuildSource) -> Path:
 
 
 def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
-    layout = source.image.layout if source.image is not None else ""
-    if source.image is not None and not _WRITABLE.match(layout):
+    image = source.image
+    if image is not None and not image.is_writable:
         raise DestinationError(
-            f"{group} is {layout}, which is read but not written: build a new store instead"
+            f"{group} is {image.layout}, which is read but not written: build a new store instead"
         )
 
 
@@ -276,7 +276,3 @@ _RESERVED = frozenset(
     ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME")
 )
 """What zarr, OME-Zarr and we ourselves keep beside levels."""
-_WRITABLE = re.compile(
-    r"OME-Zarr|multiscales|bare|numbered|array|plain|single|group|collection", re.IGNORECASE
-)
-"""Layouts in whose groups levels may be added: OME-Zarr itself, and those without metadata of their own."""

@@ -35,7 +35,7 @@ from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
 from napari_pyramid.plan.passes import Pass, compared_block
-from napari_pyramid.plan.schedule import Source
+from napari_pyramid.plan.schedule import SourceChunks
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def _peak_of_passes(self) -> int:
-        blocks = [Source.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
+        blocks = [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
         return peak_of(self.passes, self.spec.method, blocks)
 
     @property

@@ -17,7 +17,7 @@ from napari_pyramid.build.targets import Target
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.options import SpecOptions
-from napari_pyramid.plan.schedule import Source, plan_passes, planned_passes
+from napari_pyramid.plan.schedule import Limits, SourceChunks, plan_passes, planned_passes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.node import UNSAFE_PATH
 
@@ -36,9 +36,10 @@ def prepare_job(request: Request) -> Job:
     source, options = _resolve(request)
     target = choose_target(source, options, request)
     _check_fit(target.spec, source)
-    job = _resuming(_plan(source, target, request), request)
+    limits = Limits.of(request.max_workers, request.memory_limit)
+    job = _resuming(_plan(source, target, request, limits), request, limits)
     if request.verify:
-        _check_verifiable(job, request.limit)
+        _check_verifiable(job, limits.memory)
     for level in target.spec.levels[target.first :]:
         target.template.of_level(level, ())  # refuses shards in zarr v2
     return job
@@ -58,7 +59,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in options.items() if v is not None or k == "shards"}
 
 
-def _plan(source: BuildSource, target: Target, request: Request) -> Job:
+def _plan(source: BuildSource, target: Target, request: Request, limits: Limits) -> Job:
     """Return the job, with what is known of the image where the request says nothing."""
     known = source.image
     colors, properties = request.label_colors, tuple(request.label_properties)
@@ -71,8 +72,8 @@ def _plan(source: BuildSource, target: Target, request: Request) -> Job:
         passes=plan_passes(
             target.spec,
             _chunked(source, target),
-            max_workers=request.max_workers,
-            memory_limit=request.memory_limit,
+            max_workers=limits.workers,
+            memory_limit=limits.memory,
         ),
         channels=tuple(request.channels) or (known.channels if known is not None else ()),
         label_colors=colors,
@@ -83,12 +84,12 @@ def _plan(source: BuildSource, target: Target, request: Request) -> Job:
     )
 
 
-def _chunked(source: BuildSource, target: Target) -> list[Source]:
+def _chunked(source: BuildSource, target: Target) -> list[SourceChunks]:
     """Return the chunk shapes of the source arrays."""
-    return [Source.of(array, is_level_0=target.first == 1) for array in source.arrays]
+    return [SourceChunks.of(array, is_level_0=target.first == 1) for array in source.arrays]
 
 
-def _resuming(job: Job, request: Request) -> Job:
+def _resuming(job: Job, request: Request, limits: Limits) -> Job:
     """Return the job with the tiles of unfinished work of the same recipe, if there is any.
 
     Tiles that are done stay done, whatever workers and memory there are now.
@@ -96,7 +97,7 @@ def _resuming(job: Job, request: Request) -> Job:
     Raises
     ------
     SpecError
-        If the unfinished work was planned for more memory than `request` allows.
+        If the unfinished work was planned for more memory than `limits` allow.
     """
     state = job.target.workspace.state if request.resume and request.has_target else {}
     if state.get("fingerprint") != job.fingerprint or state.get("plan", job.plan) == job.plan:
@@ -105,12 +106,12 @@ def _resuming(job: Job, request: Request) -> Job:
         job.spec,
         state["plan"],
         _chunked(job.source, job.target),
-        max_workers=request.max_workers,
-        memory_limit=request.memory_limit,
+        max_workers=limits.workers,
+        memory_limit=limits.memory,
     )
     job = replace(job, passes=passes)
     if state["phase"] == "pixels":
-        _check_still_fits(job, request.limit)
+        _check_still_fits(job, limits.memory)
     return job
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.ome_zarr import ZARR_FORMAT, Version
-from napari_pyramid.plan.memory import default_limit
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.regions import Region
@@ -42,11 +41,6 @@ class Request:
     skip_unreadable: bool = False
     regions: Sequence[Region] | None = None
     options: SpecOptions = field(default_factory=SpecOptions)
-
-    @property
-    def limit(self) -> int:
-        """Bytes that the build may hold in memory."""
-        return self.memory_limit if self.memory_limit is not None else default_limit()
 
     @property
     def has_target(self) -> bool:

@@ -19,13 +19,11 @@ __all__ = [
     "check_consolidated",
     "check_documents",
     "check_labels",
-    "consolidated_keys",
     "groups_above",
     "has_sound_base",
     "is_mendable",
     "listed_node",
     "omero_problems",
-    "read_json",
 ]
 
 _TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
@@ -33,7 +31,7 @@ _TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
 
 def is_mendable(image: Image) -> bool:
     """Whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
-    return image.layout.startswith(("OME-Zarr 0.4", "OME-Zarr 0.5"))
+    return (image.ome_version or "").startswith(("0.4", "0.5"))
 
 
 def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
@@ -125,7 +123,7 @@ def check_documents(root: Node, image: Image) -> Iterator[Finding]:
         return
     ome = ome_part(node.attributes)
     yield from check_geometry(image, mendable=is_mendable(image) and has_sound_base(ome, image))
-    if image.layout.startswith("OME-Zarr") and image.axes is not None:
+    if image.ome_version is not None and image.axes is not None:
         yield from _check_axes(image)
     if isinstance(omero := ome.get("omero"), dict):
         n_channels = (
@@ -169,7 +167,7 @@ def _is_window(window: object) -> bool:
 def _check_axes(image: Image) -> Iterator[Finding]:
     """OME-Zarr 0.4, "axes" metadata: time, then channel or others, then space."""
     order = [_TYPE_ORDER.get(axis.type or "", 2) for axis in image.axes or ()]
-    if order != sorted(order) and not image.layout.startswith("OME-Zarr 0.6"):
+    if order != sorted(order) and not (image.ome_version or "").startswith("0.6"):
         names = ", ".join(axis.name for axis in image.axes or ())
         yield Finding(
             image.path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,9 +25,13 @@ _TOLERANCE = 1e-3
 
 
 def _has_own_transforms(image: Image) -> bool:
-    """Whether the layout says scale and translation of every level, as OME-Zarr does since 0.4; a stitched plate's are ours."""
-    is_stored = all(isinstance(level.array, zarr.Array) for level in image.levels)
-    return is_stored and image.layout.startswith("OME-Zarr 0.") and image.layout[11:12] > "3"
+    """Whether the store says scale and translation of every level, as OME-Zarr does since 0.4.
+
+    The transforms of a stitched plate are ours.
+    """
+    version = re.match(r"0\.(\d+)", image.ome_version or "")
+    since_0_4 = version is not None and int(version[1]) >= 4
+    return since_0_4 and all(isinstance(level.array, zarr.Array) for level in image.levels)
 
 
 def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from napari_pyramid.errors import DestinationError, PyramidError
 if TYPE_CHECKING:
     from napari_pyramid.build import Progress
 
-__all__ = ["DEBUG", "Command", "Interrupt", "progress_bar", "say"]
+__all__ = ["DEBUG", "INTERRUPTED", "Command", "Interrupt", "progress_bar", "say"]
 
 DEBUG = "NAPARI_PYRAMID_DEBUG"
 """Set, a failure shows its traceback."""

@@ -102,15 +102,13 @@ SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
 """Files that are no zarr store, or name one, asked before `LAYOUTS`."""
 
 
-def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> tuple[Image, ...]:
+def open_images(path: str | os.PathLike[str]) -> tuple[Image, ...]:
     """All images and label images of a store, in the store's order. Reads metadata, no pixels.
 
     Parameters
     ----------
     path
         Directory, zip file or URL of a store, or of a group or array in one.
-    follow_urls
-        Whether links inside the store may lead to other hosts.
 
     Raises
     ------
@@ -120,7 +118,7 @@ def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> t
     for opener in SPECIAL_OPENERS:
         if (special := opener.open_path(os.fspath(path))) is not None:
             return tuple(special)
-    root = stores.open_root(path, follow_urls=follow_urls)
+    root = stores.open_root(path)
     images = read_node(root)
     if images is None:
         images = collection.walk(root, read_node)

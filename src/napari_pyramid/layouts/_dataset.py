@@ -24,7 +24,6 @@ from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
     "auxiliaries",
-    "coordinates",
     "data_variables",
     "is_dataset",
     "placed",

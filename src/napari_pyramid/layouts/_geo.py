@@ -10,11 +10,11 @@ from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.json_values import is_number
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["Grid"]
+__all__ = ["GeoGrid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class GeoGrid:
     """Where the pixels of an array without rotation lie, in units of its reference system."""
 
     step_x: float
@@ -25,7 +25,7 @@ class Grid:
     """Outer corner of the first pixel, not its centre."""
 
     @classmethod
-    def from_transform(cls, value: Any, where: str) -> Grid | None:
+    def from_transform(cls, value: Any, where: str) -> GeoGrid | None:
         """From ``[a, b, c, d, e, f]``: x = a col + b row + c, y = d col + e row + f.
 
         None for anything else, with a warning for an affine that rotates or is no list of six numbers.
@@ -50,7 +50,7 @@ class Grid:
         return cls(*map(float, (a, c, e, f)))
 
     @classmethod
-    def from_box(cls, value: Any, shape: Sequence[int]) -> Grid | None:
+    def from_box(cls, value: Any, shape: Sequence[int]) -> GeoGrid | None:
         """From ``[west, south, east, north]`` and a shape whose last two axes are rows and columns."""
         if (
             not isinstance(value, list)
@@ -65,9 +65,9 @@ class Grid:
             return None
         return cls((east - west) / shape[-1], west, -(north - south) / shape[-2], north)
 
-    def scaled(self, factor_y: float, factor_x: float) -> Grid:
+    def scaled(self, factor_y: float, factor_x: float) -> GeoGrid:
         """The grid of a level with larger pixels and the same corner."""
-        return Grid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
+        return GeoGrid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
 
     def place(
         self, variable: Node, dimensions: Any = None, *, node_registered: bool = False

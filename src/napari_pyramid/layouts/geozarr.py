@@ -12,7 +12,7 @@ from typing import Any
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import pyramids
-from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._geo import GeoGrid
 from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
@@ -82,11 +82,11 @@ def _placed(level: StoredLevel, entry: LevelEntry) -> StoredLevel:
     return replace(level, scale=entry.scale, translation=entry.translation)
 
 
-def _grid(matrix: dict[str, Any]) -> Grid | None:
+def _grid(matrix: dict[str, Any]) -> GeoGrid | None:
     """Square cells from the point of origin, rows downwards."""
     size, origin = matrix.get("cellSize"), matrix.get("pointOfOrigin")
     if not isinstance(size, (int, float)) or not isinstance(origin, list) or len(origin) != 2:
         return None
-    return Grid.from_transform(
+    return GeoGrid.from_transform(
         [size, 0, origin[0], 0, -size, origin[1]], "multiscales: tileMatrices"
     )

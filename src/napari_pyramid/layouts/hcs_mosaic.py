@@ -63,7 +63,7 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
     fields = [field.node for well in wells for field in well.fields]
     first = next(node for node in fields if node.path == sample.path)
     numbers = [_number_of(first, level) for level in sample.levels]
-    grid = _Grid.of(sample, first, wells, numbers[0])
+    grid = _FieldGrid.of(sample, first, wells, numbers[0])
     if grid is None:
         return []
     places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
@@ -85,12 +85,12 @@ def _channels(image: Image) -> tuple[Channel, ...]:
     return image.channels + (Channel(),) * missing
 
 
-def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
+def _labels(grid: _FieldGrid, first: Node, sample: Image) -> Iterator[Image]:
     """The labels of the first field, beside those of the same name in the others."""
     group = first.child("labels")
     if group is None or group.kind == "array":
         return
-    for labels in read_labels(group, sample.layout, sample):
+    for labels in read_labels(group, sample.ome_version, sample):
         below = labels.path.removeprefix(f"{first.path}/")
         node = first.child(below)
         numbers = [_number_of(node, level) for level in labels.levels] if node is not None else []
@@ -116,7 +116,7 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
+class _FieldGrid:
     """Where the fields stand, in pixels of level 0."""
 
     full: Position
@@ -132,7 +132,9 @@ class _Grid:
     """Name and length of each of the sample's other axes -> the most that a field has there."""
 
     @classmethod
-    def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid | None:
+    def of(
+        cls, sample: Image, first: Node, wells: Sequence[Well], number: int
+    ) -> _FieldGrid | None:
         """The grid of the fields that fit each other; None when there are none."""
         like = _array_node(first, number) or first
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
@@ -182,7 +184,7 @@ def _leading(image: Image) -> list[tuple[str, int]]:
     return list(zip(names, lengths, strict=False))
 
 
-def _stitched(grid: _Grid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
+def _stitched(grid: _FieldGrid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
     """The image of the sample, or its labels, with each level in the grid."""
     lengths = [grid.longest.get(axis, axis[1]) for axis in _leading(image)]
     largest = image.levels[0]
@@ -212,7 +214,7 @@ def _moved_back(level: StoredLevel, shift: Sequence[float]) -> StoredLevel:
 
 
 def _level(
-    grid: _Grid,
+    grid: _FieldGrid,
     level: StoredLevel,
     leading: Sequence[int],
     openers: Sequence[_Opener],
@@ -334,9 +336,7 @@ def _read(field: Node) -> Image | None:
     document = find_document(field)
     if document is None:
         return None
-    images = read_multiscales(
-        field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr"
-    )
+    images = read_multiscales(field, document, document.version or "")
     return images[0] if images else None
 
 

@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, brief, warn
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
-__all__ = ["Document", "find_document", "is_ome"]
+__all__ = ["Document", "find_document", "is_ome", "layout_name"]
 
 _MOST = 64
 """Multiscales that are asked for their versions."""
@@ -73,6 +73,11 @@ def _find_document(node: Node) -> Document | None:
     if content is attributes:
         return _checked(Document(attributes, file, in_ome=False), node)
     return _checked(Document(content, f"{file}.ome", in_ome=True), node)
+
+
+def layout_name(ome_version: str | None) -> str:
+    """Return what to call a group with multiscales; None is not OME-Zarr, but their ancestor."""
+    return "multiscales 0.1" if ome_version is None else f"OME-Zarr {ome_version}".rstrip()
 
 
 def is_ome(node: Node, document: Document) -> bool:

@@ -21,13 +21,15 @@ _ASKED = 100
 """Images that are asked for labels which nobody will see: each costs a server a few requests."""
 
 
-def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Image]:
+def read_labels(group: Node, ome_version: str | None, image: Image | None = None) -> list[Image]:
     """The label images of a "labels" group: those it lists, then those it holds without listing them.
 
     Parameters
     ----------
     group
         The group "labels".
+    ome_version
+        Version of OME-Zarr that the image has, see `Image.ome_version`.
     image
         The image that they belong to: a label image without units takes those of the image, since napari shows
         no scale bar for layers with different ones.
@@ -39,7 +41,7 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         if (
             node is not None
             and node.folder not in seen
-            and (labels := _read_label_image(node, layout)) is not None
+            and (labels := _read_label_image(node, ome_version)) is not None
         ):
             seen.add(node.folder)
             found.append(labels)
@@ -48,7 +50,7 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         if (
             node.folder not in seen
             and is_label_group(node)
-            and (labels := _read_label_image(node, layout)) is not None
+            and (labels := _read_label_image(node, ome_version)) is not None
         ):
             seen.add(node.folder)
             found.append(labels)
@@ -126,9 +128,9 @@ def _labels_node(group: Node, path: object) -> Node | None:
     return node
 
 
-def _read_label_image(node: Node, layout: str) -> Image | None:
+def _read_label_image(node: Node, ome_version: str | None) -> Image | None:
     document = find_document(node)
-    if document is None or not (images := read_multiscales(node, document, layout)):
+    if document is None or not (images := read_multiscales(node, document, ome_version)):
         warn(f"{node.location}: no label image is there; left out")
         return None
     return replace(as_labels(images[0], node, document), name=node.name)

@@ -17,7 +17,7 @@ from napari_pyramid.axes import centre_shift
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
-from napari_pyramid.layouts._tiff_metadata import Described, describe, hostile_ome
+from napari_pyramid.layouts._tiff_metadata import TiffMetadata, hostile_ome, tiff_metadata
 from napari_pyramid.storage.node import warn
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _is_tiff(path: str) -> bool:
 
 def _image(file: TiffFile, series: TiffPageSeries, number: int, path: str, *, alone: bool) -> Image:
     stem = re.sub(r"(\.ome)?\.[^.]+$", "", os.path.basename(path), flags=re.IGNORECASE)
-    described = describe(file, series, number)
+    described = tiff_metadata(file, series, number)
     name = stem if alone else f"{stem} {described.name or series.name or number}"
     levels = tuple(_level(series, i, described) for i in range(len(series.levels)))
     return Image(
@@ -111,7 +111,7 @@ def _image(file: TiffFile, series: TiffPageSeries, number: int, path: str, *, al
     )
 
 
-def _level(series: TiffPageSeries, index: int, described: Described) -> StoredLevel:
+def _level(series: TiffPageSeries, index: int, described: TiffMetadata) -> StoredLevel:
     level = series.levels[index]
     page = level.keyframe
     by_page = not page.is_tiled and page.nbytes <= _PAGE_BYTES

@@ -22,7 +22,7 @@ from napari_pyramid.layouts._candidates import (
     texts,
 )
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
-from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._geo import GeoGrid
 from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, brief, warn
 
@@ -115,7 +115,7 @@ def _placed(
     found = []
     for path, asset in assets.items():
         variable, total = asset.variables[name], totals[path]
-        grid = Grid.from_transform(
+        grid = GeoGrid.from_transform(
             asset.entry.get("spatial:transform"), f"{node.location}: spatial:transform of {path!r}"
         )
         if grid is None and outer is not None and len(total) >= 2:
@@ -141,10 +141,10 @@ def _grid_of_root(
     assets: Mapping[str, _Asset],
     layout: _Layout,
     totals: Mapping[str, Vector],
-) -> Grid | None:
+) -> GeoGrid | None:
     """The grid of an asset whose total is 1, by what the group says: its transform is the root's, its box that of all."""
     attributes = node.attributes
-    grid = Grid.from_transform(
+    grid = GeoGrid.from_transform(
         attributes.get("spatial:transform"), f"{node.location}: spatial:transform"
     )
     if grid is not None:
@@ -152,7 +152,7 @@ def _grid_of_root(
         total = _product(own or (), (1.0, 1.0))
     else:
         path, asset = next(iter(assets.items()))
-        grid = Grid.from_box(attributes.get("spatial:bbox"), asset.variables[name].shape)
+        grid = GeoGrid.from_box(attributes.get("spatial:bbox"), asset.variables[name].shape)
         total = _product(totals[path], (1.0, 1.0))
     return None if grid is None else grid.scaled(1 / total[-2], 1 / total[-1])
 

@@ -23,6 +23,7 @@ from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = [
+    "ZARR_FORMAT",
     "Description",
     "Version",
     "add_levels",

@@ -14,7 +14,14 @@ from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass, compared_block
 
-__all__ = ["available_memory", "comparer_bytes", "default_limit", "peak_of", "worker_bytes"]
+__all__ = [
+    "OVERHEAD",
+    "available_memory",
+    "comparer_bytes",
+    "default_limit",
+    "peak_of",
+    "worker_bytes",
+]
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20

@@ -15,7 +15,7 @@ from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
 
-__all__ = ["Plannable", "Source", "peak_of", "plan_passes", "planned_passes"]
+__all__ = ["Limits", "Plannable", "SourceChunks", "peak_of", "plan_passes", "planned_passes"]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
@@ -35,7 +35,7 @@ class Plannable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceChunks:
     """Geometry of one given source array."""
 
     block: tuple[int, ...] | None
@@ -44,17 +44,41 @@ class Source:
     """It is level 0 of the pyramid already, in place."""
 
     @classmethod
-    def like(cls, level: Level) -> Source:
+    def like(cls, level: Level) -> SourceChunks:
         return cls(level.chunks)
 
     @classmethod
-    def of(cls, array: Any, *, is_level_0: bool = False) -> Source:
+    def of(cls, array: Any, *, is_level_0: bool = False) -> SourceChunks:
         return cls(regular_chunks(array), is_level_0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a build may use of the machine."""
+
+    workers: int
+    """Threads at most."""
+    memory: int
+    """Bytes at most, beyond the interpreter."""
+
+    @classmethod
+    def of(cls, max_workers: int | None, memory_limit: int | None) -> Limits:
+        """Return the limits that were given; None means one worker per core, `default_limit`.
+
+        Raises
+        ------
+        SpecError
+            If there is no worker.
+        """
+        workers = max_workers if max_workers is not None else os.cpu_count() or 1
+        if workers < 1:
+            raise SpecError(f"{workers} workers cannot build anything: give at least 1")
+        return cls(workers, memory_limit if memory_limit is not None else default_limit())
 
 
 def plan_passes(
     spec: Plannable,
-    sources: Sequence[Source],
+    sources: Sequence[SourceChunks],
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
@@ -75,11 +99,8 @@ def plan_passes(
     SpecError
         If a chunk or shard does not fit the limit.
     """
-    workers = max_workers if max_workers is not None else os.cpu_count() or 1
-    if workers < 1:
-        raise SpecError(f"{workers} workers cannot build anything: give at least 1")
-    limit = memory_limit if memory_limit is not None else default_limit()
-    room = _Room(spec, workers, limit)
+    limits = Limits.of(max_workers, memory_limit)
+    room = _Room(spec, limits.workers, limits.memory)
     if len(sources) > 1:
         return tuple(room.choose(k, k, k, source.block) for k, source in enumerate(sources))
     first = 1 if sources[0].is_level_0 else 0
@@ -96,14 +117,14 @@ def plan_passes(
 def planned_passes(
     spec: Plannable,
     plan: Sequence[Sequence[Any]],
-    sources: Sequence[Source],
+    sources: Sequence[SourceChunks],
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
 ) -> tuple[Pass, ...]:
     """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
-    workers = max_workers if max_workers is not None else os.cpu_count() or 1
-    room = _Room(spec, workers, memory_limit if memory_limit is not None else default_limit())
+    limits = Limits.of(max_workers, memory_limit)
+    room = _Room(spec, limits.workers, limits.memory)
     passes = []
     for first, last, source, tile, part, residual in plan:
         p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)

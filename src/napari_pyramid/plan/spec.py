@@ -13,11 +13,11 @@ import numpy as np
 from napari_pyramid.axes import Axis, centre_shift, parse_axes
 from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled_shape, method_name
 from napari_pyramid.errors import SpecError
-from napari_pyramid.plan.chunks import Grid
+from napari_pyramid.plan.chunks import ChunkGrid
 from napari_pyramid.plan.factors import Factors, steps_of
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.options import SpecOptions, refuse_unknown
-from napari_pyramid.plan.schedule import Source, peak_of, plan_passes
+from napari_pyramid.plan.schedule import SourceChunks, peak_of, plan_passes
 
 __all__ = ["PyramidSpec"]
 
@@ -120,7 +120,7 @@ class PyramidSpec:
             paths or [str(k) for k in range(len(steps) + 1)],
             spacing,
             _floats("translation", translation, len(shape), 0.0),
-            Grid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
+            ChunkGrid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
             centred=method != "stride",
         )
         spec = cls(
@@ -170,7 +170,7 @@ class PyramidSpec:
         ]
         options.setdefault("factors", steps)
         spec = cls.from_array(levels[0], **options)
-        grid = Grid(spec.levels[0].chunks, spec.levels[0].shards)
+        grid = ChunkGrid(spec.levels[0].chunks, spec.levels[0].shards)
         kept = (
             replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
             for v, s in zip(spec.levels, shapes, strict=True)
@@ -229,7 +229,10 @@ class PyramidSpec:
             If a chunk or shard does not fit the limit.
         """
         passes = plan_passes(
-            self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit
+            self,
+            [SourceChunks.like(self.levels[0])],
+            max_workers=max_workers,
+            memory_limit=memory_limit,
         )
         return peak_of(passes, self.method, [self.levels[0].chunks])
 
@@ -295,7 +298,7 @@ def _levels(
     paths: Sequence[str],
     spacing: tuple[float, ...],
     origin: tuple[float, ...],
-    grid: Grid,
+    grid: ChunkGrid,
     *,
     centred: bool,
 ) -> tuple[Level, ...]:

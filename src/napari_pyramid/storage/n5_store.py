@@ -20,7 +20,7 @@ from napari_pyramid.storage.n5_codec import CODEC_NAME, COMPRESSIONS
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
 
-__all__ = ["ATTRIBUTES", "N5Store"]
+__all__ = ["N5Store"]
 
 ATTRIBUTES = "attributes.json"
 _METADATA = "zarr.json"

@@ -98,7 +98,6 @@ class Node:
         *,
         files: Files,
         opened: str,
-        follow_urls: bool,
     ) -> None:
         self.store = store
         self.path = path
@@ -110,8 +109,6 @@ class Node:
         )
         self.kind: Literal["group", "array"] = "array" if is_array else "group"
         self.is_implicit = not metadata
-        self.follow_urls = follow_urls
-        """Whether the user allowed links in the store to lead to other hosts."""
         self.opened = opened
         """What the user opened: path or URL of the root."""
         self._files = files
@@ -363,7 +360,6 @@ class Node:
             metadata,
             files=self._files,
             opened=self.opened,
-            follow_urls=self.follow_urls,
         )
         node._said = self._said
         return node
@@ -389,7 +385,7 @@ class Node:
         return "/" if nested else "."
 
 
-def root_node(store: Store, opened: str, *, follow_urls: bool = False) -> Node:
+def root_node(store: Store, opened: str) -> Node:
     """The root of a store, a group without attributes when it holds no metadata.
 
     Raises
@@ -402,7 +398,7 @@ def root_node(store: Store, opened: str, *, follow_urls: bool = False) -> Node:
         metadata = _read_metadata(files, "")
     except LayoutError as error:
         raise LayoutError(f"{opened}/{error}") from error
-    return Node(store, "", metadata or {}, files=files, opened=opened, follow_urls=follow_urls)
+    return Node(store, "", metadata or {}, files=files, opened=opened)
 
 
 def _read_metadata(files: Files, path: str) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
 
-__all__ = ["is_url", "is_zip", "open_root"]
+__all__ = ["is_url", "open_root"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -41,15 +41,13 @@ _NOT_IN_EXTRA = ("gcsfs", "adlfs")
 """Those that ``napari-pyramid[remote]`` does not bring; they bring fsspec."""
 
 
-def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Node:
+def open_root(path: str | os.PathLike[str]) -> Node:
     """The root of what the user opened; a directory without zarr metadata is a group without attributes.
 
     Parameters
     ----------
     path
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
-    follow_urls
-        Whether links inside the store may lead to other hosts.
 
     Raises
     ------
@@ -63,11 +61,7 @@ def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Nod
     if not is_url(path) and Path(path).name in ("", "..") and "\0" not in path:
         path = os.path.abspath(path)  # "." has no name to call an image by
     opened = path.rstrip("/\\") or path
-    return root_node(
-        _open_url(opened) if is_url(path) else _open_local(Path(path)),
-        opened,
-        follow_urls=follow_urls,
-    )
+    return root_node(_open_url(opened) if is_url(path) else _open_local(Path(path)), opened)
 
 
 def is_url(path: str) -> bool:
