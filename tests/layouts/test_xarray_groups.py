@@ -347,3 +347,21 @@ def test_a_tree_of_datasets(tmp_path: Path) -> None:
         "below/mask",
         "below/deep/area",
     ]
+
+
+def test_a_number_that_no_pyramid_reaches(tmp_path: Path) -> None:
+    root = scales(tmp_path, levels=2)
+    variable(root, f"scale{10**12}/img", {"z": 8, "y": 3, "x": 2})
+    with pytest.warns(LayoutWarning, match="scale2, scale3, .*scale63 are missing") as told:
+        (image,) = open_images(tmp_path)
+    assert (len(image.levels), len(told)) == (3, 1)
+
+
+def test_what_is_of_another_layout_is_no_part_of_a_tree(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    dataset(root)
+    for k in range(2):
+        root.create_array(f"pyramid/{k}", data=np.ones((8 >> k, 8 >> k)))
+        variable(root, f"ome/{k}", {"y": 8 >> k, "x": 8 >> k})
+    root["ome"].attrs["ome"] = {"version": "0.5", "multiscales": []}
+    assert [image.name for image in open_images(tmp_path)] == ["img"]

@@ -18,6 +18,9 @@ NAME = "xarray"
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _PREFIX = "scale"
 _MAX_DEPTH = 8
+_MOST = 64
+"""Levels that can be missing: halved as often, no array has a sample left."""
+_OTHER_LAYOUTS = ("ome", "multiscales", "plate", "well")
 
 
 def read(node: Node) -> Sequence[Image] | None:
@@ -37,14 +40,21 @@ def read(node: Node) -> Sequence[Image] | None:
 def _tree(node: Node, depth: int = 0) -> list[Image]:
     """Return the variables of a dataset and of the groups below it, by their paths: xarray's DataTree.
 
-    Groups below may have no coordinates of their own: those of the group above are theirs as well.
+    Groups below may have no coordinates of their own: those of the group above are theirs as well. What is another
+    layout's, or has variables without named axes, is no part of the tree.
     """
     images = list(pyramids(node, [node], NAME))
     for group in node.children():
-        if group.kind == "group" and depth < _MAX_DEPTH:
+        if group.kind == "group" and depth < _MAX_DEPTH and _is_part(group):
             below = _tree(group, depth + 1)
             images += [replace(image, name=f"{group.name}/{image.name}") for image in below]
     return images
+
+
+def _is_part(group: Node) -> bool:
+    return not any(key in group.attributes for key in _OTHER_LAYOUTS) and all(
+        variable.dimension_names for variable in data_variables(group)
+    )
 
 
 def _number(group: Node, prefix: str) -> int | None:
@@ -53,10 +63,10 @@ def _number(group: Node, prefix: str) -> int | None:
 
 
 def _warn_of_gaps(node: Node, levels: Sequence[Node]) -> None:
-    numbers = {_number(level, _PREFIX) for level in levels}
-    for number in range(max(n for n in numbers if n is not None)):
-        if number not in numbers:
-            warn(f"{node.location}: the group of level {_PREFIX}{number} is missing; left out")
+    numbers = {_number(level, _PREFIX) or 0 for level in levels}
+    missing = [f"{_PREFIX}{k}" for k in range(min(max(numbers), _MOST)) if k not in numbers]
+    if missing:
+        warn(f"{node.location}: levels {', '.join(missing)} are missing; left out")
 
 
 def _are_numbered(groups: Sequence[Node]) -> bool:
