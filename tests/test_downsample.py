@@ -430,6 +430,6 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split(maxsplit=1) == [
-        str(package / "downsample.py"),
+        str(package / "downsample" / "__init__.py"),
         "[[2, 4], [10, 12]]\n",
     ]

@@ -16,7 +16,7 @@ from napari_pyramid.build import plan_build
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.verify import Comparer, Difference
-from napari_pyramid.downsample import METHODS, Method
+from napari_pyramid.downsample import METHODS, Method, reduction_of
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 
@@ -35,7 +35,7 @@ def found(
         Reader(zarr.open_array(root / path, mode="r"), check=lambda: None)
         for path in (fine, coarse)
     )
-    comparer = Comparer(above, stored, factors, method, (7, 9), residual=residual)
+    comparer = Comparer(above, stored, factors, reduction_of(method), (7, 9), residual=residual)
     return [comparer.compare(region) for region in comparer.regions()]
 
 

@@ -146,12 +146,11 @@ def describe(path: str | os.PathLike[str], images: Sequence[Image] | None = None
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
     """Return a pyramid that does not exist yet as dictionaries, lists, strings and numbers."""
-    from napari_pyramid.downsample import method_name
 
     return {
         "name": spec.name,
         "kind": spec.kind,
-        "method": method_name(spec.method),
+        "method": spec.reduction.name,
         "axes": [asdict(axis) for axis in spec.axes],
         "codec": spec.codec,
         "n_files": spec.n_files,

@@ -19,6 +19,7 @@ from skimage.transform import pyramid_gaussian
 from napari_pyramid._napari._form import ChoiceForm
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid.build import Build
+from napari_pyramid.downsample import methods_for
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 
@@ -111,7 +112,7 @@ def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
 def test_every_field_is_listened_to(qtbot: Any, change: Callable[[ChoiceForm], None]) -> None:
     form = ChoiceForm()
     qtbot.addWidget(form)
-    form.offer(("mean", "median"), "a.ome.zarr", in_place=True)
+    form.offer(methods_for("image"), "a.ome.zarr", in_place=True)
     before = form.choice()
     qtbot.wait(200)  # what was offered is no change of the user's
     with qtbot.waitSignal(form.changed, timeout=PATIENCE):

@@ -19,8 +19,6 @@ from napari_pyramid.plan.level import format_bytes
 
 __all__ = [
     "COLUMNS",
-    "IMAGE_METHODS",
-    "LABEL_METHODS",
     "Choice",
     "Plan",
     "in_place_directory",
@@ -28,9 +26,6 @@ __all__ = [
     "suggested_destination",
 ]
 
-IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian", "laplacian")
-LABEL_METHODS = ("mode", "median", "min", "max", "stride")
-"""None that would invent an id."""
 _PACKAGE = Path(__file__).parents[1]
 """Where the sample data are."""
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")

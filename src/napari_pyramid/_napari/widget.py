@@ -21,8 +21,6 @@ from qtpy.QtWidgets import (
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
 from napari_pyramid._napari._from_image import layers_of, origin_of
 from napari_pyramid._napari._plan import (
-    IMAGE_METHODS,
-    LABEL_METHODS,
     Plan,
     in_place_directory,
     layer_image_of,
@@ -31,6 +29,7 @@ from napari_pyramid._napari._plan import (
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
+from napari_pyramid.downsample import methods_for
 from napari_pyramid.errors import PyramidError, one_line
 from napari_pyramid.image import Image as StoredImage
 from napari_pyramid.layer_image import METADATA_KEY, LayerImage, image_of_layer, lost_transforms
@@ -175,7 +174,7 @@ class BuildPyramid(QWidget):
         layer = self.layer.currentData()
         with QSignalBlocker(self.form):
             self.form.offer(
-                LABEL_METHODS if self._chosen.kind == "labels" else IMAGE_METHODS,
+                methods_for(self._chosen.kind),
                 suggested_destination(
                     self._chosen.name, self.path.path if layer is None else _origin_path(layer)
                 ),

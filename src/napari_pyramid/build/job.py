@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,13 +20,7 @@ from napari_pyramid.build.targets import Target, open_level
 from napari_pyramid.build.verify import Comparer
 from napari_pyramid.build.workspace import fingerprint
 from napari_pyramid.contrast import channel_windows
-from napari_pyramid.downsample import (
-    Downsampler,
-    downsampled_shape,
-    gaussian_radius,
-    is_gaussian,
-    method_name,
-)
+from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
@@ -76,11 +68,12 @@ class Job:
     @property
     def _peak_of_passes(self) -> int:
         blocks = [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
-        return peak_of(self.passes, self.spec.method, blocks)
+        return peak_of(self.passes, self.spec.reduction, blocks)
 
     @property
     def _comparer_bytes(self) -> int:
-        return max((comparer_bytes(a, b, self.spec.method) for a, b in self._computed), default=0)
+        reduction = self.spec.reduction
+        return max((comparer_bytes(a, b, reduction) for a, b in self._computed), default=0)
 
     @property
     def _computed(self) -> list[tuple[Level, Level]]:
@@ -112,7 +105,7 @@ class Job:
         if self.keeps_levels:
             return ours
         recipe: dict[str, Any] = {
-            "method": method_name(self.spec.method),
+            "method": self.spec.reduction.name,
             **ours,
             "factors": [list(level.factors) for level in self.spec.levels[1:]],
         }
@@ -127,10 +120,11 @@ class Job:
 
     @property
     def can_resume(self) -> bool:
-        """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
-        return self.source.identity is not None and not (
-            callable(self.spec.method) and _digest_of(self.spec.method) is None
-        )
+        """Whether source and method can be told from others.
+
+        An array in memory cannot, nor can a user's method that is no plain function of a module.
+        """
+        return self.source.identity is not None and self.spec.reduction.identity is not None
 
     @property
     def continues(self) -> bool:
@@ -154,9 +148,7 @@ class Job:
             {
                 "pixels": PIXELS_VERSION,
                 "recipe": self.recipe,
-                "method": _digest_of(self.spec.method)
-                if callable(self.spec.method)
-                else self.spec.method,
+                "method": self.spec.reduction.identity,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
                 "name": self.spec.name,
@@ -200,8 +192,7 @@ class Job:
                 )
                 for k, a in opened.items()
             },
-            method=self.spec.method,
-            ignore_background=self.spec.ignore_background,
+            reduction=self.spec.reduction,
             rereads=not self.target.template.is_lossless,
             skip_unreadable=self.skip_unreadable,
             skips_absent=not self.target.updates,
@@ -224,9 +215,8 @@ class Job:
                     above,
                     stored,
                     coarse.factors,
-                    spec.method,
+                    spec.reduction,
                     block,
-                    spec.ignore_background,
                     skip_unreadable=skips,
                 ),
             )
@@ -236,7 +226,9 @@ class Job:
                 )
                 yield (
                     spec.residuals[k - 1].path,
-                    Comparer(stored, residual, coarse.factors, spec.method, block, residual=True),
+                    Comparer(
+                        stored, residual, coarse.factors, spec.reduction, block, residual=True
+                    ),
                 )
 
     def is_intact(self) -> bool:
@@ -245,28 +237,22 @@ class Job:
 
     def affected(self, region: Region, p: Pass) -> Region:
         """What `region` of level 0 changes in the level that a pass reads, as far as the method looks."""
-        out = []
-        for axis, s in enumerate(region):
-            start, stop, _ = s.indices(self.spec.levels[0].shape[axis])
-            for k in range(1, p.reads + 1):
-                f = self.spec.levels[k].factors[axis]
-                reach = gaussian_radius(f) if is_gaussian(self.spec.method) else 0
-                start, stop = (start - reach) // f, -(-(stop + reach) // f)
-            reach = self._reach(p, axis)
-            out.append(
-                slice(
-                    max(0, start - reach), min(self.spec.levels[p.reads].shape[axis], stop + reach)
-                )
-            )
-        return tuple(out)
-
-    def _reach(self, p: Pass, axis: int) -> int:
-        """How far beyond a sample of the level read a pass looks."""
+        spans = [s.indices(n)[:2] for s, n in zip(region, self.spec.levels[0].shape, strict=True)]
+        for level in self.spec.levels[1 : p.reads + 1]:
+            halo = self.spec.reduction.halo(level.factors)
+            spans = [
+                ((start - h) // f, -(-(stop + h) // f))
+                for (start, stop), h, f in zip(spans, halo, level.factors, strict=True)
+            ]
         k = p.first if p.residual else p.reads + 1
-        return (
-            gaussian_radius(self.spec.levels[k].factors[axis])
-            if is_gaussian(self.spec.method) and k <= p.last
-            else 0
+        halo = (0,) * len(spans)
+        if k <= p.last:
+            halo = self.spec.reduction.halo(self.spec.levels[k].factors)
+        return tuple(
+            slice(max(0, start - h), min(n, stop + h))
+            for (start, stop), h, n in zip(
+                spans, halo, self.spec.levels[p.reads].shape, strict=True
+            )
         )
 
     # ---- metadata ----------------------------------------------------------------------------------------------------
@@ -320,30 +306,3 @@ class Job:
         paths = [level.path for level in self.spec.levels]
         ours = (i for i in images if [level.path for level in i.levels] == paths)
         return Pyramid(next(ours, images[0]), images)
-
-
-def _digest_of(method: Downsampler) -> str | None:
-    """What tells a function from another of its name: its code and defaults; None for what is no plain function of a module."""
-    if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
-        return None
-    parts = (
-        method.__module__,
-        method.__qualname__,
-        method.__defaults__,
-        method.__kwdefaults__,
-        _code(method.__code__),
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _code(code: CodeType) -> tuple[object, ...]:
-    """Instructions, names and constants: not where they stand in which file."""
-    constants = [
-        _code(c)
-        if isinstance(c, CodeType)
-        else sorted(map(repr, c))
-        if isinstance(c, frozenset)
-        else repr(c)
-        for c in code.co_consts
-    ]
-    return code.co_code, code.co_names, code.co_varnames, constants

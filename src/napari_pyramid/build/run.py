@@ -19,7 +19,6 @@ from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
 from napari_pyramid.build.verify import Difference
-from napari_pyramid.downsample import downsample
 from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.pyramid import Pyramid
@@ -267,7 +266,8 @@ class Run:
     def _compile(self) -> Iterator[Progress]:
         """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
         spec = self.job.spec
-        steps = {level.factors for level in spec.levels[1:]} if not callable(spec.method) else set()
+        reduction = spec.reduction
+        steps = {level.factors for level in spec.levels[1:]} if reduction.is_compiled else set()
 
         def warm_up() -> None:
             try:
@@ -276,9 +276,7 @@ class Run:
                         sample = np.zeros(
                             [2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype
                         )
-                        downsample(
-                            sample, factors, spec.method, ignore_background=spec.ignore_background
-                        )
+                        reduction.reduce(sample, factors)
             except Exception as exc:
                 failed.append(exc)
 

@@ -11,7 +11,6 @@ import zarr
 from napari_pyramid.build.in_place import Base
 from napari_pyramid.build.source import BuildSource
 from napari_pyramid.build.targets import open_level
-from napari_pyramid.downsample import method_name
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SpecError, one_line
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale, named_paths
@@ -69,7 +68,7 @@ def spec_of_stored_levels(
 
 def _refuse_other_recipe(base: Base, spec: PyramidSpec, recorded: Mapping[str, Any]) -> None:
     for key, asked in (
-        ("method", method_name(spec.method)),
+        ("method", spec.reduction.name),
         ("ignore_background", spec.ignore_background),
     ):
         if recorded and recorded.get(key, False) != asked:

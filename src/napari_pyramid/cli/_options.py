@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from napari_pyramid.cli._terminal import METHODS_HERE
+
 __all__ = ["Recipe", "with_recipe"]
 
 _Number = TypeVar("_Number", int, float)
@@ -53,7 +55,7 @@ class Recipe:
     ] = None
     method: Annotated[
         str | None,
-        _option("--method", "mean", "mean, mode, median, min, max, stride, gaussian or laplacian."),
+        _option("--method", "mean", f"{METHODS_HERE}."),
     ] = None
     factors: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from napari_pyramid.downsample import Method, is_gaussian
+from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.plan.level import Level, format_bytes
@@ -31,7 +31,7 @@ class Plannable(Protocol):
     def levels(self) -> tuple[Level, ...]: ...
 
     @property
-    def method(self) -> Method: ...
+    def reduction(self) -> Reduction: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def plan_passes(
         block = sources[0].block if not passes else spec.levels[first - 1].chunks
         passes.append(room.deepest(first, None if passes else 0, block))
         first = passes[-1].last + 1
-        if spec.method == "laplacian" and passes[-1].first > 0:
+        if spec.reduction.residual is not None and passes[-1].first > 0:
             passes.append(room.residual(passes[-1]))
     return tuple(passes)
 
@@ -152,9 +152,7 @@ class _Room:
         """The pass from `first` that fuses the most levels while its tiles stay small and many."""
         levels = self.spec.levels
         shallowest = first if source is None or first == 1 else 0
-        if is_gaussian(
-            self.spec.method
-        ):  # needs neighbours of the level before as stored: one level a pass
+        if self.spec.reduction.has_halo:  # the neighbours are needed as they are stored
             return self.choose(first, first, source, block)
         shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
@@ -215,7 +213,9 @@ class _Room:
         )
 
     def _bytes(self, p: Pass, block: tuple[int, ...] | None) -> int:
-        return worker_bytes(p, self.spec.method, math.prod(block) * self.itemsize if block else 0)
+        return worker_bytes(
+            p, self.spec.reduction, math.prod(block) * self.itemsize if block else 0
+        )
 
     def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
         """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
@@ -255,7 +255,7 @@ class _Room:
                 strict=True,
             )
         ]
-        if is_gaussian(self.spec.method):  # a part has margins: the fewer, the less is read twice
+        if self.spec.reduction.has_halo:  # a part has margins: the fewer, the less is read twice
             whole = replace(p, part=tuple(extent))
             return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
         for axis in reversed(range(len(extent))):

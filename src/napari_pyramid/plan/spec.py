@@ -11,7 +11,16 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from napari_pyramid.axes import Axis, centre_shift, parse_axes
-from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled_shape, method_name
+from napari_pyramid.downsample import (
+    MAX_NDIM,
+    Method,
+    Reduction,
+    check_dtype,
+    default_method,
+    downsampled_shape,
+    methods_for,
+    reduction_of,
+)
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import ChunkGrid
 from napari_pyramid.plan.factors import Factors, steps_of
@@ -104,10 +113,9 @@ class PyramidSpec:
             raise SpecError(
                 f"scale {spacing} has a zero: the distance between samples must not be 0"
             )
-        method = (
-            method if method is not None else ("mode" if labels or dtype.kind == "b" else "mean")
-        )
-        method_name(method)
+        kind: Literal["image", "labels"] = "labels" if labels else "image"
+        method = default_method(kind, dtype) if method is None else method
+        reduction = reduction_of(method)
         steps = steps_of(shape, parsed, spacing, factors, n_levels)
         if paths is not None and len(paths) != len(steps) + 1:
             raise SpecError(
@@ -121,13 +129,13 @@ class PyramidSpec:
             spacing,
             _floats("translation", translation, len(shape), 0.0),
             ChunkGrid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
-            centred=method != "stride",
+            centred=reduction.centred,
         )
         spec = cls(
             levels,
             parsed,
             method,
-            "labels" if labels else "image",
+            kind,
             name or "",
             codec,
             ignore_background,
@@ -182,10 +190,17 @@ class PyramidSpec:
             raise SpecError(
                 f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels"
             )
-        if self.kind == "labels" and self.method in ("mean", "gaussian", "laplacian"):
+        if self.kind == "labels" and self.reduction.invents_values:
+            *others, last = (r.name for r in methods_for("labels"))
             raise SpecError(
-                f"method {self.method!r} would invent ids: use mode, min, max, median or stride for labels"
+                f"method {self.method!r} would invent ids: "
+                f"use {', '.join(others)} or {last} for labels"
             )
+
+    @property
+    def reduction(self) -> Reduction:
+        """What `method` and `ignore_background` name."""
+        return reduction_of(self.method, ignore_background=self.ignore_background)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -211,13 +226,13 @@ class PyramidSpec:
 
         In float32 for pixels of up to 16 bits, which it holds exactly to a rounding of 2**-8, else in float64.
         """
-        if self.method != "laplacian":
+        residual = self.reduction.residual
+        if residual is None:
             return ()
-        dtype = np.dtype(
-            np.float32 if self.dtype.itemsize <= 2 or self.dtype == np.float32 else np.float64
-        )
+        dtype = residual.dtype(self.dtype)
         return tuple(
-            replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:]
+            replace(level, path=f"{residual.group}/{level.path}", dtype=dtype)
+            for level in self.levels[1:]
         )
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
@@ -234,7 +249,7 @@ class PyramidSpec:
             max_workers=max_workers,
             memory_limit=memory_limit,
         )
-        return peak_of(passes, self.method, [self.levels[0].chunks])
+        return peak_of(passes, self.reduction, [self.levels[0].chunks])
 
     def __str__(self) -> str:
         rows = [
@@ -243,9 +258,8 @@ class PyramidSpec:
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
-        head = (
-            f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
-        )
+        method = self.reduction.name
+        head = f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method}"
         return "\n".join(
             [
                 head,
