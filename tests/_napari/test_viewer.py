@@ -44,8 +44,9 @@ def test_slider_step_reads_just_the_chunks_in_view(viewer: Any, qtbot: Any) -> N
     layer = viewer.add_image(
         [LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9)
     )
-    viewer.scene.camera.zoom = 1.0  # a screen pixel is a pixel: level 0
-    viewer.scene.camera.center = (0, 1024, 1024)
+    camera = (viewer.scene if hasattr(viewer, "scene") else viewer).camera  # moved in napari 0.9
+    camera.zoom = 1.0  # a screen pixel is a pixel: level 0
+    camera.center = (0, 1024, 1024)
     settle(viewer, qtbot)
     shown = layer.data_level
     assert shown == 0
@@ -98,7 +99,8 @@ def test_opened_as_layers_with_their_look(viewer: Any, ome_zarr: Any) -> None:
     assert red.multiscale
     assert red.level_shapes.tolist() == [[6, 40, 44], [3, 20, 22]]
     assert list(red.scale) == [0.5, 0.5, 0.5]
-    assert [str(u) for u in viewer.layers.extent.units] == ["micrometer"] * 3
+    for layer in (red, green):
+        assert [str(u) for u in layer.units] == ["micrometer"] * 3
 
 
 def test_sample_brain_is_a_pyramid_in_millimetres(viewer: Any) -> None:
