@@ -126,7 +126,7 @@ class Build:
         if not self._request.has_target:
             raise SpecError("no destination: give a path, or build in place")
         target = self._job.target
-        if not target.updates and not target.workspace.state:
+        if not target.updates and not target.workspace.has_work:
             target.refuse_existing()
 
     def steps(self) -> Generator[Progress, None, Pyramid]:
@@ -183,14 +183,9 @@ class Build:
             return steps.result
 
     def __str__(self) -> str:
-        lines = [
-            str(self.spec),
-            (
-                f"levels {len(self.spec.levels)}, files at most {self.n_files:,}, "
-                f"{format_bytes(self.nbytes)} before compression, "
-                f"{format_bytes(self.peak_memory)} of memory"
-            ),
-        ]
+        size, memory = format_bytes(self.nbytes), format_bytes(self.peak_memory)
+        files = f"files at most {self.n_files:,}, {size} before compression, {memory} of memory"
+        lines = [str(self.spec), f"levels {len(self.spec.levels)}, {files}"]
         if self.unfinished is not None:
             lines.append(str(self.unfinished))
         return "\n".join(lines)
@@ -208,10 +203,10 @@ def plan(request: Request) -> Build:
 def _unfinished(job: Job) -> Unfinished | None:
     workspace = job.target.workspace
     state = workspace.state
-    if not state or state["phase"] == "done":
+    if state is None or state.phase == "done":
         return None
     done, total = workspace.count_tiles()
-    same = state.get("fingerprint") == job.fingerprint
+    same = state.is_current and state.fingerprint == job.fingerprint
     action: Literal["resume", "refuse", "discard"] = "resume" if same else "refuse"
     return Unfinished(workspace.directory, done, total, action if job.continues else "discard")
 

@@ -16,6 +16,7 @@ from napari_pyramid.arrays.lazy import forget_stored
 from napari_pyramid.build.fill import ResidualFiller, TileFiller
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.targets import Target, open_level
 from napari_pyramid.build.verify import Comparer
 from napari_pyramid.build.workspace import fingerprint
@@ -27,7 +28,7 @@ from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
 from napari_pyramid.plan.passes import Pass, compared_block
-from napari_pyramid.plan.schedule import SourceChunks
+from napari_pyramid.plan.schedule import PassPlan, SourceChunks
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
@@ -36,7 +37,11 @@ from napari_pyramid.storage.chunk_io import Blocks
 __all__ = ["Job"]
 
 PIXELS_VERSION = 1
-"""Changes whenever the same recipe would give other bytes: older unfinished work is then not continued."""
+"""Part of the fingerprint: increase it whenever the same recipe gives other bytes.
+
+Unfinished work of a release with another number is not resumed. The version of the package is no
+part of the fingerprint: most releases change no pixel, and dropped work may be days old.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,19 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What is recorded of how the levels were made; the same for every run of the same build.
+        """How the levels were made, as recorded in the metadata; the same for every run of a build."""
+        return {**self._reductions, "version": __version__}
 
-        It names no method for levels that are kept: nobody says by which they were made.
+    @property
+    def _reductions(self) -> dict[str, Any]:
+        """The recipe without the version of this package.
+
+        Empty for levels that are kept: nothing says by which method they were made.
         """
-        ours = {"version": __version__}
         if self.keeps_levels:
-            return ours
+            return {}
         recipe: dict[str, Any] = {
             "method": self.spec.reduction.name,
-            **ours,
             "factors": [list(level.factors) for level in self.spec.levels[1:]],
         }
         if self.spec.ignore_background:
@@ -132,11 +140,12 @@ class Job:
         return self.resume and self.can_resume
 
     @property
-    def plan(self) -> list[list[Any]]:
-        """The passes and their tiles, as JSON: what the numbers in the journals mean. Depends on workers and memory."""
-        return [
-            [p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes
-        ]
+    def plan(self) -> tuple[PassPlan, ...]:
+        """The passes, as far as they decide what the tile numbers in the journals mean.
+
+        They depend on workers and memory, which are no part of the fingerprint.
+        """
+        return tuple(map(PassPlan.of, self.passes))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,7 +156,7 @@ class Job:
         return fingerprint(
             {
                 "pixels": PIXELS_VERSION,
-                "recipe": self.recipe,
+                "recipe": self._reductions,
                 "method": self.spec.reduction.identity,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
@@ -257,47 +266,40 @@ class Job:
 
     # ---- metadata ----------------------------------------------------------------------------------------------------
 
-    def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
-        recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
-        described = {
-            "recipe": recipe,
-            "channels": [],
-            "ranges": [],
-            "surplus": self.target.surplus(),
-        }
+    def publishing(self, state: BuildState) -> BuildState:
+        """Return the state in which complete levels move into place, with all that is computed.
+
+        Publishing must not depend on the levels: it can be repeated after they were moved.
+        """
+        levels = [level.path for level in (*self.spec.levels, *self.spec.residuals)]
+        return state.publishing(levels, self.target.surplus(), self._describe(state.unreadable))
+
+    def _describe(self, unreadable: Sequence[UnreadableRegion]) -> Description:
+        """Return the part of the metadata that has to be computed from levels."""
+        recipe = self.recipe
+        if unreadable:
+            recipe["unreadable"] = [region.to_json() for region in unreadable]
         if self.spec.kind == "labels":
-            return described
-        coarsest = open_level(
-            self.target.level_directory(len(self.spec.levels) - 1), writable=False
-        )
-        windows, ranges = channel_windows(coarsest, self.spec.axes)
+            return Description(recipe)
+        last = self.target.level_directory(len(self.spec.levels) - 1)
+        windows, ranges = channel_windows(open_level(last, writable=False), self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
-            info = np.iinfo(
-                self.spec.dtype
-            )  # the range of the sliders, as other writers of such pixels have it
+            # Other programs that write such pixels give sliders the range of the dtype.
+            info = np.iinfo(self.spec.dtype)
             ranges = [(float(info.min), float(info.max))] * len(windows)
         given = self.channels or tuple(Channel() for _ in windows)
         channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
-        return {
-            **described,
-            "channels": [[c.name, c.color, c.window, c.visible] for c in channels],
-            "ranges": [list(r) for r in ranges],
-        }
+        return Description(recipe, tuple(channels), tuple(ranges))
 
-    def publish(self, described: Mapping[str, Any]) -> None:
-        """Makes the pyramid visible; can be repeated."""
-        description = Description(
-            recipe=described["recipe"],
-            channels=tuple(
-                Channel(name, color, tuple(window) if window else None, visible)
-                for name, color, window, visible in described["channels"]
-            ),
-            ranges=tuple((low, high) for low, high in described["ranges"]),
+    def publish(self, state: BuildState) -> None:
+        """Make the pyramid visible; can be repeated after a crash."""
+        assert state.description is not None
+        description = replace(
+            state.description,
             label_colors=self.label_colors or {},
             label_properties=self.label_properties,
         )
-        self.target.publish(description, described["surplus"])
+        self.target.publish(description, state.surplus)
 
     def opened(self) -> Pyramid:
         """Return the published pyramid, and let views that were opened before see its pixels."""

@@ -99,18 +99,18 @@ def _resuming(job: Job, request: Request, limits: Limits) -> Job:
     SpecError
         If the unfinished work was planned for more memory than `limits` allow.
     """
-    state = job.target.workspace.state if request.resume and request.has_target else {}
-    if state.get("fingerprint") != job.fingerprint or state.get("plan", job.plan) == job.plan:
+    state = job.target.workspace.state if request.resume and request.has_target else None
+    if state is None or state.fingerprint != job.fingerprint or state.plan == job.plan:
         return job
     passes = planned_passes(
         job.spec,
-        state["plan"],
+        state.plan,
         _chunked(job.source, job.target),
         max_workers=limits.workers,
         memory_limit=limits.memory,
     )
     job = replace(job, passes=passes)
-    if state["phase"] == "pixels":
+    if state.phase == "pixels":
         _check_still_fits(job, limits.memory)
     return job
 

@@ -49,6 +49,7 @@ def recover(source: Any) -> bool:
 def undo_publishing(workspace: Workspace) -> bool:
     """Undo the publishing of a build in place; return whether something was restored."""
     restored = Publishing(workspace).undo()
-    if workspace.state.get("phase") == "publish":
+    state = workspace.state
+    if state is not None and state.phase == "publish":
         refresh_consolidated(workspace.destination.parent, staging=workspace.directory)
     return restored

@@ -18,6 +18,7 @@ from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
+from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
 from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
 from napari_pyramid.plan.passes import Pass
@@ -45,7 +46,7 @@ class Run:
     executor: Executor | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _meter: Meter = field(init=False)
-    _unreadable: list[dict[str, Any]] = field(default_factory=list)
+    _state: BuildState = field(init=False)
     _source: dict[str, Any] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,28 +65,21 @@ class Run:
         try:
             state = self._begin()
             began = True
-            if state["phase"] == "pixels":
+            if state.phase == "pixels":
                 with self._journals() as journals:
                     yield from self._compile()
                     yield from self._fill_all(journals)
                 if job.verify:
                     yield from self._verify()
-            yield self._meter.progress(
-                len(job.spec.levels) - 1
-            )  # the last moment to stop: what is published stays
-            if state["phase"] == "pixels":
+            # The last moment to stop: what is published stays.
+            yield self._meter.progress(len(job.spec.levels) - 1)
+            if state.phase == "pixels":
                 self._check_source()
-                levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
-                state = {
-                    **state,
-                    "phase": "publish",
-                    "levels": levels,
-                    "description": job.describe(self._unreadable),
-                }
+                state = job.publishing(self._state)
                 workspace.save_state(state)
-            if state["phase"] == "publish":
-                job.publish(state["description"])
-                workspace.save_state({**state, "phase": "done"})
+            if state.phase == "publish":
+                job.publish(state)
+                workspace.save_state(state.finished())
             published = True
         except VerificationError:
             workspace.start_over()  # to go on from it would give the same again
@@ -132,7 +126,7 @@ class Run:
     def _leave(self, began: bool, published: bool) -> None:
         """Keeps unfinished work that can be continued or is not ours; removes all other. Never hides why the build ended."""
         job, workspace = self.job, self.job.target.workspace
-        if not published and workspace.state and (not began or job.continues):
+        if not published and (not began or job.continues) and workspace.has_work:
             workspace.release()
             return
         try:
@@ -145,37 +139,56 @@ class Run:
         ):  # the next build there puts back what was replaced, and removes the rest
             workspace.release()
 
-    def _begin(self) -> dict[str, Any]:
-        """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
+    def _begin(self) -> BuildState:
+        """Return the state to go on from: unfinished work of the same recipe, or a fresh state.
+
+        Raises
+        ------
+        DestinationError
+            If there is unfinished work that this build cannot resume, or the destination is taken.
+        """
         job, workspace = self.job, self.job.target.workspace
         state = workspace.state
-        if state.get("phase") == "done" and state.get("fingerprint") != job.fingerprint:
-            state = {}
-        if state and job.continues:
-            if state.get("fingerprint") == job.fingerprint and (
-                state.get("plan") == job.plan or state["phase"] == "done"
-            ):
-                if state.get("phase") == "pixels":
-                    job.target.refuse_existing()
-                self._unreadable = list(state.get("unreadable", []))
-                if not self._unreadable or job.skip_unreadable:
-                    return state
+        if state is not None and state.phase == "done" and state.fingerprint != job.fingerprint:
+            state = None
+        if state is not None and job.continues:
+            self._check_resumable(state)
+            if state.phase == "pixels":
+                job.target.refuse_existing()
+        else:
+            job.target.undo()
+            job.target.refuse_existing()
+            workspace.start_over()
+            job.target.create()
+            state = BuildState.begin(job.fingerprint, job.plan, workspace.group)
+            workspace.save_state(state)
+        self._state = state
+        return state
+
+    def _check_resumable(self, state: BuildState) -> None:
+        """
+        Raise if this build cannot resume the unfinished work.
+
+        Raises
+        ------
+        DestinationError
+            If an older version of this program left the work, or the work is of another recipe or
+            source, or took chunks as empty that this build has to read.
+        """
+        job, directory = self.job, self.job.target.workspace.directory
+        if not state.is_current:
             raise DestinationError(
-                f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
+                f"{directory} holds unfinished work of an older version of napari-pyramid, which cannot be resumed: "
+                "start over with --no-resume (resume=False)"
+            )
+        same = state.fingerprint == job.fingerprint and (
+            state.plan == job.plan or state.phase == "done"
+        )
+        if not same or (state.unreadable and not job.skip_unreadable):
+            raise DestinationError(
+                f"{directory} holds unfinished work of another recipe or of a source that has changed: "
                 "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
             )
-        job.target.undo()
-        job.target.refuse_existing()
-        workspace.start_over()
-        job.target.create()
-        state = {
-            "fingerprint": job.fingerprint,
-            "phase": "pixels",
-            "plan": job.plan,
-            **workspace.place,
-        }
-        workspace.save_state(state)
-        return state
 
     @contextmanager
     def _journals(self) -> Iterator[list[Journal]]:
@@ -253,15 +266,10 @@ class Run:
         self._meter.filled(p, filled.bytes_read, filled.bytes_written)
 
     def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
-        """Saved before the tile is marked, so that a resumed build still knows what it lost."""
-        found = [
-            {"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions
-        ]
-        self._unreadable += [
-            each for each in found if each not in self._unreadable
-        ]  # a kill before the mark: filled again
-        workspace = self.job.target.workspace
-        workspace.save_state({**workspace.state, "unreadable": self._unreadable})
+        """Save regions before their tile is marked, so that a resumed build still lists them."""
+        found = [UnreadableRegion.of(p.reads, region) for region in regions]
+        self._state = self._state.with_unreadable(found)
+        self.job.target.workspace.save_state(self._state)
 
     def _compile(self) -> Iterator[Progress]:
         """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
@@ -324,11 +332,11 @@ class Run:
         """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
-        if workspace.state.get("phase") not in (None, "done"):
+        try:
+            self._refuse_unfinished()
+        except DestinationError:
             workspace.release()
-            raise DestinationError(
-                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
-            )
+            raise
         numbers = [
             sorted({n for region in regions for n in p.touching(job.affected(region, p))})
             for p in job.passes
@@ -345,6 +353,22 @@ class Run:
             workspace.discard()
         yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
+
+    def _refuse_unfinished(self) -> None:
+        """
+        Raise if a build was stopped whose levels would change while they are updated.
+
+        Raises
+        ------
+        DestinationError
+            If there is unfinished work.
+        """
+        workspace = self.job.target.workspace
+        state = workspace.state
+        if state is not None and state.phase != "done":
+            raise DestinationError(
+                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
+            )
 
 
 def _spread(

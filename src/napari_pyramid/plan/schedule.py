@@ -15,7 +15,15 @@ from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
 
-__all__ = ["Limits", "Plannable", "SourceChunks", "peak_of", "plan_passes", "planned_passes"]
+__all__ = [
+    "Limits",
+    "PassPlan",
+    "Plannable",
+    "SourceChunks",
+    "peak_of",
+    "plan_passes",
+    "planned_passes",
+]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
@@ -32,6 +40,23 @@ class Plannable(Protocol):
 
     @property
     def reduction(self) -> Reduction: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PassPlan:
+    """The part of a `Pass` that decides which tile has which number: not workers, not memory."""
+
+    first: int
+    last: int
+    source: int | None
+    tile: tuple[int, ...]
+    part: tuple[int, ...]
+    residual: bool
+
+    @classmethod
+    def of(cls, p: Pass) -> PassPlan:
+        """Return the plan of a pass."""
+        return cls(p.first, p.last, p.source, p.tile, p.part, p.residual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +141,23 @@ def plan_passes(
 
 def planned_passes(
     spec: Plannable,
-    plan: Sequence[Sequence[Any]],
+    plan: Sequence[PassPlan],
     sources: Sequence[SourceChunks],
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
 ) -> tuple[Pass, ...]:
-    """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
+    """Return the passes of an earlier plan, with as many workers as now fit.
+
+    Unfinished work keeps its tiles.
+    """
     limits = Limits.of(max_workers, memory_limit)
     room = _Room(spec, limits.workers, limits.memory)
     passes = []
-    for first, last, source, tile, part, residual in plan:
-        p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)
-        passes.append(
-            room.staffed(
-                p, sources[source].block if source is not None else spec.levels[p.reads].chunks
-            )
-        )
+    for q in plan:
+        p = Pass(spec.levels, q.first, q.last, q.source, q.tile, q.part, residual=q.residual)
+        block = sources[q.source].block if q.source is not None else spec.levels[p.reads].chunks
+        passes.append(room.staffed(p, block))
     return tuple(passes)
 
 
