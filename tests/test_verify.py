@@ -149,7 +149,9 @@ def test_what_needs_too_much_memory_to_compare_is_refused(tmp_path: Path) -> Non
     )
     assert plain < verified
     build_pyramid(tmp_path / "s.zarr", memory_limit=verified, verify=True, **options)
-    with pytest.raises(SpecError, match=r"--verify\) needs .* of memory, but the limit is"):
+    with pytest.raises(
+        SpecError, match=r"comparing the levels needs .* of memory, but the limit is"
+    ):
         build_pyramid(
             tmp_path / "s.zarr", memory_limit=verified - 1, verify=True, overwrite=True, **options
         )

@@ -22,6 +22,7 @@ from napari_pyramid.build.verify import Comparer
 from napari_pyramid.build.workspace import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import downsampled_shape
+from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
@@ -102,11 +103,11 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the levels were made, as recorded in the metadata; the same for every run of a build."""
-        return {**self._reductions, "version": __version__}
+        """How the levels were made, as recorded in the metadata; each run of a build has the same."""
+        return {**self._recipe_of_pixels, "version": __version__}
 
     @property
-    def _reductions(self) -> dict[str, Any]:
+    def _recipe_of_pixels(self) -> dict[str, Any]:
         """The recipe without the version of this package.
 
         Empty for levels that are kept: nothing says by which method they were made.
@@ -139,6 +140,23 @@ class Job:
         """Whether unfinished work is kept and gone on with."""
         return self.resume and self.can_resume
 
+    def refusal(self, state: BuildState) -> DestinationError | None:
+        """Return the error to raise if this build cannot resume unfinished work, else None."""
+        where = f"{self.target.workspace.directory} holds unfinished work of"
+        if not state.is_current:
+            return DestinationError(
+                f"{where} an older version of napari-pyramid, which cannot be resumed",
+                remedies=[Remedy.START_OVER],
+            )
+        same_tiles = state.plan == self.plan or state.phase == "done"
+        took_as_empty = bool(state.unreadable) and not self.skip_unreadable
+        if state.fingerprint != self.fingerprint or not same_tiles or took_as_empty:
+            return DestinationError(
+                f"{where} another recipe or of a source that has changed",
+                remedies=[Remedy.START_OVER, Remedy.FINISH],
+            )
+        return None
+
     @property
     def plan(self) -> tuple[PassPlan, ...]:
         """The passes, as far as they decide what the tile numbers in the journals mean.
@@ -156,7 +174,7 @@ class Job:
         return fingerprint(
             {
                 "pixels": PIXELS_VERSION,
-                "recipe": self._reductions,
+                "recipe": self._recipe_of_pixels,
                 "method": self.spec.reduction.identity,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],

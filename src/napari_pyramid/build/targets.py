@@ -51,8 +51,7 @@ class Target(Protocol):
         """Whether existing levels are changed where they are, instead of new ones being made."""
 
     def refuse_existing(self) -> None:
-        """
-        Raise if the destination is taken.
+        """Raise if the destination is taken.
 
         Raises
         ------
