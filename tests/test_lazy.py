@@ -183,6 +183,14 @@ def test_chunks_read_at_once_are_dropped_at_once(own_cache: ChunkCache) -> None:
     assert source.reads == []  # the first block has gone
 
 
+def test_chunks_stay_known_past_the_cache() -> None:
+    """Whoever reads everything once does it best in whole chunks."""
+    view = LazyArray(ZARR)[1].uncached()
+    assert view.is_chunked
+    assert view.chunks == ZARR.chunks[1:]
+    assert not LazyArray(VALUES).uncached().is_chunked
+
+
 def test_chunks_are_dropped_with_the_last_view(own_cache: ChunkCache) -> None:
     _, view, _ = counted((4, 4), (4, 4))
     part = view[0]

@@ -58,10 +58,7 @@ class LazyArray:
 
     def __init__(self, source: ArrayLike) -> None:
         source = with_regular_chunks(source)
-        self._origin = _Origin(
-            source,
-            cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True),
-        )
+        self._origin = _Origin(source, cached=_has_chunks(source))
         self._set_ranges(tuple(range(n) for n in source.shape))
 
     def _set_ranges(self, ranges: tuple[int | range, ...]) -> None:
@@ -114,7 +111,7 @@ class LazyArray:
     @property
     def is_chunked(self) -> bool:
         """False where any region costs the same: `chunks` are then all of the array."""
-        return self._origin.cached
+        return _has_chunks(self._origin.source)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -176,6 +173,10 @@ def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
         for v, w in zip(views, wanted, strict=True)
     )
     return origin.source if same else None
+
+
+def _has_chunks(source: Any) -> bool:
+    return bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True)
 
 
 def _is_basic(key: object) -> bool:
