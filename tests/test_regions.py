@@ -99,13 +99,13 @@ def is_whole(region: Region, step: tuple[int, ...], level: Level) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(p=passes())
 def test_laws_of_any_pass(p: Pass) -> None:
     check_laws(p)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     spec=specs(),
     in_place=st.booleans(),
@@ -129,7 +129,7 @@ def test_laws_of_scheduled_passes(
         check_laws(p)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(p=passes(), data=st.data())
 def test_touching_gives_the_tiles_that_read_some_of_a_region(p: Pass, data: st.DataObject) -> None:
     shape = p.levels[p.reads].shape

@@ -48,7 +48,6 @@ def built(tmp_path_factory: Any) -> Any:
 
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

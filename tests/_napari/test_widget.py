@@ -269,7 +269,7 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
     with monkeypatch.context() as patch:
         patch.setattr("napari_pyramid.build.plan", refuse)
         widget.build.click()
-        qtbot.waitUntil(lambda: bool(ran), timeout=20000)
+        qtbot.waitUntil(lambda: bool(ran), timeout=PATIENCE)
     wait_for_end(widget, qtbot)
     assert ran == [shown]
     assert "Built" in widget.message.text()
