@@ -15,7 +15,7 @@ from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.recover import undo_publishing
 from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.build.targets import (
-    create_residuals,
+    create_levels,
     group_around,
     open_level,
     refuse_unwritable,
@@ -26,6 +26,7 @@ from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.metadata.group import Attributes, find_multiscale
+from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.node import UNSAFE_PATH
@@ -126,7 +127,7 @@ class InPlace:
                 remedies=[Remedy.OVERWRITE, Remedy.NEW_SERIES],
             )
         self._refuse_taken(
-            [level.path for level in (*self.spec.levels[1:], *self.spec.residuals)],
+            [level.path for level in self.spec.all_levels[1:]],
             ours if self.overwrite else [],
         )
 
@@ -150,19 +151,12 @@ class InPlace:
                     remedies=[Remedy.NEW_SERIES, Remedy.MOVE_AWAY],
                 )
 
-    def level_directory(self, k: int) -> Path:
-        new = k > 0 and not self.updates
-        return (self.workspace.new if new else self.directory) / self.spec.levels[k].path
-
-    def residual_directory(self, k: int) -> Path:
-        place = self.directory if self.updates else self.workspace.new
-        return place / self.spec.residuals[k - 1].path
+    def level_directory(self, level: Level) -> Path:
+        is_new = level.path != self.base.path and not self.updates
+        return (self.workspace.new if is_new else self.directory) / level.path
 
     def create(self) -> None:
-        names = tuple(a.name for a in self.spec.axes)
-        for level in self.spec.levels[1:]:
-            self.template.create(self.workspace.new / level.path, level, names)
-        create_residuals(self.workspace.new, self.template, self.spec)
+        create_levels(self.workspace.new, self.spec.all_levels[1:], self.template, self.spec)
 
     def surplus(self) -> list[str]:
         """Return the levels of an earlier build that fewer new levels leave over.
@@ -194,7 +188,7 @@ class InPlace:
 
         Can be repeated after a crash.
         """
-        paths = [level.path for level in (*self.spec.levels[1:], *self.spec.residuals)]
+        paths = [level.path for level in self.spec.all_levels[1:]]
         staging = self.workspace.directory
         publishing = Publishing(self.workspace)
         publishing.begin(paths)

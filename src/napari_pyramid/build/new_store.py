@@ -11,12 +11,13 @@ from typing import Any
 
 from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.source import BuildSource, directory_of
-from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.build.targets import create_levels, group_around, refuse_unwritable
 from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 
@@ -121,17 +122,11 @@ class NewStore:
     def is_label(self) -> bool:
         return is_label_place(self.directory)
 
-    def level_directory(self, k: int) -> Path:
-        return self.workspace.new / self.spec.levels[k].path
-
-    def residual_directory(self, k: int) -> Path:
-        return self.workspace.new / self.spec.residuals[k - 1].path
+    def level_directory(self, level: Level) -> Path:
+        return self.workspace.new / level.path
 
     def create(self) -> None:
-        names = tuple(a.name for a in self.spec.axes)
-        for level in self.spec.levels:
-            self.template.create(self.workspace.new / level.path, level, names)
-        create_residuals(self.workspace.new, self.template, self.spec)
+        create_levels(self.workspace.new, self.spec.all_levels, self.template, self.spec)
 
     def surplus(self) -> list[str]:
         """Return an empty list: a new store replaces no single levels."""

@@ -60,7 +60,10 @@ class Run:
         passes = self.job.passes
         self._source = self.job.source.identity
         self._meter = Meter(
-            passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons
+            passes,
+            [p.n_tiles for p in passes],
+            [fine for fine, _ in self.job.computed],
+            self.job.n_comparisons,
         )
 
     # ---- the whole build -------------------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ class Run:
                             f"{self.job.target.directory}: the unfinished work was removed while it was built; start again"
                         )
                     if self._meter.is_due():
-                        yield self._meter.progress(p.last)
+                        yield self._meter.progress(p.coarsest)
         finally:
             self._stop_all(own, pending)
 

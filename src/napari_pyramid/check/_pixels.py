@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import step_factors
-from napari_pyramid.downsample import METHODS, REDUCTIONS, MethodName, downsample
+from napari_pyramid.downsample import (
+    METHODS,
+    REDUCTIONS,
+    RESIDUAL_GROUPS,
+    MethodName,
+    downsample,
+)
 from napari_pyramid.errors import one_line
 from napari_pyramid.image import ArrayLike, Image
 
@@ -60,8 +66,8 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
     equal, or within 1 of a mean (writers round in several ways), floats within the rounding of a mean. Labels must
     have no id that the level above has not.
     """
-    if str(image.metadata.get("type", "")).lower() == "laplacian":
-        return [], [f"{image.name} pixels: residuals of a laplacian pyramid, not compared"]
+    if str(image.metadata.get("type", "")).lower() in RESIDUAL_GROUPS:
+        return [], [f"{image.name} pixels: residuals of a pyramid, not compared"]
     findings: list[Finding] = []
     notes: list[str] = []
     said = _method_of(image)

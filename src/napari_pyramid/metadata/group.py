@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.downsample import REDUCTIONS
+from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.json_files import write_json
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
@@ -130,7 +130,7 @@ def named_paths(entry: Mapping[str, Any]) -> list[str]:
 
 def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
     """Refuse a series whose group would hold residuals, or the levels of the image itself."""
-    if any(r.residual is not None and r.residual.group == series for r in REDUCTIONS):
+    if series in RESIDUAL_GROUPS:
         raise DestinationError(
             f"{attributes.directory}: {series!r} is the name of residuals, "
             "and cannot be that of a series: choose another name"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.group import (
     Attributes,
@@ -84,23 +85,24 @@ def image_attributes(
 
 
 def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
-    """A second multiscale of the residuals, which shares the base with the first (zarr-specs issue 50)."""
-    if not spec.residuals:
+    """Return a second multiscale, of the residuals and the base of the first, if there are some.
+
+    The layout is that of zarr-specs issue 50.
+    """
+    residual = spec.reduction.residual
+    if residual is None or not spec.residuals:
         return []
-    datasets = [
-        {**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)
-    ]
-    about = {
-        **entry["metadata"],
-        "description": "Each residual is the level minus itself smoothed, signed.",
-    }
+    base, *datasets = entry["datasets"]
     return [
         {
             **entry,
-            "name": "laplacian",
-            "datasets": [entry["datasets"][0], *datasets],
-            "type": "laplacian",
-            "metadata": about,
+            "name": residual.group,
+            "datasets": [
+                base,
+                *({**d, "path": r.path} for d, r in zip(datasets, spec.residuals, strict=True)),
+            ],
+            "type": residual.group,
+            "metadata": {**entry["metadata"], "description": residual.description},
         }
     ]
 
@@ -272,14 +274,14 @@ def _add_image(
 
 
 def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
-    """Paths of levels and residuals that `add_levels` would leave unnamed: those of the earlier levels which it replaces."""
+    """Return the paths of arrays that `add_levels` would leave unnamed, as it replaces their levels."""
     attributes = Attributes(directory)
     entry = find_multiscale(attributes, spec.levels[0].path, series)
     if entry is None:
         return []
     replaced = [entry, *_residuals_of(attributes, entry)]
     others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
-    named = {level.path for level in (*spec.levels, *spec.residuals)} | {
+    named = {level.path for level in spec.all_levels} | {
         path for m in others for path in named_paths(m)
     }
     return [path for path in paths_of(attributes, entry) if path not in named]
@@ -291,12 +293,14 @@ def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries that `_residual_entry` made of the levels of an entry."""
-    paths = [f"laplacian/{path}" for path in named_paths(entry)[1:]]
+    """Return the entries that `_residual_entry` made of the levels of an entry."""
+    _, *paths = named_paths(entry) or [""]
     return [
         m
         for m in listed_multiscales(attributes)
-        if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths
+        if m.get("type") in RESIDUAL_GROUPS
+        and paths
+        and named_paths(m)[1:] == [f"{m['type']}/{path}" for path in paths]
     ]
 
 
