@@ -130,7 +130,7 @@ def build(
 
 @app.command(cls=Command)
 def info(path: PathArgument, *, as_json: JsonOption = False) -> None:
-    """Print what a store holds: layout, images, levels, shapes, chunks, codec, axes, scale, units, channels, labels, size."""
+    """Print what a store holds: layout, images, levels, axes, scale, channels, labels, size."""
     from napari_pyramid.info import describe
 
     found = describe(path)
@@ -157,18 +157,18 @@ def check(
     from napari_pyramid.check import check_store, repair_store
 
     report = check_store(path, pixels=pixels)
-    mended = refused = None
+    repaired = refused = None
     if repair and report.findings:
         try:
-            mended = repair_store(path)
+            repaired = repair_store(path)
             report = check_store(path, pixels=pixels)
         except (PyramidError, OSError) as error:
             refused = error  # raised below: what was found is printed all the same
     if as_json:
-        _print_json({**report.to_json(), **({"repaired": mended.to_json()} if mended else {})})
+        _print_json({**report.to_json(), **({"repaired": repaired.to_json()} if repaired else {})})
     else:
-        if mended:
-            print(mended)
+        if repaired:
+            print(repaired)
         print(report)
     if refused:
         raise refused

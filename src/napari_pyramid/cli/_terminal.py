@@ -72,7 +72,7 @@ class Command(TyperCommand):
             sys.exit(INTERRUPTED)
         except (typer.BadParameter, typer.Exit):
             raise
-        # Not narrower: whatever goes wrong, nobody wants to read our stack; the environment variable is for those who do.
+        # Every exception: users want one line; the environment variable shows the traceback.
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
@@ -142,7 +142,7 @@ class Interrupt:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Any]:
-    """A function to call with each `Progress` of a build; draws on stderr, on a terminal only what changes."""
+    """Return a function to call with each `Progress` of a build; it draws on stderr."""
     if quiet:
         yield lambda step: None
         return
