@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from napari_pyramid import __version__
-from napari_pyramid.arrays.lazy import forget_stored
+from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.source import BuildSource
