@@ -6,6 +6,7 @@ Imports nothing heavy: napari asks every reader about every path.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,10 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
 
+    if "qtpy" in sys.modules and "napari" in sys.modules:
+        from napari_pyramid._napari._progressive import watch_current_viewer
+
+        watch_current_viewer()
     paths = [path] if isinstance(path, str) else list(path)
     return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), p)]
 

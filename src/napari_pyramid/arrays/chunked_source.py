@@ -22,7 +22,7 @@ from napari_pyramid.arrays.parallel import THREADS, run_together
 from napari_pyramid.errors import SourceError
 from napari_pyramid.image import ArrayLike
 
-__all__ = ["ChunkedSource", "forget_stored"]
+__all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
 
 _Array = npt.NDArray[Any]
 _Part = tuple[int, slice, slice]
@@ -55,6 +55,7 @@ class ChunkedSource:
         self.location = str(getattr(source, "store_path", None) or f"a {type(source).__name__}")
         # A number of our own: the id() of an array that is gone may come back with another.
         self.token = next(self._tokens)
+        self.n_forgotten = 0
         self._alive[self.token] = self
         weakref.finalize(self, CACHE.release, self.token)
 
@@ -67,7 +68,19 @@ class ChunkedSource:
         """Drop the chunks that are kept: they changed in the store."""
         if "reader" in vars(self):
             self.reader.forget()
+        self.n_forgotten += 1
         CACHE.forget(self.token)
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a decoded chunk."""
+        return math.prod(self.chunks) * self.dtype.itemsize
+
+    @property
+    def fill_value(self) -> Any:
+        """The value of samples that are not stored; 0 where the array has none."""
+        value = getattr(self.source, "fill_value", None)
+        return 0 if value is None else value
 
     @cached_property
     def reader(self) -> ChunkReader:
@@ -82,7 +95,7 @@ class ChunkedSource:
         if not self.chunked or not (self.cached or self.reads_chunks_alone):
             self._read_box(ranges, out)
             return out
-        axes = [list(_parts(r, c)) for r, c in zip(ranges, self.chunks, strict=True)]
+        axes = [list(chunk_parts(r, c)) for r, c in zip(ranges, self.chunks, strict=True)]
         touched = math.prod(
             len(parts) * min(c, n)
             for parts, c, n in zip(axes, self.chunks, self.shape, strict=True)
@@ -105,28 +118,54 @@ class ChunkedSource:
         missing: dict[Index, tuple[Any, Any]] = {}
         for parts in product(*axes):
             index, target, inside = zip(*parts, strict=True) if parts else ((), (), ())
-            chunk = CACHE.get(self.token, index) if keep else None
+            chunk = self.get(index) if keep else None
             if chunk is None:
                 missing[index] = target, inside
             else:
                 out[target] = chunk[inside]
 
         def read(batch: list[Index]) -> None:
-            chunks = self.fetch(batch)
-            if keep:
-                CACHE.put(self.token, chunks)
+            chunks = self.load(batch) if keep else self.fetch(batch)
             for index in batch:
                 target, inside = missing[index]
                 out[target] = chunks[index][inside]
 
-        run_together(read, self.batches(list(missing)))
+        left = list(missing)
+        size = self.batch_size(len(left)) if left else 1
+        run_together(read, [left[i : i + size] for i in range(0, len(left), size)])
 
-    def batches(self, indexes: list[Index]) -> list[list[Index]]:
-        """Cut chunks into lists for one call of `fetch` each, and into enough of them for all threads."""
+    def batch_size(self, n_chunks: int, n_threads: int = THREADS) -> int:
+        """Number of chunks to read in one call, so that all threads have work."""
         size = self.reader.chunks_per_call
-        if self.reads_chunks_alone:
-            size = max(1, min(size, -(-len(indexes) // THREADS)))
-        return [indexes[i : i + size] for i in range(0, len(indexes), size)]
+        return max(1, min(size, -(-n_chunks // n_threads))) if self.reads_chunks_alone else size
+
+    def has(self, index: Index) -> bool:
+        """Whether a chunk is in memory."""
+        return (self.token, index) in CACHE
+
+    def get(self, index: Index) -> _Array | None:
+        """The chunk in memory, or None."""
+        return CACHE.get(self.token, index)
+
+    def load(self, indexes: list[Index]) -> dict[Index, _Array]:
+        """The chunks at `indexes`, from memory or else from the source; they are kept, and must not be written to.
+
+        Raises
+        ------
+        SourceError
+            As `fetch`.
+        """
+        kept = {index: chunk for index in indexes if (chunk := self.get(index)) is not None}
+        missing = [index for index in indexes if index not in kept]
+        if missing:
+            written = self.n_forgotten
+            found = self.fetch(missing)
+            if (
+                self.cached and written == self.n_forgotten
+            ):  # else the store was written to meanwhile
+                CACHE.put(self.token, found)
+            kept |= found
+        return kept
 
     def fetch(self, indexes: list[Index]) -> dict[Index, _Array]:
         """The chunks at `indexes`, from the source.
@@ -185,7 +224,7 @@ def forget_stored(directory: str | os.PathLike[str]) -> None:
             source.forget()
 
 
-def _parts(indexes: range, chunk: int) -> Iterator[_Part]:
+def chunk_parts(indexes: range, chunk: int) -> Iterator[_Part]:
     """Cut `indexes` at chunk edges."""
     step, start = indexes.step, 0
     while start < len(indexes):

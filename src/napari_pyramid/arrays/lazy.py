@@ -71,6 +71,11 @@ class LazyArray:
         return self._origin
 
     @property
+    def ranges(self) -> tuple[int | range, ...]:
+        """The indexes along each axis of `source` that are viewed; an integer where the axis was dropped."""
+        return self._ranges
+
+    @property
     def shows_all(self) -> bool:
         """Whether the view has the samples of `source`, all of them and in their order."""
         return self._ranges == tuple(range(n) for n in self._origin.shape)
