@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid.arrays import chunked_source, lazy
-from napari_pyramid.arrays._chunk_cache import ChunkCache
+from napari_pyramid.arrays.chunk_cache import ChunkCache
 from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import SourceError

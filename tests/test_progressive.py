@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_pyramid.arrays import chunked_source, progressive
-from napari_pyramid.arrays._chunk_cache import ChunkCache
+from napari_pyramid.arrays.chunk_cache import ChunkCache
 from napari_pyramid.arrays.chunk_loader import ChunkLoader
 from napari_pyramid.arrays.grid import grids_of
 from napari_pyramid.arrays.lazy import LazyArray

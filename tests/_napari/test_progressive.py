@@ -12,7 +12,7 @@ import pytest
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
-from napari_pyramid._napari import _private, _progressive
+from napari_pyramid._napari import _private, _progressive, _volume
 from napari_pyramid._napari._from_image import METADATA_KEY
 from napari_pyramid.arrays import progressive
 from napari_pyramid.arrays.chunk_reader import SlicedChunks
@@ -244,3 +244,53 @@ def test_other_napari_slices_as_ever(window: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_private, "_FIELDS", frozenset({"a field that this napari does not have"}))
     layer = opened(window, volume())
     assert "_slice_request_class" not in vars(layer._slicing_state)
+
+
+def three_levels() -> list[Gated]:
+    fine = volume()[0].values
+    return [Gated(fine[:: 2**k, :: 2**k, :: 2**k].copy(), (8, 50, 50)) for k in range(3)]
+
+
+def test_3d_shows_coarser_levels_first_and_2d_unlocks(window: Any, qtbot: Any) -> None:
+    levels = three_levels()
+    layer = opened(window, levels)
+    shown: list[int | None] = []
+    layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), levels[0].values), timeout=20000)
+    assert shown == [1, 0]
+    window.dims.ndisplay = 2
+    assert layer.locked_data_level is None
+
+
+def test_3d_keeps_to_its_budget(
+    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = three_levels()
+    monkeypatch.setattr(_volume, "volume_bytes", lambda: levels[1].values.nbytes)
+    layer = opened(window, levels)
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: layer.locked_data_level == 1, timeout=20000)
+    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    assert layer.locked_data_level == 1
+
+
+def test_level_that_the_user_locked_stays(window: Any, qtbot: Any) -> None:
+    layer = opened(window, three_levels())
+    layer.locked_data_level = 1
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    window.dims.ndisplay = 2
+    assert layer.locked_data_level == 1
+
+
+def test_finest_level_that_fits() -> None:
+    views = [LazyArray(np.zeros((60 >> k, 200 >> k, 300 >> k), "u2")) for k in range(3)]
+    nbytes = [view.nbytes for view in views]
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0], 2048) == 0
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0] - 1, 2048) == 1
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0], 299) == 1
+    assert _volume.finest_that_fits(views, (0, 1, 2), 1, 1) == 2
+    as_float = [LazyArray(np.zeros(view.shape, "i2")) for view in views]  # 4 bytes each
+    assert _volume.finest_that_fits(as_float, (0, 1, 2), nbytes[0], 2048) == 1

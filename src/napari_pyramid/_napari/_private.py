@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Slicer", "before_insert", "main_window", "set_loaded", "slice_from"]
+__all__ = ["Slicer", "before_insert", "largest_texture", "main_window", "set_loaded", "slice_from"]
 
 _FIELDS = {
     "data_at_data_level",
@@ -105,6 +105,16 @@ def before_insert(layers: Any, call: Callable[[Any], None]) -> None:
         insert(index, value)
 
     layers.insert = insert_after_call
+
+
+def largest_texture() -> int:
+    """Return the largest side of a 3-D texture; 2048 where napari does not say."""
+    try:
+        from napari._vispy.utils.gl import get_max_texture_sizes
+
+        return int(get_max_texture_sizes()[1] or 2048)
+    except (ImportError, TypeError, IndexError):
+        return 2048
 
 
 def main_window(viewer: Any) -> Any:

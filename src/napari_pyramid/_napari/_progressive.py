@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined
 from napari_pyramid._napari._from_image import METADATA_KEY
 from napari_pyramid._napari._preferences import shows_progressively
 from napari_pyramid._napari._private import before_insert, main_window, set_loaded, slice_from
+from napari_pyramid._napari._volume import VolumeLevels, hidden_index
 from napari_pyramid.arrays.chunk_loader import ChunkLoader
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
@@ -66,8 +67,10 @@ class _Watcher:
         if isinstance(window, QObject):
             self._window = weakref.ref(window)
             window.destroyed.connect(self._on_closed)
+        self._dims = viewer.dims
         self._shown: dict[Any, ProgressiveLayer] = {}
         before_insert(viewer.layers, self._on_insert)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.events.removed.connect(self._on_removed)
 
     def _on_insert(self, layer: Any) -> None:
@@ -76,6 +79,12 @@ class _Watcher:
             shown = ProgressiveLayer(layer, window)
             if shown.installed:
                 self._shown[layer] = shown
+                if self._dims.ndisplay == 3:
+                    QTimer.singleShot(0, shown.follow_into_3d)
+
+    def _on_ndisplay(self, event: Any) -> None:
+        for shown in self._shown.values():
+            shown.show_in(event.value)
 
     def _on_removed(self, event: Any) -> None:
         if (shown := self._shown.pop(event.value, None)) is not None:
@@ -136,6 +145,9 @@ class ProgressiveLayer:
             on_failure=self._report,
         )
         layer.events.visible.connect(self._on_visible)
+        self._point: Sequence[float] = ()
+        """Where the hidden axes were sliced last; NaN for displayed ones."""
+        self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
         self.installed = slice_from(layer, self)
 
     def close(self) -> None:
@@ -149,18 +161,47 @@ class ProgressiveLayer:
         """Stop reading."""
         self._levels.close()
 
+    def show_in(self, ndisplay: int) -> None:
+        """Follow the view into 3-D, where the finest level that fits is loaded, and back."""
+        if ndisplay == 3 and self.n_displayed == 3:
+            self._volume.enter([a for a, p in enumerate(self._point) if np.isnan(p)])
+        else:
+            self._volume.leave()
+
+    def follow_into_3d(self) -> None:
+        """Follow a view that was in 3-D when the layer came."""
+        self.show_in(3)
+
+    @property
+    def n_displayed(self) -> int:
+        """Number of axes of the layer that were displayed when it was sliced last."""
+        return int(np.isnan(self._point).sum())
+
     def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> _ShownArray:
         """Return what napari slices in place of ``layer.data[level]``."""
-        planes = {
-            axis: int(self._grids[level].nearest(position, self._axes[axis], length))
-            for axis, (position, length) in enumerate(
-                zip(point, self._views[level].shape, strict=False)
-            )
-            if not np.isnan(position) and self._grids[level].factors[self._axes[axis]] != 1
-        }
+        self._point = point
+        role: Role = "thumbnail" if thumbnail else "view"
         return _ShownArray(
-            self._views[level], level, self._levels, "thumbnail" if thumbnail else "view", planes
+            self._views[level], level, self._levels, role, self._planes(level, point)
         )
+
+    def _planes(self, level: int, point: Sequence[float]) -> dict[int, int]:
+        """Return the indexes of a level along the hidden axes that it is coarser along."""
+        grid, shape = self._grids[level], self._views[level].shape
+        return {
+            axis: int(grid.nearest(position, self._axes[axis], length))
+            for axis, (position, length) in enumerate(zip(point, shape, strict=False))
+            if not np.isnan(position) and grid.factors[self._axes[axis]] != 1
+        }
+
+    def _view_of(self, level: int) -> LazyArray | None:
+        """Return what the view shows of a level, or None if it is not in 3-D."""
+        if self.n_displayed != 3:
+            return None
+        planes = self._planes(level, self._point)
+        key = tuple(hidden_index(p, planes.get(axis)) for axis, p in enumerate(self._point))
+        view: LazyArray = self._views[level][key]
+        return view
 
     def offsets(self, level: int) -> list[float]:
         """Return the position of a level's first sample along the axes of the layer, in samples of level 0."""
@@ -186,6 +227,12 @@ class ProgressiveLayer:
         if layer is None:
             return
         waiting = self._levels.is_waiting
+        if self.n_displayed == 3 and (self._volume.advance() or waiting):
+            # A volume is drawn when all of it has come: giving it to the graphics card takes long.
+            set_loaded(layer, not waiting)
+            if waiting:
+                self._schedule()
+            return
         start = time.perf_counter()
         layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
         self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.arrays._chunk_cache import ChunkCache, default_budget
+from napari_pyramid.arrays.chunk_cache import ChunkCache, default_budget
 from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks, chunk_reader
 from napari_pyramid.arrays.parallel import THREADS, run_together
 from napari_pyramid.errors import SourceError

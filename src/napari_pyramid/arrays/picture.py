@@ -49,6 +49,13 @@ class LevelSource:
 class Picture:
     """Samples of ``levels[level]`` at the product of `ranges`; safe to paint from any thread.
 
+    Parameters
+    ----------
+    find
+        Finds chunks in memory.
+    behind
+        Whether coarser samples are painted where chunks are missing.
+
     Attributes
     ----------
     pixels : ndarray
@@ -59,7 +66,13 @@ class Picture:
     """
 
     def __init__(
-        self, levels: Sequence[LevelSource], level: int, ranges: tuple[range, ...], find: Find
+        self,
+        levels: Sequence[LevelSource],
+        level: int,
+        ranges: tuple[range, ...],
+        find: Find,
+        *,
+        behind: bool = True,
     ) -> None:
         self._levels = levels
         self._find = find
@@ -86,8 +99,13 @@ class Picture:
             self.missing[index] = absent[index]
         self._shown_level: dict[Index, int] = {}
         """Level that is shown in place of a missing chunk."""
-        for index in self.missing:
+        self._behind = behind
+        for index in self.missing if behind else ():
             self._paint_coarser(index)
+
+    def shows(self, level: int, ranges: tuple[range, ...]) -> bool:
+        """Whether this is the picture of these samples."""
+        return (self.level, self.ranges) == (level, ranges)
 
     def paint(self, index: Index, chunk: Array) -> bool:
         """Paint a chunk that has come; return whether the picture waited for it."""
@@ -104,7 +122,7 @@ class Picture:
         """Show what has come of a coarser level where chunks are missing; return whether anything changed."""
         changed = False
         with self._lock:
-            for index in self.missing:
+            for index in self.missing if self._behind else ():
                 if level < self._shown_level.get(index, len(self._levels)):
                     changed |= self._paint_coarser(index)
         return changed

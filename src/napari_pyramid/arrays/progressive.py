@@ -25,7 +25,7 @@ from napari_pyramid.arrays.picture import LevelSource, Picture
 __all__ = ["ProgressiveLevels", "Role"]
 
 Array = npt.NDArray[Any]
-Role = Literal["view", "thumbnail"]
+Role = Literal["view", "thumbnail", "prepared"]
 
 PATIENCE = 0.012
 """Seconds to wait for chunks before coarser samples are shown: what is quick needs no approximation."""
@@ -113,17 +113,41 @@ class ProgressiveLevels:
         The array is painted further while chunks arrive, and `on_change` called; a later call for the same view returns
         it again. It must not be written to.
         """
-        ranges = tuple(r if isinstance(r, range) else range(r, r + 1) for r in view.ranges)
+        ranges = _ranges_of(view)
         with self._lock:
             written = tuple(v.source.n_forgotten for v in self.levels)
             if written != self._written:  # the store changed
                 self._written = written
                 self._pictures.clear()
                 self._base.clear()
+            prepared = self._pictures.get("prepared")
+            if role == "view" and prepared is not None and prepared.shows(level, ranges):
+                self._pictures["view"] = self._pictures.pop("prepared")
             picture = self._pictures.get(role)
-            if picture is None or (picture.level, picture.ranges) != (level, ranges):
+            if picture is None or not picture.shows(level, ranges):
                 picture = self._look(level, ranges, role)
         return picture.pixels.reshape(view.shape)
+
+    def prepare(self, level: int, view: LazyArray) -> None:
+        """Have all of `view`, a part of ``levels[level]``, read after what is in view, for a later `show`."""
+        with self._lock:
+            picture = Picture(self.levels, level, _ranges_of(view), self._find, behind=False)
+            self._pictures["prepared"] = picture
+            self._loader.want(self, self._urgent(), self._ahead())
+        if not picture.missing:  # all of it was in memory
+            self._on_change()
+
+    def unprepare(self) -> None:
+        """Stop preparing."""
+        with self._lock:
+            if self._pictures.pop("prepared", None) is not None:
+                self._loader.want(self, self._urgent(), self._ahead())
+
+    @property
+    def prepared_level(self) -> int | None:
+        """The level that was prepared, once all of it has been read."""
+        picture = self._pictures.get("prepared")
+        return picture.level if picture is not None and not picture.missing else None
 
     def retry(self) -> None:
         """Try again to read the chunks that could not be read."""
@@ -173,12 +197,12 @@ class ProgressiveLevels:
 
     def _urgent(self) -> Iterator[Wanted]:
         """Chunks that the pictures lack: first a few coarse ones where they would show much less, then the exact ones."""
-        for picture in self._pictures.values():
+        for role, picture in self._pictures.items():
             quick = picture.level + COARSE_STEPS
-            if quick < min(picture.coarsest_shown, len(self.levels)):
+            if role != "prepared" and quick < min(picture.coarsest_shown, len(self.levels)):
                 source = self.levels[quick].source
                 yield from ((source, index) for index in picture.chunks_at(quick))
-        for picture in self._pictures.values():
+        for _, picture in sorted(self._pictures.items(), key=lambda item: item[0] == "prepared"):
             yield from ((picture.source, index) for index in list(picture.missing))
 
     def _ahead(self) -> Iterator[Wanted]:
@@ -246,3 +270,8 @@ class ProgressiveLevels:
                 yield source, index
             else:
                 self._base[index] = chunk
+
+
+def _ranges_of(view: LazyArray) -> tuple[range, ...]:
+    """Return what is viewed along each axis of the array; an axis that was dropped is a range of one sample."""
+    return tuple(r if isinstance(r, range) else range(r, r + 1) for r in view.ranges)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ChunkCache", "default_budget"]
+__all__ = ["ChunkCache", "default_budget", "machine_memory"]
 
 Index = tuple[int, ...]
 _Key = tuple[int, Index]
@@ -125,8 +125,12 @@ def _nbytes(chunk: _Array) -> int:
 
 def default_budget() -> int:
     """An eighth of the machine's memory, at most 1 GiB."""
+    return min(1 << 30, machine_memory() // 8)
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that the machine has; 8 GiB where it does not say."""
     try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        total = 8 << 30
-    return min(1 << 30, total // 8)
+        return 8 << 30
