@@ -13,10 +13,10 @@ from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
 from napari_pyramid._napari import _private, _progressive, _volume
-from napari_pyramid._napari._from_image import METADATA_KEY
 from napari_pyramid.arrays import progressive
 from napari_pyramid.arrays.chunk_reader import SlicedChunks
 from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.layer_image import METADATA_KEY
 
 GATES: list[threading.Event] = []
 
@@ -264,9 +264,7 @@ def test_3d_shows_coarser_levels_first_and_2d_unlocks(window: Any, qtbot: Any) -
     assert layer.locked_data_level is None
 
 
-def test_3d_keeps_to_its_budget(
-    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_3d_keeps_to_its_budget(window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = three_levels()
     monkeypatch.setattr(_volume, "volume_bytes", lambda: levels[1].values.nbytes)
     layer = opened(window, levels)

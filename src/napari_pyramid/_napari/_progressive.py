@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
-from napari_pyramid._napari._from_image import METADATA_KEY
 from napari_pyramid._napari._preferences import shows_progressively
 from napari_pyramid._napari._private import before_insert, main_window, set_loaded, slice_from
 from napari_pyramid._napari._volume import VolumeLevels, hidden_index
@@ -24,12 +23,13 @@ from napari_pyramid.arrays.chunk_loader import ChunkLoader
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.progressive import ProgressiveLevels, Role
+from napari_pyramid.layer_image import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-__all__ = ["ProgressiveLayer", "watch", "watch_current_viewer"]
+__all__ = ["ProgressiveLayer", "grids_of_layer", "watch", "watch_current_viewer"]
 
 SHORTEST_REST, LONGEST_REST = 0.03, 0.5
 """Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
@@ -127,7 +127,7 @@ class ProgressiveLayer:
         self._views: list[LazyArray] = list(layer.data)
         self._axes = [i for i, r in enumerate(self._views[0].ranges) if isinstance(r, range)]
         """Axes of the arrays that are axes of the layer."""
-        self._grids = _grids(layer, self._views)
+        self._grids = grids_of_layer(layer)
         self._scheduled = False
         self._rest = SHORTEST_REST
         self._named: list[str] = []
@@ -304,10 +304,10 @@ class _ShownArray:
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
 
-def _grids(layer: Layer, views: Sequence[LazyArray]) -> list[Grid]:
+def grids_of_layer(layer: Layer) -> list[Grid]:
     """Return where the samples of the levels are, as the store says, or else as their shapes do."""
-    shapes = [view.chunked_source.shape for view in views]
-    stored = layer.metadata[METADATA_KEY].get("levels") or []
+    shapes = [view.chunked_source.shape for view in layer.data]
+    stored = (layer.metadata.get(METADATA_KEY) or {}).get("levels") or []
     scales, translations = (
         [level.get(key) for level in stored] for key in ("scale", "translation")
     )

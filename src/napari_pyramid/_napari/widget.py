@@ -26,6 +26,7 @@ from napari_pyramid._napari._plan import (
     layer_image_of,
     suggested_destination,
 )
+from napari_pyramid._napari._progressive import watch_current_viewer
 from napari_pyramid._napari._remedies import Action, action_for, worded
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
@@ -331,6 +332,7 @@ class BuildPyramid(QWidget):
             return f"Cancelled.{kept}"
         pyramid: Pyramid = outcome.result
         where = plan.choice.destination or group_of(pyramid)
+        watch_current_viewer()
         if layer is not None and layer in self._viewer.layers:
             replace_layer(
                 self._viewer,
