@@ -11,7 +11,10 @@ import pytest
 from npe2 import PluginManager, PluginManifest
 
 import napari_pyramid
+from napari_pyramid._napari.reader import get_reader
+from napari_pyramid.layouts import LAYOUTS, SPECIAL_OPENERS
 
+KNOWN = (*SPECIAL_OPENERS, *LAYOUTS)
 PACKAGE = Path(napari_pyramid.__file__).parent
 TOP = Path(__file__).parents[2]
 
@@ -75,6 +78,19 @@ def test_reader_is_offered(plugins: PluginManager, path: str) -> None:
 def test_reader_stays_out_of_the_way(plugins: PluginManager, path: str) -> None:
     """napari asks the user wherever two readers are offered."""
     assert list(plugins.iter_compatible_readers(path)) == []
+
+
+@pytest.mark.parametrize("suffix", [s for x in KNOWN for s in getattr(x, "SUFFIXES", ())])
+def test_suffix_of_a_layout_is_offered(plugins: PluginManager, suffix: str) -> None:
+    for path in (f"a{suffix}", f"https://host/a{suffix}"):
+        assert [r.command for r in plugins.iter_compatible_readers(path)] == ["napari-pyramid.read"]
+
+
+@pytest.mark.parametrize("name", [name for x in KNOWN for name in getattr(x, "FILES", ())])
+def test_folder_with_a_file_of_a_layout_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    assert get_reader(str(tmp_path)) is not None
+    assert get_reader(str(tmp_path / name)) is not None
 
 
 def test_folder_is_offered(plugins: PluginManager, tmp_path: Path) -> None:

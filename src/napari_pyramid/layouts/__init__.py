@@ -37,11 +37,17 @@ from napari_pyramid.layouts import (
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.node import Node
 
-__all__ = ["LAYOUTS", "Layout", "open_images", "read_node"]
+__all__ = ["LAYOUTS", "SPECIAL_OPENERS", "Layout", "open_images", "read_node"]
 
 
 class Layout(Protocol):
-    """A way of writing multiscale images into a zarr hierarchy. Each is a module with these two names."""
+    """A way of writing multiscale images into a zarr hierarchy. Each is a module with these names.
+
+    A layout whose stores are known by a name also has ``FILES``, the names of files in the store's
+    folder, or ``SUFFIXES``, the ends of the store's own name. Napari must know them before anything
+    of this is imported: they are repeated in ``_napari/reader.py`` and ``napari.yaml``, which a
+    test compares with these.
+    """
 
     NAME: str
     """For people: "OME-Zarr"."""
@@ -60,7 +66,7 @@ class Layout(Protocol):
 
 
 class Opener(Protocol):
-    """A format that is no zarr store. Each is a module with these two names."""
+    """A format that is no zarr store. Each is a module with these names, see `Layout`."""
 
     NAME: str
 

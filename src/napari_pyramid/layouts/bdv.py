@@ -37,9 +37,10 @@ from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["NAME", "open_path", "read"]
+__all__ = ["NAME", "SUFFIXES", "open_path", "read"]
 
 NAME = "BigDataViewer N5"
+SUFFIXES = (".xml",)
 _SETUP = re.compile(r"setup(\d+)")
 _TIMEPOINT = re.compile(r"timepoint(\d+)")
 _LEVEL = re.compile(r"s\d+")
@@ -56,7 +57,7 @@ def open_path(path: str) -> Sequence[Image] | None:
     LayoutError
         If the container is no N5 or zarr, is not in the folder of the XML, or holds nothing that can be read.
     """
-    if not path.lower().endswith(".xml") or (tree := parse_xml(Path(path))) is None:
+    if not path.lower().endswith(SUFFIXES) or (tree := parse_xml(Path(path))) is None:
         return None
     from napari_pyramid.layouts import open_images  # the table of layouts imports this module
 

@@ -28,9 +28,20 @@ from napari_pyramid.layouts._candidates import (
 from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["NAME", "beside", "first_level", "level_entries", "read", "spatial_axes"]
+__all__ = [
+    "FILES",
+    "NAME",
+    "SUFFIXES",
+    "beside",
+    "first_level",
+    "level_entries",
+    "read",
+    "spatial_axes",
+]
 
 NAME = "N5 viewer"
+FILES = ("attributes.json",)
+SUFFIXES = (".n5",)
 _LEVEL = re.compile(r"s\d+")
 _CHANNEL = re.compile(r"c\d+")
 _ARRAY_KEYS = ("downsamplingFactors", "resolution", "pixelResolution")

@@ -21,9 +21,11 @@ from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import numbers
 from napari_pyramid.storage.node import warn
 
-__all__ = ["NAME", "TensorStoreArray", "open_path"]
+__all__ = ["FILES", "NAME", "TensorStoreArray", "open_path"]
 
 NAME = "neuroglancer precomputed"
+_FILE = "info"
+FILES = (_FILE,)
 _TYPE = "neuroglancer_multiscale_volume"
 _MAX_INFO_BYTES = 16 * 2**20
 
@@ -86,7 +88,7 @@ def open_path(path: str) -> Sequence[Image] | None:
 def _read_info(path: str) -> dict[str, Any] | None:
     """The "info" of a volume, None when there is none of its type."""
     try:
-        with open(os.path.join(path, "info"), "rb") as file:
+        with open(os.path.join(path, _FILE), "rb") as file:
             info = json.loads(file.read(_MAX_INFO_BYTES))
     except (OSError, ValueError, RecursionError):
         return None

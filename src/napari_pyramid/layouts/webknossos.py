@@ -19,10 +19,11 @@ from napari_pyramid.layouts._candidates import find, numbers
 from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["NAME", "read"]
+__all__ = ["FILES", "NAME", "read"]
 
 NAME = "WEBKNOSSOS"
 _FILE = "datasource-properties.json"
+FILES = (_FILE,)
 _MAG_KEYS = ("mags", "wkwResolutions", "resolutions")
 """The list of magnifications, as the versions called it."""
 _MAG_NAME = re.compile(r"\d{1,6}(-\d{1,6}-\d{1,6})?", re.ASCII)

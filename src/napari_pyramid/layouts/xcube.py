@@ -19,9 +19,12 @@ from napari_pyramid.layouts._dataset import pyramids
 from napari_pyramid.storage.node import Node, warn
 from napari_pyramid.storage.stores import is_url, open_root
 
-__all__ = ["NAME", "read"]
+__all__ = ["FILES", "NAME", "SUFFIXES", "read"]
 
 NAME = "xcube levels"
+_FILE = ".zlevels"
+FILES = (_FILE,)
+SUFFIXES = (".levels",)
 _DATASET = re.compile(r"(\d+)(\.zarr)?")
 _NAMED = re.compile(r"\.levels(\.zip)?$", re.IGNORECASE)
 _LINKS = (".link", ".lnk")
@@ -31,7 +34,7 @@ _MAX_LEVELS = 64
 def read(node: Node) -> Sequence[Image] | None:
     """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
     if not node.is_implicit or not (
-        _NAMED.search(node.path or node.opened) or node.read_bytes(".zlevels") is not None
+        _NAMED.search(node.path or node.opened) or node.read_bytes(_FILE) is not None
     ):
         return None
     groups = list(_levels(node))
@@ -87,7 +90,7 @@ def _follow(node: Node, file: str, target: str) -> Node:
     path = os.path.realpath(os.path.join(directory, target))
     if f"{os.path.realpath(directory)}{os.sep}".startswith(f"{path}{os.sep}"):
         raise LayoutError(f"the link {target[:80]!r} leads back to the levels themselves: a cycle")
-    if path.endswith(".levels") or os.path.isfile(os.path.join(path, ".zlevels")):
+    if path.endswith(".levels") or os.path.isfile(os.path.join(path, _FILE)):
         raise LayoutError(
             f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle"
         )
