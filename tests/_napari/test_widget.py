@@ -729,6 +729,21 @@ def test_unfinished_work_of_another_recipe_can_be_started_over(
     assert built[-1, -1, -1] == values[38:, 40:, 42:].min()
 
 
+def test_remedies_add_up(cancelled: BuildPyramid, qtbot: Any, tmp_path: Path) -> None:
+    """Unfinished work of other choices, and a store that another program made meanwhile."""
+    widget = cancelled
+    zarr.create_group(tmp_path / "x.ome.zarr", attributes={"theirs": 1})
+    choose(widget, qtbot, destination=None, method="min")
+    for label in ("Start over", "Replace"):
+        assert widget.remedy.text() == label
+        assert widget.remedy.isVisible()
+        assert zarr.open_group(tmp_path / "x.ome.zarr").attrs["theirs"] == 1
+        widget.remedy.click()
+        wait_for_end(widget, qtbot)
+    assert "Built" in widget.message.text()
+    assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
+
+
 def test_the_same_recipe_goes_on_from_unfinished_work(
     cancelled: BuildPyramid, qtbot: Any, tmp_path: Path
 ) -> None:

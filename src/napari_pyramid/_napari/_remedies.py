@@ -32,8 +32,9 @@ class Action:
     overwrite: bool = False
 
     def applied(self, choice: Choice) -> Choice:
-        """Return the choice with the remedy."""
-        return replace(choice, resume=self.resume, overwrite=self.overwrite)
+        """Return the choice with the remedy, and with the remedies that it had before."""
+        resume, overwrite = choice.resume and self.resume, choice.overwrite or self.overwrite
+        return replace(choice, resume=resume, overwrite=overwrite)
 
 
 ACTIONS: Mapping[Remedy, Action] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Layer
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
 from napari_pyramid._napari._from_image import layers_of, origin_of
 from napari_pyramid._napari._plan import (
+    Choice,
     Plan,
     in_place_directory,
     layer_image_of,
@@ -61,6 +63,8 @@ class BuildPyramid(QWidget):
         self._plan: Plan | None = None
         self._action: Action | None = None
         """What the button `remedy` does, while it is shown."""
+        self._tried: Choice | None = None
+        """The last choice with a remedy: another remedy may have to be added to it."""
         self.layer = QComboBox()
         self.path = PathField(ask_folder)
         self.image = QComboBox()
@@ -270,7 +274,7 @@ class BuildPyramid(QWidget):
         if self._chosen is None:
             return None
         try:
-            choice = self.form.choice() if action is None else action.applied(self.form.choice())
+            choice = self._remedied(self.form.choice(), action)
             if shown is None or not shown.is_of(self._chosen, choice):
                 shown = Plan.of(self._chosen, choice)
         except PyramidError as error:
@@ -278,6 +282,15 @@ class BuildPyramid(QWidget):
             return None
         self._show_plan(shown, shown.summary())
         return shown
+
+    def _remedied(self, choice: Choice, action: Action | None) -> Choice:
+        """Return the choice with the remedy of an action, and those that were not enough."""
+        if action is None:
+            return choice
+        if self._tried is not None and replace(self._tried, resume=True, overwrite=False) == choice:
+            choice = self._tried
+        self._tried = action.applied(choice)
+        return self._tried
 
     def stop(self) -> None:
         """Stops the build at its next step."""
@@ -309,10 +322,12 @@ class BuildPyramid(QWidget):
             self._life.job = None
             self._show_busy(False)
         self.reset_choices()
-        if not outcome.complete:
+        if outcome.complete:
+            self._tried = None
+        else:
             self._choice_changed()  # there may be unfinished work now
             if outcome.error is not None:
-                self._offer(self._action or action_for(outcome.error))
+                self._offer(action_for(outcome.error) or self._action)
         self.message.setText(message)
         if outcome.complete and layer is None:
             # Levels may have come in place, and a new store needs another name now.

@@ -45,7 +45,7 @@ class Unfinished:
     def __str__(self) -> str:
         how_far = f"{self.done:,} of {self.total:,} regions done" if self.total else "just begun"
         if self.refusal is not None:
-            return f"refused ({how_far}): {self.refusal}"
+            return f"{self.refusal.message} ({how_far})"
         return f"{self.action}s the unfinished work in {self.directory} ({how_far})"
 
 

@@ -109,7 +109,7 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the levels were made, as recorded in the metadata; each run of a build has the same."""
+        """How the levels were made, as recorded in the metadata; every run has the same."""
         return {**self._recipe_of_pixels, "version": __version__}
 
     @property
