@@ -1,4 +1,4 @@
-"""The layouts of multiscale stores on disk: one module each, and the table that says in which order they are asked."""
+"""Recognise the layouts of multiscale stores, one module per layout, in the order of `LAYOUTS`."""
 
 from __future__ import annotations
 
@@ -41,47 +41,50 @@ __all__ = ["LAYOUTS", "SPECIAL_OPENERS", "Layout", "open_images", "read_node"]
 
 
 class Layout(Protocol):
-    """A way of writing multiscale images into a zarr hierarchy. Each is a module with these names.
+    """A convention for multiscale images in a zarr hierarchy: a module with these names.
 
-    A layout whose stores are known by a name also has ``FILES``, the names of files in the store's
-    folder, or ``SUFFIXES``, the ends of the store's own name. Napari must know them before anything
-    of this is imported: they are repeated in ``_napari/reader.py`` and ``napari.yaml``, which a
-    test compares with these.
+    A layout whose stores have names of their own also has ``FILES``, the names of files in the
+    store's folder, or ``SUFFIXES``, the ends of the store's name. napari must know them before this
+    package is imported, so that ``_napari/reader.py`` and ``napari.yaml`` repeat them; a test
+    compares the three.
     """
 
     NAME: str
-    """For people: "OME-Zarr"."""
+    """Name of the layout in messages, such as "OME-Zarr"."""
 
     def read(self, node: Node, /) -> Sequence[Image] | None:
-        """The images of a node, or None when the node is not of this layout.
+        """Return the images of a node, or None if the node does not have this layout.
 
-        A node that is almost of this layout is None too, after a `LayoutWarning` that names file and key,
-        so that the next layout is asked.
+        Also None, after a `LayoutWarning` with file and key, for a node with broken metadata of
+        this layout, so that the next layout is tried.
 
         Raises
         ------
         LayoutError
-            If the node is of this layout beyond doubt, but cannot be read.
+            If the node certainly has this layout, but cannot be read.
         """
 
 
 class Opener(Protocol):
-    """A format that is no zarr store. Each is a module with these names, see `Layout`."""
+    """A file format other than zarr: a module with these names; see `Layout`."""
 
     NAME: str
+    """Name of the format in messages, such as "TIFF"."""
 
     def open_path(self, path: str, /) -> Sequence[Image] | None:
-        """The images of a file or directory, or None, quickly and silently, when it is of another format.
+        """Return the images of a file or directory, or None if it has another format.
+
+        The check is quick and gives no warning, since it runs for every path that is opened.
 
         Raises
         ------
         LayoutError
-            If it is of this format, but cannot be read, or its optional dependency is not installed.
+            If it has this format, but cannot be read, or an optional dependency is not installed.
         """
 
 
-# First hit wins, so what says more comes first: a plate may also be a bioformats2raw collection, and a store that keeps
-# several conventions side by side (they exist) is shown once.
+# The first layout that fits is used, so layouts with more information come first: a plate may also
+# be a bioformats2raw collection, and a store may follow several conventions at once.
 LAYOUTS: tuple[Layout, ...] = (
     # module              recognised by
     xcube,  #             a directory named *.levels
@@ -90,26 +93,26 @@ LAYOUTS: tuple[Layout, ...] = (
     zarr_conventions,  #  "multiscales", an object with "layout"
     geozarr,  #           "multiscales", an object with "tile_matrix_set"
     ndpyramid,  #         "multiscales", a list, whose datasets are groups
-    ome_zarr,  #          "ome": multiscales, scene, labels; or "multiscales" as OME-Zarr 0.1 to 0.4 write it
-    cosem,  #             "multiscales" or "multiscale" with "transform" or "gridSpacing" per level, or arrays with "transform"
+    ome_zarr,  #          "ome": multiscales, scene, labels; or "multiscales" of OME-Zarr 0.1 to 0.4
+    cosem,  #             "transform" or "gridSpacing" in "multiscale(s)", or "transform" in arrays
     multiscales_v01,  #   "multiscales", a list, as in zarr-specs issue 50: any rank
     multiscale_dict,  #   "multiscale", an object with "datasets"
     itk,  #               "_MULTISCALE_LEVELS"
     paintera,  #          "painteraData"
-    n5,  #                s0, s1, ... and "downsamplingFactors", "scales", "resolution" or "pixelResolution"
+    n5,  #                s0, s1, ... and "downsamplingFactors", "scales" or a resolution
     summary,  #           arrays with "summary_of" or "summarized_by"
     xarray_groups,  #     scale0, scale1, ... with coordinates, or variables with coordinates
     bdv,  #               setup0/timepoint0/s0
     webknossos,  #        a file "datasource-properties.json"
-    bare,  #              names only: base + sub-resolutions, s0 s1 s2, an array with arrays in it, a single array
+    bare,  #              names: base + sub-resolutions, s0 s1 s2, arrays in an array, one array
 )
 
 SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
-"""Files that are no zarr store, or name one, asked before `LAYOUTS`."""
+"""Formats of files that are not zarr stores, or that refer to one; tried before `LAYOUTS`."""
 
 
 def open_images(path: str | os.PathLike[str]) -> tuple[Image, ...]:
-    """All images and label images of a store, in the store's order. Reads metadata, no pixels.
+    """Return all images and label images of a store, in the store's order, without reading pixels.
 
     Parameters
     ----------
@@ -119,7 +122,7 @@ def open_images(path: str | os.PathLike[str]) -> tuple[Image, ...]:
     Raises
     ------
     LayoutError
-        If nothing is there, or no layout recognises it; the message names the file.
+        If nothing exists at `path`, or no layout recognises it; the message names the file.
     """
     for opener in SPECIAL_OPENERS:
         if (special := opener.open_path(os.fspath(path))) is not None:
@@ -130,13 +133,14 @@ def open_images(path: str | os.PathLike[str]) -> tuple[Image, ...]:
         images = collection.walk(root, read_node)
     if not images:
         raise LayoutError(
-            f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
+            f"{root.location}: there is no image that can be read; "
+            f"looked for {', '.join(x.NAME for x in LAYOUTS)}"
         )
     return _once(root, images)
 
 
 def _once(root: Node, images: Sequence[Image]) -> tuple[Image, ...]:
-    """Return the images without those that are the same arrays as one before, under another path: metadata may name links."""
+    """Return the images, each only once if several paths lead to the same arrays through links."""
     first_path: dict[object, str] = {}
     kept = []
     for image in images:
@@ -152,7 +156,7 @@ def _once(root: Node, images: Sequence[Image]) -> tuple[Image, ...]:
 
 
 def _pixels(root: Node, path: str, array: ArrayLike) -> object:
-    """Return what is equal for the same part of the same array in the store, and for nothing else."""
+    """Return a key that is equal only for the same part of the same array in the store."""
     if isinstance(array, Crop):
         return _pixels(root, path, array.array), array.start, array.shape
     if isinstance(array, zarr.Array) and array.store is root.store:
@@ -161,7 +165,7 @@ def _pixels(root: Node, path: str, array: ArrayLike) -> object:
 
 
 def read_node(node: Node) -> Sequence[Image] | None:
-    """The images of one group or array by the first layout that recognises it; None when none does."""
+    """Return the images of a group or array by the first layout that recognises it, or None."""
     for layout in LAYOUTS:
         if (images := layout.read(node)) is not None:
             return images

@@ -1,4 +1,4 @@
-"""The XML file beside a BigDataViewer dataset: names, voxel sizes, units, timepoints, registrations. Knows no pixels."""
+"""Read the XML file beside BigDataViewer's datasets: names, voxel sizes, times, registrations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_TIMEPOINTS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the XML says of one setup; vectors and matrices are in z, y, x."""
+    """Metadata of one setup; vectors and matrices are in the order z, y, x."""
 
     name: str | None = None
     unit: str | None = None
@@ -50,16 +50,17 @@ View = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class BdvXml:
-    """What is known from the XML; empty where there is none."""
+    """Setups and timepoints of an XML file; empty without a file."""
 
     setups: Mapping[int, Setup] = field(default_factory=dict)
     timepoints: tuple[int, ...] = ()
 
 
 def read_xml(root: Node) -> BdvXml:
-    """The XML of the same name beside the container ("data.xml" for "data.n5"), when it is on this machine and names it.
+    """Return the contents of the XML file beside the container: "data.xml" for "data.n5".
 
-    It is the one file outside the opened store that is read, because BigDataViewer keeps half of the metadata there.
+    Empty if the container is not on this machine, or there is no such file. It is the only file
+    outside the opened store that is read, because BigDataViewer keeps half of the metadata in it.
     """
     inner = getattr(root.store, "inner", root.store)
     if root.path or not isinstance(inner, LocalStore):
@@ -74,12 +75,12 @@ def read_xml(root: Node) -> BdvXml:
 
 
 def parse_xml(path: Path) -> ElementTree.Element | None:
-    """The root of an XML file of BigDataViewer's; None for no file, or one of another kind.
+    """Return the root of a BigDataViewer XML file; None if the file is missing or of another kind.
 
     Raises
     ------
     LayoutError
-        If it is no XML, or far too large.
+        If the file is not XML, or larger than 64 MiB.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -93,7 +94,7 @@ def parse_xml(path: Path) -> ElementTree.Element | None:
 
 
 def described(tree: ElementTree.Element) -> BdvXml:
-    """What the XML says of the setups and timepoints."""
+    """Return the setups and timepoints of an XML tree."""
     registrations = _registrations(tree)
     numbered = [(_integer(element.findtext("id")), element) for element in tree.iter("ViewSetup")]
     setups = {
@@ -105,12 +106,12 @@ def described(tree: ElementTree.Element) -> BdvXml:
 
 
 def container(tree: ElementTree.Element, folder: Path) -> Path:
-    """The container that the XML describes: N5 or zarr, in the folder of the XML or below it.
+    """Return the container that the XML describes: N5 or zarr, in or below the folder of the XML.
 
     Raises
     ------
     LayoutError
-        If it is of another format, or elsewhere.
+        If the container has another format, or is outside the folder of the XML.
     """
     loader = tree.find(".//ImageLoader")
     kind = loader.get("format", "") if loader is not None else ""
@@ -121,20 +122,23 @@ def container(tree: ElementTree.Element, folder: Path) -> Path:
     )
     if not named:
         raise LayoutError(
-            f"its ImageLoader {kind!r} names no N5 or zarr container: save it as N5 or OME-Zarr in BigDataViewer or BigStitcher first"
+            f"its ImageLoader {kind!r} names no N5 or zarr container: "
+            "save it as N5 or OME-Zarr in BigDataViewer or BigStitcher first"
         )
     path = Path(os.path.realpath(folder / named.strip()))
     if not path.is_relative_to(os.path.realpath(folder)):
         raise LayoutError(
-            f"its container {named.strip()[:200]!r} is not in the folder of the XML; open the container itself"
+            f"its container {named.strip()[:200]!r} is not in the folder of the XML; "
+            "open the container itself"
         )
     return path
 
 
 def views(tree: ElementTree.Element) -> dict[str, list[View]]:
-    """The views that each image of an OME-Zarr container holds, by its path.
+    """Return the views of each image of an OME-Zarr container, by the path of the image.
 
-    A view stands in attributes ("setup", "tp", "path") or, as the first version wrote it, in "timepoint" and an element.
+    A view is in the attributes "setup", "tp" and "path"; the first version of the format has the
+    attribute "timepoint" and an element "path".
     """
     found: dict[str, list[View]] = {}
     for element in tree.iter("zgroup"):
@@ -160,7 +164,10 @@ def _setup(element: ElementTree.Element, registrations: Mapping[int, Affine]) ->
 
 
 def _registrations(tree: ElementTree.Element) -> dict[int, dict[int, Affine]]:
-    """Setup -> timepoint -> matrix. The transforms of a view are listed with the last applied first."""
+    """Return the matrices by setup and timepoint.
+
+    The file lists the transforms of a view in reverse: the one applied last comes first.
+    """
     found: dict[int, dict[int, Affine]] = {}
     for element in tree.iter("ViewRegistration"):
         setup, timepoint = _integer(element.get("setup")), _integer(element.get("timepoint"))
@@ -177,13 +184,19 @@ def _registrations(tree: ElementTree.Element) -> dict[int, dict[int, Affine]]:
 
 
 def _affine(text: str | None) -> Affine | None:
-    """Twelve numbers, rows of x, y, z, as a matrix of z, y, x; None for anything else or a singular one."""
+    """Return `affine_zyx` of a text of twelve numbers; None for any other text."""
     values = _floats(text, 12)
     return affine_zyx(values) if values is not None else None
 
 
 def affine_zyx(values: Sequence[float]) -> Affine | None:
-    """Twelve numbers, rows of x, y, z, as a matrix of z, y, x; None for a singular one."""
+    """Return twelve numbers, the rows of x, y and z, as a matrix in the order z, y, x.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        None if the matrix is singular.
+    """
     matrix = np.eye(4)
     matrix[:3] = np.reshape(values, (3, 4))
     order = [2, 1, 0, 3]
@@ -192,7 +205,10 @@ def affine_zyx(values: Sequence[float]) -> Affine | None:
 
 
 def _timepoints(element: ElementTree.Element | None) -> tuple[int, ...]:
-    """Of the types "range" (first, last), "list" (t) and "pattern" ("0-3,7,10-20:5")."""
+    """Return the timepoints of an element "Timepoints".
+
+    Its type is "range" (first, last), "list" (t) or "pattern" ("0-3,7,10-20:5").
+    """
     if element is None:
         return ()
     if element.get("type") == "range":

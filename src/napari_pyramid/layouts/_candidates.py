@@ -1,4 +1,4 @@
-"""Turns the arrays that a layout names into checked levels, and attributes into numbers. Knows no layout."""
+"""Turn the arrays that a layout names into checked levels, and attributes into numbers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ __all__ = [
 
 Vector = tuple[float, ...]
 _LARGEST = 2**63
-"""Shapes in metadata may be larger than any array, and then larger than a float, too."""
+"""Limit of a length before division: lengths in broken metadata may overflow a float."""
 
 
 def find(node: Node, path: object, key: str) -> Node | None:
-    """The node at a path that the metadata under `key` give; None, with a warning, when it is missing or not inside the store."""
+    """Return the node at a path from the metadata under `key`.
+
+    None, with a warning, if the node is missing or the path leads out of the store.
+    """
     try:
         child = node.child(path)
     except LayoutError as error:
@@ -46,10 +49,10 @@ def find(node: Node, path: object, key: str) -> Node | None:
 def checked_levels(
     node: Node, entries: Iterable[LevelEntry], source: str
 ) -> tuple[StoredLevel, ...]:
-    """Return the levels that can be read, largest first; warnings about any other name `source`.
+    """Return the levels that can be read, largest first; warnings about the others name `source`.
 
-    For layouts whose order says nothing, or is smallest first; where it counts, use `open_levels`
-    itself. The entries hold nodes of arrays, since their shapes decide.
+    For layouts in which the order of levels has no meaning, or is smallest first; where the order
+    counts, use `open_levels`. The entries must hold nodes, since the shapes decide the order.
     """
     by_size = sorted(
         entries, key=lambda v: -math.prod(v.array.shape if isinstance(v.array, Node) else ())
@@ -58,7 +61,7 @@ def checked_levels(
 
 
 def numbered_arrays(node: Node, pattern: re.Pattern[str]) -> tuple[Node, ...]:
-    """The arrays directly below whose whole names match, in natural order."""
+    """Return the arrays directly below a node whose whole names match, in natural order."""
     return tuple(
         child
         for child in node.children()
@@ -67,10 +70,11 @@ def numbered_arrays(node: Node, pattern: re.Pattern[str]) -> tuple[Node, ...]:
 
 
 def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> Vector | None:
-    """`value` as `n` numbers, or None when it is no such list.
+    """Return `value` as `n` floats, or None if it is not a list of `n` numbers.
 
-    With a `default`, entries that are not finite numbers, or zero where the default is not, become the default with a
-    warning that begins with `where`; without, such a list is None.
+    Entries are unusable if they are not finite numbers, or are 0 while the default is not. With a
+    `default`, they are replaced by it; without one, the whole list is None. Both give a warning
+    that starts with `where`.
     """
     if not isinstance(value, (list, tuple)) or len(value) != n:
         if value is not None:
@@ -79,7 +83,8 @@ def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> 
     good = [is_number(v) and (v != 0 or not default) for v in value]
     if not all(good):
         warn(
-            f"{where}: {str(value)[:60]} is not a list of usable numbers; {'ignored' if default is None else f'replaced by {default:g}'}"
+            f"{where}: {str(value)[:60]} is not a list of usable numbers; "
+            f"{'ignored' if default is None else f'replaced by {default:g}'}"
         )
         if default is None:
             return None
@@ -87,7 +92,10 @@ def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> 
 
 
 def texts(value: Any, n: int) -> tuple[str | None, ...] | None:
-    """`value` as `n` strings; one string counts for all, an entry that is no string is None; None when it is no such list."""
+    """Return `value` as `n` strings, or None if it is not a string or a list of `n` entries.
+
+    One string counts for all `n`; entries that are not strings become None.
+    """
     if isinstance(value, str):
         return (value,) * n
     if not isinstance(value, (list, tuple)) or len(value) != n:
@@ -98,7 +106,7 @@ def texts(value: Any, n: int) -> tuple[str | None, ...] | None:
 def axes_named(
     names: Sequence[str | None] | None, units: Sequence[str | None] | None, ndim: int
 ) -> tuple[Axis, ...] | None:
-    """Axes of these names and units; None when there are not `ndim` different names."""
+    """Return axes with these names and units; None unless there are `ndim` different names."""
     if (
         names is None
         or len(names) != ndim
@@ -114,12 +122,12 @@ def axes_named(
 
 
 def image_name(node: Node) -> str:
-    """Return the node's name; for the root, the name of what was opened without its suffixes."""
+    """Return the name of a node; for the root, the name of the opened path without its suffixes."""
     return node.name or node.title
 
 
 def shape_ratio(fine: Sequence[int], coarse: Sequence[int]) -> Vector:
-    """How many samples of `fine` one of `coarse` stands for, per axis."""
+    """Return, per axis, how many samples of `fine` one sample of `coarse` covers."""
     return tuple(
         round(min(f, _LARGEST) / min(max(c, 1), _LARGEST), 6)
         for f, c in zip(fine, coarse, strict=True)

@@ -1,7 +1,8 @@
-"""Groups as xarray writes them: data variables with named axes, and 1-D coordinates that place them in space.
+"""Read groups of xarray: data variables with named axes, and 1-D coordinates with their positions.
 
-Knows how one group is read and how the same variable in several groups becomes one pyramid; not which groups belong
-together. Sources: xarray, "Zarr encoding specification"; CF conventions 1.11, sections 4, 5 and 7.1.
+The module reads one group, and makes one pyramid of the same variable in several groups. The
+layouts decide which groups belong together. Sources: xarray, "Zarr encoding specification"; CF
+conventions 1.11, sections 4, 5 and 7.1.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _DEGREES = re.compile(r"degrees?_?(north|east|N|E|south|west)?")
 
 
 def coordinates(group: Node) -> dict[str, Node]:
-    """The 1-D arrays of a group that are named like their axis."""
+    """Return the 1-D arrays of a group that have the name of their axis."""
     return {
         c.name: c
         for c in group.children()
@@ -54,10 +55,11 @@ def coordinates(group: Node) -> dict[str, Node]:
 
 
 def auxiliaries(group: Node) -> frozenset[str]:
-    """Return the names of what describes the variables of a group: coordinates of any rank, their bounds, grid mappings.
+    """Return the names of arrays that describe variables: coordinates, bounds, grid mappings.
 
-    They are found by the attributes that name them (CF conventions 1.11, sections 5 and 7), by their own dimensions,
-    and by what they say of themselves (section 4).
+    Coordinates may have any rank. The arrays are found by the attributes that name them (CF
+    conventions 1.11, sections 5 and 7), by their own dimensions, and by their own attributes
+    (section 4).
     """
     arrays = _arrays(group)
     axes = {name for array in arrays for name in array.dimension_names or ()}
@@ -75,7 +77,7 @@ def auxiliaries(group: Node) -> frozenset[str]:
 
 
 def data_variables(group: Node) -> tuple[Node, ...]:
-    """The arrays of a group that hold samples: at least two axes, and no coordinates, bounds or grid mappings."""
+    """Return the arrays of a group with at least two axes that are not in `auxiliaries`."""
     auxiliary = auxiliaries(group)
     return tuple(
         array for array in _arrays(group) if array.ndim >= 2 and array.name not in auxiliary
@@ -87,16 +89,19 @@ def _arrays(group: Node) -> list[Node]:
 
 
 def _is_coordinate(array: Node) -> bool:
-    """Whether an array with named axes says that it is a place or a time: those of curved grids have two axes."""
+    """Return whether an array with named axes holds positions or times.
+
+    The coordinates of curved grids have two axes, so the rank does not decide.
+    """
     if array.dimension_names is None:
         return False
-    said = array.attributes
+    attributes = array.attributes
     return (
         _COORDINATE_NAME.fullmatch(array.name) is not None
-        or said.get("axis") in ("X", "Y", "Z", "T")
-        or _COORDINATE_STANDARD_NAME.fullmatch(str(said.get("standard_name"))) is not None
-        or "_CoordinateAxisType" in said
-        or _DEGREES_NORTH_OR_EAST.fullmatch(str(said.get("units"))) is not None
+        or attributes.get("axis") in ("X", "Y", "Z", "T")
+        or _COORDINATE_STANDARD_NAME.fullmatch(str(attributes.get("standard_name"))) is not None
+        or "_CoordinateAxisType" in attributes
+        or _DEGREES_NORTH_OR_EAST.fullmatch(str(attributes.get("units"))) is not None
     )
 
 
@@ -107,7 +112,7 @@ def _is_bounds(array: Node) -> bool:
 
 
 def is_dataset(group: Node) -> bool:
-    """Whether a group has a variable with a coordinate along each of its last two axes."""
+    """Return whether a group has a variable with a coordinate along each of its last two axes."""
     if group.kind != "group":
         return False
     known = coordinates(group)
@@ -119,10 +124,11 @@ def is_dataset(group: Node) -> bool:
 
 
 def placed(group: Node, variable: Node) -> LevelEntry:
-    """The variable with the scale and translation of its coordinates; without any, neither.
+    """Return a variable with the scale and translation of its coordinates, if it has any.
 
-    Scale is the mean spacing (negative where a coordinate descends), translation the first coordinate. An axis without
-    numeric coordinates has scale 1 and translation 0; so has a time axis counted from an epoch.
+    The scale is the mean spacing (negative where a coordinate descends), the translation the first
+    coordinate. An axis without numeric coordinates has scale 1 and translation 0; so has a time
+    axis counted from an epoch.
     """
     if variable.dimension_names is None:
         return LevelEntry(variable)
@@ -139,7 +145,7 @@ def placed(group: Node, variable: Node) -> LevelEntry:
 
 
 def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
-    """Axes of a variable, with the units of its coordinates."""
+    """Return the axes of a variable, with the units of its coordinates; None without axis names."""
     known = coordinates(group)
     names = variable.dimension_names
     return axes_named(
@@ -150,10 +156,10 @@ def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
 
 
 def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ...]:
-    """One image per data variable of the groups, which are levels of one dataset in any order.
+    """Return one image per variable of the groups, which are levels of one dataset in any order.
 
-    A variable that a group lacks has no such level, which a warning tells. What is a coordinate in one of the groups
-    is none of the variables in any.
+    If a group lacks a variable, the variable has no such level, and a warning says so. An array
+    that is a coordinate in one of the groups counts as a coordinate in all of them.
     """
     auxiliary = {name for group in groups for name in auxiliaries(group)}
     found = {
@@ -182,7 +188,7 @@ def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ..
 def pyramid(
     node: Node, present: Sequence[tuple[Node, Node]], layout: str, name: str | None = None
 ) -> Image | None:
-    """One image of (group, variable) pairs, largest first; None when no variable can be opened."""
+    """Return an image of (group, variable) pairs, largest first; None if none can be opened."""
     levels = checked_levels(node, [placed(group, variable) for group, variable in present], layout)
     if not levels:
         return None
@@ -203,7 +209,10 @@ def _named_auxiliaries(owner: Node) -> Iterable[str]:
 
 
 def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
-    """(spacing, first) of a coordinate; None for times, words, one single value or nonsense."""
+    """Return spacing and first value of a coordinate.
+
+    None for times, texts, a single value, and values that are not finite or do not change.
+    """
     if (
         coordinate.shape != (size,)
         or size < 2
@@ -215,7 +224,8 @@ def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:
         if array.dtype.kind not in "iuf":
             return None
         first, last = (float(np.asarray(array[i])) for i in (0, size - 1))
-    # Not narrower: a damaged chunk answers with whatever its codec raises; the pixels can be shown without it.
+    # Every exception: codecs raise errors of their own, and pixels can be shown without
+    # coordinates.
     except Exception as error:
         warn(f"{coordinate.location}: coordinates cannot be read ({type(error).__name__}); ignored")
         return None

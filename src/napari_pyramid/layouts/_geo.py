@@ -1,4 +1,4 @@
-"""Places arrays in a geographic grid from the affine of GDAL. Knows no layout."""
+"""Compute scale and translation of arrays in a geographic grid from an affine of GDAL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["GeoGrid"]
 
 @dataclass(frozen=True, slots=True)
 class GeoGrid:
-    """Where the pixels of an array without rotation lie, in units of its reference system."""
+    """Step and corner of a grid of pixels without rotation, in units of its reference system."""
 
     step_x: float
     corner_x: float
@@ -26,9 +26,10 @@ class GeoGrid:
 
     @classmethod
     def from_transform(cls, value: Any, where: str) -> GeoGrid | None:
-        """From ``[a, b, c, d, e, f]``: x = a col + b row + c, y = d col + e row + f.
+        """Return the grid of ``[a, b, c, d, e, f]``, or None.
 
-        None for anything else, with a warning for an affine that rotates or is no list of six numbers.
+        x = a col + b row + c, y = d col + e row + f. None for None; None with a warning for an
+        affine that rotates or is not a list of six numbers.
         """
         if value is None:
             return None
@@ -40,7 +41,8 @@ class GeoGrid:
             or not value[4]
         ):
             warn(
-                f"{where}: six numbers [a, b, c, d, e, f] without zero steps are expected, not {str(value)[:80]}; ignored"
+                f"{where}: six numbers [a, b, c, d, e, f] without zero steps are expected, "
+                f"not {str(value)[:80]}; ignored"
             )
             return None
         a, b, c, d, e, f = value
@@ -51,7 +53,10 @@ class GeoGrid:
 
     @classmethod
     def from_box(cls, value: Any, shape: Sequence[int]) -> GeoGrid | None:
-        """From ``[west, south, east, north]`` and a shape whose last two axes are rows and columns."""
+        """Return the grid of a box ``[west, south, east, north]``; None if the box is not usable.
+
+        The last two axes of `shape` are rows and columns.
+        """
         if (
             not isinstance(value, list)
             or len(value) != 4
@@ -66,20 +71,21 @@ class GeoGrid:
         return cls((east - west) / shape[-1], west, -(north - south) / shape[-2], north)
 
     def scaled(self, factor_y: float, factor_x: float) -> GeoGrid:
-        """The grid of a level with larger pixels and the same corner."""
+        """Return the grid of a level with larger pixels and the same corner."""
         return GeoGrid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
 
     def place(
         self, variable: Node, dimensions: Any = None, *, node_registered: bool = False
     ) -> LevelEntry:
-        """The variable with the centres of its pixels in this grid.
+        """Return a variable with scale and translation of its pixel centres in this grid.
 
         Parameters
         ----------
         dimensions
-            Names of the vertical and the horizontal axis; the last two axes where the array has no such names.
+            Names of the vertical and the horizontal axis. Without them, or if the array has other
+            names, the last two axes are taken.
         node_registered
-            The affine gives the centre of the first pixel instead of its corner.
+            Whether the affine gives the centre of the first pixel instead of its corner.
         """
         if variable.ndim < 2:
             return LevelEntry(variable)

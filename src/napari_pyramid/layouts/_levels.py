@@ -1,4 +1,4 @@
-"""Checks the levels that a layout names, and puts the sound ones in order. Knows shapes and data types, no layout."""
+"""Check the shapes and data types of the levels that a layout names, and sort them by size."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "sh
 
 @dataclass(frozen=True, slots=True)
 class LevelEntry:
-    """A level as some metadata name it, before anything of it was checked."""
+    """A level as named by metadata, before any check."""
 
     array: object
-    """The array's node, or its path relative to the group; the level is left out with a warning if
-    this is not a path inside the store."""
+    """Node of the array, or its path relative to the group.
+
+    A level is left out with a warning if this is not a path inside the store.
+    """
     scale: tuple[float, ...] | None = None
     translation: tuple[float, ...] | None = None
 
@@ -32,19 +34,20 @@ class LevelEntry:
 def open_levels(
     node: Node, entries: Iterable[LevelEntry], source: str, *, any_dtype: bool = False
 ) -> tuple[StoredLevel, ...]:
-    """The levels that can be read, largest first; what is left out or put in order is told in a warning each.
+    """Return the levels that can be read, largest first; warn of each change to the list.
 
-    Left out are levels that are missing, groups, of no size, unreadable, of another rank or data type than the first
-    one kept, or not smaller than the level before. Levels listed the wrong way round are sorted by size. Levels that
-    are padded beyond what their scale allows (WEBKNOSSOS fills them up to whole shards) are cropped.
+    A level is left out if it is missing, a group, empty or unreadable, if its rank or data type
+    differs from the first level kept, or if it is not smaller than the level before. Levels in the
+    wrong order are sorted by size. Levels that are padded beyond the shape that follows from their
+    scale are cropped: WEBKNOSSOS pads levels to whole shards.
 
     Parameters
     ----------
     source
-        The metadata that name the levels, for messages: ``".zattrs: multiscales[0]"``.
+        File and key that name the levels, for messages: ``".zattrs: multiscales[0]"``.
     any_dtype
-        The levels may differ in data type, as residuals do, which are signed; all are then shown in
-        one that holds them all.
+        Whether the levels may differ in data type, as residuals do, since they are signed. All
+        levels are then returned in one type that holds them all.
     """
     opened: list[tuple[StoredLevel, ArrayLike]] = []
     for entry in entries:
@@ -65,7 +68,7 @@ def open_levels(
 
 
 def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether shapes of one rank shrink from each to the next, in no axis growing and in at least one shrinking."""
+    """Return whether each shape is smaller in some axis than the one before, larger in none."""
     pairs = list(pairwise(shapes))
     return all(
         len(a) == len(b) and a != b and all(m >= n for m, n in zip(a, b, strict=True))
@@ -74,8 +77,11 @@ def looks_like_a_pyramid(shapes: Sequence[tuple[int, ...]]) -> bool:
 
 
 def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
-    """Whether the last axis holds colours by all signs there are: 3 or 4 samples of uint8 or float in every level, behind at
-    least two axes, while another axis shrinks."""
+    """Return whether the last axis seems to hold the colours of an RGB image.
+
+    It does if there are several levels of three axes, if the last axis has 3 or 4 samples in all
+    levels, and if the data type is uint8 or float.
+    """
     shapes = [level.array.shape for level in levels]
     dtype = levels[0].array.dtype
     kept = len({shape[-1:] for shape in shapes}) == 1 and shapes[0][-1:] in ((3,), (4,))
@@ -108,15 +114,20 @@ def _check_fits(array: ArrayLike, others: Sequence[ArrayLike], *, any_dtype: boo
     if array.ndim != first.ndim:
         raise LayoutError(f"it has {array.ndim} axes, the levels before have {first.ndim}")
     if _native(array.dtype) != _native(first.dtype) and not any_dtype:
-        raise LayoutError(f"its dtype is {array.dtype}, that of the levels before is {first.dtype}")
+        raise LayoutError(f"its dtype is {array.dtype}, the levels before have {first.dtype}")
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.isnative else dtype.newbyteorder("=")  # which numpy's strings have not
+    return (
+        dtype if dtype.isnative else dtype.newbyteorder("=")
+    )  # numpy's strings have no such method
 
 
 def _of_one_dtype(levels: list[StoredLevel]) -> list[StoredLevel]:
-    """The levels in one data type that holds all; that of the largest, which is read as stored, where only byte orders differ."""
+    """Return the levels in one data type that holds all of them.
+
+    If only byte orders differ, it is the type of the largest level, which is then read as stored.
+    """
     dtypes = [level.array.dtype for level in levels]
     if len(set(dtypes)) < 2:
         return levels
@@ -128,13 +139,14 @@ def _of_one_dtype(levels: list[StoredLevel]) -> list[StoredLevel]:
 
 
 def _in_order(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
-    """Largest first, if sizes say anything about the order; else as listed."""
+    """Return the levels largest first; as listed if the listed order or no order fits the sizes."""
     by_size = sorted(levels, key=lambda level: -math.prod(level.array.shape))
     if _never_grows(levels) or not _never_grows(by_size):
         return levels
     listed_backwards = [level.path for level in by_size] == [level.path for level in levels[::-1]]
     warn(
-        f"{where}: the order of levels is {'smallest' if listed_backwards else 'not largest'} first; sorted by size"
+        f"{where}: the order of levels is "
+        f"{'smallest' if listed_backwards else 'not largest'} first; sorted by size"
     )
     return by_size
 
@@ -148,7 +160,10 @@ def _never_grows(levels: Sequence[StoredLevel]) -> bool:
 
 
 def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
-    """The levels, largest first, that are smaller than the one before; `where` begins the warning about any other."""
+    """Return the levels that are smaller than the level before.
+
+    Every other level is left out with a warning that starts with `where`.
+    """
     kept = levels[:1]
     for level in levels[1:]:
         shape, before = level.array.shape, kept[-1].array.shape
@@ -156,16 +171,19 @@ def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
             kept.append(level)
         else:
             warn(
-                f"{where}: level {level.path!r} is left out: its shape {shape} is not smaller than {before}, that of {kept[-1].path!r}"
+                f"{where}: level {level.path!r} is left out: its shape {shape} is not smaller than "
+                f"{before} of level {kept[-1].path!r}"
             )
     return kept
 
 
 def _cropped(levels: list[StoredLevel], arrays: Sequence[ArrayLike]) -> list[StoredLevel]:
-    """Levels that are padded to whole shards, cut to what their scale says: ceil(finest level / factor).
+    """Return the levels, with padding to whole shards cut off.
 
-    Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be. The
-    finest is the first, unless levels are listed the wrong way round: sizes with padding do not tell that.
+    The shape without padding is ceil(finest shape / factor), where the factor follows from the
+    scales. Levels are only cut if some level does not shrink, which shows that levels are padded.
+    The finest level has the smallest scale; sizes do not show which level is the finest, since they
+    include the padding.
     """
     shapes = [level.array.shape for level in levels]
     grows = any(n > m for a, b in pairwise(shapes) for m, n in zip(a, b, strict=True))

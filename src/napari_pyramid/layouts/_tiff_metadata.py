@@ -1,6 +1,7 @@
-"""What a TIFF says beside its pixels: axes, voxel size, units, channels, from OME-XML, ImageJ, GeoTIFF or SVS.
+"""Read axes, voxel size, units and channels of a TIFF, from OME-XML, ImageJ, GeoTIFF or SVS.
 
-Sources: OME-XML 2016-06; ImageJ, TiffDecoder; GeoTIFF 1.1, section 7; Aperio, "MPP" in the image description.
+Sources: OME-XML 2016-06; ImageJ, TiffDecoder; GeoTIFF 1.1, section 7; Aperio, "MPP" in the image
+description.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ _AXES = {
     "X": ("x", "space"),
 }
 _NAMELESS = {"Q", "I"}
-"""What tifffile calls an axis that the file does not name."""
+"""Letters of tifffile for an axis that the file does not name."""
 _RGB_PHOTOMETRICS = {"RGB", "YCBCR"}
 _PIXEL_IS_POINT = 2
 _MAX_PLANES = 2**22
-"""tifffile makes a list of all planes that the XML promises before it looks whether they are there."""
+"""Limit of the planes in OME-XML: tifffile lists them before it looks for them in the file."""
 _OTHER_FOLDER = re.compile(r"[/\\:\0]|^\.\.?$")
 
 
 @dataclass(frozen=True, slots=True)
 class TiffMetadata:
-    """One series; scale and translation are those of level 0, one entry per axis."""
+    """Metadata of one series; scale and translation are of level 0, with one entry per axis."""
 
     axes: tuple[Axis, ...] | None
-    """None where the file leaves an axis without a name."""
+    """None if the file leaves an axis without a name."""
     flavour: str = ""
-    """``"OME"``, ``"ImageJ"``, ...; empty for a TIFF of no family."""
+    """``"OME"``, ``"ImageJ"``, ...; empty for a TIFF without such metadata."""
     name: str | None = None
     scale: tuple[float, ...] | None = None
     translation: tuple[float, ...] = ()
@@ -56,7 +57,7 @@ class TiffMetadata:
 
 @dataclass(slots=True)
 class _Found:
-    """What one family of metadata says, by letter of the axis."""
+    """Metadata in one of the formats, by the letter of the axis."""
 
     flavour: str = ""
     name: str | None = None
@@ -67,11 +68,14 @@ class _Found:
 
 
 def hostile_ome(xml: str) -> str | None:
-    """Why OME-XML must not be followed: it names files outside the TIFF's folder, or more planes than any file has. None if it may."""
+    """Return why OME-XML is not safe to use, or None if it is safe.
+
+    It is not if it names files outside the folder of the TIFF, or more planes than any file has.
+    """
     try:
         elements = list(ElementTree.fromstring(xml).iter())
     except (ElementTree.ParseError, ValueError):
-        return None  # tifffile ignores it, too
+        return None  # tifffile ignores XML that cannot be parsed
     for element in elements:
         tag = element.tag.rpartition("}")[2]
         name = element.get("FileName", "") if tag == "UUID" else ""
@@ -92,7 +96,7 @@ def hostile_ome(xml: str) -> str | None:
 
 
 def tiff_metadata(file: TiffFile, series: TiffPageSeries, number: int) -> TiffMetadata:
-    """What the first family of metadata that the file has says of the series at a position."""
+    """Return the metadata of series `number`, from the first metadata format that the file has."""
     if file.is_ome and file.ome_metadata:
         found = _ome(file.ome_metadata, number)
     elif file.is_imagej and file.imagej_metadata:
@@ -118,7 +122,7 @@ def tiff_metadata(file: TiffFile, series: TiffPageSeries, number: int) -> TiffMe
 
 
 def _axes(letters: str, units: Mapping[str, str]) -> tuple[Axis, ...] | None:
-    """Axes of tifffile's letters; a letter that is no dimension of an image names an axis without a type."""
+    """Return the axes of tifffile's letters; the axis of an unknown letter has no type."""
     if _NAMELESS & set(letters):
         return None
     axes = []
@@ -161,7 +165,10 @@ def _ome(xml: str, number: int) -> _Found:
 
 
 def _ome_color(value: str | None) -> str | None:
-    """OME writes red, green, blue, alpha into one signed 32-bit integer; -1 is white, the default."""
+    """Return the colour of a channel as ``#RRGGBB``.
+
+    OME writes red, green, blue and alpha into one signed 32-bit integer; -1 is white, the default.
+    """
     if value is None or not re.fullmatch(r"-?\d{1,10}", value):
         return None
     rgba = int(value) & 0xFFFFFFFF
@@ -187,7 +194,7 @@ def _imagej(file: TiffFile) -> _Found:
 
 
 def _imagej_channels(metadata: Mapping[str, Any]) -> tuple[Channel, ...]:
-    """Colour from each lookup table's brightest entry, contrast from the display ranges."""
+    """Return channels with colours of the lookup tables and contrast of the display ranges."""
     n = metadata.get("channels", 1)
     ranges, tables = list(metadata.get("Ranges") or ()), list(metadata.get("LUTs") or ())
     if not isinstance(n, int) or not 0 < n <= 4096 or not (ranges or tables):
@@ -204,7 +211,10 @@ def _imagej_channels(metadata: Mapping[str, Any]) -> tuple[Channel, ...]:
 
 
 def _geotiff(file: TiffFile) -> _Found:
-    """North-up grids only: a pixel scale and one tie point. Rows go south, so the step along y is negative."""
+    """Return the grid of a GeoTIFF with a pixel scale and one tie point, without rotation.
+
+    Rows go south, so the step along y is negative.
+    """
     found = _Found("GeoTIFF")
     metadata = file.geotiff_metadata or {}
     scale: Any = metadata.get("ModelPixelScale")
@@ -235,7 +245,7 @@ def _svs(file: TiffFile) -> _Found:
 
 def _positive(value: object) -> float | None:
     try:
-        number = float(value)  # type: ignore[arg-type]  # what is no number is refused here
+        number = float(value)  # type: ignore[arg-type]  # other values raise
     except (TypeError, ValueError):
         return None
     return number if 0 < number < math.inf else None

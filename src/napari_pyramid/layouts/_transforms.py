@@ -1,4 +1,4 @@
-"""Coordinate transformations of OME-Zarr 0.4 to 0.6 as matrices: parsed, composed in list order, taken apart again."""
+"""Parse coordinate transformations of OME-Zarr 0.4 to 0.6 into matrices, and compose them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from napari_pyramid.storage.node import Node, brief, warn
 __all__ = ["compose", "diagonal", "is_axis_aligned", "parse_transform"]
 
 _MAX_DEPTH = 16
-"""Sequences in sequences in sequences: more is no transformation that somebody wrote."""
+"""Limit of nested sequences, against documents that exhaust the recursion limit."""
 
 _MAX_NUMBERS = 4096
-"""The largest matrix between images of a few dozen axes."""
+"""Numbers of the largest matrix that is read: enough for images of a few dozen axes."""
 
 
 def compose(transforms: object, ndim: int, node: Node, axes: Sequence[str] = ()) -> Affine:
-    """The matrix of a list of transformations, the first one applied first.
+    """Return the matrix of a list of transformations, of which the first is applied first.
 
     Parameters
     ----------
     transforms
-        The list as the metadata hold it.
+        The list from the metadata, unchecked.
     ndim
         Number of axes on both sides.
     node
-        The group that the list is of: parameters may be stored in arrays below it.
+        The group whose metadata have the list: parameters may be stored in arrays below it.
     axes
         Names of the axes, for transformations that refer to them.
 
@@ -42,10 +42,10 @@ def compose(transforms: object, ndim: int, node: Node, axes: Sequence[str] = ())
     Raises
     ------
     LayoutError
-        If the list is none, or one of its transformations cannot be understood.
+        If `transforms` is not a list, or one of its transformations cannot be understood.
     """
     if not isinstance(transforms, list):
-        raise LayoutError(f"coordinateTransformations are no list but {brief(transforms)}")
+        raise LayoutError(f"coordinateTransformations are not a list but {brief(transforms)}")
     matrix = np.eye(ndim + 1)
     with np.errstate(all="ignore"):  # numbers that overflow are refused below
         for transform in transforms:
@@ -60,16 +60,16 @@ def compose(transforms: object, ndim: int, node: Node, axes: Sequence[str] = ())
 def parse_transform(
     transform: object, ndim: int, node: Node, axes: Sequence[str] = (), depth: int = 0
 ) -> Affine:
-    """The matrix of one transformation; see `compose`.
+    """Return the matrix of one transformation; see `compose`.
 
-    Numbers that are missing, zero, NaN or infinite in a scale are replaced by 1, those in a translation by 0, each
-    with a warning.
+    Numbers that are zero, NaN, infinite or not numbers are replaced with a warning: by 1 in a
+    scale, by 0 in a translation (where zero is valid).
 
     Raises
     ------
     LayoutError
-        If its type is unknown, or needs more than a matrix (displacements, coordinates), or its parameters do not
-        fit the number of axes.
+        If the type of the transformation is unknown, or needs more than a matrix (displacements,
+        coordinates), or the parameters do not fit the number of axes.
     """
     if not isinstance(transform, Mapping) or depth > _MAX_DEPTH:
         raise LayoutError(
@@ -103,20 +103,20 @@ def parse_transform(
 
 
 def is_axis_aligned(matrix: Affine) -> bool:
-    """Whether the matrix only scales and translates."""
+    """Return whether the matrix only scales and translates."""
     linear = matrix[:-1, :-1]
     return bool(np.array_equal(linear, np.diag(np.diag(linear))))
 
 
 def diagonal(matrix: Affine) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scale and translation of an axis-aligned matrix."""
+    """Return scale and translation of an axis-aligned matrix."""
     return tuple(np.diag(matrix)[:-1].tolist()), tuple(matrix[:-1, -1].tolist())
 
 
 def _vector(
     transform: Mapping[str, Any], key: str, ndim: int, node: Node, default: float
 ) -> list[float]:
-    """One number per axis; a number that cannot be used becomes `default`."""
+    """Return one number per axis; numbers that cannot be used become `default`."""
     values = _numbers(transform, key, node)
     if not isinstance(values, list) or len(values) != ndim:
         count = f"{len(values)} values" if isinstance(values, list) else brief(values)
@@ -134,7 +134,7 @@ def _replaced(value: object, key: str, node: Node, default: float) -> float:
 
 
 def _numbers(transform: Mapping[str, Any], key: str, node: Node) -> Any:
-    """Parameters, in the metadata or in an array that "path" names."""
+    """Return the parameters from the metadata, or from the array that "path" names."""
     if key in transform or "path" not in transform:
         return transform.get(key)
     stored = node.child(transform["path"])
@@ -144,11 +144,11 @@ def _numbers(transform: Mapping[str, Any], key: str, node: Node) -> Any:
         or not 0 < np.prod(stored.shape, dtype=float) <= _MAX_NUMBERS
     ):
         raise LayoutError(
-            f"{key} is to be found in {brief(transform['path'])}, where no small array is"
+            f"{key} should be in {brief(transform['path'])}, which is not a small array"
         )
     try:
         values = np.asarray(stored.array()[...])
-    # Not narrower: a damaged chunk makes each codec raise its own.
+    # Every exception: codecs raise errors of their own on a damaged chunk.
     except Exception as error:
         raise LayoutError(
             f"{key} in {stored.location} cannot be read: {one_line(error)}"
@@ -163,7 +163,7 @@ def _matrix(transform: Mapping[str, Any], key: str, shape: tuple[int, int], node
     try:
         block = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise LayoutError(f"{key} is no matrix of numbers but {brief(values)}") from None
+        raise LayoutError(f"{key} is not a matrix of numbers but {brief(values)}") from None
     if block.shape == (shape[0] + 1, shape[0] + 1):
         block = block[: shape[0], : shape[1]]  # written with its last row, 0 ... 0 1
     if block.shape != shape or not np.isfinite(block).all():
@@ -174,12 +174,15 @@ def _matrix(transform: Mapping[str, Any], key: str, shape: tuple[int, int], node
 
 
 def _axis_mapping(mapping: object, ndim: int, axes: Sequence[str]) -> Affine:
-    """Output axis i takes the input axis ``mapping[i]``; 0.6.dev1 wrote an object from output to input names."""
+    """Return the matrix that gives output axis i the values of input axis ``mapping[i]``.
+
+    0.6.dev1 wrote an object from output names to input names.
+    """
     if isinstance(mapping, Mapping):
         mapping = [mapping.get(name) for name in axes]
     order = [_axis(a, axes) for a in mapping] if isinstance(mapping, list) else []
     if sorted(order) != list(range(ndim)):
-        raise LayoutError(f"mapAxis {brief(mapping)} is no order of {ndim} axes")
+        raise LayoutError(f"mapAxis {brief(mapping)} is not an order of {ndim} axes")
     matrix = np.eye(ndim + 1)
     matrix[:-1] = matrix[order]
     return matrix
@@ -188,7 +191,7 @@ def _axis_mapping(mapping: object, ndim: int, axes: Sequence[str]) -> Affine:
 def _by_dimension(
     transform: Mapping[str, Any], ndim: int, node: Node, axes: Sequence[str], depth: int
 ) -> Affine:
-    """Transformations of some of the axes each; axes that none of them gives stay as they are."""
+    """Return the matrix of transformations of some axes each; all other axes stay as they are."""
     matrix = np.eye(ndim + 1)
     for part in _list(transform, "transformations"):
         if not isinstance(part, Mapping):
@@ -207,7 +210,7 @@ def _by_dimension(
 
 
 def _axes(part: Mapping[str, Any], side: str, axes: Sequence[str]) -> list[int]:
-    """Axes of one side: "inputAxes" in 0.6, "input_axes" or "input" before."""
+    """Return the axes of one side: "inputAxes" in 0.6, "input_axes" or "input" before."""
     names = next((part[key] for key in (f"{side}Axes", f"{side}_axes", side) if key in part), None)
     if not isinstance(names, list):
         raise LayoutError(f"byDimension has no {side}Axes")
@@ -215,7 +218,7 @@ def _axes(part: Mapping[str, Any], side: str, axes: Sequence[str]) -> list[int]:
 
 
 def _axis(axis: object, axes: Sequence[str]) -> int:
-    """Position of an axis given by number or name; -1 when there is none."""
+    """Return the position of an axis given by number or name; -1 if there is no such axis."""
     if isinstance(axis, int) and not isinstance(axis, bool):
         return axis
     return axes.index(axis) if isinstance(axis, str) and axis in axes else -1

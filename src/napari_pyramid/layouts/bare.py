@@ -1,4 +1,4 @@
-"""Layouts without metadata, known by names and shapes alone: numbered arrays, base and sub-resolutions, single arrays."""
+"""Read levels by names and shapes alone: numbered arrays, sub-resolutions, single arrays."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ NAME = "arrays"
 
 _NUMBERED = re.compile(r"(.*?)(\d+)$")
 _MAGNIFICATION = re.compile(r"\d+-\d+-\d+")
-"""WEBKNOSSOS calls the levels of a layer 1, 2-2-1, 4-4-2."""
+"""Names of levels in WEBKNOSSOS: 1, 2-2-1, 4-4-2."""
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """The image of a group whose arrays are levels by their names and shapes, or of an array."""
+    """Return the image of an array, or of a group whose arrays look like levels."""
     if node.kind == "array":
         return _array_with_arrays(node) or _single_array(node)
     return _base_and_sub_resolutions(node) or _numbered_series(node)
 
 
 def _base_and_sub_resolutions(node: Node) -> list[Image] | None:
-    """An array "base" and a group "sub-resolutions" of arrays 01, 02, ... (zarr-specs issue 50)."""
+    """Return the image of an array "base" and a group "sub-resolutions" of arrays 01, 02, ...
+
+    Source: zarr-specs issue 50.
+    """
     base, group = node.child("base"), node.child("sub-resolutions")
     if base is None or group is None or base.kind == "group" or group.kind == "array":
         return None
@@ -39,9 +42,10 @@ def _base_and_sub_resolutions(node: Node) -> list[Image] | None:
 
 
 def _numbered_series(node: Node) -> list[Image] | None:
-    """Arrays 0, 1, ...; s0, s1, ...; Resolution_0, ...; 1, 2-2-1, ...: one common prefix, and shapes that shrink or grow with the number.
+    """Return the images of arrays with one prefix and a number, such as 0, 1, ... or s0, s1, ...
 
-    Arrays of the same or of unrelated shapes are no pyramid, whatever their names.
+    Also Resolution_0, ... and 1, 2-2-1, ... The shapes must shrink or grow with the number: arrays
+    of equal or unrelated shapes are separate images.
     """
     series: dict[str, list[Node]] = defaultdict(list)
     auxiliary = auxiliaries(node)
@@ -63,7 +67,10 @@ def _numbered_series(node: Node) -> list[Image] | None:
 
 
 def _is_pyramid(arrays: Sequence[Node]) -> bool:
-    """Judged without the arrays that cannot be levels: what is damaged is left out later, with a warning."""
+    """Return whether the shapes shrink or grow, apart from arrays that cannot be levels.
+
+    Such arrays are left out later, with a warning.
+    """
     sound = [a for a in arrays if a.ndim and all(n > 0 for n in a.shape)]
     shapes = [
         a.shape for a in sound if a.data_type == sound[0].data_type and a.ndim == sound[0].ndim
@@ -72,7 +79,10 @@ def _is_pyramid(arrays: Sequence[Node]) -> bool:
 
 
 def _array_with_arrays(node: Node) -> list[Image] | None:
-    """An array of zarr v2 whose directory holds its own smaller versions as arrays 0, 1, ... (mmorehea's zarrPyramid)."""
+    """Return the image of a zarr v2 array whose directory holds the smaller levels 0, 1, ...
+
+    Source: mmorehea's zarrPyramid.
+    """
     below = [child for child in _numbered_below(node) if child.ndim == node.ndim]
     by_size = sorted(below, key=lambda child: -math.prod(child.shape))
     if not below or not looks_like_a_pyramid([node.shape, *(child.shape for child in by_size)]):
@@ -98,7 +108,10 @@ def _array_with_arrays(node: Node) -> list[Image] | None:
 
 
 def _numbered_below(node: Node) -> Iterator[Node]:
-    """The arrays 0 (or 1), ... below; asked for one by one, because the directory may hold a million chunks."""
+    """Yield the arrays 0 (or 1), ... below an array.
+
+    They are tried one by one instead of listed, because the directory may hold a million chunks.
+    """
     for number in count() if node.zarr_format == 2 else ():
         child = node.child(str(number))
         if child is not None and child.kind == "array":
@@ -135,7 +148,7 @@ def _image(
 
 
 def _axes(node: Node) -> tuple[Axis, ...] | None:
-    """Axes by the names that the array has for its dimensions."""
+    """Return the axes with the array's dimension names; None unless all names differ."""
     names = node.dimension_names
     return (
         tuple(Axis.named(name) for name in names)

@@ -1,7 +1,8 @@
-"""BigDataViewer's N5: setup0/timepoint0/s0, with names, units and registrations in an XML file beside the container.
+"""Read BigDataViewer's N5: setup0/timepoint0/s0, with an XML file beside the container.
 
-Every setup (channel, angle, tile) is one image; its timepoints are stacked on a t axis, missing ones are empty.
-Source: bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
+Every setup (channel, angle, tile) is one image; its timepoints are stacked along an axis t, and
+missing timepoints are empty. The XML file holds names, units and registrations. Source:
+bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ _TIMEPOINT = re.compile(r"timepoint(\d+)")
 _LEVEL = re.compile(r"s\d+")
 
 Times = Mapping[int, Node]
-"""Timepoints of one setup by number."""
+"""Groups of one setup's timepoints, by number."""
 
 
 def open_path(path: str) -> Sequence[Image] | None:
-    """The images of the container that an XML file of BigDataViewer's names; None for any other file.
+    """Return the images of the container that a BigDataViewer XML names; None for any other file.
 
     Raises
     ------
     LayoutError
-        If the container is no N5 or zarr, is not in the folder of the XML, or holds nothing that can be read.
+        If the container is neither N5 nor zarr, is not in the folder of the XML, or cannot be read.
     """
     if not path.lower().endswith(SUFFIXES) or (tree := parse_xml(Path(path))) is None:
         return None
@@ -73,7 +74,10 @@ def open_path(path: str) -> Sequence[Image] | None:
 def _described_images(
     images: Sequence[Image], xml: BdvXml, views_at: Mapping[str, Sequence[View]]
 ) -> list[Image]:
-    """The images of an OME-Zarr container with what the XML says of their views; a warning names those that it does not fit."""
+    """Return the images of an OME-Zarr container with the metadata of their views in the XML.
+
+    A warning names the images that the XML does not fit.
+    """
     found, others = [], []
     for image in images:
         described = _described_image(image, xml, views_at.get(image.path, ()))
@@ -82,13 +86,17 @@ def _described_images(
             others.append(image.path or image.name)
     if others and xml.setups:
         warn(
-            f"the XML of BigDataViewer does not fit {', '.join(others[:3])}{', ...' * (len(others) > 3)}: names, voxel sizes and registrations are left out"
+            f"the XML of BigDataViewer does not fit {', '.join(others[:3])}"
+            f"{', ...' * (len(others) > 3)}: names, voxel sizes and registrations are left out"
         )
     return found
 
 
 def _described_image(image: Image, xml: BdvXml, held: Sequence[View]) -> Image | None:
-    """The image with name, voxel size and registration of its views; None when they do not agree, or its axes do not end in z, y, x."""
+    """Return the image with name, voxel size and registration of its views.
+
+    None if the registrations differ, or the axes of the image do not end in z, y, x.
+    """
     setups = [(xml.setups.get(setup, Setup()), timepoint) for setup, timepoint in held]
     matrices = [setup.registrations.get(timepoint) for setup, timepoint in setups]
     given = [matrix for matrix in matrices if matrix is not None]
@@ -106,11 +114,11 @@ def _described_image(image: Image, xml: BdvXml, held: Sequence[View]) -> Image |
     name = image.name if len(held) > 1 or not setup.name else setup.name
     if name != image.name and len(xml.timepoints) > 1:
         name += f" t{timepoint}"
-    units = tuple(
+    axes = tuple(
         Axis(a.name, a.type, a.unit or clean_unit(setup.unit)) if a.is_spatial else a
         for a in image.axes or ()
     )
-    named = replace(image, name=name, axes=units)
+    named = replace(image, name=name, axes=axes)
     matrix = matrices[0]
     if (
         matrix is None
@@ -122,7 +130,10 @@ def _described_image(image: Image, xml: BdvXml, held: Sequence[View]) -> Image |
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group of setups, or one setup opened by itself; a single timepoint is a pyramid of `n5`."""
+    """Return the images of a group of setups, or of one setup.
+
+    A single timepoint is left to the layout `n5`.
+    """
     if node.kind != "group":
         return None
     if (images := _images_of_setups(node)) is not None:
@@ -133,7 +144,10 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _images_of_setups(node: Node, xml: BdvXml | None = None) -> list[Image] | None:
-    """The image of each setup in a group, with what the XML says, that beside the container unless one is given; None without setups."""
+    """Return one image per setup below `node`, with the names, units and registrations of `xml`.
+
+    Without `xml`, the XML file beside the container is read. None if there is no setup.
+    """
     groups = {int(m[1]): child for child in node.children() if (m := _SETUP.fullmatch(child.name))}
     setups = {number: times for number, child in groups.items() if (times := _timepoints(child))}
     if not setups:
@@ -152,7 +166,7 @@ def _timepoints(setup: Node) -> Times:
         return {}
     found = {
         int(m[1]): child
-        for child in setup.children(distinct=False)  # several timepoints may be one by links
+        for child in setup.children(distinct=False)  # timepoints may be links to one group
         if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))
     }
     return {number: child for number, child in found.items() if numbered_arrays(child, _LEVEL)}
@@ -191,7 +205,10 @@ def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup
 
 
 def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel, ...]:
-    """The levels of one timepoint; factors stand at the levels or, for all timepoints, at the setup."""
+    """Return the levels of one timepoint.
+
+    The factors are attributes of the levels or, for all timepoints, of the setup.
+    """
     arrays = numbered_arrays(timepoint, _LEVEL)
     entries = n5.level_entries(timepoint, arrays, parents=(setup,))
     voxel = described.voxel_size
@@ -205,7 +222,7 @@ def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel
 
 
 def _rescaled(entry: LevelEntry, voxel: Sequence[float]) -> LevelEntry:
-    """The entry, in pixels until now, with the voxel size of the XML."""
+    """Return an entry in pixels with the voxel size of the XML applied."""
     if entry.scale is None or entry.translation is None:
         return entry
     scale = tuple(s * v for s, v in zip(entry.scale, voxel, strict=True))
@@ -217,7 +234,7 @@ def _rescaled(entry: LevelEntry, voxel: Sequence[float]) -> LevelEntry:
 
 
 def _registered(image: Image, described: Setup, times: Sequence[int]) -> Image:
-    """The image in the world: a registration without rotation becomes scale and translation, any other an affine."""
+    """Return the image with its registration, if the registration is the same at all timepoints."""
     given = [described.registrations[t] for t in times if t in described.registrations]
     if not given:
         return image
@@ -228,7 +245,11 @@ def _registered(image: Image, described: Setup, times: Sequence[int]) -> Image:
 
 
 def _in_world(image: Image, registration: Affine) -> Image:
-    """The image, whose last axes are z, y, x, where a matrix puts the pixels of its level 0."""
+    """Return the image at the place that `registration` gives to the pixels of level 0.
+
+    The last axes are z, y, x. A registration without rotation becomes scale and translation, any
+    other an affine.
+    """
     first = image.levels[0]
     n = first.array.ndim
     pixel = np.diag([*(first.scale or (1.0,) * n)[-3:], 1.0])
@@ -269,7 +290,8 @@ def _stacked(
             level.array.dtype,
         ):
             warn(
-                f"{setup.location}/timepoint{t}: {array.shape} {array.dtype} is not {level.array.shape} {level.array.dtype}; left empty"
+                f"{setup.location}/timepoint{t}: {array.shape} {array.dtype} is not "
+                f"{level.array.shape} {level.array.dtype}; left empty"
             )
             array = None
         arrays.append(array)

@@ -1,4 +1,4 @@
-"""bioformats2raw collections (layout 3): one group per image of a file, named and ordered by the group "OME"."""
+"""Read bioformats2raw collections (layout 3): one group per image, ordered by the group "OME"."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from napari_pyramid.storage.node import Node, as_path, brief, warn
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"
 _MAX_SERIES = 1000
-"""Asked one after the other on servers that list nothing."""
+"""Limit of the groups 0, 1, ... that are tried on servers that do not list directories."""
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """All images of the collection in the order of "series", by number without it, each with its labels."""
+    """Return the images of the collection, each with its labels.
+
+    The order is the order of "series", or of the numbers without "series".
+    """
     document = find_document(node)
     if document is None or "bioformats2raw.layout" not in document.content:
         return None
     layout = document.content["bioformats2raw.layout"]
     if layout != 3:
         warn(
-            f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, known is 3; read as such"
+            f"{node.location}/{document.where}: bioformats2raw.layout is {brief(layout)}, "
+            "known is 3; read as such"
         )
     metadata_group = node.child("OME")
     series = _series(node, metadata_group)
@@ -36,14 +40,15 @@ def read(node: Node) -> Sequence[Image] | None:
         found = ome_zarr.read(image_node) or ()
         if not found:
             warn(
-                f"{image_node.location}: there is no image, though it is one of the series; left out"
+                f"{image_node.location}: there is no image, though it is one of the series; "
+                "left out"
             )
         images += [_named(image, image_node, names[number : number + 1]) for image in found]
     return images or None
 
 
 def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
-    """The groups of images, each with its number in the file, which is that of its name, too."""
+    """Return the groups of the images, each with the position of its name in the OME-XML."""
     document = find_document(metadata_group) if metadata_group is not None else None
     listed = document.content.get("series") if document is not None else None
     if not isinstance(listed, list):
@@ -61,7 +66,8 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             continue
         if child is None:
             warn(
-                f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out"
+                f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; "
+                "left out"
             )
         elif child.folder not in seen:
             seen.add(child.folder)
@@ -70,7 +76,7 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
 
 
 def _consecutive(node: Node) -> Iterator[Node]:
-    """The groups 0, 1, ... up to the first number that is not there."""
+    """Yield the groups 0, 1, ... up to the first number that is missing."""
     for number in range(_MAX_SERIES):
         child = node.child(str(number))
         if child is None or child.kind == "array":
@@ -79,7 +85,10 @@ def _consecutive(node: Node) -> Iterator[Node]:
 
 
 def _names_from_xml(node: Node) -> list[str]:
-    """The names of the images in the file's OME-XML, in its order; [] without any. "OME" need not be a group for it."""
+    """Return the names of the images in the OME-XML, in file order; [] without OME-XML.
+
+    The file is read even if "OME" is not a zarr group.
+    """
     content = node.read_bytes(_XML)
     if not content:
         return []
@@ -96,6 +105,6 @@ def _names_from_xml(node: Node) -> list[str]:
 
 
 def _named(image: Image, node: Node, names: Sequence[str]) -> Image:
-    """The image with its name in the OME-XML, where its own multiscales give it none."""
+    """Return the image with its name from the OME-XML, unless its multiscales have a name."""
     has_own = image.name != node.title or image.kind == "labels"
     return image if has_own or not names or not names[0] else replace(image, name=names[0])

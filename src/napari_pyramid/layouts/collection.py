@@ -1,4 +1,4 @@
-"""Walks a hierarchy that is no image itself and gathers the images below. Knows how far to look, not what it looks for."""
+"""Walk a hierarchy that is not an image itself, and collect the images below it, within limits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ __all__ = ["walk"]
 
 _MAX_DEPTH = 8
 _MAX_IMAGES = 256
-"""More are no collection to open at once; a viewer with thousands of layers does not answer any more."""
+"""Limit of the images opened at once: a viewer with thousands of layers stops responding."""
 _MAX_NODES = 10_000
 _MAX_FOLDERS = 1000
-"""Folders without metadata that are looked into: any disk has millions."""
+"""Limit of the folders without metadata that are searched: a disk has millions."""
 _REPEATED = 16
-"""How often names repeat in a path before it is a link to a folder above: no store nests as deep, and systems follow 40."""
+"""Repetitions of a name in a path that show a link to a folder above.
+
+No store nests as deep, and operating systems follow 40 links.
+"""
 _NO_NUMBERS = re.compile(
     r"^[<>|=]?[OSUVMm]\d*(\[|$)|^\[|string|bytes|utf|datetime|timedelta|struct"
 )
@@ -29,11 +32,11 @@ _NO_NUMBERS = re.compile(
 
 
 def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Image]:
-    """The images below a group that no layout recognised, in natural order of their paths.
+    """Return the images below a group that no layout recognised, in natural order of their paths.
 
-    It stops at the first recognised node of each branch, 8 groups deep, and with a warning at 256 images.
-    An image that cannot be read is left out with a warning. A folder is visited once, by its own name where links
-    lead to it as well.
+    The walk stops at the first recognised node of each branch, 8 groups deep, and with a warning at
+    256 images. An image that cannot be read is left out with a warning. A folder is visited once,
+    under its own name even if links lead to it.
     """
     found: list[tuple[Node, Sequence[Image]]] = []
     visited = {root.folder}
@@ -54,7 +57,8 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
             continue
         if n_images >= _MAX_IMAGES or n_nodes > _MAX_NODES:
             warn(
-                f"{root.location}: only the first {n_images} images are shown; open a group below for the others"
+                f"{root.location}: only the first {n_images} images are shown; "
+                "open a group below for the others"
             )
             break
         visited.add(node.folder)
@@ -74,19 +78,21 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
     found.sort(key=lambda entry: [natural_key(part) for part in entry[0].path.split("/")])
     images = [image for _, images in found for image in images]
     planes = [image for image in images if len(image.levels[0].array.shape) > 1]
-    return _told_apart(
-        planes or images
-    )  # beside images, an array of one axis is a column of a table or a coordinate
+    # Beside images, an array of one axis is a column of a table or a coordinate.
+    return _with_unique_names(planes or images)
 
 
 def _below(chain: tuple[Node, ...]) -> list[tuple[Node, ...]]:
-    """Return the children of the last node but coordinates, each behind the nodes that lead to it, the first one last."""
+    """Return the chains that lead to the children of the last node, without coordinates.
+
+    They are in reverse natural order, since the walk takes the last one first.
+    """
     node, auxiliary = chain[-1], auxiliaries(chain[-1])
     children = [child for child in node.children() if child.name not in auxiliary]
     return [
         (*chain, child)
         for child in sorted((*children, *node.folders()), key=lambda n: natural_key(n.name))[::-1]
-        if not child.name.startswith(".")  # snapshots of file systems, and what programs hide
+        if not child.name.startswith(".")  # snapshots of file systems, hidden files
     ]
 
 
@@ -96,9 +102,10 @@ def _paths(image: Image) -> Iterator[str]:
 
 
 def _repeats(chain: Sequence[Node]) -> bool:
-    """Whether a group is one above it once more, where no real path tells: behind a server that follows links.
+    """Return whether the last group is a link to a group above it.
 
-    It looks like the one above, and what leads from the one to the other leads on and on.
+    Servers that follow links show no real path, so the group must look like the group above, and
+    the path from one to the other must lead to a group however often it is repeated.
     """
     node = chain[-1]
     for above in chain[:-1]:
@@ -113,20 +120,20 @@ def _looks(group: Node) -> tuple[object, ...]:
 
 
 def _is_no_image(node: Node) -> bool:
-    """Whether it is part of a table: an array of texts and the like, or anything of anndata's."""
+    """Return whether a node is part of a table: an array of texts or dates, or anndata's group."""
     if node.kind == "group":
         return "encoding-type" in node.attributes
     return _NO_NUMBERS.search(_data_type(node)) is not None
 
 
 def _data_type(node: Node) -> str:
-    """Its name; in zarr v3 it may be an object with a name, in v2 a list of fields."""
+    """Return the name of the data type: in zarr v3 it may be an object, in v2 a list of fields."""
     given = node.data_type
     return str(given.get("name")) if isinstance(given, dict) else str(given)
 
 
-def _told_apart(images: list[Image]) -> list[Image]:
-    """Images with names of which none is there twice: the path stands in for a name that is not enough."""
+def _with_unique_names(images: list[Image]) -> list[Image]:
+    """Return the images with unique names: images that share a name are named by their path."""
     names = Counter(image.name for image in images)
     paths = Counter(image.path for image in images if names[image.name] > 1)
     return [
@@ -136,6 +143,6 @@ def _told_apart(images: list[Image]) -> list[Image]:
 
 
 def _full_name(image: Image, paths: Counter[str]) -> str:
-    """Return the path, with the name behind it where variables of one group share the path."""
+    """Return the path; followed by the name if variables of one group share the path."""
     parts = [image.path, image.name] if paths[image.path] > 1 else [image.path or image.name]
     return "/".join(filter(None, parts))
