@@ -1,8 +1,9 @@
 """Read groups of xarray: data variables with named axes, and 1-D coordinates with their positions.
 
 The module reads one group, and makes one pyramid of the same variable in several groups. The
-layouts decide which groups belong together. Sources: xarray, "Zarr encoding specification"; CF
-conventions 1.11, sections 4, 5 and 7.1.
+layouts decide which groups belong together.
+
+Sources: xarray, "Zarr encoding specification"; CF conventions 1.11, sections 4, 5 and 7.1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Read BigDataViewer's N5: setup0/timepoint0/s0, with an XML file beside the container.
 
 Every setup (channel, angle, tile) is one image; its timepoints are stacked along an axis t, and
-missing timepoints are empty. The XML file holds names, units and registrations. Source:
-bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
+missing timepoints are empty. The XML file holds names, units and registrations.
+
+Source: bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
 """
 
 from __future__ import annotations

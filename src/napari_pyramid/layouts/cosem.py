@@ -1,6 +1,8 @@
-"""COSEM and CellMap pyramids: a "transform" per level in array order, or (their first proposal) "gridSpacing" per level.
+"""Read pyramids of COSEM and CellMap: levels with a "transform" or, at first, "gridSpacing".
 
-"transform" is in array order in N5 as well, unless it says ``"order": "F"``; "gridSpacing" and "origin" are x first.
+"transform" is in array order, in N5 as well, unless it has ``"order": "F"``; "gridSpacing" and
+"origin" are in the order x, y, z.
+
 Sources: janelia-cosem/schemas, multiscale.md; n5-universe, N5CosemMetadata.
 """
 
@@ -31,7 +33,11 @@ _LEVEL = re.compile(r".*?\d+")
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """Levels listed in "multiscales" with transforms or in "multiscale" with grid spacings; or arrays with transforms, not listed."""
+    """Return the image of an array with a transform, or of a group of levels.
+
+    The levels are listed in "multiscales" with transforms or in "multiscale" with grid spacings, or
+    they are numbered arrays with transforms.
+    """
     if node.kind == "array":
         return (
             _images(node, [(node, node.attributes.get("transform"))])
@@ -66,7 +72,7 @@ def _images(node: Node, listed: Sequence[tuple[Node, Any]]) -> Sequence[Image] |
 
 
 def _listed(node: Node) -> list[tuple[Node, Any]] | None:
-    """Arrays and what is said of them, in the order of the group's list; None when the group has no such list."""
+    """Return the listed arrays with their transforms, in listed order; None without a list."""
     datasets = _first_entry(node).get("datasets")
     if isinstance(datasets, list) and any(_is_transform(_get(d, "transform")) for d in datasets):
         if any("coordinateTransformations" in d for d in datasets if isinstance(d, dict)):
@@ -106,7 +112,7 @@ def _is_transform(value: Any) -> bool:
 
 
 def _is_series(arrays: Sequence[Node]) -> bool:
-    """Whether the arrays can be levels of one image: none is larger than the one before, along any axis."""
+    """Return whether the arrays can be levels: no array is larger than the last in any axis."""
     same_rank = len({array.ndim for array in arrays}) == 1
     return same_rank and all(
         c <= f for a, b in pairwise(arrays) for f, c in zip(a.shape, b.shape, strict=True)
@@ -114,7 +120,10 @@ def _is_series(arrays: Sequence[Node]) -> bool:
 
 
 def _from_spacing(entry: Any, root: Any) -> dict[str, Any] | None:
-    """Grid spacing and origin of a level as a transform; those of the group apply after them."""
+    """Return grid spacing and origin of a level as a transform.
+
+    The grid spacing and origin of the group apply after the level's.
+    """
     spacing, origin = _get(entry, "gridSpacing"), _get(entry, "origin")
     if not isinstance(spacing, list):
         return None

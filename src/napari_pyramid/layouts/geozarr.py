@@ -1,6 +1,7 @@
-"""GeoZarr's tile matrix sets: "multiscales" is an object with "tile_matrix_set", levels are groups of variables.
+"""Read GeoZarr's tile matrix sets: "tile_matrix_set" in "multiscales", levels that are groups.
 
-Source: EOPF-Explorer/data-model, eopf_geozarr, multiscales/tms.py; OGC 17-083r4, Two Dimensional Tile Matrix Set.
+Source: EOPF-Explorer/data-model, eopf_geozarr, multiscales/tms.py; OGC 17-083r4, Two Dimensional
+Tile Matrix Set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ NAME = "GeoZarr tile matrix set"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group whose "multiscales" has a tile matrix set: an object, or the id of a well-known one."""
+    """Return the images of a group whose "multiscales" has a tile matrix set.
+
+    The set is an object, or the id of a well-known set.
+    """
     described = node.attributes.get("multiscales")
     tiles = described.get("tile_matrix_set") if isinstance(described, dict) else None
     if tiles is None or node.kind != "group":
@@ -49,7 +53,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _matrices(tiles: Any) -> dict[str, dict[str, Any]]:
-    """The tile matrices by id."""
+    """Return the tile matrices by id; empty for the id of a well-known set."""
     matrices = (
         tiles.get("tileMatrices", tiles.get("tileMatrix")) if isinstance(tiles, dict) else None
     )
@@ -61,7 +65,7 @@ def _matrices(tiles: Any) -> dict[str, dict[str, Any]]:
 
 
 def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> Image:
-    """The image with the grid of the tile matrices, unless its own coordinates say where it is."""
+    """Return the image with the grid of the tile matrices, unless it has coordinates of its own."""
     if image.levels[0].scale is not None:
         return image
     levels = []
@@ -83,7 +87,7 @@ def _placed(level: StoredLevel, entry: LevelEntry) -> StoredLevel:
 
 
 def _grid(matrix: dict[str, Any]) -> GeoGrid | None:
-    """Square cells from the point of origin, rows downwards."""
+    """Return the grid of a tile matrix: square cells from the point of origin, rows downwards."""
     size, origin = matrix.get("cellSize"), matrix.get("pointOfOrigin")
     if not isinstance(size, (int, float)) or not isinstance(origin, list) or len(origin) != 2:
         return None

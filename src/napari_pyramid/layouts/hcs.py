@@ -1,4 +1,4 @@
-"""Plates and wells of OME-Zarr (high-content screening): finds wells, fields and acquisitions; stitching is elsewhere."""
+"""Find the wells, fields and acquisitions of OME-Zarr plates (high-content screening)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "OME-Zarr plate"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """One stitched image of all fields of a plate, or of a well; one for each acquisition where there are several; and its labels."""
+    """Return the stitched fields of a plate or well: one image per acquisition, and its labels."""
     document = find_document(node)
     if document is None:
         return None
@@ -81,7 +81,7 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
     for number, entry in enumerate(listed):
         path = entry.get("path") if isinstance(entry, Mapping) else entry
         if str(path) in seen:
-            continue  # one well stands in one place
+            continue  # the first entry of a well decides its position
         seen.add(str(path))
         try:
             well = node.child(path)
@@ -100,7 +100,11 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
 
 
 def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number: int) -> Position:
-    """By the indices of the entry (0.4), else by its path "row/column" (0.1 to 0.3); else one after the other."""
+    """Return row and column of a well.
+
+    They are the indices of the entry (0.4), else follow from the path "row/column" (0.1 to 0.3).
+    Without either, wells are put in one row, in the order of the list.
+    """
     indices = (
         [entry.get(key) for key in ("rowIndex", "columnIndex")]
         if isinstance(entry, Mapping)

@@ -1,7 +1,7 @@
-"""Stitches the fields of wells into one image: wells in their grid, fields in their places, all read when looked at.
+"""Stitch the fields of wells into one image, whose parts are read when they are looked at.
 
-Opening reads the metadata of fields, and for their shapes those of their largest level; no array is opened but the
-first field's. The other arrays are opened when their part of the mosaic is read.
+Opening reads the metadata of each field and of its largest level, for the shape. Only the arrays of
+the first field are opened; the other arrays are opened when their part of the mosaic is read.
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Well:
-    """Fields at a place in the grid of the plate."""
+    """Fields at one position in the grid of the plate."""
 
     position: Position
     fields: tuple[Field, ...]
 
 
 def stitch(wells: Sequence[Well]) -> list[Image]:
-    """The fields side by side as one image like the first of them, and its labels likewise; [] when none can be read.
+    """Return the fields side by side as one image, and its labels; [] if no field can be read.
 
-    The fields of a well stand where their translations say, when these differ and leave no large gaps; else in rows of
-    a square, in the order of the list. Fields of another rank or data type are left out with a warning. What no field
-    covers is 0. Axes before the last two are as long as the longest of any field. The labels are those that the first
-    field has; their values mean what they mean in each field. A mosaic is where its first field's translation says.
+    Axes and levels are as in the first readable field. The fields of a well are placed by their
+    translations if these differ and leave no large gaps; else in rows of a square, in listed order.
+    Fields of another rank or data type are left out with a warning. Pixels without a field are 0.
+    Axes before the last two are as long as the longest of any field. Only labels that the first
+    field has are stitched; their values are kept, so equal values in two fields are different
+    objects. The translation of the first field places the mosaic.
     """
     sample = next(
         (
@@ -75,7 +77,7 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
 
 
 def _channels(image: Image) -> tuple[Channel, ...]:
-    """Those of the first field, and one for each that only others have."""
+    """Return the first field's channels, plus an unnamed one for each that only others have."""
     axis = image.channel_axis
     missing = (
         image.levels[0].array.shape[axis] - len(image.channels)
@@ -86,7 +88,7 @@ def _channels(image: Image) -> tuple[Channel, ...]:
 
 
 def _labels(grid: _FieldGrid, first: Node, sample: Image) -> Iterator[Image]:
-    """The labels of the first field, beside those of the same name in the others."""
+    """Yield the labels of the first field, stitched with the others' labels of the same name."""
     group = first.child("labels")
     if group is None or group.kind == "array":
         return
@@ -112,30 +114,30 @@ class _Placed:
     node: Node
     well: Position
     origin: Position
-    """In pixels of level 0, from the well's corner."""
+    """First pixel, in pixels of level 0 from the corner of the well."""
 
 
 @dataclass(frozen=True, slots=True)
 class _FieldGrid:
-    """Where the fields stand, in pixels of level 0."""
+    """Positions of the fields, in pixels of level 0."""
 
     full: Position
     """Shape of the sample field."""
     origin: Position
-    """Of the sample field in its well."""
+    """First pixel of the sample field in its well."""
     fields: tuple[_Placed, ...]
     n_wells: Position
     well_shape: Position
     field_shape: Position
     """Shape of the largest field."""
     longest: Mapping[tuple[str, int], int]
-    """Name and length of each of the sample's other axes -> the most that a field has there."""
+    """Longest length in any field, by name and length of each of the sample's other axes."""
 
     @classmethod
     def of(
         cls, sample: Image, first: Node, wells: Sequence[Well], number: int
     ) -> _FieldGrid | None:
-        """The grid of the fields that fit each other; None when there are none."""
+        """Return the grid of the fields that fit the first one; None without such fields."""
         like = _array_node(first, number) or first
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
         lengths = [
@@ -169,14 +171,17 @@ class _FieldGrid:
         return cls((full[0], full[1]), origin, tuple(placed), n_wells, well_shape, shape, longest)
 
     def corner(self, field: _Placed, full: Position, reduced: Position) -> Position:
-        """Row and column of the field's first pixel where a field of the shape `full` has the shape `reduced`."""
+        """Return row and column of the first pixel of a field, at the level with a given shape.
+
+        The sample field has the shape `full` at level 0, and `reduced` at the level.
+        """
         well = _reduced(self.well_shape, full, reduced)
         origin = _reduced(field.origin, full, reduced)
         return field.well[0] * well[0] + origin[0], field.well[1] * well[1] + origin[1]
 
 
 def _leading(image: Image) -> list[tuple[str, int]]:
-    """Name (or number) and length of all axes but the last two."""
+    """Return name (or number) and length of all axes but the last two."""
     lengths = image.levels[0].array.shape[:-2]
     names = (
         [axis.name for axis in image.axes] if image.axes else [str(i) for i in range(len(lengths))]
@@ -185,7 +190,7 @@ def _leading(image: Image) -> list[tuple[str, int]]:
 
 
 def _stitched(grid: _FieldGrid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
-    """The image of the sample, or its labels, with each level in the grid."""
+    """Return the sample image, or labels of it, with each level stitched."""
     lengths = [grid.longest.get(axis, axis[1]) for axis in _leading(image)]
     largest = image.levels[0]
     scale = largest.scale or (1.0,) * largest.array.ndim
@@ -206,7 +211,7 @@ def _stitched(grid: _FieldGrid, image: Image, numbers: Sequence[int], below: str
 
 
 def _moved_back(level: StoredLevel, shift: Sequence[float]) -> StoredLevel:
-    """From where its first field begins to where the mosaic does."""
+    """Return a level moved from the first field to the corner of the mosaic."""
     if not any(shift):
         return level
     translation = level.translation or (0.0,) * len(shift)
@@ -238,7 +243,10 @@ def _level(
 def _reduced(
     lengths: Sequence[int], full: Sequence[int], reduced: Sequence[int]
 ) -> tuple[int, ...]:
-    """Lengths of level 0 at a coarser level; fields that touch at level 0 do so at every level."""
+    """Return lengths of level 0 at a coarser level.
+
+    Fields that touch at level 0 touch at every level.
+    """
     return tuple(
         length // f * r + math.ceil(length % f * r / f)
         for length, f, r in zip(lengths, full, reduced, strict=True)
@@ -246,7 +254,7 @@ def _reduced(
 
 
 def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
-    """Fields and their largest arrays, of those that can stand beside each other."""
+    """Return the fields with the rank and data type of `like`, each with its largest array."""
     found = []
     for field in well.fields:
         array = _array_node(field.node, number)
@@ -258,7 +266,8 @@ def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
             or not all(n > 0 for n in array.shape)
         ):
             warn(
-                f"{field.node.location} is left out: {array.shape} {array.data_type} beside {like.shape} {like.data_type}"
+                f"{field.node.location} is left out: {array.shape} {array.data_type} "
+                f"beside {like.shape} {like.data_type}"
             )
         else:
             found.append((field.node, array))
@@ -266,7 +275,10 @@ def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
 
 
 def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> list[Position] | None:
-    """The places of fields by their translations; None when these say nothing, or would leave more gaps than image."""
+    """Return the positions of fields from their translations.
+
+    None if the translations are missing or equal, or would leave more gaps than image.
+    """
     scale = sample.levels[0].scale
     translations = [_translation(field) for field in fields]
     if (
@@ -289,7 +301,7 @@ def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> li
 
 
 def _translation(field: Node) -> Position | tuple[float, float] | None:
-    """Translation of the largest level along the last two axes, as the field's metadata write it."""
+    """Return the translation of the largest level along the last two axes, from the metadata."""
     first = next(iter(_datasets(field)), None)
     steps = objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
     steps += [inner for step in steps for inner in objects(step.get("transformations"))]
@@ -302,14 +314,14 @@ def _translation(field: Node) -> Position | tuple[float, float] | None:
 
 @dataclass(slots=True)
 class _Opener:
-    """Opens a level of a field when its part of the mosaic is read."""
+    """Callable that opens a level of a field, when its part of the mosaic is read."""
 
     field: Node
     number: int
     below: str = ""
-    """Path of the labels below the field; not every field has them."""
+    """Path of the labels below the field; empty for the field itself."""
     is_told: bool = False
-    """Whether the user knows what is wrong: parts are read again and again, by any thread."""
+    """Whether the user was warned: parts are read many times, by any thread."""
 
     def __call__(self) -> ArrayLike | None:
         image = self.field.child(self.below) if self.below else self.field
@@ -322,13 +334,15 @@ class _Opener:
         return node.array()
 
     def tell_damage(self, error: Exception) -> None:
+        """Warn once that the level cannot be read."""
         self._warn_once(f"cannot be read: {one_line(error)}")
 
     def _warn_once(self, problem: str) -> None:
         if not self.is_told:
             self.is_told = True
             warn(
-                f"{self.field.location}{self.below and '/'}{self.below}: level {self.number} {problem}; shown as empty"
+                f"{self.field.location}{self.below and '/'}{self.below}: "
+                f"level {self.number} {problem}; shown as empty"
             )
 
 
@@ -341,7 +355,7 @@ def _read(field: Node) -> Image | None:
 
 
 def _number_of(field: Node, level: StoredLevel) -> int:
-    """Position in the field's list of datasets of a level that was found there."""
+    """Return the position of a level in the field's list of datasets."""
     arrays = [_array_node(field, number) for number in range(len(_datasets(field)))]
     return next(
         (i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0
@@ -349,7 +363,7 @@ def _number_of(field: Node, level: StoredLevel) -> int:
 
 
 def _array_node(field: Node, number: int) -> Node | None:
-    """The array of a level by the field's own metadata, without opening it."""
+    """Return the node of a level's array by the field's metadata, without opening the array."""
     datasets = _datasets(field)
     try:
         array = field.child(_path(datasets[number])) if number < len(datasets) else None
@@ -359,7 +373,10 @@ def _array_node(field: Node, number: int) -> Node | None:
 
 
 def _path(dataset: object) -> object:
-    """The path of a level as `read_multiscales` takes it, which has warned of numbers."""
+    """Return the path of a level.
+
+    A number counts as a path, as in `read_multiscales`, which warns of it.
+    """
     path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
     return str(path) if isinstance(path, int) and not isinstance(path, bool) else path
 

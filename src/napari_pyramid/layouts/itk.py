@@ -1,4 +1,7 @@
-"""ITK's xarray pyramids of zarr-specs issue 50: "_MULTISCALE_LEVELS" lists groups, "_SPATIAL_IMAGE" names the variable."""
+"""Read ITK's xarray pyramids: "_MULTISCALE_LEVELS" lists groups of one variable.
+
+"_SPATIAL_IMAGE" names the variable. Source: zarr-specs issue 50.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ NAME = "ITK _MULTISCALE_LEVELS"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group with both attributes; ``""`` in the list is the group itself."""
+    """Return the image of a group with "_MULTISCALE_LEVELS"; ``""`` stands for the group itself."""
     paths = node.attributes.get("_MULTISCALE_LEVELS")
     if paths is None or node.kind != "group":
         return None
@@ -54,7 +57,7 @@ def _variable_name(node: Node) -> str | None:
 
 
 def _with_units(axes: tuple[Axis, ...], variable: Node) -> tuple[Axis, ...]:
-    """ITK keeps the unit of space on the image, not on its coordinates."""
+    """Return the axes with the unit of space, which ITK keeps on the image, not on coordinates."""
     unit = variable.attributes.get("units")
     if not isinstance(unit, str):
         return axes
@@ -65,9 +68,10 @@ def _with_units(axes: tuple[Axis, ...], variable: Node) -> tuple[Axis, ...]:
 
 
 def _direction(image: Image, variable: Node) -> Affine | None:
-    """The direction cosines as an affine around level 0's first sample; None for the identity.
+    """Return the direction cosines as an affine around the first sample; None for the identity.
 
-    ITK writes them for x, y, z (the last array axis first): physical = origin + direction @ (spacing * index).
+    ITK writes them for x, y, z (the last array axis first):
+    physical = origin + direction @ (spacing * index).
     """
     given: Any = variable.attributes.get("direction")
     if given is None or image.axes is None:
@@ -83,7 +87,8 @@ def _direction(image: Image, variable: Node) -> Affine | None:
         or abs(np.linalg.det(direction)) < 1e-9
     ):
         warn(
-            f"{variable.location}: direction is no invertible matrix of {len(spatial)} axes; ignored"
+            f"{variable.location}: direction is not an invertible matrix of {len(spatial)} axes; "
+            "ignored"
         )
         return None
     if np.allclose(direction, np.eye(len(spatial))):

@@ -1,6 +1,7 @@
-"""The "multiscale" attribute proposed in zarr-specs issue 50 (d-v-b): level names with a transform by axis name.
+"""Read the "multiscale" attribute of zarr-specs issue 50 (d-v-b): a transform for each level.
 
-``{"scale": {"X": 2, "Y": 2, "Z": 1}, "offset": {...}, "units": {...}}``; X is the last axis of the array.
+``{"scale": {"X": 2, "Y": 2, "Z": 1}, "offset": {...}, "units": {...}}``; X is the last axis of the
+array.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _ORDER = "tczyx"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group whose "multiscale" has "datasets": an object, or (as the issue prints it) a list of objects with one key."""
+    """Return the image of a group whose "multiscale" has "datasets".
+
+    "datasets" is an object or, as in the issue, a list of objects with one key.
+    """
     described = node.attributes.get("multiscale")
     if not isinstance(described, dict) or node.kind != "group":
         return None
@@ -52,7 +56,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _entries(datasets: Any) -> list[tuple[Any, Any]]:
-    """(path, transform) of every level."""
+    """Return path and transform of every level."""
     if isinstance(datasets, dict):
         return list(datasets.items())
     if not isinstance(datasets, list):
@@ -65,7 +69,10 @@ def _pairs(entry: dict[str, Any]) -> list[tuple[Any, Any]]:
 
 
 def _names(transform: Any, array: Node) -> list[str] | None:
-    """Axis names in array order: those of the array, or X, Y, Z sorted so that X is last."""
+    """Return the axis names in array order: the array's, or the transform's as t, c, z, y, x.
+
+    None if neither fits the array.
+    """
     scale = transform.get("scale") if isinstance(transform, dict) else None
     if not isinstance(scale, dict) or len(scale) != array.ndim:
         return None
@@ -82,7 +89,8 @@ def _entry(array: Node, transform: Any) -> LevelEntry:
     if names is None:
         if transform is not None:
             warn(
-                f"{array.location}: transform has no scale for each of the {array.ndim} axes; ignored"
+                f"{array.location}: transform has no scale for each of the {array.ndim} axes; "
+                "ignored"
             )
         return LevelEntry(array)
     scale = numbers(

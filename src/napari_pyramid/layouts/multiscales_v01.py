@@ -1,4 +1,4 @@
-"""Multiscales 0.1 as in zarr-specs issue 50: a list of paths, of arrays of any rank. The ancestor of OME-Zarr."""
+"""Read multiscales 0.1 of zarr-specs issue 50, the ancestor of OME-Zarr: arrays of any rank."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ NAME = layout_name(None)
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """One image per multiscale of the group, which may share levels; the first one is the default, the others are hidden."""
+    """Return one image per multiscale of the group; all but the first are hidden.
+
+    Multiscales may share levels, so the others show the same pixels in another way.
+    """
     document = find_document(node)
     if document is None or "multiscales" not in document.content or is_ome(node, document):
         return None

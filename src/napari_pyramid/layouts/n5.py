@@ -1,7 +1,9 @@
-"""Pyramids of n5-viewer and neuroglancer, old and new: groups of s0, s1, ... with factors, in N5 or in zarr.
+"""Read pyramids of n5-viewer and neuroglancer: groups of s0, s1, ... in N5 or zarr.
 
-All vectors of these attributes are in N5's order, the last array axis first, inside zarr as well.
-Sources: saalfeldlab/n5-viewer README; n5-universe, N5ViewerMultiscaleMetadataParser; neuroglancer, datasource/n5.
+All vectors in these attributes are in N5's order, the last array axis first, also in zarr.
+
+Sources: saalfeldlab/n5-viewer README; n5-universe, N5ViewerMultiscaleMetadataParser; neuroglancer,
+datasource/n5.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ _GROUP_KEYS = ("scales", "downsamplingFactors", "multiScale", "resolution", "pix
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group that says how large its pixels are or how its s0, s1, ... were downsampled; with neither it is `bare`."""
+    """Return the images of an array with a resolution, or of a group of s0, s1, ...
+
+    The group or its arrays must have a resolution or factors; without them, the layout is `bare`.
+    """
     if node.kind == "array":
         return _single(node)
     arrays = numbered_arrays(node, _LEVEL)
@@ -65,7 +70,10 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _channels(node: Node) -> list[Image]:
-    """Groups c0, c1, ... of levels, and nothing else, whose attributes stand at the group above."""
+    """Return the images of groups c0, c1, ... of levels, whose attributes are on the group above.
+
+    [] if the group has other groups, too.
+    """
     groups = [child for child in node.children() if child.kind == "group"]
     if not any(key in node.attributes for key in _GROUP_KEYS) or not all(
         _CHANNEL.fullmatch(group.name) for group in groups
@@ -98,12 +106,12 @@ def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> 
 
 
 def first_level(arrays: Sequence[Node], levels: Sequence[StoredLevel]) -> Node:
-    """The node of the largest level that is kept: of arrays that do not fit it, nothing is to be learnt."""
+    """Return the node of the largest level that was kept."""
     return next(array for array in arrays if array.path == levels[0].path)
 
 
 def _channel_names(node: Node, axes: Sequence[Axis] | None, array: Node) -> tuple[Channel, ...]:
-    """neuroglancer's "coordinateArrays" name the positions along an axis."""
+    """Return the channels that neuroglancer's "coordinateArrays" name; () without names."""
     given = node.attributes.get("coordinateArrays")
     for axis, size in zip(axes or (), array.shape, strict=False):
         names = (
@@ -117,7 +125,7 @@ def _channel_names(node: Node, axes: Sequence[Axis] | None, array: Node) -> tupl
 
 
 def _single(node: Node) -> Sequence[Image] | None:
-    """One array that says how large its pixels are, or those that it was downsampled from."""
+    """Return the image of an array with a resolution, which its factors, if any, multiply."""
     if "pixelResolution" not in node.attributes and "resolution" not in node.attributes:
         return None
     factors = _reversed(
@@ -148,9 +156,10 @@ def _single(node: Node) -> Sequence[Image] | None:
 
 
 def _affine(owners: Sequence[Node], axes: Sequence[Axis] | None, ndim: int) -> Affine | None:
-    """The "affineTransform" of the first that has one, over all axes but the channels'.
+    """Return the "affineTransform" of the first owner that has one, over all axes but channels.
 
-    Rows of x, y, z, flat or as lists; it is applied after the size of pixels and the factors (n5-universe, buildTransform).
+    It has the rows of x, y and z, flat or as lists, and is applied after the resolution and the
+    factors (n5-universe, buildTransform).
     """
     owner = next(
         (owner for owner in owners if owner.attributes.get("affineTransform") is not None), None
@@ -171,7 +180,7 @@ def _affine(owners: Sequence[Node], axes: Sequence[Axis] | None, ndim: int) -> A
 
 
 def beside(matrix: Affine, n: int) -> Affine:
-    """The matrix with `n` axes more before its own, which it leaves as they are."""
+    """Return the matrix with `n` more axes before its own, on which it is the identity."""
     larger = np.eye(len(matrix) + n)
     larger[n:, n:] = matrix
     return larger
@@ -180,20 +189,20 @@ def beside(matrix: Affine, n: int) -> Affine:
 def level_entries(
     node: Node, arrays: Sequence[Node], offset: Vector | None = None, parents: Sequence[Node] = ()
 ) -> list[LevelEntry]:
-    """The arrays with the scale and translation that their own attributes and those of the group give.
+    """Return the arrays with scale and translation from the attributes of the arrays and groups.
 
-    A sample of a level covers samples of level 0 from the first on, see `centre_shift`.
+    The first sample of a level covers level 0 from its first sample on; see `centre_shift`.
 
     Parameters
     ----------
     node
-        The group.
+        The group of the levels.
     arrays
         Its levels s0, s1, ...
     offset
         Translation of level 0, in array order.
     parents
-        Groups above that may know the factors and the size of pixels, too.
+        Groups above that may have factors and a resolution, too.
     """
     ndim = arrays[0].ndim
     resolution = _resolution((node, arrays[0], *parents), ndim)
@@ -214,7 +223,11 @@ def _placed(array: Node, resolution: Vector, factors: Vector, start: Vector) -> 
 
 
 def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vector:
-    """Factors of a level to level 0, in array order: its own, the group's, or the ratio of the resolutions or of the shapes."""
+    """Return the factors of a level to level 0, in array order.
+
+    They are the array's own, else the group's, else the ratio of the resolutions, else of the
+    shapes.
+    """
     array, ndim = arrays[index], arrays[0].ndim
     found = _reversed(
         array.attributes.get("downsamplingFactors"),
@@ -232,7 +245,7 @@ def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vect
 
 
 def _resolution_ratio(first: Node, array: Node) -> Vector | None:
-    """How much larger the pixels of a level are where each array says its own; None where they do not, or say the same."""
+    """Return the ratio of two arrays' resolutions; None if one is missing, or both are equal."""
     fine, coarse = _own_resolution(first, first.ndim), _own_resolution(array, first.ndim)
     if fine is None or coarse is None or fine == coarse:
         return None
@@ -240,7 +253,7 @@ def _resolution_ratio(first: Node, array: Node) -> Vector | None:
 
 
 def _resolution(owners: Sequence[Node], ndim: int) -> Vector:
-    """Size of a pixel of level 0 per array axis by the first that says; 1 where nobody does."""
+    """Return the pixel size of level 0 per array axis, from the first owner that has it; else 1."""
     return next(
         (found for owner in owners if (found := _own_resolution(owner, ndim)) is not None),
         (1.0,) * ndim,
@@ -248,7 +261,7 @@ def _resolution(owners: Sequence[Node], ndim: int) -> Vector:
 
 
 def _own_resolution(owner: Node, ndim: int) -> Vector | None:
-    """Size of a pixel per array axis by the attributes of one node."""
+    """Return the size of a pixel per array axis, from the attributes of one node."""
     for key, given in (
         ("pixelResolution", _dimensions(owner)),
         ("resolution", owner.attributes.get("resolution")),
@@ -261,13 +274,16 @@ def _own_resolution(owner: Node, ndim: int) -> Vector | None:
 
 
 def _dimensions(owner: Node) -> Any:
-    """``pixelResolution`` is an object with dimensions and a unit, or (old) the list itself."""
+    """Return the numbers of ``pixelResolution``: an object with "dimensions", or a list (old)."""
     given = owner.attributes.get("pixelResolution")
     return given.get("dimensions") if isinstance(given, dict) else given
 
 
 def _reversed(value: Any, ndim: int, where: str, *, default: float) -> Vector | None:
-    """Numbers in array order; three numbers of a 4-D array are those of its space, the others are 1."""
+    """Return the numbers in array order.
+
+    If there are fewer numbers than axes, they are for the last axes; the first axes get `default`.
+    """
     if isinstance(value, list) and 0 < len(value) < ndim:
         value = [*value, *[default] * (ndim - len(value))]
     found = numbers(value, ndim, where, default=default)
@@ -275,7 +291,7 @@ def _reversed(value: Any, ndim: int, where: str, *, default: float) -> Vector | 
 
 
 def spatial_axes(node: Node, array: Node, parents: Sequence[Node] = ()) -> tuple[Axis, ...] | None:
-    """Axes as neuroglancer's "axes" and "units" or the unit of the resolution name them; z, y, x for three."""
+    """Return axes from neuroglancer's "axes" and "units", else z, y, x with the unit of pixels."""
     ndim, owners = array.ndim, (node, array, *parents)
     names = next(
         (found for owner in owners if (found := texts(owner.attributes.get("axes"), ndim))), None

@@ -1,4 +1,7 @@
-"""ndpyramid's pyramids: "multiscales" as in zarr-specs issue 50, but of xarray groups, and the coarsest first."""
+"""Read ndpyramid's pyramids: "multiscales" of zarr-specs issue 50 with xarray groups as levels.
+
+The coarsest level comes first.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _KEY = "multiscales"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A list "multiscales" whose datasets are groups that hold variables; datasets that are arrays are another layout."""
+    """Return the images of a list "multiscales" whose datasets are groups with variables.
+
+    Datasets that are arrays are another layout.
+    """
     paths = _paths(node)
     if not any(_is_group_with_variables(node, path) for path in paths):
         return None
@@ -42,6 +48,6 @@ def _paths(node: Node) -> list[str]:
 def _is_group_with_variables(node: Node, path: str) -> bool:
     try:
         group = node.child(path)
-    except LayoutError:  # a path out of the store: for the layout of arrays to tell
+    except LayoutError:  # a path out of the store: the layout of arrays warns of it
         return False
     return group is not None and group.kind == "group" and bool(data_variables(group))

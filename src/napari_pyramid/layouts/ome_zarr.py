@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.6: images with their labels, groups of labels, scenes. Goes by structure, not by version."""
+"""Read OME-Zarr 0.1 to 0.6 by structure, not version: images with labels, label groups, scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "OME-Zarr"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """The image of a group and its labels; the images of a scene, where they stand in it; the labels of a "labels" group."""
+    """Return the images of a group: an image with its labels, a scene, or a "labels" group."""
     document = find_document(node)
     if document is None:
         return None
@@ -44,13 +44,19 @@ def _read_image(node: Node, document: Document) -> list[Image] | None:
 
 
 def _is_in_labels(node: Node) -> bool:
-    """Whether the group sits in one named "labels", as spatialdata's label elements do, with or without "image-label"."""
+    """Return whether the group is in a group named "labels".
+
+    spatialdata keeps its labels in such a group, with or without "image-label".
+    """
     above = node.path.rpartition("/")[0]
     return above.rpartition("/")[2] == "labels" if above else _is_labels_group(_above_root(node))
 
 
 def _above_root(node: Node) -> str:
-    """What holds a root or a child of one, however the user wrote the path: what was opened, or where that is."""
+    """Return the path of the group above the root or above a child of the root.
+
+    Links and relative parts of the opened path are resolved.
+    """
     opened = node.opened
     if not stores.is_url(opened):
         opened = os.path.realpath(opened)
@@ -58,7 +64,7 @@ def _above_root(node: Node) -> str:
 
 
 def _is_labels_group(path: str) -> bool:
-    """Whether a zarr group named "labels" is there; a folder of that name may hold anything."""
+    """Return whether a path is a zarr group named "labels"; a plain folder may hold anything."""
     if path.replace("\\", "/").rpartition("/")[2] != "labels":
         return False
     try:

@@ -1,4 +1,4 @@
-"""Finds the OME-Zarr document of a group, wherever its version keeps it. Does not interpret it."""
+"""Find the OME-Zarr document of a group, wherever its version keeps it, without interpreting it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 __all__ = ["Document", "find_document", "is_ome", "layout_name"]
 
 _MOST = 64
-"""Multiscales that are asked for their versions."""
+"""Limit of the multiscales whose versions are read."""
 _IN_ZARR_V2 = re.compile(r"0\.[1-4](\D.*)?$")
 """Versions of zarr v2; 0.5 and all later ones are of zarr v3."""
 _IN_BOTH = "0.5-dev"
 """Drafts of transformations that were written into zarr v2 before 0.5 chose v3."""
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\D.*)?$|0\.9\.dev")
-"""0.1 to 0.6 with their drafts ("0.5-dev-spatialdata", "0.6rc0"), and ngff-zarr's draft of what follows."""
+"""0.1 to 0.6 with drafts ("0.5-dev-spatialdata", "0.6rc0"), and ngff-zarr's draft of the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What OME-Zarr says about a group."""
+    """OME-Zarr metadata of a group."""
 
     content: Mapping[str, Any]
     """The object that holds "multiscales" and the like: "ome" since 0.5, all attributes before."""
     where: str
     """The file and key of `content`, for messages."""
     in_ome: bool
-    """Whether it is in "ome"."""
+    """Whether `content` is the object "ome"."""
 
     @property
     def version(self) -> str | None:
-        """The version as written, in the document (0.5) or in its first part (0.1 to 0.4); None when nowhere."""
+        """Version of the document (0.5) or of its first part (0.1 to 0.4), as written, or None."""
         return next(self.versions(), None)
 
     def versions(self) -> Iterator[str]:
@@ -51,11 +51,11 @@ class Document:
 
 
 _found: WeakKeyDictionary[Node, Document | None] = WeakKeyDictionary()
-"""Several layouts ask for the document of a node; what is wrong with it is told once."""
+"""Documents by node: several layouts use the document, but its warnings must appear once."""
 
 
 def find_document(node: Node) -> Document | None:
-    """The document of a group, None when there is none. "ome" goes before keys that are doubled beside it."""
+    """Return the document of a group, or None; "ome" overrides the same keys beside it."""
     if node not in _found:
         _found[node] = _find_document(node) if node.kind == "group" else None
     return _found[node]
@@ -76,12 +76,15 @@ def _find_document(node: Node) -> Document | None:
 
 
 def layout_name(ome_version: str | None) -> str:
-    """Return what to call a group with multiscales; None is not OME-Zarr, but their ancestor."""
+    """Return the name of the layout; None as version stands for the ancestor of OME-Zarr."""
     return "multiscales 0.1" if ome_version is None else f"OME-Zarr {ome_version}".rstrip()
 
 
 def is_ome(node: Node, document: Document) -> bool:
-    """Whether multiscales are OME-Zarr's, not those of zarr-specs issue 50: the same key, but of any rank and without axes."""
+    """Return whether multiscales are OME-Zarr's.
+
+    Multiscales of zarr-specs issue 50 have the same key, but arrays of any rank and no axes.
+    """
     if document.in_ome or "omero" in document.content or "image-label" in document.content:
         return True
     found = document.content.get("multiscales")
@@ -102,7 +105,10 @@ def _has_ome_keys(multiscale: Mapping[str, Any]) -> bool:
 
 
 def _is_5d(node: Node, multiscale: Mapping[str, Any]) -> bool:
-    """OME-Zarr 0.1: "all image arrays must be 5-dimensional"."""
+    """Return whether the first array has five axes.
+
+    OME-Zarr 0.1: "all image arrays must be 5-dimensional".
+    """
     paths = [d.get("path") for d in _datasets(multiscale) if isinstance(d, Mapping)]
     try:
         first = node.child(paths[0]) if paths else None
@@ -132,14 +138,17 @@ def _checked(document: Document, node: Node) -> Document:
             and node.is_first_to_say(f"{claimed} in zarr v{node.zarr_format}")
         ):
             warn(
-                f"{where}: version {claimed!r} of OME-Zarr cannot be in zarr v{node.zarr_format}, only in"
-                f" zarr v{needed}; read as its structure suggests"
+                f"{where}: version {claimed!r} of OME-Zarr cannot be in zarr v{node.zarr_format}, "
+                f"only in zarr v{needed}; read as its structure suggests"
             )
     return document
 
 
 def _is_of_ome(node: Node, document: Document) -> bool:
-    """Whether the version is OME-Zarr's: other conventions have "multiscales" with versions of their own."""
+    """Return whether the version is OME-Zarr's.
+
+    Other conventions have "multiscales" with versions of their own.
+    """
     found = document.content.get("multiscales")
     if isinstance(found, Mapping) and "datasets" not in found:
         return document.in_ome

@@ -1,4 +1,4 @@
-"""Reads label images of OME-Zarr: the "labels" group, "image-label" with its colours and properties."""
+"""Read label images of OME-Zarr: the group "labels", and the metadata of "image-label"."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_ou
 
 _Color = tuple[int, int, int, int]
 _ASKED = 100
-"""Images that are asked for labels which nobody will see: each costs a server a few requests."""
+"""Limit of the images whose labels are only listed in warnings: each costs a few requests."""
 
 
 def read_labels(group: Node, ome_version: str | None, image: Image | None = None) -> list[Image]:
-    """The label images of a "labels" group: those it lists, then those it holds without listing them.
+    """Return the label images of a group "labels": first the listed ones, then all others.
 
     Parameters
     ----------
     group
         The group "labels".
     ome_version
-        Version of OME-Zarr that the image has, see `Image.ome_version`.
+        Version of OME-Zarr of the image; see `Image.ome_version`.
     image
-        The image that they belong to: a label image without units takes those of the image, since napari shows
-        no scale bar for layers with different ones.
+        Image of the labels. Label images without units get the units of the image, since napari
+        shows no scale bar for layers with different units.
     """
     found: list[Image] = []
     seen = group.folders_above()
@@ -45,7 +45,8 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
         ):
             seen.add(node.folder)
             found.append(labels)
-    # 0.1: "labels" may hold unlisted groups. Only those that say what they are count as label images.
+    # In 0.1 "labels" may hold unlisted groups; a group counts as label image if it has
+    # "image-label".
     for node in group.children():
         if (
             node.folder not in seen
@@ -58,7 +59,7 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
 
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
-    """Warns of the labels that some of the other images list, and the first one, whose labels are shown, does not."""
+    """Warn of labels that other fields list, but not the first one, whose labels are shown."""
     shown = _label_names(first)
     found = {
         name: node
@@ -68,7 +69,8 @@ def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
     }
     for name, node in sorted(found.items()):
         warn(
-            f"{node.location}/labels: {brief(name)} is left out: {first.location}, the first field, has no such labels"
+            f"{node.location}/labels: {brief(name)} is left out: {first.location}, "
+            "the first field, has no such labels"
         )
 
 
@@ -78,13 +80,16 @@ def _label_names(image: Node) -> list[str]:
 
 
 def is_label_group(node: Node) -> bool:
-    """Whether a group says that it is a label image."""
+    """Return whether a group has the metadata of a label image."""
     document = find_document(node)
     return document is not None and "image-label" in document.content
 
 
 def as_labels(image: Image, node: Node, document: Document) -> Image:
-    """The image as labels, with colours and properties; an image of floats stays an image, with a warning."""
+    """Return the image as labels with colours and properties.
+
+    An image of floats stays an image, with a warning.
+    """
     dtype = image.levels[0].array.dtype
     if dtype.kind not in "iub":
         warn(f"{node.location}: labels must be integers, these are {dtype}: shown as an image")
@@ -109,7 +114,8 @@ def _listed(group: Node) -> list[object]:
     listed = document.content.get("labels") if document is not None else None
     if document is not None and not isinstance(listed, list | None):
         warn(
-            f"{group.location}/{document.where}: labels is {brief(listed)}, expected a list; ignored"
+            f"{group.location}/{document.where}: labels is {brief(listed)}, expected a list; "
+            "ignored"
         )
     return listed if isinstance(listed, list) else []
 
@@ -137,7 +143,10 @@ def _read_label_image(node: Node, ome_version: str | None) -> Image | None:
 
 
 def _squeezed(image: Image) -> Image:
-    """0.1 and 0.2 labels have a channel axis of length 1, which the image's layers do not."""
+    """Return labels without a channel axis of length 1, as 0.1 and 0.2 have.
+
+    The layers of the image have no such axis.
+    """
     axis = image.channel_axis
     if axis is None or image.axes is None or image.levels[0].array.shape[axis] != 1:
         return image
@@ -187,7 +196,7 @@ def _properties(listed: object, where: str) -> tuple[Mapping[str, Any], ...]:
     for row in _rows(listed, where):
         value = _label_value(row)
         if value is None:
-            warn(f"{where}: label-value {brief(row.get('label-value'))} is no integer; ignored")
+            warn(f"{where}: label-value {brief(row.get('label-value'))} is not an integer; ignored")
         else:
             rows.append({**row, "label-value": value})
     return tuple(rows)
@@ -198,12 +207,12 @@ def _rows(listed: object, where: str) -> list[Mapping[str, Any]]:
         return []
     rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
     if not isinstance(listed, list) or len(rows) < len(listed):
-        warn(f"{where} is no list of objects; what is none is ignored")
+        warn(f"{where} is not a list of objects; other entries are ignored")
     return rows
 
 
 def _label_value(row: Mapping[str, Any]) -> int | None:
-    """The value of a label, which yaozarrs writes as 1.0."""
+    """Return the value of a label, or None; whole floats count, as yaozarrs writes 1.0."""
     value = row.get("label-value")
     if (
         isinstance(value, bool)
