@@ -87,7 +87,7 @@ def test_a_link_that_stays_inside_is_silent(levels: Path) -> None:
         ("..", "cycle"),
         ("../other.levels", "cycle"),
         ("../nowhere.zarr", "nowhere.zarr"),
-        ("/etc", "/etc is no zarr dataset"),
+        ("/etc", "/etc is not a zarr dataset"),
         ("https://example.org/base.zarr", "leads to another host"),
         ("s3://bucket/base.zarr", "leads to another host"),
         ("", "not one path"),

@@ -1,4 +1,4 @@
-"""Reads the "multiscales" of a group: axes, levels and their transforms, in all dialects from 0.1 to 0.6."""
+"""Read the "multiscales" of a group, from OME-Zarr 0.1 to 0.6: axes, levels and transforms."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from napari_pyramid.storage.node import Node, brief, warn
 __all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "without_channel"]
 
 _KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
-"""Keys of a multiscale that a viewer cannot show and a user may want."""
+"""Keys of a multiscale that are kept as metadata of the image, since they are not shown."""
 _MOST = 64
-"""Halved as often, no array has a sample left."""
+"""Limit of multiscales, and of levels of each: an array halved 64 times has no sample left."""
 
 
 def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
-    """The multiscales that name levels; what else is in the list is left out with a warning."""
+    """Return the multiscales that name levels; other entries are left out with a warning."""
     found = document.content.get("multiscales")
     where = f"{node.location}/{document.where}"
     if isinstance(found, Mapping) and "datasets" in found:
         warn(f"{where}: multiscales is an object, expected a list of them; read as the only one")
         found = [found]
     if isinstance(found, Mapping) or found is None:
-        return []  # zarr-conventions and GeoZarr keep an object here: theirs to read
+        return []  # an object is of zarr-conventions or GeoZarr, whose layouts read it
     if not isinstance(found, list):
         warn(f"{where}: multiscales is {brief(found)}, expected a list; ignored")
         return []
@@ -45,18 +45,23 @@ def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
     ]
     if len(good) < len(found) or not found:
         warn(
-            f"{where}: multiscales names no datasets in {len(found) - len(good)} of {len(found)} entries; ignored"
+            f"{where}: multiscales names no datasets in {len(found) - len(good)} "
+            f"of {len(found)} entries; ignored"
         )
     if len(good) > _MOST or any(len(m["datasets"]) > _MOST for m in good):
         warn(
-            f"{where}: multiscales lists more than any image has; only the first {_MOST} multiscales, and levels of each, are read"
+            f"{where}: multiscales lists more than any image has; only the first {_MOST} "
+            "multiscales, and levels of each, are read"
         )
         good = [{**m, "datasets": m["datasets"][:_MOST]} for m in good[:_MOST]]
     return good
 
 
 def read_multiscales(node: Node, document: Document, ome_version: str | None) -> list[Image]:
-    """One image per multiscale of which a level can be read; all but the first are alternatives, and hidden."""
+    """Return one image per multiscale with a readable level.
+
+    All but the first are alternatives, and hidden.
+    """
     images: list[Image] = []
     for i, multiscale in enumerate(multiscales_of(node, document)):
         image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(
@@ -68,7 +73,10 @@ def read_multiscales(node: Node, document: Document, ome_version: str | None) ->
 
 
 def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
-    """Name of the coordinate system that the levels' transforms lead to (0.6), which is the one to be shown."""
+    """Return the name of the coordinate system that the levels' transforms lead to (0.6), or None.
+
+    It is the system in which the image is shown.
+    """
     for dataset in multiscale.get("datasets", ()):
         for transform in _as_list(
             dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
@@ -79,7 +87,10 @@ def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
 
 
 def system_name(transform: object, side: str) -> str | None:
-    """Name of the system on one side of a transform: an object since 0.6.dev4, a string before."""
+    """Return the name of the system on one side of a transform.
+
+    The side is an object since 0.6.dev4, and was a string before.
+    """
     end = transform.get(side) if isinstance(transform, Mapping) else None
     end = end.get("name") if isinstance(end, Mapping) else end
     return end if isinstance(end, str) and end else None
@@ -87,7 +98,7 @@ def system_name(transform: object, side: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads one multiscale."""
+    """Reader of one multiscale."""
 
     node: Node
     document: Document
@@ -96,12 +107,12 @@ class _Reader:
     """File and key of the multiscale."""
 
     def image(self, ome_version: str | None) -> Image | None:
+        """Return the image, or None if no level can be read."""
         paths = [self._path(dataset) for dataset in self.multiscale["datasets"]]
         first = next((n for n in map(self._peek, paths) if n is not None), None)
         if first is None:
-            open_levels(
-                self.node, map(LevelEntry, paths), self.where
-            )  # says for each what is wrong
+            # Only for the warnings: one for each level that cannot be read.
+            open_levels(self.node, map(LevelEntry, paths), self.where)
             return None
         axes = self._axes(first)
         entries = [
@@ -128,17 +139,21 @@ class _Reader:
         )
 
     def _path(self, dataset: object) -> object:
-        """The path of a level; fibsem-tools wrote datasets as plain strings, others numbers for paths."""
+        """Return the path of a level.
+
+        fibsem-tools wrote plain strings as datasets; other programs write numbers as paths.
+        """
         path = dataset.get("path") if isinstance(dataset, Mapping) else dataset
         if isinstance(path, int) and not isinstance(path, bool):
             warn(
-                f"{self.node.location} ({self.where}): the path of a dataset is the number {path}, not a string"
+                f"{self.node.location} ({self.where}): the path of a dataset is the number {path}, "
+                "not a string"
             )
             return str(path)
         return path
 
     def _peek(self, path: object) -> Node | None:
-        """The array at a path, None when there is none that can be opened; `open_levels` says why."""
+        """Return the array at a path, or None if it cannot be opened; `open_levels` warns of it."""
         try:
             node = self.node.child(path)
             return node if node is not None and node.ndim and node.array().ndim else None
@@ -153,7 +168,7 @@ class _Reader:
         )
         if transforms is None:
             return LevelEntry(path)
-        if isinstance(transforms, Mapping):  # the only one, without a list around it
+        if isinstance(transforms, Mapping):  # one transform without a list
             transforms = [transforms]
         try:
             matrix = compose(transforms, ndim, self.node, [a.name for a in axes or ()])
@@ -163,13 +178,17 @@ class _Reader:
                 )
         except LayoutError as error:
             warn(
-                f"{self.node.location} ({self.where}): scale of level {brief(path)} is ignored: {error}"
+                f"{self.node.location} ({self.where}): scale of level {brief(path)} is ignored: "
+                f"{error}"
             )
             return LevelEntry(path)
         return LevelEntry(path, *diagonal(matrix))
 
     def _axes(self, first: Node) -> tuple[Axis, ...] | None:
-        """Axes as listed; those of the spec for 5-D arrays of 0.1 and 0.2; else the names that the array has."""
+        """Return the listed axes; without a list, t, c, z, y, x for 5-D arrays (0.1 and 0.2).
+
+        For other arrays, the axes follow from the dimension names of the array, if it has any.
+        """
         listed = self.multiscale.get("axes")
         if listed is None and (systems := self.multiscale.get("coordinateSystems")) is not None:
             listed = _axes_of_system(systems, intrinsic_system(self.multiscale))
@@ -187,16 +206,17 @@ class _Reader:
 
     def _name(self) -> str:
         name = self.multiscale.get("name")
-        # ome-zarr-py writes the path of the group ("/"), spatialdata that of the element ("/images/he").
+        # Some writers give a path as name: ome-zarr-py "/", spatialdata "/images/he".
         name = name.rpartition("/")[2] if isinstance(name, str) and name.startswith("/") else name
         return name if isinstance(name, str) and name else self.node.title
 
     def _placed(
         self, levels: tuple[StoredLevel, ...], axes: tuple[Axis, ...] | None
     ) -> tuple[tuple[StoredLevel, ...], Affine | None]:
-        """Levels with the transforms of the multiscale applied after their own (0.4, 0.5).
+        """Return the levels with the multiscale's transforms applied after their own (0.4, 0.5).
 
-        In 0.6 these lead to further systems, which are not the one to show.
+        Also the affine, if the transforms do more than scale and translate. In 0.6 the transforms
+        of the multiscale lead to other coordinate systems, and are not applied.
         """
         transforms = _as_list(self.multiscale.get("coordinateTransformations"))
         if not transforms or "coordinateSystems" in self.multiscale:
@@ -208,7 +228,8 @@ class _Reader:
             )
         except LayoutError as error:
             warn(
-                f"{self.node.location} ({self.where}): coordinateTransformations are ignored: {error}"
+                f"{self.node.location} ({self.where}): coordinateTransformations are ignored: "
+                f"{error}"
             )
             return levels, None
         if not is_axis_aligned(matrix):
@@ -217,7 +238,7 @@ class _Reader:
         return tuple(_moved(level, outer_scale, outer_translation) for level in levels), None
 
     def _described(self, image: Image) -> Image:
-        """The image with colours, channels and all that is only passed on."""
+        """Return the image with channels, colours and the metadata that are kept but not shown."""
         first = image.levels[0].array
         axis = image.channel_axis
         omero = self.document.content.get("omero")
@@ -237,7 +258,7 @@ class _Reader:
 
 
 def _is_rgb(image: Image) -> bool:
-    """Whether the channel axis is the last one and holds colours (tifffile's samples)."""
+    """Return whether the last axis is the channel axis and holds colours (tifffile's samples)."""
     if image.axes is None:
         return looks_rgb(image.levels)
     array = image.levels[0].array
@@ -256,12 +277,12 @@ def _hidden(image: Image) -> Image:
 
 
 def _parse_axes(listed: object, ndim: int) -> tuple[Axis, ...]:
-    """Axes from 0.3's names or the objects of 0.4 and later.
+    """Return the axes of a list of names (0.3) or objects (0.4 and later).
 
     Raises
     ------
     LayoutError
-        If they are not `ndim` different names.
+        If the list does not have `ndim` different names.
     """
     if not isinstance(listed, list) or len(listed) != ndim:
         count = f"{len(listed)} axes are" if isinstance(listed, list) else f"{brief(listed)} is"
@@ -288,16 +309,17 @@ def _parse_axis(entry: object) -> Axis:
 
 
 def _axes_of_system(systems: object, name: str | None) -> object:
-    """Axes of the named coordinate system, of the first one when no transform names one."""
+    """Return the axes of the named coordinate system, or of the first one without that name."""
     known = [s for s in _as_list(systems) if isinstance(s, Mapping)]
     system = next((s for s in known if s.get("name") == name), known[0] if known else {})
     return system.get("axes", [])
 
 
 def _to_one_system(transforms: Sequence[object]) -> list[object]:
-    """The transforms that are to be applied one after the other.
+    """Return the transforms that are applied one after the other.
 
-    spatialdata writes alternatives instead, one for each of its coordinate systems; "global" is its default.
+    spatialdata writes alternatives instead, one for each of its coordinate systems; its default is
+    the system "global".
     """
     outputs = [system_name(t, "output") for t in transforms]
     if None in outputs or len(transforms) == 1:
@@ -318,7 +340,7 @@ def _moved(level: StoredLevel, scale: Sequence[float], translation: Sequence[flo
 
 
 def without_channel(matrix: Affine, axes: tuple[Axis, ...] | None) -> Affine:
-    """The matrix of all axes but the channel's."""
+    """Return the matrix without the row and column of the channel axis."""
     drop = [i for i, axis in enumerate(axes or ()) if axis.type == "channel"][:1]
     return np.delete(np.delete(matrix, drop, axis=0), drop, axis=1)
 

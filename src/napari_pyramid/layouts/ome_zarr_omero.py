@@ -1,4 +1,4 @@
-"""Reads "omero", the rendering settings that OME-Zarr carries: names, colours and contrast of channels."""
+"""Read "omero", the rendering settings of OME-Zarr: names, colours and contrast of channels."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _WHITE = "#FFFFFF"
 def parse_channels(
     omero: object, n_channels: int, dtype: np.dtype[Any], where: str
 ) -> tuple[Channel, ...]:
-    """One entry per channel, () when nothing is said; what cannot be used is left out with a warning.
+    """Return one entry per channel, () without channels; leave out unusable values with a warning.
 
     Parameters
     ----------
     omero
-        The object as stored, None when there is none.
+        The stored object, or None.
     n_channels
-        Length of the channel axis, 1 for an image without.
+        Length of the channel axis; 1 for an image without one.
     dtype
-        Of the pixels: a window that the writer cannot have meant for it is ignored.
+        Data type of the pixels: windows that are defaults for another data type are ignored.
     where
         File and group, for messages.
     """
@@ -39,7 +39,8 @@ def parse_channels(
     listed = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(omero, Mapping) or not isinstance(listed, list | None):
         warn(
-            f"{where}: omero is ignored: {brief(omero if listed is None else listed)} is not what was expected"
+            f"{where}: omero is ignored: {brief(omero if listed is None else listed)} "
+            "is not what was expected"
         )
         return ()
     if not listed:
@@ -79,7 +80,7 @@ def _color(color: object, where: str) -> str | None:
 
 
 def _window(window: object, dtype: np.dtype[Any], where: str) -> tuple[float, float] | None:
-    """Contrast limits: start and end, not min and max, which are the range of a slider."""
+    """Return the contrast limits: start and end; min and max are the range of a slider."""
     if window is None:
         return None
     ends = (
@@ -89,22 +90,26 @@ def _window(window: object, dtype: np.dtype[Any], where: str) -> tuple[float, fl
         return None
     numbers = [float(e) for e in ends if is_number(e)]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
-        warn(f"{where}.window from {' to '.join(map(brief, ends))} is no contrast; ignored")
+        warn(
+            f"{where}.window from {' to '.join(map(brief, ends))} is not a contrast range; ignored"
+        )
         return None
     low, high = numbers
     slider = window.get("max") if isinstance(window, Mapping) else None
     if _is_placeholder(low, high, slider, dtype):
         warn(
-            f"{where}.window {low:g} to {high:g} is a default that does not fit {dtype} pixels; ignored"
+            f"{where}.window {low:g} to {high:g} is a default that does not fit {dtype} pixels; "
+            "ignored"
         )
         return None
     return low, high
 
 
 def _is_placeholder(low: float, high: float, slider: object, dtype: np.dtype[Any]) -> bool:
-    """aicsimageio writes 0 to 1 for any image, bioio 0 to 255: honoured, wider integers are all white.
+    """Return whether a window is a writer's default that makes integers of this type all white.
 
-    A slider that goes further shows that the window was chosen.
+    aicsimageio writes 0 to 1 for any image, bioio 0 to 255. If the slider goes beyond the window,
+    somebody chose the window, and it is kept.
     """
     if dtype.kind not in "iu" or low != 0 or (isinstance(slider, int | float) and slider > high):
         return False

@@ -1,4 +1,4 @@
-"""Reads a scene of OME-Zarr 0.6: images placed in a shared coordinate system by transforms between their systems."""
+"""Read scenes of OME-Zarr 0.6: images that transforms place in one coordinate system."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from napari_pyramid.storage.node import Node, brief, warn
 __all__ = ["read_scene"]
 
 _System = tuple[str, str]
-"""A coordinate system: path of the image that has it ("" for the scene's own), and its name."""
+"""A coordinate system: path of its image ("" for systems of the scene), and its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """A transform of the scene or of one of its images."""
+    """A transform from one system to another, of the scene or one of its images."""
 
     source: _System
     target: _System
@@ -38,15 +38,16 @@ class _Edge:
 def read_scene(
     node: Node, document: Document, read: Callable[[Node], Sequence[Image] | None]
 ) -> list[Image]:
-    """The images of a scene, each with the affine that leads from its own system to the scene's.
+    """Return the images of a scene, each with the affine from its own system to the shown system.
 
-    The system to show is the scene's first one, or without any the one that the first transform leads to. An image
-    that cannot be brought there (displacements, no path of transforms) is shown where it is, with a warning.
+    The shown system is the first system of the scene; without one, the output of the first
+    transform. An image that cannot be transformed (displacements, no chain of transforms) is shown
+    in its own system, with a warning.
 
     Parameters
     ----------
     read
-        Reads one image group.
+        Function that reads one image group.
     """
     scene = document.content["scene"]
     where = f"{node.location}/{document.where}.scene"
@@ -79,15 +80,21 @@ def _edges(transforms: object, where: str, path: str = "") -> list[_Edge]:
         )
         if None in ends or not ends:
             warn(
-                f"{where}.coordinateTransformations: {brief(transform)} leads from no system to another; ignored"
+                f"{where}.coordinateTransformations: {brief(transform)} "
+                "leads from no system to another; ignored"
             )
         else:
-            edges.append(_Edge(ends[0], ends[1], transform))  # type: ignore[arg-type]  # neither is None
+            # Neither end is None here, which mypy cannot see.
+            edges.append(_Edge(ends[0], ends[1], transform))  # type: ignore[arg-type]
     return edges
 
 
 def _system(end: object, path: str) -> _System | None:
-    """Both sides are objects with a name and, for an image's system, its path; 0.6.dev1 to dev3 wrote the name alone."""
+    """Return the system of one side of a transform; None if it is not valid.
+
+    A side is an object with a name and, for an image's system, the path of the image; 0.6.dev1 to
+    dev3 wrote the name alone.
+    """
     if isinstance(end, str):
         end = {"name": end}
     if not isinstance(end, Mapping):
@@ -98,7 +105,7 @@ def _system(end: object, path: str) -> _System | None:
 
 
 def _image_nodes(node: Node, edges: list[_Edge], where: str) -> list[Node]:
-    """The images that transforms name, then the other children."""
+    """Return the image groups that transforms name, then the other children that are images."""
     nodes: dict[str, Node] = {}
     for path in dict.fromkeys(
         system[0] for edge in edges for system in (edge.source, edge.target) if system[0]
@@ -120,7 +127,7 @@ def _image_nodes(node: Node, edges: list[_Edge], where: str) -> list[Node]:
 
 
 def _own_edges(node: Node, path: str) -> list[_Edge]:
-    """The transforms of an image between its own systems."""
+    """Return the transforms of an image between its own systems."""
     document = find_document(node)
     if document is None or not isinstance(document.content.get("multiscales"), list):
         return []
@@ -168,7 +175,10 @@ def _is_label_of(node: Node, image: Image) -> bool:
 
 
 def _placed_like(image: Image, labels: Image) -> Image:
-    """Labels with the affine of their image, whose coordinate system is theirs, for the axes that they have."""
+    """Return labels with the affine of their image, reduced to the axes of the labels.
+
+    Labels have the coordinate system of their image.
+    """
     if image.affine is None:
         return labels
     theirs, own = _placed_axes(image), _placed_axes(labels)
@@ -182,7 +192,7 @@ def _placed_like(image: Image, labels: Image) -> Image:
 
 
 def _placed_axes(image: Image) -> list[str]:
-    """Names of the axes that an affine is over; numbers without names."""
+    """Return the names of the axes of an affine; numbers for axes without names."""
     if image.axes is None:
         return [str(i) for i in range(image.levels[0].array.ndim)]
     drop = next((i for i, axis in enumerate(image.axes) if axis.type == "channel"), None)
@@ -192,12 +202,13 @@ def _placed_axes(image: Image) -> list[str]:
 def _path_matrix(
     start: _System, goal: _System, edges: list[_Edge], ndim: int, node: Node, axes: Sequence[str]
 ) -> Affine:
-    """The matrix of the shortest chain of transforms, some of them taken backwards.
+    """Return the matrix of the shortest chain of transforms, some of which may be inverted.
 
     Raises
     ------
     LayoutError
-        If no chain of transforms that are matrices leads there; the message says what stood in the way.
+        If no chain of transforms with matrices leads from `start` to `goal`; the message has the
+        reason.
     """
     reached = {start: np.eye(ndim + 1)}
     queue = deque([start])

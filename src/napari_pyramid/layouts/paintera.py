@@ -1,4 +1,4 @@
-"""Paintera datasets: a group with "painteraData" that holds raw data or labels as a pyramid named "data".
+"""Read Paintera datasets: a group with "painteraData", and raw data or labels as pyramid "data".
 
 Vectors are in N5's order, as in `n5`. Source: saalfeldlab/paintera README, "Paintera data format".
 """
@@ -21,7 +21,10 @@ _LEVEL = re.compile(r"s\d+")
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group with "painteraData", or its "data" opened by itself; nothing, with a warning, for label multisets."""
+    """Return the image or labels of a group with "painteraData".
+
+    () with a warning for label multisets, which are not arrays of numbers.
+    """
     description = node.attributes.get("painteraData")
     if not isinstance(description, dict):
         if description is not None:
@@ -30,7 +33,8 @@ def read(node: Node) -> Sequence[Image] | None:
     data = node.child("data") or node
     if data.attributes.get("isLabelMultiset") is True:
         warn(
-            f"{data.location}: isLabelMultiset: a label multiset is not an array of numbers, so it is left out; convert it to plain labels"
+            f"{data.location}: isLabelMultiset: a label multiset is not an array of numbers, "
+            "so it is left out; convert it to plain labels"
         )
         return ()
     arrays = (data,) if data.kind == "array" else numbered_arrays(data, _LEVEL)

@@ -1,6 +1,8 @@
-"""Neuroglancer's precomputed volumes, read lazily through TensorStore. Needs the extra "precomputed".
+"""Read neuroglancer's precomputed volumes through TensorStore, with the extra "precomputed".
 
-Source: google/neuroglancer, datasource/precomputed/volume.md. Its axes are x, y, z, channel, its units nanometres.
+The axes of the format are x, y, z, channel, and its unit is the nanometre.
+
+Source: google/neuroglancer, datasource/precomputed/volume.md.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _MAX_INFO_BYTES = 16 * 2**20
 
 
 class TensorStoreArray:
-    """A TensorStore as a level: regions without steps become NumPy arrays, nothing is read before."""
+    """A TensorStore as array of a level: a region without steps is read when it is indexed."""
 
     def __init__(self, store: Any, chunks: tuple[int, ...]) -> None:
         self._store = store
@@ -45,12 +47,12 @@ class TensorStoreArray:
 
 
 def open_path(path: str) -> Sequence[Image] | None:
-    """The volume of a directory with an "info" file of its type, or None for anything else.
+    """Return the volume of a directory with an "info" file of its type, or None for anything else.
 
     Raises
     ------
     LayoutError
-        If TensorStore is not installed, or none of the scales can be opened.
+        If TensorStore is not installed, or if no scale can be opened.
     """
     info = _read_info(path)
     if info is None:
@@ -59,7 +61,8 @@ def open_path(path: str) -> Sequence[Image] | None:
         import tensorstore
     except ImportError as error:
         raise LayoutError(
-            f'{path}: {NAME} needs the package tensorstore: pip install "napari-pyramid[precomputed]"'
+            f"{path}: {NAME} needs the package tensorstore: "
+            'pip install "napari-pyramid[precomputed]"'
         ) from error
     levels = [
         level
@@ -86,7 +89,7 @@ def open_path(path: str) -> Sequence[Image] | None:
 
 
 def _read_info(path: str) -> dict[str, Any] | None:
-    """The "info" of a volume, None when there is none of its type."""
+    """Return the content of "info"; None if it is missing or of another type."""
     try:
         with open(os.path.join(path, _FILE), "rb") as file:
             info = json.loads(file.read(_MAX_INFO_BYTES))
@@ -101,11 +104,14 @@ def _read_info(path: str) -> dict[str, Any] | None:
 
 
 def _level(tensorstore: Any, path: str, info: dict[str, Any], index: int) -> StoredLevel | None:
-    """One scale in the order c, z, y, x, without the channel when there is one only; None, with a warning, when it cannot be opened."""
+    """Return one scale with axes c, z, y, x; without c if there is only one channel.
+
+    None, with a warning, if the scale cannot be opened.
+    """
     scale, where = info["scales"][index], f"{path}/info: scales[{index}]"
     key = scale.get("key") if isinstance(scale, dict) else None
     if not isinstance(key, str) or not _is_inside(key):
-        warn(f"{where}: key {str(key)[:80]!r} is no path inside the volume; level left out")
+        warn(f"{where}: key {str(key)[:80]!r} is not a path inside the volume; level left out")
         return None
     resolution = (
         numbers(scale.get("resolution"), 3, f"{where}: resolution", default=1) or (1.0,) * 3
@@ -136,7 +142,7 @@ def _level(tensorstore: Any, path: str, info: dict[str, Any], index: int) -> Sto
         *(0.0 for _ in lead),
         *(r * o for r, o in zip(resolution[::-1], offset[::-1], strict=True)),
     )
-    # Crop turns every index NumPy knows into a region: TensorStore takes negative numbers for positions
+    # Crop turns every index of NumPy into a region; in TensorStore a negative index is a position.
     return StoredLevel(key, Crop(array, array.shape), (*lead, *resolution[::-1]), translation)
 
 

@@ -1,4 +1,4 @@
-"""Arrays that link each other with "summary_of" or "summarized_by" (zarr-specs issue 23): a graph of levels."""
+"""Read arrays that "summary_of" or "summarized_by" link to each other (zarr-specs issue 23)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "summary_of"
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """One image per connected family of linked arrays in the group, its levels ordered by size."""
+    """Return one image per set of linked arrays in a group, with the levels ordered by size."""
     if node.kind == "array":
         return None
     arrays = {child.name: child for child in node.children() if child.kind == "array"}
@@ -32,7 +32,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _links(child: Node, arrays: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
-    """(summary, what it summarises) for each link of an array."""
+    """Yield the names of summary and summarised array for each link of an array."""
     up, down = child.attributes.get("summary_of"), child.attributes.get("summarized_by")
     listed = [(key, "summary_of") for key in ([up] if up is not None else [])]
     listed += [
@@ -44,14 +44,15 @@ def _links(child: Node, arrays: Mapping[str, Node]) -> Iterator[tuple[str, str]]
         name = name.strip("/").rpartition("/")[2] if isinstance(name, str) else ""
         if name not in arrays:
             warn(
-                f"{child.location}: {attribute} names {brief(entry)}, which is no array beside it; ignored"
+                f"{child.location}: {attribute} names {brief(entry)}, "
+                "which is not an array beside it; ignored"
             )
         else:
             yield (child.name, name) if attribute == "summary_of" else (name, child.name)
 
 
 def _families(arrays: Mapping[str, Node], links: Sequence[tuple[str, str]]) -> list[list[Node]]:
-    """Arrays that links connect, whichever way they point: a cycle is a family like any other."""
+    """Return the sets of arrays that are connected by links, whatever their direction."""
     family_of = {name: {name} for name in arrays}
     for a, b in links:
         if family_of[a] is not family_of[b]:
@@ -66,7 +67,7 @@ def _image(
     node: Node, family: list[Node], links: Sequence[tuple[str, str]], alone: Sequence[Node]
 ) -> Image | None:
     if all(any(child.name == summary for summary, _ in links) for child in family):
-        # Links without a beginning tell nothing: what else fits may be a level as well.
+        # In a cycle no array is the largest level, which may be an array without links.
         warn(f"{node.location}: summary_of goes round in a circle; levels are ordered by size")
         family = family + [
             a for a in alone if a.ndim == family[0].ndim and a.data_type == family[0].data_type

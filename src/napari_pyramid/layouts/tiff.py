@@ -1,6 +1,7 @@
-"""TIFF files, tiled or striped, flat or pyramidal, read lazily through tifffile's zarr view. Needs the extra "tiff".
+"""Read TIFF files, tiled or striped, flat or pyramidal, through tifffile, with the extra "tiff".
 
-OME-TIFF, ImageJ, SVS and its kin, and cloud-optimised GeoTIFF with its overviews are pyramids as tifffile finds them.
+tifffile finds the levels of OME-TIFF, ImageJ, SVS and similar slides, and cloud-optimised GeoTIFF
+with overviews; they are read lazily as zarr arrays.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ __all__ = ["NAME", "open_path"]
 NAME = "TIFF"
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SLIDE_EXTRAS = {"Thumbnail", "Label", "Macro", "Map"}
-"""Small pictures of the glass that slide scanners add; not shown beside a pyramid."""
+"""Series of small pictures that slide scanners add; not shown beside a pyramid."""
 _PAGE_BYTES = 64 * 2**20
-"""Striped pages up to this size are read whole: strips are often a single row, and a chunk each costs more than it saves."""
+"""Striped pages up to this size are one chunk, since strips are often single rows."""
 
 
 def open_path(path: str) -> Sequence[Image] | None:
-    """One image per series of a TIFF file (recognised by its content), or None for anything else.
+    """Return one image per series of a TIFF file, or None for other content.
 
     Raises
     ------
@@ -55,19 +56,18 @@ def open_path(path: str) -> Sequence[Image] | None:
             warn(f"{path}: {problem}; the OME-XML is ignored")
             file.close()
             file = tifffile.TiffFile(path, is_ome=False)
-        weakref.finalize(
-            file, file.filehandle.close
-        )  # when the last level that reads from it is gone
+        # The file is closed when the last level that reads from it is gone.
+        weakref.finalize(file, file.filehandle.close)
         for other in _other_files(file):
             weakref.finalize(file, other.close)
         series = [s for s in file.series if 0 not in s.shape and s.ndim >= 2]
         if any(len(s.levels) > 1 for s in series):
             series = [s for s in series if s.name not in _SLIDE_EXTRAS]
         images = [_image(file, s, n, path, alone=len(series) == 1) for n, s in enumerate(series)]
-    # Not narrower: tags are other people's data, and tifffile answers nonsense in them with whatever its code runs into.
+    # Every exception: tifffile raises errors of many types on tags with nonsense.
     except Exception as error:
         raise LayoutError(
-            f"{path} is no readable TIFF: {type(error).__name__}: {str(error)[:200]}"
+            f"{path} is not a readable TIFF: {type(error).__name__}: {str(error)[:200]}"
         ) from error
     if not images:
         raise LayoutError(f"{path}: the TIFF holds no image")
@@ -75,7 +75,10 @@ def open_path(path: str) -> Sequence[Image] | None:
 
 
 def _other_files(file: TiffFile) -> set[FileHandle]:
-    """The files beside this one that its images are spread over; tifffile opens them again and again while it reads."""
+    """Return the handles of other files that hold parts of the images.
+
+    tifffile reopens them while it reads, so that each must be closed at the end.
+    """
     pages = [
         page
         for series in file.series

@@ -1,6 +1,8 @@
-"""WEBKNOSSOS datasets: "datasource-properties.json" lists layers, their magnifications and their bounding boxes.
+"""Read WEBKNOSSOS datasets: "datasource-properties.json" lists layers and their magnifications.
 
-Arrays are padded to whole shards, so that a coarser one may be the larger: each level is cut to the bounding box.
+Arrays are padded to whole shards, so that a coarser array may be larger than a finer one: each
+level is cut to the bounding box of its layer.
+
 Source: scalableminds/webknossos-libs, dataset/properties.py.
 """
 
@@ -25,17 +27,17 @@ NAME = "WEBKNOSSOS"
 _FILE = "datasource-properties.json"
 FILES = (_FILE,)
 _MAG_KEYS = ("mags", "wkwResolutions", "resolutions")
-"""The list of magnifications, as the versions called it."""
+"""Keys of the list of magnifications in the versions of the format."""
 _MAG_NAME = re.compile(r"\d{1,6}(-\d{1,6}-\d{1,6})?", re.ASCII)
 _SPACE = ("x", "y", "z")
 _MOST = 256
-"""Layers, and magnifications of each, that are read; more are no dataset."""
+"""Limit of the layers, and of the magnifications of each, that are read."""
 _Box = tuple[Mapping[str, int], Mapping[str, int]]
 """First voxel and extent of a layer by axis, in voxels of magnification 1."""
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A directory with "datasource-properties.json": one image per layer whose arrays are zarr."""
+    """Return one image per layer with zarr arrays, of a group with "datasource-properties.json"."""
     content = node.read_bytes(_FILE) if node.kind == "group" else None
     if content is None:
         return None
@@ -57,7 +59,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _voxel(scale: Any, where: str) -> tuple[Mapping[str, float], str | None]:
-    """Voxel size by axis and its unit; before version 1 it was a list, in nanometres."""
+    """Return voxel size by axis, and its unit; before version 1 it was a list, in nanometres."""
     factor, unit = (
         (scale.get("factor"), scale.get("unit"))
         if isinstance(scale, dict)
@@ -95,7 +97,8 @@ def _layer(
             axes = axes or tuple(Axis.named(n, unit if n in _SPACE else None) for n in names)
     if not levels or axes is None:
         warn(
-            f"{where}: none of its magnifications is a readable zarr array (dataFormat {layer.get('dataFormat')!r}); left out"
+            f"{where}: none of its magnifications is a readable zarr array "
+            f"(dataFormat {layer.get('dataFormat')!r}); left out"
         )
         return None
     dtype, ndim = levels[0].array.dtype, levels[0].array.ndim
@@ -113,7 +116,7 @@ def _layer(
 
 
 def _factors(mag: Any) -> Mapping[str, int] | None:
-    """The magnification by axis: ``[2, 2, 1]`` or "2-2-1", or one number for all."""
+    """Return the magnification by axis, from ``[2, 2, 1]``, "2-2-1" or one number for all axes."""
     given = mag.get("mag", mag.get("resolution")) if isinstance(mag, dict) else mag
     if isinstance(given, str) and _MAG_NAME.fullmatch(given):
         parts = [int(part) for part in given.split("-")]
@@ -129,11 +132,12 @@ def _factors(mag: Any) -> Mapping[str, int] | None:
 
 
 def _path(layer: str, mag: Any, factors: Mapping[str, int]) -> Any:
-    """Path of the array below the dataset, by default "layer/2-2-1", or "layer/2" for equal factors."""
+    """Return the path of an array: by default "layer/2-2-1", or "layer/2" for equal factors."""
     given = mag.get("path") if isinstance(mag, dict) else None
     if given is None:
         unique = sorted(set(factors.values()))
-        return f"{layer}/{unique[0] if len(unique) == 1 else '-'.join(str(factors[n]) for n in _SPACE)}"
+        all_factors = "-".join(str(factors[n]) for n in _SPACE)
+        return f"{layer}/{unique[0] if len(unique) == 1 else all_factors}"
     return given.removeprefix("./") if isinstance(given, str) else given
 
 
@@ -164,7 +168,10 @@ def _box(given: Any) -> _Box | None:
 def _inside(
     box: _Box | None, shape: Sequence[int], names: Sequence[str], factors: Mapping[str, int]
 ) -> tuple[list[int], list[int]]:
-    """First voxel of the box in a level, by axis, and the one after its last; those of the level where no voxel of it is in the box."""
+    """Return start and stop of the bounding box in a level, by axis.
+
+    Start and stop of the whole level if the box does not meet it.
+    """
     start, stop = [0] * len(shape), list(shape)
     for i, name in enumerate(names):
         if box is not None and name in _SPACE:
@@ -181,7 +188,7 @@ def _placed(
     voxel: Mapping[str, float],
     box: _Box | None,
 ) -> StoredLevel:
-    """The level cut to the bounding box."""
+    """Return the level cut to the bounding box, with scale and translation."""
     array = level.array
     start, stop = _inside(box, array.shape, names, factors)
     shape = [b - a for a, b in zip(start, stop, strict=True)]

@@ -1,4 +1,7 @@
-"""xarray datasets without any list of levels: groups scale0, scale1, ... (multiscale-spatial-image), or one dataset."""
+"""Read xarray datasets without a list of levels: groups scale0, scale1, ..., or one dataset.
+
+multiscale-spatial-image writes the groups scale0, scale1, ...
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,15 @@ _NUMBERED = re.compile(r"(.*?)(\d+)")
 _PREFIX = "scale"
 _MAX_DEPTH = 8
 _MOST = 64
-"""Levels that can be missing: halved as often, no array has a sample left."""
+"""Limit of missing levels in a warning: an array halved 64 times has no sample left."""
 _OTHER_LAYOUTS = ("ome", "multiscales", "plate", "well")
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """Groups that hold a variable at several resolutions, or a group whose variables have coordinates, and those below."""
+    """Return the images of groups that hold a variable at several resolutions, or of a dataset.
+
+    A dataset is a group whose variables have coordinates; the groups below it are read as well.
+    """
     if node.kind != "group":
         return None
     groups = [child for child in node.children() if child.kind == "group"]
@@ -38,10 +44,10 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _tree(node: Node, depth: int = 0) -> list[Image]:
-    """Return the variables of a dataset and of the groups below it, by their paths: xarray's DataTree.
+    """Return the variables of xarray's DataTree: of a dataset and the groups below it.
 
-    Groups below may have no coordinates of their own: those of the group above are theirs as well. What is another
-    layout's, or has variables without named axes, is no part of the tree.
+    Groups below may have no coordinates: they inherit the coordinates of the group above. Groups of
+    another layout, or with variables without named axes, are not part of the tree.
     """
     images = list(pyramids(node, [node], NAME))
     for group in node.children():
@@ -70,13 +76,13 @@ def _warn_of_gaps(node: Node, levels: Sequence[Node]) -> None:
 
 
 def _are_numbered(groups: Sequence[Node]) -> bool:
-    """Return whether all groups, two at least, have one name but for the number at its end."""
+    """Return whether there are several groups, whose names differ only in the number at the end."""
     matches = [_NUMBERED.fullmatch(group.name) for group in groups]
     return len(groups) > 1 and all(matches) and len({match[1] for match in matches if match}) == 1
 
 
 def _by_variable(groups: Sequence[Node]) -> Iterator[list[tuple[Node, Node]]]:
-    """Yield for every variable that several groups have the pairs of group and array."""
+    """Yield the pairs of group and array, for every variable that several groups have."""
     pairs = [(group, variable) for group in groups for variable in data_variables(group)]
     for name in dict.fromkeys(variable.name for _, variable in pairs):
         found = [(group, variable) for group, variable in pairs if variable.name == name]
@@ -90,9 +96,9 @@ def _shrink(found: Sequence[tuple[Node, Node]]) -> bool:
 
 
 def _are_one_place(groups: Sequence[Node]) -> bool:
-    """Return whether variables shrink from group to group, and their coordinates cover the same rectangle.
+    """Return whether variables shrink from group to group, and cover the same rectangle.
 
-    Without it, numbered groups are images of their own: positions, timepoints, tiles.
+    Otherwise numbered groups are separate images: positions, timepoints, tiles.
     """
     series = [found for found in _by_variable(groups) if _shrink(found)]
     return bool(series) and all(
@@ -103,9 +109,9 @@ def _are_one_place(groups: Sequence[Node]) -> bool:
 
 
 def _cover_the_same(a: tuple[Node, LevelEntry], b: tuple[Node, LevelEntry]) -> bool:
-    """Return whether two variables cover the same: their edges are less than a pixel apart.
+    """Return whether the edges of two placed variables are less than a pixel apart.
 
-    Of the pixels of the coarser one, in the last two axes; each variable with where it is placed.
+    The pixel is of the coarser variable; only the last two axes are compared.
     """
     scale_a, scale_b = a[1].scale, b[1].scale
     if scale_a is None or scale_b is None:
@@ -118,7 +124,7 @@ def _cover_the_same(a: tuple[Node, LevelEntry], b: tuple[Node, LevelEntry]) -> b
 
 
 def _edges(variable: Node, placed: LevelEntry, axis: int) -> tuple[float, float]:
-    """Return where the first pixel begins and the last one ends, along an axis."""
+    """Return the start of the first pixel and the end of the last one, along an axis."""
     scale, translation = (placed.scale or ())[axis], (placed.translation or ())[axis]
     start = translation - scale / 2
     return start, start + scale * variable.shape[axis]

@@ -1,7 +1,9 @@
-"""xcube's ".levels" directories: one xarray dataset per level, 0.zarr, 1.zarr, ..., or a text file with the path of one.
+"""Read xcube's directories "*.levels": datasets 0.zarr, 1.zarr, ..., or links to datasets.
 
-Links are the layout's way of sharing level 0 with the cube it was made from, so they are followed
-out of the store, with a warning each; links to other hosts are not followed.
+A link is a text file with a path. xcube uses links to share level 0 with the cube that it was made
+from, so links out of the store are followed, with a warning each; links to other hosts are not
+followed.
+
 Source: xcube-dev/xcube, docs/source/mldatasets.md and xcube/core/mldataset/fs.py.
 """
 
@@ -32,7 +34,7 @@ _MAX_LEVELS = 64
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
+    """Return the images of a directory or zip named ``*.levels``, or with a file ".zlevels"."""
     if not node.is_implicit or not (
         _NAMED.search(node.path or node.opened) or node.read_bytes(_FILE) is not None
     ):
@@ -46,7 +48,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 
 def _levels(node: Node) -> Iterator[Node]:
-    """The readable levels, by number."""
+    """Yield the readable levels, by number."""
     stored = {
         int(match[1]): child
         for child in node.children()
@@ -76,7 +78,13 @@ def _linked(node: Node, number: int) -> Node | None:
 
 
 def _follow(node: Node, file: str, target: str) -> Node:
-    """The root of the dataset that a link names, relative to the directory of the levels."""
+    """Return the root of the dataset that a link names, relative to the directory of the levels.
+
+    Raises
+    ------
+    LayoutError
+        If the link is not one path, leads to another host, or does not lead to a dataset.
+    """
     where = f"{node.location}/{file}"
     if not target or "\n" in target or "\0" in target:
         raise LayoutError("the link is not one path")
@@ -84,7 +92,7 @@ def _follow(node: Node, file: str, target: str) -> Node:
         raise LayoutError(f"the link leads to another host, {target[:80]}, and is not followed")
     if not isinstance(node.store, LocalStore):
         raise LayoutError(
-            f"the link {target[:80]!r} is in no directory on this machine; not followed"
+            f"the link {target[:80]!r} is not in a directory on this machine; not followed"
         )
     directory = os.path.join(os.fspath(node.store.root), node.path)
     path = os.path.realpath(os.path.join(directory, target))
@@ -92,11 +100,12 @@ def _follow(node: Node, file: str, target: str) -> Node:
         raise LayoutError(f"the link {target[:80]!r} leads back to the levels themselves: a cycle")
     if path.endswith(".levels") or os.path.isfile(os.path.join(path, _FILE)):
         raise LayoutError(
-            f"the link {target[:80]!r} leads to other levels instead of one dataset; not followed, it may be a cycle"
+            f"the link {target[:80]!r} leads to other levels instead of one dataset; "
+            "not followed, it may be a cycle"
         )
     if not path.startswith(f"{os.path.realpath(directory)}{os.sep}"):
         warn(f"{where}: level is read from {path}, outside the opened store", LayoutNotice)
     root = open_root(path)
     if root.is_implicit:
-        raise LayoutError(f"{path} is no zarr dataset")
+        raise LayoutError(f"{path} is not a zarr dataset")
     return root

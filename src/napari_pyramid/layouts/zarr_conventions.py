@@ -1,4 +1,4 @@
-"""The "multiscales" convention of zarr-conventions: an object with a "layout" of assets, arrays or groups.
+"""Read "multiscales" of zarr-conventions: an object with a "layout" of assets, arrays or groups.
 
 Source: zarr-conventions/multiscales and zarr-conventions/spatial, README of version 1.
 """
@@ -30,13 +30,13 @@ __all__ = ["NAME", "read"]
 
 NAME = "zarr-conventions multiscales"
 _MOST = 256
-"""Entries of a layout that are read; more are no pyramid."""
+"""Limit of the entries of a layout that are read."""
 _REFERENCE_SYSTEM_KEYS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")
 
 
 @dataclass(frozen=True, slots=True)
 class _Asset:
-    """One entry of the layout and the arrays it stands for, by variable name ("" for an asset that is an array)."""
+    """One entry of the layout and its arrays by variable name, "" for an asset that is an array."""
 
     path: str
     entry: Mapping[str, Any]
@@ -45,7 +45,7 @@ class _Asset:
 
 
 def read(node: Node) -> Sequence[Image] | None:
-    """A group whose "multiscales" is an object with "layout". Groups give one image per variable."""
+    """Return the images of a group whose "multiscales" has a "layout": one per variable."""
     described = node.attributes.get("multiscales")
     layout = described.get("layout") if isinstance(described, dict) else None
     if layout is None or node.kind != "group":
@@ -107,7 +107,11 @@ def _assets(node: Node, layout: Any) -> list[_Asset]:
 def _placed(
     node: Node, name: str, assets: Mapping[str, _Asset], layout: _Layout
 ) -> list[tuple[_Asset, LevelEntry]]:
-    """One variable of every asset, with the geographic transform, the coordinates, or else the factors of its level."""
+    """Return one variable of every asset with its place.
+
+    The place follows from the geographic transform, else from coordinates, else from the factors of
+    the level.
+    """
     totals = _totals(name, assets, layout)
     dimensions = node.attributes.get("spatial:dimensions")
     centred = node.attributes.get("spatial:registration") == "node"
@@ -142,7 +146,10 @@ def _grid_of_root(
     layout: _Layout,
     totals: Mapping[str, Vector],
 ) -> GeoGrid | None:
-    """The grid of an asset whose total is 1, by what the group says: its transform is the root's, its box that of all."""
+    """Return the grid of an asset whose total is 1, from the transform or box of the group.
+
+    The transform of the group is for the root of the layout, its box for all assets.
+    """
     attributes = node.attributes
     grid = GeoGrid.from_transform(
         attributes.get("spatial:transform"), f"{node.location}: spatial:transform"
@@ -159,27 +166,29 @@ def _grid_of_root(
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Which entry of the layout is derived from which, assets that are missing on disk included."""
+    """Scales and sources of the entries of a layout, with entries that are missing on disk."""
 
     scales: Mapping[str, Vector | None]
-    """Of each entry, as written: usually relative to what it is derived from."""
+    """Scale of each entry as stored, usually relative to the entry's source."""
     sources: Mapping[str, str | None]
-    """What each entry is derived from, where that is another entry."""
+    """Entry that each entry is derived from; None if it is not derived from an entry."""
     unusable: Collection[str]
-    """Entries whose scale is relative to nothing that can be found."""
+    """Entries whose scale cannot be used, since the source is missing or in a cycle."""
 
     @property
     def root(self) -> str | None:
-        """The first entry that is derived from no other: what the group says of itself is about this one."""
+        """First entry that is not derived from another one; the group's attributes are about it."""
         return next((path for path, source in self.sources.items() if source is None), None)
 
     def total(self, path: str, *, relative: bool) -> Vector | None:
-        """Return the product of the scales from the entry up to its root, () for a root without one, None if one is unknown.
+        """Return the product of the scales from an entry up to its root.
+
+        () for a root without a scale; None if one of the scales is not known.
 
         Parameters
         ----------
         relative
-            Follow the sources; if not, every scale counts for itself.
+            Whether scales are relative to the source; if not, all are relative to the root.
         """
         scale, source = self.scales[path], self.sources[path]
         if path in self.unusable:
@@ -193,7 +202,7 @@ class _Layout:
 
 
 def _read_layout(node: Node, layout: Any) -> _Layout:
-    """The layout's scales and sources; one warning tells of all sources that are missing or lead round in a circle."""
+    """Return scales and sources of a layout, with one warning for all missing or cyclic sources."""
     entries = {
         path: entry
         for entry in (layout if isinstance(layout, list) else [])
@@ -217,7 +226,8 @@ def _read_layout(node: Node, layout: Any) -> _Layout:
             f"{path!r} from {brief(given[path])}" for path in entries if path in unusable
         )
         warn(
-            f"{node.location}: multiscales: layout: derived_from names no asset, or goes round in a circle: {named};"
+            f"{node.location}: multiscales: layout: derived_from names no asset, "
+            f"or goes round in a circle: {named};"
             " the sizes of these levels are taken instead of their transforms"
         )
     return _Layout(
@@ -228,7 +238,7 @@ def _read_layout(node: Node, layout: Any) -> _Layout:
 
 
 def _above(path: str, sources: Mapping[str, str | None]) -> list[str]:
-    """Return what an entry is derived from, directly or not, up to the first that comes twice."""
+    """Return the sources of an entry, direct and indirect, up to the first that repeats."""
     found: list[str] = []
     source = sources[path]
     while source is not None and source not in found:
@@ -238,7 +248,10 @@ def _above(path: str, sources: Mapping[str, str | None]) -> list[str]:
 
 
 def _is_there(node: Node, path: object) -> bool:
-    """Whether a source that is no level of the layout is a node of the group: levels may be derived from what is not shown."""
+    """Return whether a source outside the layout is a node of the group.
+
+    Levels may be derived from arrays that are not levels.
+    """
     try:
         return node.child(path) is not None
     except LayoutError:
@@ -246,10 +259,11 @@ def _is_there(node: Node, path: object) -> bool:
 
 
 def _totals(name: str, assets: Mapping[str, _Asset], layout: _Layout) -> dict[str, Vector]:
-    """Factors of every asset to the root of the layout.
+    """Return the factors of every asset to the root of the layout.
 
-    The text of the convention makes "scale" relative to "derived_from", three of its own examples make it relative to
-    the first level: the reading that fits the shapes is taken. Where no scale is known, the shapes are.
+    "scale" is relative to "derived_from" in the text of the convention, but relative to the first
+    level in three of its examples: the interpretation that fits the shapes is used. Unknown scales
+    follow from the shapes.
     """
     shapes = {path: asset.variables[name].shape for path, asset in assets.items()}
     readings = [_filled(layout, shapes, relative=relative) for relative in (True, False)]
@@ -267,7 +281,10 @@ def _totals(name: str, assets: Mapping[str, _Asset], layout: _Layout) -> dict[st
 def _filled(
     layout: _Layout, shapes: Mapping[str, tuple[int, ...]], *, relative: bool
 ) -> dict[str, Vector]:
-    """The totals of the layout; from the shapes where there is none, as multiples of the first that is known."""
+    """Return the totals of the layout.
+
+    Unknown totals are the first known total, times the ratio of the shapes.
+    """
     known = {path: layout.total(path, relative=relative) for path in shapes}
     anchor = next((path for path, total in known.items() if total is not None), next(iter(shapes)))
     ones = (1.0,) * len(shapes[anchor])
@@ -285,20 +302,20 @@ def _filled(
 
 
 def _product(a: Vector, b: Vector) -> Vector:
-    """Return the products along the last axes that both have, and what the longer one has before."""
+    """Return the product of two vectors aligned at their ends; the shorter one is padded with 1."""
     n = max(len(a), len(b))
     pairs = zip((1.0,) * (n - len(a)) + a, (1.0,) * (n - len(b)) + b, strict=True)
     return tuple(x * y for x, y in pairs)
 
 
 def _misfit(total: Vector, first: Vector, ratio: Vector) -> float:
-    """How far a total is from the ratio of the shapes, in octaves, over the axes that all of them have."""
+    """Return the distance of a total from the ratio of the shapes, in octaves, over common axes."""
     per_axis = zip(total[::-1], first[::-1], ratio[::-1], strict=False)
     return sum(abs(math.log2(t / f / r)) for t, f, r in per_axis if min(t, f, r) > 0)
 
 
 def _scale(entry: Mapping[str, Any]) -> Vector | None:
-    """The scale of an entry, which two of the examples in the convention's README have beside "transform"."""
+    """Return the scale of an entry: in "transform" or, in two examples of the README, beside it."""
     transform = entry.get("transform")
     scale = transform.get("scale") if isinstance(transform, dict) else entry.get("scale")
     if not isinstance(scale, list) or not scale:
