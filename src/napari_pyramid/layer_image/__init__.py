@@ -1,7 +1,7 @@
-"""A napari layer, or what a reader plugin gives for one, becomes an image to build.
+"""Convert napari layers, and the layer tuples of reader plugins, into images to build.
 
-Both faces use this package, so that a file gives the same store from the viewer and from the
-command line. It imports neither napari nor pandas, but where a plugin's words need them.
+The viewer and the command line both use this package, so that a file gives the same store from
+both. It imports neither napari nor pandas, except for names of colours that only napari knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which layers are channels of one image, so that they can be stored as one image again."""
+"""Find the layers that are channels of one image, so that they are stored as one image again."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["channel_label", "grouped_by_image", "is_numbered"]
 
 
 def grouped_by_image(layers: Sequence[LayerTuple]) -> list[list[LayerTuple]]:
-    """Return the layers, those that are channels of one image together; each group at least one.
+    """Return the layers in groups: channels of one image together, other layers alone.
 
     The groups are in the order of their first layers. Channels that our reader has split are in the
     order that they have in the store, all others in the order of the layers.
     """
     groups: list[list[LayerTuple]] = []
     for layer in layers:
-        home = next((group for group in groups if _belongs(layer, group)), None)
-        if home is None:
+        matching = next((group for group in groups if _belongs(layer, group)), None)
+        if matching is None:
             groups.append([layer])
         else:
-            home.append(layer)
+            matching.append(layer)
     return [_in_order(group) for group in groups]
 
 
 def channel_label(meta: Mapping[str, Any]) -> str:
-    """Return the name of a channel: the layer's name without the name of the image before it."""
+    """Return the name of a channel: the layer's name without the image's name before it."""
     name = str(meta.get("name", ""))
     return name.partition(": ")[2] or name
 
 
 def is_numbered(meta: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
-    """Whether napari has numbered the name of a layer after `first`: ``cells``, ``cells [1]``."""
+    """Return whether napari made a layer's name from `first`'s by a number: ``cells [1]``."""
     numbered = re.escape(str(first.get("name"))) + r" \[\d+\]"
     return re.fullmatch(numbered, str(meta.get("name", ""))) is not None
 
@@ -48,7 +48,7 @@ def _in_order(group: list[LayerTuple]) -> list[LayerTuple]:
 
 
 def _belongs(layer: LayerTuple, group: Sequence[LayerTuple]) -> bool:
-    """Whether a layer is a further channel of the image that `group` holds."""
+    """Return whether a layer is another channel of the image in `group`."""
     (data, meta, kind), (other, first, other_kind) = layer, group[0]
     if kind != "image" or other_kind != "image" or meta.get("rgb") or first.get("rgb"):
         return False
@@ -67,7 +67,7 @@ def _belongs(layer: LayerTuple, group: Sequence[LayerTuple]) -> bool:
 
 
 def _channel_key(meta: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """What the channels of one image share: their origin, or the part of the name before ": "."""
+    """Return a key that channels of one image share: origin, or the name's part before ": "."""
     known = origin_of_layer(meta)
     if "channel" in known:
         return (known.get("source"), known.get("path"), known.get("image"))
@@ -76,9 +76,9 @@ def _channel_key(meta: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _is_same_channel(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two layers are one channel.
+    """Return whether two layers are the same channel.
 
-    napari numbers the names of a store that is opened twice, but the index of the channel tells.
+    napari numbers the names of a store that is opened twice, so the index of the channel decides.
     """
     indexes = [origin_of_layer(m).get("channel") for m in (meta, other)]
     return channel_label(meta) == channel_label(other) or (
@@ -87,11 +87,11 @@ def _is_same_channel(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _is_split_off(layer: LayerTuple, first: LayerTuple) -> bool:
-    """Whether a layer looks like a further channel that napari split from the array of `first`.
+    """Return whether a layer looks like a channel that napari split from the array of `first`.
 
     ``add_image(..., channel_axis=...)`` blends all but the first layer additively. The layers have
-    the names of the channels and are views of one array; or one name, which napari numbers. A file
-    that was opened twice is numbered too, but not blended so.
+    the names of the channels and are views of one array, or have one name, which napari numbers.
+    A file that was opened twice has numbered names too, but no additive blending.
     """
     (data, meta, _), (other, of_first, _) = layer, first
     ours = any(origin_of_layer(m) for m in (meta, of_first))
@@ -103,13 +103,13 @@ def _is_split_off(layer: LayerTuple, first: LayerTuple) -> bool:
 
 
 def _is_view_of_same_array(one: Any, other: Any) -> bool:
-    """Whether two arrays are parts of one: of one block of memory, or of one dask array."""
+    """Return whether two arrays are views of the same memory, or parts of the same dask array."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return one.base is not None and one.base is other.base
     return not _dask_layers(one).isdisjoint(_dask_layers(other))
 
 
 def _dask_layers(array: Any) -> set[Any]:
-    """Return the names of the arrays that a dask array is made of; none for any other array."""
+    """Return the names of the arrays that a dask array is made of; empty for other arrays."""
     layers = getattr(getattr(array, "dask", None), "layers", None)
     return set(layers) if isinstance(layers, Mapping) else set()

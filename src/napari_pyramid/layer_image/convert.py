@@ -1,4 +1,4 @@
-"""Layers as images to build: arrays, axes, transforms, channels and label tables of each."""
+"""Convert layers into images to build: arrays, axes, transforms, channels and label tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["LayerImage", "image_of_layer", "images_of_layers", "losses", "lost_t
 
 @dataclass(frozen=True, slots=True)
 class LayerImage:
-    """One image or label image to be stored; sequences have one entry per array axis."""
+    """An image or label image to build; sequences have one entry per array axis."""
 
     name: str
     levels: tuple[Any, ...]
@@ -38,7 +38,7 @@ class LayerImage:
 
     @property
     def extent(self) -> tuple[float, ...]:
-        """Size along the spatial axes, in their units: labels fit the image of the same extent."""
+        """Size along the spatial axes, in their units; labels belong to images of equal extent."""
         return tuple(
             n * s
             for n, s, a in zip(self.levels[0].shape, self.scale, self.axes, strict=True)
@@ -47,12 +47,12 @@ class LayerImage:
 
     @property
     def source(self) -> Any:
-        """What to build from when the levels are kept: the only array, or all of them."""
+        """Source of a build that keeps the levels: the only array, or all arrays."""
         return self.levels if len(self.levels) > 1 else self.levels[0]
 
     @property
     def build_options(self) -> dict[str, Any]:
-        """What the engine needs to know besides the pixels, as keywords of `iter_build`."""
+        """Keyword arguments of `iter_build` besides the pixels."""
         return {
             "axes": self.axes,
             "scale": self.scale,
@@ -66,9 +66,9 @@ class LayerImage:
 
 
 def images_of_layers(layers: Sequence[LayerTuple]) -> list[LayerImage]:
-    """Return the images that `layers` show; channels of one image are one image again.
+    """Return the images of `layers`; the channels of one image become one image.
 
-    An image stands where the first of its channels stood.
+    An image has the position of its first channel.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def images_of_layers(layers: Sequence[LayerTuple]) -> list[LayerImage]:
 
 
 def image_of_layer(layer: LayerTuple) -> LayerImage:
-    """Return one layer as an image; the colours of an RGB layer are its channels, on the last axis.
+    """Return one layer as an image; the colours of an RGB layer become channels on the last axis.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _image_of_channels(group: Sequence[LayerTuple]) -> LayerImage:
     at = known.get("channel_axis")
     if not isinstance(at, int) or not 0 <= at <= len(axes):
         at = int(bool(axes) and axes[0].type == "time")
-    # A number that napari appended to the image's name says nothing of the channel.
+    # A number that napari appended to the image's name is not the name of a channel.
     last = group[-1][1]
     nameless = not known and last.get("blending") == "additive" and is_numbered(last, meta)
     return LayerImage(
@@ -185,7 +185,7 @@ def _stacked(arrays: Sequence[Any], axis: int) -> Any:
 def _placement(
     meta: Mapping[str, Any], ndim: int
 ) -> tuple[tuple[Axis, ...], tuple[float, ...], tuple[float, ...]]:
-    """Return axes, scale and translation of a layer; napari's labels -3, -2, -1 say nothing."""
+    """Return axes, scale and translation of a layer; napari's labels -3, -2, -1 are not names."""
     labels = [str(v) for v in meta.get("axis_labels") or ()]
     named = (
         len(labels) == ndim

@@ -1,4 +1,7 @@
-"""The features table of a Labels layer as rows of JSON, which OME-Zarr keeps as label properties."""
+"""Convert the features table of a Labels layer into JSON rows, OME-Zarr's label properties.
+
+The module imports neither napari nor pandas.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,22 @@ __all__ = ["label_rows"]
 
 
 def label_rows(features: Any, name: str) -> list[dict[str, Any]]:
-    """Return a row per label with the values that the table has for it.
+    """Return one row per label with the label's values; the column "index" holds the labels.
 
-    The column "index" says which label a row is about. Dates and times become ISO 8601 text,
-    durations and infinities the text that Python has for them, arrays lists.
+    Dates and times become ISO 8601 text, durations and infinities Python's text for them, arrays
+    become lists, and missing values are left out.
 
     Parameters
     ----------
     features
-        A pandas table, or anything with columns by name; None if there is no table.
+        A pandas table, or anything with columns by name, or None.
     name
         Name of the layer, for messages.
 
     Raises
     ------
     SpecError
-        If "index" does not hold whole numbers, or JSON has nothing like a value.
+        If "index" does not hold whole numbers, or a value has no equivalent in JSON.
     """
     if features is None or not len(features):
         return []
@@ -44,8 +47,8 @@ def label_rows(features: Any, name: str) -> list[dict[str, Any]]:
                 plain = _plain(value)
             except TypeError as error:
                 raise SpecError(
-                    f"{name!r}: column {key!r} of its features holds a {error}, which cannot be "
-                    "stored: make it text or numbers"
+                    f"{name!r}: column {key!r} of its features holds a {error}, "
+                    "which cannot be stored: make it text or numbers"
                 ) from None
             if plain is not None:
                 row[key] = plain
@@ -57,25 +60,23 @@ def _label(value: Any, name: str) -> int:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         raise SpecError(
-            f"{name!r}: column 'index' of its features holds {value!r}: it must say which label "
-            "each row is about, as a whole number"
+            f"{name!r}: column 'index' of its features holds {value!r}: "
+            "it must hold the label of each row as a whole number"
         ) from None
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; None for a missing value.
+    """Return a value as JSON has it; None for missing values.
 
     Raises
     ------
     TypeError
-        If JSON has nothing like the value; the message is the name of its type.
+        If the value has no equivalent in JSON; the message is the name of its type.
     """
-    if isinstance(
-        value, np.datetime64 | np.timedelta64
-    ):  # first: NumPy counts the latter among the integers
-        return _plain(
-            value.astype(f"{value.dtype.kind}8[us]").item()
-        )  # of nanoseconds, item() is a bare number
+    # Before integers, since NumPy's timedelta64 is one. In microseconds, since item() of
+    # nanoseconds is a plain number.
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return _plain(value.astype(f"{value.dtype.kind}8[us]").item())
     if isinstance(value, np.integer | np.bool_ | np.str_):
         return value.item()
     if value is None or isinstance(value, str | bool | int):
@@ -96,6 +97,6 @@ def _plain(value: Any) -> Any:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether it is NaT, which does not equal itself, or NA, which compared with anything is NA."""
+    """Return whether a value is NaT, which does not equal itself, or NA, which compares to NA."""
     same = value == value
     return same is False or same is value

@@ -1,4 +1,4 @@
-"""Colours and contrast of a layer, as OME-Zarr keeps them: one colour per channel or label."""
+"""Convert colours and contrast of a layer to OME-Zarr's: one colour per channel or label."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ NAME_OF = {
     "#FFFFFF": "gray",
     "#000000": "gray",  # black on black shows nothing; some writers leave it as "not set"
 }
-"""napari's colour maps of one colour."""
+"""Names of napari's colour maps of one colour, by colour."""
 HEX_OF = {name: color for color, name in NAME_OF.items() if color != "#000000"}
+"""Colours by the name of napari's colour map."""
 RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
-"""Names and colours of the channels that an RGB layer is stored as: OME-Zarr has no RGB images."""
+"""Names and colours of the channels of a stored RGB layer: OME-Zarr has no RGB images."""
 
 
 def channel_of(meta: Mapping[str, Any], name: str | None) -> Channel:
@@ -59,7 +60,10 @@ def label_colors(meta: Mapping[str, Any]) -> dict[int, Rgba]:
 
 
 def _hex(colormap: Any) -> str | None:
-    """Return the colour at the brighter end of a colour map: OME-Zarr keeps one, black below."""
+    """Return the colour at the brighter end of a colour map.
+
+    OME-Zarr keeps one colour, for a map that starts at black.
+    """
     if isinstance(colormap, str):
         return colormap.upper() if colormap.startswith("#") else HEX_OF.get(colormap)
     colors: Sequence[Any] | None = (

@@ -1,4 +1,4 @@
-"""Layer data tuples, and the place in them where this package keeps what napari does not show."""
+"""Read layer data tuples, and the origin of the pixels that this package keeps in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["METADATA_KEY", "LayerTuple", "levels_of", "origin_of_layer"]
 LayerTuple = tuple[Any, dict[str, Any], str]
 """Data, metadata and type of a layer, as ``Layer.as_layer_data_tuple()`` returns them."""
 METADATA_KEY = "pyramid"
-"""Key of ``layer.metadata`` for where the pixels come from, and for what napari cannot show."""
+"""Key of ``layer.metadata`` for the origin of the pixels and what napari cannot show."""
 
 
 def levels_of(data: Any, meta: Mapping[str, Any]) -> Sequence[Any]:
@@ -19,6 +19,6 @@ def levels_of(data: Any, meta: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def origin_of_layer(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what our reader has said of where the pixels come from; empty for other layers."""
+    """Return the origin of the pixels as recorded by our reader; empty for other layers."""
     found = (meta.get("metadata") or {}).get(METADATA_KEY)
     return found if isinstance(found, Mapping) else {}

@@ -1,13 +1,12 @@
-"""What a reader plugin gives for a file, as the layers that napari's viewer would make of it.
+"""Complete the layer tuples of a reader plugin as napari's viewer does.
 
 napari fills in what a reader leaves out: names, types, levels, channels, contrast. The command line
-has no viewer and must store the same, so napari's rules are repeated here. Where a rule needs a
-table of napari's (colour maps and colours by name), napari is imported if it is installed; without
-it there is no viewer to differ from.
+has no viewer and must store the same, so napari's rules are repeated here. If a rule needs a table
+of napari (colour maps and colours by name), napari is imported if it is installed.
 
-One thing cannot be repeated: for pixels that are not in memory (dask, zarr) and have no contrast
-limits, napari takes those of the plane that is on the screen. They are left out, so that the
-engine chooses limits from the whole image.
+One rule cannot be repeated: for pixels that are not in memory (dask, zarr) and have no contrast
+limits, napari computes limits from the plane on the screen. The limits are left out here, so that
+the engine chooses them from the whole image.
 """
 
 from __future__ import annotations
@@ -29,25 +28,26 @@ from napari_pyramid.layer_image.tuples import LayerTuple
 __all__ = ["layers_in_viewer"]
 
 _MANY = 10_000_000
-"""Samples beyond which napari looks at three planes for the contrast."""
+"""Number of samples above which napari takes the contrast from three planes."""
 _SIDE = 64
-"""Sides of planes of which napari looks at the middle only, where they are large."""
+"""Side above which napari takes the contrast from the middle of large planes only."""
 _COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
 _MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 _PER_CHANNEL = ("axis_labels", "scale", "translate", "contrast_limits", "metadata", "units")
-"""Metadata that are sequences for one channel already; a sequence of sequences is per channel."""
+"""Keys whose value is a sequence for one channel; a sequence of sequences has one per channel."""
 _ONE_FOR_ALL = ("rotate", "shear", "affine", "multiscale", "channel_axis", "rgb")
+"""Keys whose value is always for all channels."""
 
 
 def layers_in_viewer(given: Iterable[Sequence[Any]], path: str) -> list[LayerTuple]:
-    """Return the layers that napari makes of what a reader gave for `path`.
+    """Return the layers that napari makes of a reader's layer data for `path`.
 
     Parameters
     ----------
     given
         npe2's layer data: ``(data,)``, ``(data, metadata)`` or ``(data, metadata, type)``.
     path
-        Its name is the name of layers that the reader gives none.
+        Path of the file; layers without a name are named after it.
     """
     layers: list[LayerTuple] = []
     taken: set[str] = set()
@@ -96,12 +96,12 @@ def _split(data: Any, meta: dict[str, Any], kind: str) -> Iterator[LayerTuple]:
 
 
 def _given(meta: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """Return the metadata without those of `keys` that are None, which means left out."""
+    """Return the metadata without the keys in `keys` whose value is None, which means left out."""
     return {k: v for k, v in meta.items() if k not in keys or v is not None}
 
 
 def _levels(data: Any, multiscale: bool | None) -> tuple[Any, bool]:
-    """Return the data and whether they are levels: a list of arrays that shrink is."""
+    """Return the data, and whether they are levels; a list of shrinking arrays is levels."""
     if multiscale:
         return list(data), True
     if not isinstance(data, list | tuple) or multiscale is False:
@@ -171,7 +171,7 @@ def _labels(data: Any, meta: dict[str, Any]) -> LayerTuple:
 
 
 def _with_units(meta: dict[str, Any], ndim: int) -> dict[str, Any]:
-    """Return the metadata with one unit per axis: napari takes one for all as well."""
+    """Return the metadata with one unit per axis; napari accepts one unit for all axes."""
     units = meta.get("units")
     if units is None or isinstance(units, list | tuple):
         return meta
@@ -179,17 +179,17 @@ def _with_units(meta: dict[str, Any], ndim: int) -> dict[str, Any]:
 
 
 def _limits(array: Any, rgb: bool) -> tuple[float, float] | None:
-    """Return the contrast limits that napari takes; None where they depend on what is looked at."""
+    """Return napari's contrast limits; None if they depend on the plane on the screen."""
     if array.dtype == np.uint8:
         return 0.0, 255.0
     if not isinstance(array, np.ndarray):
         return None
-    low, high = _range(_looked_at(array, rgb))
+    low, high = _range(_contrast_samples(array, rgb))
     return (min(low, 0.0), max(high, 1.0)) if low == high else (low, high)
 
 
-def _looked_at(array: np.ndarray[Any, Any], rgb: bool) -> np.ndarray[Any, Any]:
-    """Return the samples that napari looks at: all, or first, middle and last plane if many."""
+def _contrast_samples(array: np.ndarray[Any, Any], rgb: bool) -> np.ndarray[Any, Any]:
+    """Return the samples for the contrast: all, or first, middle and last plane of large arrays."""
     ndim = 2 + rgb
     if array.size <= _MANY or array.ndim <= 2:
         return array
@@ -209,7 +209,7 @@ def _range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
 
 
 def _colormap(given: Any) -> Any:
-    """Return a colour map as napari has it, by its colours; a colour's name or code as it is."""
+    """Return a colour map as an object with colours; a name or code of one colour as it is."""
     if given is None or (isinstance(given, str) and (given in HEX_OF or given.startswith("#"))):
         return given
     colormaps = _installed("napari.utils.colormaps")
@@ -217,7 +217,7 @@ def _colormap(given: Any) -> Any:
 
 
 def _label_colormap(given: Any) -> Any:
-    """Return the colours of labels under ``color_dict``, where a reader gives a plain dict."""
+    """Return a dict of label colours under the key ``color_dict``; other values as they are."""
     if not isinstance(given, Mapping) or "color_dict" in given:
         return given
     return {"color_dict": {label: _rgba(color) for label, color in given.items()}}
@@ -235,14 +235,14 @@ def _rgba(color: Any) -> Sequence[float]:
 
 
 def _table(features: Any) -> Any:
-    """Return features as napari keeps them: each column of a dict becomes an array of one type."""
+    """Return features as napari keeps them: columns of a dict become arrays of one type."""
     if not isinstance(features, dict):
         return features
     return {key: np.asarray(column) for key, column in features.items()}
 
 
 def _installed(module: str) -> Any:
-    """Return a module of napari's, or of what napari needs; None where it is not installed."""
+    """Return a module of napari or its dependencies; None if it is not installed."""
     try:
         return import_module(module)
     except ImportError:
