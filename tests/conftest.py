@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seed = config.getoption("shuffle")
     if seed is not None:  # xdist hands the option on: all of its processes find the same order
         random.Random(seed).shuffle(items)
+
+
+@pytest.fixture(autouse=True)
+def compilations_end() -> Iterator[None]:
+    """Wait for kernels that a stopped build left compiling: numba changes the warning filters of all threads."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "napari-pyramid-compile":
+            thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,16 @@ class Answers:
         self.stop()
         assert len(self._times) > 50
         assert max(np.diff(self._times)) < 0.5
+
+
+@pytest.fixture(autouse=True)
+def workers_end() -> Iterator[None]:
+    """Wait for workers that outlive a window: superqt changes the warning filters of all threads."""
+    yield
+    if "qtpy.QtCore" in sys.modules:
+        from qtpy.QtCore import QThreadPool
+
+        assert QThreadPool.globalInstance().waitForDone(int(1000 * PATIENCE))
 
 
 @pytest.fixture
