@@ -1,7 +1,7 @@
 """Convert napari layers, and the layer tuples of reader plugins, into images to build.
 
 The viewer and the command line both use this package, so that a file gives the same store from
-both. It imports neither napari nor pandas, except for names of colours that only napari knows.
+both. It does not import pandas, and imports napari only for colour maps and colours by name.
 """
 
 from __future__ import annotations

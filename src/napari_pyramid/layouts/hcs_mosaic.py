@@ -325,7 +325,7 @@ class _Opener:
 
     def __call__(self) -> ArrayLike | None:
         image = self.field.child(self.below) if self.below else self.field
-        if image is None:
+        if image is None:  # not every field has the labels of the first one
             return None
         node = _array_node(image, self.number)
         if node is None:

@@ -83,7 +83,8 @@ def _follow(node: Node, file: str, target: str) -> Node:
     Raises
     ------
     LayoutError
-        If the link is not one path, leads to another host, or does not lead to a dataset.
+        If the link is not one path, leads to another host or back to levels, or does not lead to a
+        dataset.
     """
     where = f"{node.location}/{file}"
     if not target or "\n" in target or "\0" in target:
