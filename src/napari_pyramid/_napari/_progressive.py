@@ -33,6 +33,8 @@ __all__ = ["ProgressiveLayer", "grids_of_layer", "watch", "watch_current_viewer"
 
 SHORTEST_REST, LONGEST_REST = 0.03, 0.5
 """Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
+LOOK_EVERY = 0.06
+"""Seconds between two looks whether chunks have come."""
 RETRY_EVERY, RETRIES = 5.0, 6
 """Seconds until chunks that cannot be read are tried again, and how often."""
 NAMED = 3
@@ -128,7 +130,7 @@ class ProgressiveLayer:
         self._axes = [i for i, r in enumerate(self._views[0].ranges) if isinstance(r, range)]
         """Axes of the arrays that are axes of the layer."""
         self._grids = grids_of_layer(layer)
-        self._scheduled = False
+        self._scheduled = self._changed = False
         self._rest = SHORTEST_REST
         self._named: list[str] = []
         self._retries_left = RETRIES
@@ -209,6 +211,7 @@ class ProgressiveLayer:
 
     def _schedule(self) -> None:
         """Have the layer drawn again soon. Called on any thread."""
+        self._changed = True
         if not self._scheduled:
             self._scheduled = True
             _emit(self._bridge.changed)
@@ -222,21 +225,23 @@ class ProgressiveLayer:
             self._draw_timer.start(int(self._rest * 1000))
 
     def _draw(self) -> None:
+        """Draw what has come, and come back while more is to come."""
         self._scheduled = False
         layer = self._layer()
         if layer is None:
             return
         waiting = self._levels.is_waiting
+        set_loaded(layer, not waiting)
+        if waiting:
+            self._draw_timer.start(int(max(self._rest, LOOK_EVERY) * 1000))
+        # A volume is drawn when all of it has come: giving it to the graphics card takes long.
         if self.n_displayed == 3 and (self._volume.advance() or waiting):
-            # A volume is drawn when all of it has come: giving it to the graphics card takes long.
-            set_loaded(layer, not waiting)
-            if waiting:
-                self._schedule()
             return
-        start = time.perf_counter()
-        layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
-        self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
-        set_loaded(layer, not self._levels.is_waiting)
+        if self._changed or not waiting:
+            self._changed = False
+            start = time.perf_counter()
+            layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
+            self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
 
     def _on_failure(self, message: str) -> None:
         from napari.utils.notifications import show_warning

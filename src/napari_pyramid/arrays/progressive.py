@@ -187,7 +187,8 @@ class ProgressiveLevels:
         self._loader.want(self, self._urgent(), self._ahead())
         if picture.missing:
             nothing = picture.coarsest_shown == len(self.levels)
-            self._loader.wait(self, FIRST_PATIENCE if nothing else PATIENCE)
+            if not self._loader.wait(self, FIRST_PATIENCE if nothing else PATIENCE):
+                self._on_change()  # for who shows that chunks are on their way
         return picture
 
     def _find(self, level: int, index: Index) -> Array | None:
