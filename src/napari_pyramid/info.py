@@ -18,6 +18,7 @@ from napari_pyramid.image import Channel, Image, StoredLevel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.address import public_url
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
@@ -118,15 +119,23 @@ class StoreInfo:
         return None if None in sizes.values() else sum(size or 0 for size in sizes.values())
 
 
-def describe(path: str | os.PathLike[str]) -> StoreInfo:
-    """What the store at a path or URL holds.
+def describe(
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> StoreInfo:
+    """Return what the store at a path or URL holds.
+
+    Parameters
+    ----------
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    return StoreInfo(os.fspath(path), tuple(_image_info(image) for image in open_images(path)))
+    images = open_images(path, storage_options=storage_options)
+    return StoreInfo(public_url(os.fspath(path)), tuple(_image_info(image) for image in images))
 
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import ArrayLike, Channel, Image
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.address import public_url
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
 
@@ -75,31 +77,47 @@ class Pyramid:
         return f"<Pyramid {self.name!r} {self.levels[0].dtype} {shapes}>"
 
 
-def open_pyramids(path: str | os.PathLike[str]) -> tuple[Pyramid, ...]:
-    """All images and label images of a store, in any layout that is known; reads metadata, no pixels.
+def open_pyramids(
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Pyramid, ...]:
+    """Return all images and label images of a store, in any layout that is known; read metadata, no pixels.
+
+    Parameters
+    ----------
+    path
+        A directory, a file, or a URL.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    return tuple(Pyramid(image) for image in open_images(path))
+    return tuple(Pyramid(image) for image in open_images(path, storage_options=storage_options))
 
 
-def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyramid:
-    """The first image of a store, or the one of that name (or path inside the store).
+def open_pyramid(
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Pyramid:
+    """Return the first image of a store, or the one of that name (or path inside the store).
+
+    `path` and `storage_options` are as in `open_pyramids`.
 
     Raises
     ------
     LayoutError
         If nothing is there, no layout recognises it, or it has no image of that name.
     """
-    found = open_pyramids(path)
+    found = open_pyramids(path, storage_options=storage_options)
     if name is None:
         return found[0]
     for pyramid in found:
         if name in (pyramid.name, pyramid.image.path):
             return pyramid
     raise LayoutError(
-        f"{os.fspath(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
+        f"{public_url(os.fspath(path))} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
     )

@@ -57,9 +57,10 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     """
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
+    from napari_pyramid.storage.address import public_url
 
     paths = [path] if isinstance(path, str) else list(path)
-    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), p)]
+    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), public_url(p))]
 
 
 def _may_be_ours(path: str) -> bool:

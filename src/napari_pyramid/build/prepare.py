@@ -38,6 +38,7 @@ def prepare_job(
     in_place: bool = False,
     format: Version | None = None,
     image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     series: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
@@ -64,7 +65,7 @@ def prepare_job(
             raise SpecError(f"an empty path is no {what}: name it")
     if in_place and not only_plan and isinstance(source, str | os.PathLike):
         undo_unfinished(Path(source))
-    found = resolve_source(source, name=image)
+    found = resolve_source(source, name=image, storage_options=storage_options)
     if format is not None and format not in ZARR_FORMAT:
         raise SpecError(f"format {format!r} cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)")
     if spec is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from napari_pyramid.errors import LayoutError, SpecError
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.image import Image
 from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.storage.address import public_url
 
 __all__ = ["BuildSource", "directory_of", "resolve_source"]
 
@@ -89,14 +90,21 @@ class BuildSource:
         return {**options, "labels": self.image.kind == "labels", "name": self.image.name}
 
 
-def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
-    """The arrays of a source.
+def resolve_source(
+    source: Any,
+    *,
+    name: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> BuildSource:
+    """Return the arrays of a source.
 
     Parameters
     ----------
     source
         A path or URL of anything the layouts read (its first image, or the one called `name`); an array-like; a list or
         tuple of array-likes, which are the levels of an existing pyramid, largest first.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
@@ -108,8 +116,8 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
     if isinstance(source, str | os.PathLike):
         from napari_pyramid.layouts import open_images
 
-        images = open_images(source)
-        image = _named(images, name, os.fspath(source))
+        images = open_images(source, storage_options=storage_options)
+        image = _named(images, name, public_url(os.fspath(source)))
         origin = Path(source)
         return BuildSource((image.levels[0].array,), image, origin if origin.exists() else None)
     if isinstance(source, list | tuple):

@@ -13,6 +13,7 @@ from napari_pyramid.axes import Axis, clean_unit, default_axes
 from napari_pyramid.errors import LayoutError, SourceError
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import warn
 
 __all__ = ["Source", "open_source"]
@@ -34,7 +35,9 @@ class Source:
     """Keywords of `iter_build` that whoever read the array knows."""
 
 
-def open_source(path: str, image: str | None = None) -> Source:
+def open_source(
+    path: str, image: str | None = None, storage_options: Mapping[str, Any] | None = None
+) -> Source:
     """Opens a store of any of our layouts, a .npy file (memory-mapped), or a file that an installed napari plugin reads.
 
     Parameters
@@ -43,6 +46,8 @@ def open_source(path: str, image: str | None = None) -> Source:
         What the user named.
     image
         Name of one of several images there; None takes the first, and says so when there are more.
+    storage_options
+        Credentials and the like for a URL.
 
     Raises
     ------
@@ -54,15 +59,18 @@ def open_source(path: str, image: str | None = None) -> Source:
     if path.lower().endswith(".npy"):
         return _from_npy(Path(path))
     try:
-        images = open_images(path)
+        images = open_images(path, storage_options=storage_options)
     except LayoutError as error:
-        if "://" not in path and not Path(path).exists():
+        if "://" in path:
+            raise
+        if not Path(path).exists():
             raise SourceError(f"{path} does not exist") from None
         return _from_plugin(path, image, error)
+    options = {} if storage_options is None else {"storage_options": storage_options}
     if image is not None:
-        return Source(path, {"image": image})
-    _say_which(path, [i.name or i.path for i in images])
-    return Source(path)
+        return Source(path, {**options, "image": image})
+    _say_which(public_url(path), [i.name or i.path for i in images])
+    return Source(path, options)
 
 
 def _say_which(path: str, names: Sequence[str]) -> None:

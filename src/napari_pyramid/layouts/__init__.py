@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
@@ -32,6 +32,7 @@ from napari_pyramid.layouts import (
     zarr_conventions,
 )
 from napari_pyramid.storage import stores
+from napari_pyramid.storage.address import is_remote
 from napari_pyramid.storage.node import Node
 
 __all__ = ["LAYOUTS", "Layout", "open_images", "read_node"]
@@ -99,8 +100,13 @@ SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
 """Files that are no zarr store, or name one, asked before `LAYOUTS`."""
 
 
-def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> tuple[Image, ...]:
-    """All images and label images of a store, in the store's order. Reads metadata, no pixels.
+def open_images(
+    path: str | os.PathLike[str],
+    *,
+    follow_urls: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> tuple[Image, ...]:
+    """Return all images and label images of a store, in the store's order. Reads metadata, no pixels.
 
     Parameters
     ----------
@@ -108,16 +114,23 @@ def open_images(path: str | os.PathLike[str], *, follow_urls: bool = False) -> t
         Directory, zip file or URL of a store, or of a group or array in one.
     follow_urls
         Whether links inside the store may lead to other hosts.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it; the message names the file.
     """
-    for opener in SPECIAL_OPENERS:
-        if (special := opener.open_path(os.fspath(path))) is not None:
-            return tuple(special)
-    root = stores.open_root(path, follow_urls=follow_urls)
+    path = os.fspath(path)
+    if is_remote(path):
+        found = stores.look_at(path, storage_options)
+        root = stores.root_of(found, follow_urls=follow_urls)
+    else:
+        for opener in SPECIAL_OPENERS:
+            if (special := opener.open_path(path)) is not None:
+                return tuple(special)
+        root = stores.open_root(path, follow_urls=follow_urls)
     images = read_node(root)
     if images is None:
         images = collection.walk(root, read_node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from napari_pyramid.errors import LayoutError
@@ -46,23 +47,22 @@ def _read_image(node: Node, document: Document) -> list[Image] | None:
 def _is_in_labels(node: Node) -> bool:
     """Whether the group sits in one named "labels", as spatialdata's label elements do, with or without "image-label"."""
     above = node.path.rpartition("/")[0]
-    return above.rpartition("/")[2] == "labels" if above else _is_labels_group(_above_root(node))
+    if above:
+        return above.rpartition("/")[2] == "labels"
+    return _name_above(node) == "labels" and _is_group_above(node)
 
 
-def _above_root(node: Node) -> str:
-    """What holds a root or a child of one, however the user wrote the path: what was opened, or where that is."""
-    opened = node.opened
-    if not stores.is_url(opened):
-        opened = os.path.realpath(opened)
-    return opened if node.path else opened.replace("\\", "/").rpartition("/")[0]
+def _name_above(node: Node) -> str:
+    """Name of what holds a root or a child of one, however the user wrote the path."""
+    opened = node.opened if stores.is_url(node.opened) else os.path.realpath(node.opened)
+    parts = re.split(r"[/\\]", opened)
+    return parts[-1 if node.path else -2] if len(parts) > 1 else ""
 
 
-def _is_labels_group(path: str) -> bool:
-    """Whether a zarr group named "labels" is there; a folder of that name may hold anything."""
-    if path.replace("\\", "/").rpartition("/")[2] != "labels":
-        return False
+def _is_group_above(node: Node) -> bool:
+    """Whether what holds a root or a child of one is a zarr group; a folder named "labels" may hold anything."""
     try:
-        root = stores.open_root(path)
+        root = stores.open_above(node)
     except LayoutError:
         return False
     return root.kind == "group" and not root.is_implicit

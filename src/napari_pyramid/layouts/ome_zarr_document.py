@@ -101,7 +101,19 @@ def _datasets(multiscale: Mapping[str, Any]) -> list[Any]:
     return datasets if isinstance(datasets, list) else []
 
 
+def _prefetch(document: Document, node: Node) -> None:
+    """Read what the document names in one round trip, where the store is on another host."""
+    multiscales = document.content.get("multiscales")
+    listed = multiscales if isinstance(multiscales, list) else [multiscales]
+    datasets = [d for m in listed if isinstance(m, Mapping) for d in _datasets(m)]
+    if datasets:
+        paths = [d.get("path") if isinstance(d, Mapping) else d for d in datasets]
+        is_label_image = "labels" in node.path.split("/") or "image-label" in document.content
+        node.prefetch(arrays=paths, nodes=[] if is_label_image else ["labels"])
+
+
 def _checked(document: Document, node: Node) -> Document:
+    _prefetch(document, node)
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
         warn(

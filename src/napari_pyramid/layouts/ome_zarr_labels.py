@@ -33,7 +33,12 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         no scale bar for layers with different ones.
     """
     found: dict[str, Image] = {}
-    for path in _listed(group):
+    listed = _listed(group)
+    levels = [] if image is None else [v.path[len(image.path) :] for v in image.levels]
+    # Most label images have the levels of their image: asking for both saves a round trip to another host.
+    likely = [f"{name}/{level.lstrip('/')}" for name in listed for level in levels]
+    group.prefetch(nodes=listed, arrays=likely, names=True)
+    for path in listed:
         node = _labels_node(group, path)
         if (
             node is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -191,9 +191,65 @@ class Node:
             self._known[path] = self._load(_join(self.path, path))
         return self._known[path]
 
+    def prefetch(
+        self,
+        *,
+        arrays: Iterable[object] = (),
+        groups: Iterable[object] = (),
+        nodes: Iterable[object] = (),
+        names: bool = False,
+    ) -> None:
+        """Read the metadata of many nodes below side by side, where the store is on another host; else do nothing.
+
+        Paths are as some metadata hold them: those that `child` would refuse are passed over.
+
+        Parameters
+        ----------
+        arrays, groups
+            Where one is expected, so that less needs to be asked. A node of the other kind is found all the same.
+        nodes
+            Where either may be, or nothing.
+        names
+            Also the names of what is in this group, for `children`.
+        """
+        if not self._files.is_far:
+            return
+        is_v3 = self.zarr_format == 3 and not self.is_implicit
+        expected_groups = [] if is_v3 else self._unknown(groups)
+        files = [
+            _join(path, file)
+            for paths, names in (
+                (self._unknown(arrays), (".zarray",)),
+                (expected_groups, (".zattrs",)),
+                (self._unknown(nodes), ("zarr.json", ".zarray", ".zgroup", ".zattrs")),
+            )
+            for path in paths
+            for name in names
+            for file in (["zarr.json"] if is_v3 else [name])
+        ]
+        if is_v3:
+            files += [_join(path, "zarr.json") for path in self._unknown(groups)]
+        self._files.prefetch(files, directories=[self.path] if names else [])
+        for path in expected_groups:
+            # In zarr v2, attributes where a group is expected are enough: half as many requests for a plate.
+            if self._files.has(_join(path, ".zattrs")):
+                below = path[len(self.path) :].lstrip("/")
+                self._known[below] = self._node(path, {"zarr_format": 2})
+
+    def _unknown(self, paths: Iterable[object]) -> list[str]:
+        """Paths in the store of the nodes below that were not looked for before."""
+        texts = [str(path) if isinstance(path, int) else path for path in paths]
+        clean = [
+            "/".join(part for part in path.split("/") if part)
+            for path in texts
+            if isinstance(path, str) and not UNSAFE_PATH.search(path)
+        ]
+        return [_join(self.path, path) for path in clean if path not in self._known]
+
     @cached_property
     def _children(self) -> tuple[Node, ...]:
         names = sorted(self._candidates(), key=natural_key)
+        self.prefetch(nodes=names)
         return tuple(node for name in names if (node := self.child(name)) is not None)
 
     def children(self) -> tuple[Node, ...]:
@@ -263,12 +319,14 @@ class Node:
 
     def _load(self, path: str) -> Node | None:
         try:
-            metadata = _read_metadata(self._files, path)
+            is_v2 = self.zarr_format == 2 and not self.is_implicit
+            metadata = _read_metadata(self._files, path, expects_v2=is_v2)
         except LayoutError as error:
             warn(f"{self.opened}/{error}; left out")
             return None
-        if metadata is None:
-            return None
+        return None if metadata is None else self._node(path, metadata)
+
+    def _node(self, path: str, metadata: dict[str, Any]) -> Node:
         return Node(
             self.store,
             path,
@@ -299,15 +357,26 @@ class Node:
         return "/" if nested else "."
 
 
-def root_node(store: Store, opened: str, *, follow_urls: bool = False) -> Node:
-    """The root of a store, a group without attributes when it holds no metadata.
+def root_node(
+    store: Store,
+    opened: str,
+    *,
+    follow_urls: bool = False,
+    fetched: Mapping[str, bytes | None] | None = None,
+) -> Node:
+    """Return the root of a store, a group without attributes when it holds no metadata.
+
+    Parameters
+    ----------
+    fetched
+        As in `files_of`.
 
     Raises
     ------
     LayoutError
         If there are metadata, but they cannot be read; the message names the file.
     """
-    files = files_of(store)
+    files = files_of(store, fetched)
     try:
         metadata = _read_metadata(files, "")
     except LayoutError as error:
@@ -315,9 +384,21 @@ def root_node(store: Store, opened: str, *, follow_urls: bool = False) -> Node:
     return Node(store, "", metadata or {}, files=files, opened=opened, follow_urls=follow_urls)
 
 
-def _read_metadata(files: Files, path: str) -> dict[str, Any] | None:
-    """The node's own metadata, zarr v3 before v2; None when nothing is there."""
-    for file in ("zarr.json", ".zarray", ".zgroup"):
+_METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
+
+
+def _read_metadata(files: Files, path: str, *, expects_v2: bool = False) -> dict[str, Any] | None:
+    """The node's own metadata, zarr v3 before v2; None when nothing is there.
+
+    On another host, where each file is a round trip, what was fetched and the format of the group above come first.
+    """
+    order: Sequence[str] = _METADATA_FILES
+    if files.is_far:
+        order = (".zarray", ".zgroup", "zarr.json") if expects_v2 else order
+        order = sorted(order, key=lambda file: not files.has(_join(path, file)))
+        if not files.has(_join(path, order[0])):
+            files.prefetch(_join(path, file) for file in order)
+    for file in order:
         key = _join(path, file)
         metadata = _read_json(files, key)
         if metadata is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,34 +15,43 @@ from zipfile import BadZipFile
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import LocalStore, WrapperStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage._files import fetch_files
+from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
+from napari_pyramid.storage.remote import WEB_PAGE, RemoteStore
+from napari_pyramid.storage.transport import Span
 
-__all__ = ["is_url", "is_zip", "open_root"]
+__all__ = ["Found", "is_url", "is_zip", "look_at", "open_above", "open_root", "root_of"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
-_NAMED_ZIP = re.compile(r"\.(zip|ozx)$", re.IGNORECASE)
+_NAMED_FILE = re.compile(r"\.(?!(zarr|n5|levels|precomputed)$)[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
+"""Last parts of URLs that are rather files than folders."""
+_START = 16
+"""First bytes of a file that show what it is."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
-_MODULE_OF_SCHEME = {
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
-"""What fsspec needs besides itself for a scheme."""
-_NOT_IN_EXTRA = ("gcsfs", "adlfs")
-"""Those that ``napari-pyramid[remote]`` does not bring; they bring fsspec."""
+_ROOT_FILES = (
+    *_ZARR_FILES,
+    ".zattrs",
+    ".zmetadata",
+    ".zlevels",
+    "attributes.json",
+    "datasource-properties.json",
+    "info",
+)
+"""Files that show what a store on another host is, fetched side by side in one round trip."""
 
 
-def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Node:
-    """The root of what the user opened; a directory without zarr metadata is a group without attributes.
+def open_root(
+    path: str | os.PathLike[str],
+    *,
+    follow_urls: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Node:
+    """Return the root of what the user opened; a directory without zarr metadata is a group without attributes.
 
     Parameters
     ----------
@@ -50,29 +59,45 @@ def open_root(path: str | os.PathLike[str], *, follow_urls: bool = False) -> Nod
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
     follow_urls
         Whether links inside the store may lead to other hosts.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
-        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, or the
-        module for the URL's scheme is not installed.
+        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, the server refuses every
+        request, or the module for the URL's scheme is not installed.
     """
     path = os.fspath(path)
-    if path.startswith("file://"):
+    if path.lower().startswith("file://"):
         path = unquote(urlsplit(path).path)
-    if not is_url(path) and Path(path).name in ("", "..") and "\0" not in path:
+    if is_url(path):
+        return root_of(look_at(path, storage_options), follow_urls=follow_urls)
+    if Path(path).name in ("", "..") and "\0" not in path:
         path = os.path.abspath(path)  # "." has no name to call an image by
     opened = path.rstrip("/\\") or path
-    return root_node(
-        _open_url(opened) if is_url(path) else _open_local(Path(path)),
-        opened,
-        follow_urls=follow_urls,
-    )
+    return root_node(_open_local(Path(path)), opened, follow_urls=follow_urls)
 
 
-def is_url(path: str) -> bool:
-    """Whether the path starts with a scheme ("https://"); a drive letter is none."""
-    return _URL.match(path) is not None
+def open_above(node: Node) -> Node:
+    """Return what holds a node as a root: what the user opened, or the directory that holds it when the node is that.
+
+    Raises
+    ------
+    LayoutError
+        As `open_root`.
+    """
+    store = getattr(node.store, "inner", node.store)  # N5 is presented by a store around it
+    if not isinstance(store, RemoteStore):
+        opened = os.path.realpath(node.opened)
+        return open_root(opened if node.path else os.path.dirname(opened))
+    connection = store.connection
+    above = store.address if node.path else store.address.parent
+    try:
+        found = _look_for_folder(RemoteStore(connection.at(above)))
+    except OSError as error:
+        raise LayoutError(str(error)) from error
+    return root_of(found, follow_urls=node.follow_urls)
 
 
 def is_zip(path: Path) -> bool:
@@ -139,29 +164,96 @@ def _wrapping_folder(keys: list[str]) -> str:
     return f"{tops.pop()}/"
 
 
-def _open_url(url: str) -> Store:
-    if _NAMED_ZIP.search(urlsplit(url).path):
-        raise LayoutError(
-            f"{url} is a zip file on another host, which is not read in place: download it and open the copy"
-        )
-    scheme = url.partition("://")[0].lower()
-    backend = _MODULE_OF_SCHEME.get(scheme, "fsspec")
-    for module in ("fsspec", backend):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            missing = (
-                f"{backend}: pip install {backend}"
-                if backend in _NOT_IN_EXTRA
-                else f'{module}: pip install "napari-pyramid[remote]"'
-            )
-            raise LayoutError(f'{url}: "{scheme}" needs the package {missing}') from error
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a URL, after one round trip or two."""
+
+    store: RemoteStore
+    """The store at the URL; where a file is there, the store of the folder that it is in."""
+    files: Mapping[str, bytes | None]
+    """The files of `_ROOT_FILES`, None for those that are missing."""
+    key: str = ""
+    """Name of the file in the store, "" for a folder."""
+    start: bytes = b""
+    """The first bytes of the file."""
+
+    @property
+    def is_zip(self) -> bool:
+        return self.start[:4] in _ZIP_MAGIC
+
+
+def look_at(url: str, options: Mapping[str, Any] | None = None) -> Found:
+    """Return what is at a URL: a folder with the files of a store, or a file by its first bytes.
+
+    Raises
+    ------
+    LayoutError
+        If the host cannot be reached, refuses every request, or the options or the URL are wrong.
+    """
+    from napari_pyramid.storage.connect import open_remote  # only URLs pay for it
+
+    address = parse_address(url)
+    folder = Found(open_remote(address, options), {})
+    is_file_first = _NAMED_FILE.search(address.name) is not None
     try:
-        store = FsspecStore.from_url(url, read_only=True)
-    # Not narrower: fsspec and its back ends raise their own classes for unknown schemes, hosts and credentials.
-    except Exception as error:
-        raise LayoutError(f"{url} cannot be opened: {type(error).__name__}: {error}") from error
-    return _n5_store(store) if _IN_N5.search(urlsplit(url).path) else store
+        if is_file_first and (file := _look_for_file(folder.store)) is not None:
+            return file
+        folder = _look_for_folder(folder.store)
+        if any(content is not None for content in folder.files.values()):
+            return folder
+        if not is_file_first and (file := _look_for_file(folder.store)) is not None:
+            return file
+    except OSError as error:
+        raise LayoutError(str(error)) from error
+    if folder.store.refusal is not None:
+        raise LayoutError(_refused(folder.store))
+    return folder
+
+
+def _look_for_folder(store: RemoteStore) -> Found:
+    return Found(store, fetch_files(store, _ROOT_FILES))
+
+
+def _look_for_file(store: RemoteStore) -> Found | None:
+    address = store.address
+    if not address.path:
+        return None
+    above = RemoteStore(store.connection.at(address.parent))
+    start = sync(above.fetch(address.key, Span(0, _START)))
+    return Found(above, {}, address.key, start) if start else None
+
+
+def _refused(store: RemoteStore) -> str:
+    """Why nothing of a store can be read, and what to do."""
+    public, refusal = store.address.public, store.refusal
+    if refusal == WEB_PAGE:
+        return (
+            f"{public}: the server answers every request with a web page: give the address of the "
+            "store itself, or log in first and give a signed one"
+        )
+    how = (
+        "a URL that is signed, name:password@ before the host, or a header (--storage-option headers.NAME=VALUE)"
+        if store.address.is_http
+        else "a profile or keys (--storage-option profile=NAME), or anonymous=true where the bucket is public"
+    )
+    return f"{public}: the server answers every request with {refusal}: it is private, or not there. Check the address, or give {how}"
+
+
+def root_of(found: Found, *, follow_urls: bool = False) -> Node:
+    """Return the root of the store that was found; see `open_root`."""
+    if found.key:
+        return _remote_file(found, follow_urls=follow_urls)
+    store, address = found.store, found.store.address
+    is_zarr = any(found.files[name] is not None for name in _ZARR_FILES)
+    named = address.format == "n5" or _IN_N5.search(address.path) is not None
+    if not is_zarr and (named or found.files["attributes.json"] is not None):
+        return root_node(_n5_store(store), address.public, follow_urls=follow_urls, fetched={})
+    return root_node(store, address.public, follow_urls=follow_urls, fetched=found.files)
+
+
+def _remote_file(found: Found, *, follow_urls: bool) -> Node:
+    public = found.store.address.below(found.key).public
+    raise LayoutError(f"{public} is a file, but neither a zip nor a TIFF: it holds no image")
 
 
 async def _keys(store: Store) -> list[str]:
