@@ -54,6 +54,8 @@ class Rules:
     http: Literal["1.0", "1.1"] = "1.1"
     length: Literal["sent", "chunked", "closed"] = "sent"
     """How the client learns where a body ends."""
+    dated: bool = False
+    """Whether answers have a date and a tag, as those of Google and Azure have."""
     head: bool = True
     lists: bool = False
     """Whether a directory is answered with an index page of links."""
@@ -136,13 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(path, with_body=with_body)
         else:
             self._serve(path, parts.query, with_body=with_body)
-        self.wfile.flush()
+        # Before the client has all of the answer, so that it finds the request counted.
         given = self.headers.get("Range")
+        end = time.perf_counter()
         self.web.requests.append(
-            Request(
-                self.command, path, parts.query, given, self._status, start, time.perf_counter()
-            )
+            Request(self.command, path, parts.query, given, self._status, start, end)
         )
+        self.wfile.flush()
 
     def _fail(self, path: str, *, with_body: bool) -> None:
         how = self.web.rules.fail_with
@@ -220,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         length = self.web.rules.length if status in (200, 206) else "sent"
         more = {"Location": location, "Content-Range": content_range}
+        if self.web.rules.dated:
+            more |= {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": f'"{len(content)}"'}
         if length == "chunked":
             more["Transfer-Encoding"] = "chunked"
         self._head(status, len(content) if length == "sent" else None, kind, **more)

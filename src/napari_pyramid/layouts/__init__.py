@@ -136,7 +136,8 @@ def open_images(
         images = collection.walk(root, read_node)
     if not images:
         raise LayoutError(
-            f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
+            stores.withheld(root)
+            or f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
         )
     return tuple(images)
 

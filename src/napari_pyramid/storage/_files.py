@@ -27,6 +27,7 @@ _MAX_METADATA_BYTES = 64 * 2**20
 _SIDE_BY_SIDE = 128
 """Requests for small files that are under way at once."""
 
+_METADATA_NAMES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "attributes.json"}
 _NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 _MAX_ENTRIES = 200_000
@@ -114,7 +115,8 @@ class _StoreFiles:
         if not self._store.supports_listing:
             return []
         try:
-            return _answer(_collect(self._store.list_dir(directory)))
+            names = _answer(_collect(self._store.list_dir(directory)))
+            return [name for name in names if name not in _METADATA_NAMES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
 

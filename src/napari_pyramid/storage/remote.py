@@ -96,6 +96,7 @@ class RemoteStore(Store):
         self._first_refusal: str | None = None
         self._proved = -1.0
         self._no_ranges: set[str] = set()
+        self._no_suffixes = False
         self._whole: OrderedDict[str, Future[Answer]] = OrderedDict()
         self._whole_lock = threading.Lock()
         self._probing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
@@ -123,6 +124,11 @@ class RemoteStore(Store):
     def refusal(self) -> str | None:
         """How the server refused the first request, when it refused all; None when it answered any."""
         return None if self._has_answered else self._first_refusal
+
+    @property
+    def withheld(self) -> str | None:
+        """As `refusal`, also when it said of some objects that they are missing; None when it gave out any."""
+        return None if self._witness is not None else self._first_refusal
 
     # ---- reading ----
 
@@ -198,15 +204,30 @@ class RemoteStore(Store):
             return await self._part_of_whole(key, span)
         if span is None and self._no_ranges and not key.endswith(_METADATA):
             return await self._whole_object(key)
+        asks_for_last = span is not None and span.start < 0 and not self._no_suffixes
         try:
+            if span is not None and span.start < 0 and self._no_suffixes:
+                return await self._suffix(key, -span.start)
             answer = await self._by_any(lambda transport: transport.get(key, span))
         except RangeIgnoredError:
             if span is None:
                 raise
+            if asks_for_last:
+                self._no_suffixes = True  # as Azure: other ranges may be had
+                return await self._answered(key, span)
             return await self._part_of_whole(key, span)
         except BeyondEndError:
             return Answer(b"", size=None)
         return answer
+
+    async def _suffix(self, key: str, n: int) -> Answer:
+        """The last bytes of an object by its size, where a server does not know of "the last"."""
+        size = await self._size(key)
+        return await self._by_any(lambda t: t.get(key, Span(max(0, size - n), size)))
+
+    async def _size(self, key: str) -> int:
+        first = await self._by_any(lambda transport: transport.get(key, Span(0, 1)))
+        return len(first.content) if first.size is None else first.size
 
     async def _by_any(self, request: Callable[[Transport], Awaitable[T]]) -> T:
         while True:
@@ -349,10 +370,13 @@ class RemoteStore(Store):
 
     async def getsize(self, key: str) -> int:
         try:
-            answer = await self._answered(key, Span(0, 1))
+            return await self._size(key)
+        except RangeIgnoredError:
+            return len((await self._whole_object(key)).content)
+        except BeyondEndError:
+            return 0
         except TransportError as error:
             raise OSError(f"{self._named(key)}: {error}") from None
-        return len(answer.content) if answer.size is None else answer.size
 
     async def tail(self, key: str, n: int) -> tuple[bytes, int] | None:
         """Return the last `n` bytes of an object and its size; None when it is missing.

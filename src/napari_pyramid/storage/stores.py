@@ -24,7 +24,7 @@ from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.remote import WEB_PAGE, RemoteStore
 from napari_pyramid.storage.transport import Span
 
-__all__ = ["Found", "is_url", "is_zip", "look_at", "open_above", "open_root", "root_of"]
+__all__ = ["Found", "is_url", "is_zip", "look_at", "open_above", "open_root", "root_of", "withheld"]
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
@@ -206,7 +206,7 @@ def look_at(url: str, options: Mapping[str, Any] | None = None) -> Found:
     except OSError as error:
         raise LayoutError(str(error)) from error
     if folder.store.refusal is not None:
-        raise LayoutError(_refused(folder.store))
+        raise LayoutError(_refused(folder.store, folder.store.refusal))
     return folder
 
 
@@ -223,12 +223,20 @@ def _look_for_file(store: RemoteStore) -> Found | None:
     return Found(above, {}, address.key, start) if start else None
 
 
-def _refused(store: RemoteStore) -> str:
+def withheld(node: Node) -> str | None:
+    """Return why nothing of an opened store could be read, None where that is not for want of rights."""
+    store = getattr(node.store, "inner", node.store)
+    if not isinstance(store, RemoteStore) or store.withheld is None:
+        return None
+    return _refused(store, store.withheld)
+
+
+def _refused(store: RemoteStore, refusal: str) -> str:
     """Why nothing of a store can be read, and what to do."""
-    public, refusal = store.address.public, store.refusal
+    public = store.address.public
     if refusal == WEB_PAGE:
         return (
-            f"{public}: the server answers every request with a web page: give the address of the "
+            f"{public}: the server answers with a web page: give the address of the "
             "store itself, or log in first and give a signed one"
         )
     how = (
@@ -236,7 +244,7 @@ def _refused(store: RemoteStore) -> str:
         if store.address.is_http
         else "a profile or keys (--storage-option profile=NAME), or anonymous=true where the bucket is public"
     )
-    return f"{public}: the server answers every request with {refusal}: it is private, or not there. Check the address, or give {how}"
+    return f"{public}: the server answers {refusal}: it is private, or not there. Check the address, or give {how}"
 
 
 def root_of(found: Found, *, follow_urls: bool = False) -> Node:
