@@ -17,6 +17,7 @@ STATE = json.dumps({"layers": [{"name": "a"}, {"source": {"url": "zarr://https:/
     ("given", "public", "format"),
     [
         ("https://h/x.zarr/", "https://h/x.zarr", None),
+        ("https://h/x.zarr/.zattrs?sig=1", "https://h/x.zarr", None),
         ("https://h:81/x.zarr/A/1/0", "https://h:81/x.zarr/A/1/0", None),
         ("HTTPS://H/x.zarr", "https://h/x.zarr", None),
         ("https://h/x.zarr?sig=A%2Fb&se=1#part", "https://h/x.zarr", None),

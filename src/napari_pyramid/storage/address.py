@@ -23,6 +23,8 @@ _PIPE = re.compile(r"^(.*?)\|([a-z0-9_-]+):.*$", re.DOTALL)
 """Neuroglancer's newer spelling: ``https://host/x/|zarr2:``."""
 _LINK_KEYS = ("source", "url", "image", "images", "image_url", "zarr", "fileToLoad")
 """Parameters of viewers' links that hold the address of a store: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer."""
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
+"""Files that people paste for the folder that they describe."""
 _SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
 _UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAFE = "/%:@!$&'()*+,;=~-._"
@@ -132,7 +134,8 @@ def parse_address(text: str) -> Address:
     linked = _linked(text)
     if linked is not None:
         return parse_address(linked)
-    return _plain_address(text, _format_of(kind))
+    address = _plain_address(text, _format_of(kind))
+    return address.parent if address.name in _METADATA_FILES else address
 
 
 def _format_of(kind: str | None) -> str | None:
