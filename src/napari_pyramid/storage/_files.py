@@ -115,7 +115,9 @@ class _StoreFiles:
         if not self._store.supports_listing:
             return []
         try:
-            names = _answer(_collect(self._store.list_dir(directory)))
+            # Of a store that knows, only directories: a chunk is no node.
+            list_dir = getattr(self._store, "list_directories", self._store.list_dir)
+            names = _answer(_collect(list_dir(directory)))
             return [name for name in names if name not in _METADATA_NAMES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
@@ -255,7 +257,8 @@ def _fetch_all(
     async def all_of_them() -> list[Any]:
         room = asyncio.Semaphore(_SIDE_BY_SIDE)
         files = (one(key, room) for key in keys)
-        names = (_collect(store.list_dir(directory)) for directory in directories)
+        list_dir = getattr(store, "list_directories", store.list_dir)
+        names = (_collect(list_dir(directory)) for directory in directories)
         return await asyncio.gather(*files, *names, return_exceptions=True)
 
     answers = _answer(all_of_them()) if keys or directories else []

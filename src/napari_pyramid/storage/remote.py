@@ -153,6 +153,10 @@ class RemoteStore(Store):
         OSError
             If the request failed, also when it was repeated; the message is one line that names the key.
         """
+        answer = await self._fetched(key, span)
+        return None if answer is None else answer.content
+
+    async def _fetched(self, key: str, span: Span | None) -> Answer | None:
         try:
             answer = await self._answered(key, span)
             if await self._is_page(key, span, answer):
@@ -170,7 +174,7 @@ class RemoteStore(Store):
         self._witness = self._witness or key
         if key in self._whole and key not in self._no_ranges:
             self._note_whole(key)
-        return answer.content
+        return answer
 
     async def fetch_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes] | None:
         """Return several parts of an object, given as first byte and end; None when it is missing. Near parts share a request.
@@ -386,10 +390,12 @@ class RemoteStore(Store):
         OSError
             As `fetch`.
         """
-        content = await self.fetch(key, Span(-n))
-        if content is None:
+        answer = await self._fetched(key, Span(-n))
+        if answer is None:
             return None
-        return content, len(content) if len(content) < n else await self.getsize(key)
+        is_all = len(answer.content) < n
+        size = len(answer.content) if is_all else answer.size or await self.getsize(key)
+        return answer.content, size
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
         """Name of each entry of a directory, and whether it is a directory itself; [] where the server lists nothing.
@@ -417,6 +423,12 @@ class RemoteStore(Store):
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         for name, _ in await self.names(prefix):
             yield name
+
+    async def list_directories(self, prefix: str) -> AsyncIterator[str]:
+        """The names in a directory that are directories themselves."""
+        for name, is_directory in await self.names(prefix):
+            if is_directory:
+                yield name
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         directory, _, start = prefix.rpartition("/")

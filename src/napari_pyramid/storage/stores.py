@@ -147,13 +147,17 @@ def _open_zip(path: Path) -> Store:
         keys = sync(_keys(store))
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
         raise LayoutError(f"{path} is no readable zip file: {error}") from error
+    return _in_zip(store, keys)
+
+
+def _in_zip(store: Store, keys: list[str]) -> Store:
+    """What is in a zip: zarr, or N5 that is presented as zarr; in its only folder, where it has one."""
     folder = _wrapping_folder(keys)
     wrapped: Store = _Subfolder(store, folder) if folder else store
-    is_zarr = any(key.rpartition("/")[2] in _ZARR_FILES for key in keys)
-    is_n5 = any(
-        key.rpartition("/")[2] == "attributes.json" for key in keys
-    )  # the root of N5 may have none
-    return _n5_store(wrapped) if is_n5 and not is_zarr else wrapped
+    names = {key.rpartition("/")[2] for key in keys}
+    # The root of N5 may have no attributes.
+    is_n5 = "attributes.json" in names and names.isdisjoint(_ZARR_FILES)
+    return _n5_store(wrapped) if is_n5 else wrapped
 
 
 def _wrapping_folder(keys: list[str]) -> str:
@@ -261,21 +265,30 @@ def root_of(found: Found, *, follow_urls: bool = False) -> Node:
 
 def _remote_file(found: Found, *, follow_urls: bool) -> Node:
     public = found.store.address.below(found.key).public
-    raise LayoutError(f"{public} is a file, but neither a zip nor a TIFF: it holds no image")
+    if not found.is_zip:
+        raise LayoutError(f"{public} is a file, but neither a zip nor a TIFF: it holds no image")
+    from napari_pyramid.storage.remote_zip import RemoteZipStore
+
+    try:
+        store = RemoteZipStore(found.store, found.key)
+    except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
+        raise LayoutError(f"{public} is not a readable zip file: {error}") from error
+    opened = _in_zip(store, store.keys())
+    return root_node(opened, public, follow_urls=follow_urls, fetched={})
 
 
 async def _keys(store: Store) -> list[str]:
     return [key async for key in store.list()]
 
 
-class _Subfolder(WrapperStore[ZipStore]):
+class _Subfolder(WrapperStore[Store]):
     """A folder of a zip as a store of its own; read-only, since the zip is opened so."""
 
-    def __init__(self, store: ZipStore, folder: str = "") -> None:
+    def __init__(self, store: Store, folder: str = "") -> None:
         super().__init__(store)
         self._folder = folder
 
-    def _with_store(self, store: ZipStore) -> _Subfolder:
+    def _with_store(self, store: Store) -> _Subfolder:
         return _Subfolder(store, self._folder)
 
     def __eq__(self, other: object) -> bool:
