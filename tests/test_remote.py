@@ -364,3 +364,40 @@ def test_an_image_with_labels_opens_in_three_round_trips(tmp_path: Path) -> None
         images = open_images(f"{web.url}/x.zarr")
     assert [(i.kind, len(i.levels)) for i in images] == [("image", 2), ("labels", 2), ("labels", 2)]
     assert rounds(web.requests) <= 3
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_plate_opens_in_few_round_trips(tmp_path: Path, version: int) -> None:
+    """However many wells and fields: their metadata are read side by side."""
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    plate = zarr.create_group(tmp_path / "p.zarr", zarr_format=version)
+    wells = [f"{row}/{column}" for row in "AB" for column in "123"]
+
+    def describe(group: zarr.Group, **content: Any) -> None:
+        group.attrs.update(content if version == 2 else {"ome": {"version": "0.5", **content}})
+
+    for path in wells[:-1]:  # the last one is listed and missing
+        well = plate.create_group(path)
+        for number in range(2):
+            field = well.create_group(str(number))
+            field.create_array("0", data=PIXELS[:16, :16] + number, chunks=(8, 8))
+            scale = {"type": "scale", "scale": [1.0, 1.0]}
+            dataset = {"path": "0", "coordinateTransformations": [scale]}
+            described = {"version": "0.4", "axes": axes, "datasets": [dataset]}
+            describe(field, multiscales=[described])
+        describe(well, well={"version": "0.4", "images": [{"path": "0"}, {"path": "1"}]})
+    places = [
+        {"path": path, "rowIndex": i // 3, "columnIndex": i % 3} for i, path in enumerate(wells)
+    ]
+    names = {"rows": [{"name": n} for n in "AB"], "columns": [{"name": n} for n in "123"]}
+    describe(plate, plate={"version": "0.4", "wells": places, **names})
+    with web_server(tmp_path, Rules(latency=0.06)) as web:
+        with pytest.warns(UserWarning, match=r"wells\[5\]: there is no well"):
+            (image,) = open_images(f"{web.url}/p.zarr")
+        n_rounds = rounds(web.requests)
+        pixels = np.asarray(image.levels[0].array[...])
+    assert n_rounds <= 10
+    assert pixels.shape == (32, 96)
+    np.testing.assert_array_equal(pixels[16:, 32:48], PIXELS[:16, :16])
+    np.testing.assert_array_equal(pixels[:16, 16:32], PIXELS[:16, :16] + 1)
+    assert not pixels[16:, 64:].any()

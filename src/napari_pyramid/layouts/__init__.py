@@ -31,6 +31,7 @@ from napari_pyramid.layouts import (
     xcube,
     zarr_conventions,
 )
+from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import is_remote
 from napari_pyramid.storage.node import Node
@@ -144,6 +145,8 @@ def open_images(
 
 def read_node(node: Node) -> Sequence[Image] | None:
     """The images of one group or array by the first layout that recognises it; None when none does."""
+    if node.is_far and (document := find_document(node)) is not None:
+        prefetch_levels(node, document)  # before a layout asks for one level after another
     for layout in LAYOUTS:
         if (images := layout.read(node)) is not None:
             return images

@@ -10,7 +10,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Kind, Node, brief, prefetch_nodes, warn
 
 NAME = "OME-Zarr plate"
 
@@ -76,6 +76,9 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
     if not isinstance(listed, list):
         warn(f"{where}: plate.wells is {brief(listed)}, expected a list; ignored")
         return
+    paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in listed]
+    node.prefetch(groups=paths)
+    _prefetch_fields(node, paths)
     seen = set()
     for number, entry in enumerate(listed):
         path = entry.get("path") if isinstance(entry, Mapping) else entry
@@ -96,6 +99,21 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
                 _position(entry, well, names, number),
                 _fields(well, content, f"{well.location}/{document.where}"),
             )
+
+
+def _prefetch_fields(node: Node, wells: Sequence[object]) -> None:
+    """Read the metadata of all fields of a plate side by side, where the store is on another host."""
+    wanted: list[tuple[Node, object, Kind | None]] = []
+    for path in wells if node.is_far else ():
+        try:
+            well = node.child(path)
+        except LayoutError:
+            continue  # told when the well is read
+        document = find_document(well) if well is not None else None
+        content = document.content.get("well") if document is not None else None
+        if well is not None and isinstance(content, Mapping):
+            wanted += [(well, e.get("path"), "group") for e in _objects(content.get("images"))]
+    prefetch_nodes(wanted)
 
 
 def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number: int) -> Position:

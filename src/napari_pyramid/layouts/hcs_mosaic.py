@@ -14,10 +14,10 @@ from typing import Any
 from napari_pyramid.arrays.virtual import Mosaic, Tile
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
-from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.node import Node, prefetch_nodes, warn
 
 __all__ = ["Field", "Position", "Well", "stitch"]
 
@@ -135,6 +135,7 @@ class _Grid:
     def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid | None:
         """The grid of the fields that fit each other; None when there are none."""
         like = _array_node(first, number) or first
+        _prefetch_arrays([well.fields[0].node for well in wells if well.fields], number)
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
         lengths = [
             max(axis)
@@ -246,8 +247,12 @@ def _reduced(
 def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
     """Fields and their largest arrays, of those that can stand beside each other."""
     found = []
+    first: Node | None = None
     for field in well.fields:
-        array = _array_node(field.node, number)
+        # On another host, the fields of a well are taken to be like its first: a request for each would double the time.
+        is_taken = first is not None and field.node.is_far and number < len(_datasets(field.node))
+        array = first if is_taken else _array_node(field.node, number)
+        first = first or array
         if array is None:
             warn(f"{field.node.location} is left out: level {number} is missing")
         elif (
@@ -334,6 +339,7 @@ def _read(field: Node) -> Image | None:
     document = find_document(field)
     if document is None:
         return None
+    prefetch_levels(field, document)
     images = read_multiscales(
         field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr"
     )
@@ -346,6 +352,14 @@ def _number_of(field: Node, level: StoredLevel) -> int:
     return next(
         (i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0
     )
+
+
+def _prefetch_arrays(fields: Sequence[Node], number: int) -> None:
+    """Read the metadata of one level of the fields side by side, where the store is on another host."""
+    paths = [
+        (field, datasets[number]) for field in fields if number < len(datasets := _datasets(field))
+    ]
+    prefetch_nodes([(field, _path(dataset), "array") for field, dataset in paths])
 
 
 def _array_node(field: Node, number: int) -> Node | None:

@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
-from napari_pyramid.layouts.ome_zarr_document import Document, find_document, is_ome
+from napari_pyramid.layouts.ome_zarr_document import (
+    Document,
+    find_document,
+    is_ome,
+)
 from napari_pyramid.layouts.ome_zarr_labels import as_labels, is_label_group, read_labels
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.layouts.ome_zarr_scene import read_scene

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, brief, warn
 
-__all__ = ["Document", "find_document", "is_ome"]
+__all__ = ["Document", "find_document", "is_ome", "prefetch_levels"]
 
 _KEYS = ("multiscales", "plate", "well", "labels", "series", "scene", "bioformats2raw.layout")
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\D.*)?$|0\.9\.dev")
@@ -101,8 +101,8 @@ def _datasets(multiscale: Mapping[str, Any]) -> list[Any]:
     return datasets if isinstance(datasets, list) else []
 
 
-def _prefetch(document: Document, node: Node) -> None:
-    """Read what the document names in one round trip, where the store is on another host."""
+def prefetch_levels(node: Node, document: Document) -> None:
+    """Read what an image's document names in one round trip, where the store is on another host."""
     multiscales = document.content.get("multiscales")
     listed = multiscales if isinstance(multiscales, list) else [multiscales]
     datasets = [d for m in listed if isinstance(m, Mapping) for d in _datasets(m)]
@@ -113,7 +113,6 @@ def _prefetch(document: Document, node: Node) -> None:
 
 
 def _checked(document: Document, node: Node) -> Document:
-    _prefetch(document, node)
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
         warn(

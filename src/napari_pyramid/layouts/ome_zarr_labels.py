@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Node, brief, prefetch_nodes, warn
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 
@@ -61,6 +61,7 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
     """Warns of the labels that some of the other images list, and the first one, whose labels are shown, does not."""
+    prefetch_nodes([(node, "labels", None) for node in others[:_ASKED]])
     shown = _label_names(first)
     found = {
         name: node

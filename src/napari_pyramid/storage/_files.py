@@ -45,6 +45,8 @@ class Files(Protocol):
 
     is_far: bool
     """Whether a read takes a round trip to another host, so that `prefetch` is worth its while."""
+    expected_groups: set[str]
+    """Paths where metadata name a group: of zarr v2, its attributes alone are asked for."""
 
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
         """Read many files, and names in directories, side by side where each takes a round trip.
@@ -63,6 +65,7 @@ class _LocalFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self.expected_groups: set[str] = set()
 
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
         pass
@@ -92,6 +95,7 @@ class _StoreFiles:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.expected_groups: set[str] = set()
         self._index: dict[str, set[str]] | None = None
 
     def read(self, key: str) -> bytes | None:

@@ -20,7 +20,17 @@ from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
 
-__all__ = ["UNSAFE_PATH", "Node", "brief", "collected_warnings", "natural_key", "root_node", "warn"]
+__all__ = [
+    "UNSAFE_PATH",
+    "Kind",
+    "Node",
+    "brief",
+    "collected_warnings",
+    "natural_key",
+    "prefetch_nodes",
+    "root_node",
+    "warn",
+]
 
 UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
@@ -28,6 +38,7 @@ UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
+Kind = Literal["group", "array"]
 _collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", default=None)
 
 
@@ -107,6 +118,11 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.location!r}, {self.kind})"
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the store is on another host, so that each read takes a round trip."""
+        return self._files.is_far
 
     @property
     def location(self) -> str:
@@ -212,39 +228,21 @@ class Node:
         names
             Also the names of what is in this group, for `children`.
         """
-        if not self._files.is_far:
-            return
-        is_v3 = self.zarr_format == 3 and not self.is_implicit
-        expected_groups = [] if is_v3 else self._unknown(groups)
-        files = [
-            _join(path, file)
-            for paths, names in (
-                (self._unknown(arrays), (".zarray",)),
-                (expected_groups, (".zattrs",)),
-                (self._unknown(nodes), ("zarr.json", ".zarray", ".zgroup", ".zattrs")),
-            )
-            for path in paths
-            for name in names
-            for file in (["zarr.json"] if is_v3 else [name])
-        ]
-        if is_v3:
-            files += [_join(path, "zarr.json") for path in self._unknown(groups)]
-        self._files.prefetch(files, directories=[self.path] if names else [])
-        for path in expected_groups:
-            # In zarr v2, attributes where a group is expected are enough: half as many requests for a plate.
-            if self._files.has(_join(path, ".zattrs")):
-                below = path[len(self.path) :].lstrip("/")
-                self._known[below] = self._node(path, {"zarr_format": 2})
+        kinds: tuple[tuple[Iterable[object], Kind | None], ...] = (
+            (arrays, "array"),
+            (groups, "group"),
+            (nodes, None),
+        )
+        wanted = [(self, path, kind) for paths, kind in kinds for path in paths]
+        prefetch_nodes(wanted, listed=[self] if names else [])
 
-    def _unknown(self, paths: Iterable[object]) -> list[str]:
-        """Paths in the store of the nodes below that were not looked for before."""
-        texts = [str(path) if isinstance(path, int) else path for path in paths]
-        clean = [
-            "/".join(part for part in path.split("/") if part)
-            for path in texts
-            if isinstance(path, str) and not UNSAFE_PATH.search(path)
-        ]
-        return [_join(self.path, path) for path in clean if path not in self._known]
+    def _place(self, path: object) -> str | None:
+        """The path in the store of a node below that was not looked for before."""
+        path = str(path) if isinstance(path, int) else path
+        if not isinstance(path, str) or UNSAFE_PATH.search(path):
+            return None
+        clean = "/".join(part for part in path.split("/") if part)
+        return None if clean in self._known else _join(self.path, clean)
 
     @cached_property
     def _children(self) -> tuple[Node, ...]:
@@ -319,8 +317,8 @@ class Node:
 
     def _load(self, path: str) -> Node | None:
         try:
-            is_v2 = self.zarr_format == 2 and not self.is_implicit
-            metadata = _read_metadata(self._files, path, expects_v2=is_v2)
+            above = None if self.is_implicit else self.zarr_format
+            metadata = _read_metadata(self._files, path, above=above)
         except LayoutError as error:
             warn(f"{self.opened}/{error}; left out")
             return None
@@ -385,16 +383,62 @@ def root_node(
 
 
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
+_FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
+    "array": (".zarray",),
+    # In zarr v2, attributes where a group is expected are enough: half as many requests for a plate.
+    "group": (".zattrs",),
+    None: (*_METADATA_FILES, ".zattrs"),
+}
 
 
-def _read_metadata(files: Files, path: str, *, expects_v2: bool = False) -> dict[str, Any] | None:
+def prefetch_nodes(
+    wanted: Sequence[tuple[Node, object, Kind | None]], *, listed: Sequence[Node] = ()
+) -> None:
+    """Read the metadata of nodes of one store side by side, where it is on another host; else do nothing.
+
+    Parameters
+    ----------
+    wanted
+        A node, the path of another below it, and what is expected there; see `Node.prefetch`.
+    listed
+        Groups whose names are read, too.
+    """
+    nodes = [node for node, _, _ in wanted] + list(listed)
+    if not nodes or not nodes[0]._files.is_far:
+        return
+    files = nodes[0]._files
+    keys: list[str] = []
+    again: list[str] = []
+    for node, path, kind in wanted:
+        place = node._place(path)
+        if place is None:
+            continue
+        is_v3 = node.zarr_format == 3 and not node.is_implicit
+        names = ("zarr.json",) if is_v3 else _FILES_OF[kind]
+        keys += [_join(place, name) for name in names]
+        if kind is not None:
+            again.append(_join(place, names[0]))
+        if kind == "group" and not is_v3:
+            files.expected_groups.add(place)
+    files.prefetch(keys, directories=[node.path for node in listed])
+    others = [key.rpartition("/")[0] for key in again if not files.has(key)]
+    rest = ("zarr.json",) if nodes[0].zarr_format == 3 else _METADATA_FILES
+    files.prefetch(_join(place, name) for place in others for name in rest)
+
+
+def _read_metadata(
+    files: Files, path: str, *, above: Literal[2, 3] | None = None
+) -> dict[str, Any] | None:
     """The node's own metadata, zarr v3 before v2; None when nothing is there.
 
     On another host, where each file is a round trip, what was fetched and the format of the group above come first.
     """
     order: Sequence[str] = _METADATA_FILES
     if files.is_far:
-        order = (".zarray", ".zgroup", "zarr.json") if expects_v2 else order
+        if path in files.expected_groups and files.has(_join(path, ".zattrs")):
+            return {"zarr_format": 2}
+        if above is not None:
+            order = ("zarr.json",) if above == 3 else (".zarray", ".zgroup", "zarr.json")
         order = sorted(order, key=lambda file: not files.has(_join(path, file)))
         if not files.has(_join(path, order[0])):
             files.prefetch(_join(path, file) for file in order)
