@@ -18,7 +18,7 @@ from napari_pyramid.image import Channel, Image, StoredLevel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
@@ -120,7 +120,7 @@ class StoreInfo:
 
 
 def describe(
-    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
 ) -> StoreInfo:
     """Return what the store at a path or URL holds.
 
@@ -135,7 +135,7 @@ def describe(
         If nothing is there, or no layout recognises it.
     """
     images = open_images(path, storage_options=storage_options)
-    return StoreInfo(public_url(os.fspath(path)), tuple(_image_info(image) for image in images))
+    return StoreInfo(place_of(path), tuple(_image_info(image) for image in images))
 
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import ArrayLike, Channel, Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
 
@@ -78,14 +78,14 @@ class Pyramid:
 
 
 def open_pyramids(
-    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[Pyramid, ...]:
     """Return all images and label images of a store, in any layout that is known; read metadata, no pixels.
 
     Parameters
     ----------
     path
-        A directory, a file, or a URL.
+        A directory, a file, or a URL; or an opened store: a zarr Group, Array or Store, an icechunk session.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
@@ -98,7 +98,7 @@ def open_pyramids(
 
 
 def open_pyramid(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | object,
     name: str | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
@@ -119,5 +119,5 @@ def open_pyramid(
         if name in (pyramid.name, pyramid.image.path):
             return pyramid
     raise LayoutError(
-        f"{public_url(os.fspath(path))} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
+        f"{place_of(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
     )

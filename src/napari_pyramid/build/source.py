@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from napari_pyramid.axes import Axis, default_axes, parse_axes
@@ -22,7 +23,7 @@ from napari_pyramid.errors import LayoutError, SpecError
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.image import Image
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["BuildSource", "directory_of", "resolve_source"]
 
@@ -101,7 +102,8 @@ def resolve_source(
     Parameters
     ----------
     source
-        A path or URL of anything the layouts read (its first image, or the one called `name`); an array-like; a list or
+        A path or URL of anything the layouts read (its first image, or the one called `name`), or a zarr Group or Store;
+        an array-like; a list or
         tuple of array-likes, which are the levels of an existing pyramid, largest first.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
@@ -113,13 +115,16 @@ def resolve_source(
     SpecError
         If it is none of these.
     """
-    if isinstance(source, str | os.PathLike):
-        from napari_pyramid.layouts import open_images
+    from napari_pyramid.layouts import open_images
 
+    if isinstance(source, str | os.PathLike):
         images = open_images(source, storage_options=storage_options)
-        image = _named(images, name, public_url(os.fspath(source)))
+        image = _named(images, name, place_of(source))
         origin = Path(source)
         return BuildSource((image.levels[0].array,), image, origin if origin.exists() else None)
+    if isinstance(source, zarr.Group | Store):
+        image = _named(open_images(source), name, place_of(source))
+        return BuildSource((image.levels[0].array,), image)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")

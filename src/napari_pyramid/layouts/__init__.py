@@ -35,6 +35,7 @@ from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_lev
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import is_remote
 from napari_pyramid.storage.node import Node
+from napari_pyramid.storage.store_objects import open_object
 
 __all__ = ["LAYOUTS", "Layout", "open_images", "read_node"]
 
@@ -102,7 +103,7 @@ SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
 
 
 def open_images(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | object,
     *,
     follow_urls: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -112,7 +113,7 @@ def open_images(
     Parameters
     ----------
     path
-        Directory, zip file or URL of a store, or of a group or array in one.
+        Directory, zip file or URL of a store, or of a group or array in one; or an opened store, see `open_object`.
     follow_urls
         Whether links inside the store may lead to other hosts.
     storage_options
@@ -123,15 +124,24 @@ def open_images(
     LayoutError
         If nothing is there, or no layout recognises it; the message names the file.
     """
+    if not isinstance(path, str | os.PathLike):
+        return _images_of(open_object(path))
     path = os.fspath(path)
     if is_remote(path):
         found = stores.look_at(path, storage_options)
+        for file_layout in (tiff, precomputed):
+            if (special := file_layout.open_remote(found)) is not None:
+                return tuple(special)
         root = stores.root_of(found, follow_urls=follow_urls)
     else:
         for opener in SPECIAL_OPENERS:
             if (special := opener.open_path(path)) is not None:
                 return tuple(special)
         root = stores.open_root(path, follow_urls=follow_urls)
+    return _images_of(root)
+
+
+def _images_of(root: Node) -> tuple[Image, ...]:
     images = read_node(root)
     if images is None:
         images = collection.walk(root, read_node)

@@ -119,9 +119,7 @@ class _StoreFiles:
         if not self._store.supports_listing:
             return []
         try:
-            # Of a store that knows, only directories: a chunk is no node.
-            list_dir = getattr(self._store, "list_directories", self._store.list_dir)
-            names = _answer(_collect(list_dir(directory)))
+            names = _answer(_directories(self._store, directory))
             return [name for name in names if name not in _METADATA_NAMES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
@@ -261,8 +259,7 @@ def _fetch_all(
     async def all_of_them() -> list[Any]:
         room = asyncio.Semaphore(_SIDE_BY_SIDE)
         files = (one(key, room) for key in keys)
-        list_dir = getattr(store, "list_directories", store.list_dir)
-        names = (_collect(list_dir(directory)) for directory in directories)
+        names = (_directories(store, directory) for directory in directories)
         return await asyncio.gather(*files, *names, return_exceptions=True)
 
     answers = _answer(all_of_them()) if keys or directories else []
@@ -285,6 +282,12 @@ def _answer(request: Coroutine[Any, Any, T]) -> T:
     # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have errors of their own.
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+async def _directories(store: Store, directory: str) -> list[str]:
+    """Names in a directory; of a store that knows, only those of directories: a chunk is no node."""
+    # Some stores ask for a running event loop when they begin to list.
+    return await _collect(getattr(store, "list_directories", store.list_dir)(directory))
 
 
 async def _collect(names: AsyncIterator[str]) -> list[str]:

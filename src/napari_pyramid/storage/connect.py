@@ -158,6 +158,31 @@ class _Connection:
     def at(self, address: Address) -> _Connection:
         return replace(self, address=address)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = dict(self.options.headers)
+        if self.address.credentials:
+            token = base64.b64encode(self.address.credentials.encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
+        return headers
+
+    @property
+    def s3_settings(self) -> dict[str, Any]:
+        session = _botocore_session(self.options.profile, self.address)
+        given = {**_aws_settings(session), **self.options.others}
+        found: dict[str, Any] = {}
+        if "endpoint" in given:
+            found["endpoint"] = given["endpoint"]
+            found["aws_region"] = given.get("region", "us-east-1")
+        elif region := self.options.others.get("region") or _region_of(self.address.host):
+            found["aws_region"] = region
+        signed = "access_key_id" in given or (session is not None and _aws_credentials(session))
+        if self.options.anonymous or not signed:
+            found["aws_credentials"] = {"type": "anonymous"}
+        elif self.options.profile:
+            found["aws_credentials"] = {"type": "profile", "profile": self.options.profile}
+        return found
+
     # ---- one scheme each ----
 
     def _http(self) -> Any:
@@ -278,11 +303,7 @@ class _Connection:
     # ---- what all have in common ----
 
     def _headers(self) -> dict[str, str]:
-        headers = {"User-Agent": "napari-pyramid", **self.options.headers}
-        if self.address.credentials:
-            token = base64.b64encode(self.address.credentials.encode()).decode()
-            headers["Authorization"] = f"Basic {token}"
-        return headers
+        return {"User-Agent": "napari-pyramid", **self.headers}
 
     def _client(self) -> dict[str, Any]:
         options = self.options

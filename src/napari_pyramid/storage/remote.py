@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -56,6 +56,16 @@ class Connection(Protocol):
 
     @property
     def address(self) -> Address: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every request over HTTP, with what they say of the user."""
+        ...
+
+    @property
+    def s3_settings(self) -> Mapping[str, Any]:
+        """Region, endpoint and kind of credentials of a bucket of S3, as TensorStore spells them."""
+        ...
 
     def transports(self) -> Sequence[Transport]:
         """Transports to try in order: with one set of credentials after another."""

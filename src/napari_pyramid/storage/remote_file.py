@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any
-
-from zarr.core.sync import sync
+from collections.abc import Coroutine, Iterable
+from functools import cache
+from typing import Any, TypeVar
 
 from napari_pyramid.storage.remote import RemoteStore
 
 __all__ = ["RemoteFile", "open_remote_file"]
 
+T = TypeVar("T")
 _BLOCK = 64 * 2**10
 """Bytes that are read and kept together: headers and directories are many small reads near each other."""
 _KEPT_BYTES = 64 * 2**20
@@ -122,7 +123,7 @@ class RemoteFile(io.RawIOBase):
                 self._blocks.popitem(last=False)
 
     def _fetch(self, spans: list[tuple[int, int]]) -> list[bytes]:
-        parts = sync(self.store.fetch_ranges(self.key, spans))
+        parts = _answer(self.store.fetch_ranges(self.key, spans))
         if parts is None or any(
             len(part) != end - start for part, (start, end) in zip(parts, spans, strict=True)
         ):
@@ -139,5 +140,17 @@ def open_remote_file(store: RemoteStore, key: str) -> RemoteFile | None:
     OSError
         If it cannot be read.
     """
-    found = sync(store.tail(key, 2 * _BLOCK))
+    found = _answer(store.tail(key, 2 * _BLOCK))
     return None if found is None else RemoteFile(store, key, found[1], found[0])
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """An event loop in a thread of its own: a file may be read on zarr's, which must not wait for itself."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="napari-pyramid files", daemon=True).start()
+    return loop
+
+
+def _answer(request: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run_coroutine_threadsafe(request, _loop()).result()
