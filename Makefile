@@ -1,13 +1,20 @@
 # Everything a user or a developer does here. Each target sets up what it needs; the second time takes no time.
 BIN := .venv/bin
 
-.PHONY: help demo test test-all lint format bench docs clean
+# A process per processor, each with a screen of its own. One process: make test PYTEST_ARGS="-n 0"
+PYTEST_ARGS := -n logical --maxprocesses 8 --dist worksteal
+# Bytecode is kept whatever the environment says: without it each process compiles napari, 5 s.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: help demo test test-all matrix package lint format bench docs clean
 
 help:
 	@echo "make demo      build a pyramid of a brain and open it in napari (without a display: draw it to demo.png)"
 	@echo "make test      set up, lint, and run the tests, those of the window too"
 	@echo "make test-all  the same with the slow tests"
-	@echo "make lint      ruff and mypy"
+	@echo "make matrix    demo and tests with Python 3.11 to 3.13, the newest and the lowest versions (LEGS=3.11-lowest: one of them)"
+	@echo "make package   build the wheel and the sdist, and check them without napari and beside it"
+	@echo "make lint      ruff, mypy, and deptry: every import is declared, every dependency imported"
 	@echo "make format    let ruff mend the formatting"
 	@echo "make bench     measure all of docs/benchmarks.md again (QUICK=1: the builders side by side, in two minutes)"
 	@echo "make docs      the pages in docs/ as a site in build/site"
@@ -19,16 +26,26 @@ demo: .venv/.ready-gui
 
 test: .venv/.ready-dev lint
 	@scripts/setup-system.sh
-	scripts/in-window.sh $(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: .venv/.ready-dev lint
 	@scripts/setup-system.sh
-	scripts/in-window.sh $(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
+
+matrix: .venv/.ready-dev
+	@scripts/setup-system.sh
+	$(BIN)/python scripts/test_matrix.py $(LEGS)
+
+package: .venv/.ready-dev
+	@scripts/setup-system.sh
+	$(BIN)/python scripts/check_package.py
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry src
+	$(BIN)/deptry tests --ignore DEP002,DEP004
 
 format: .venv/.ready-dev
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,35 @@ import pytest
 import tensorstore
 import zarr
 from scipy import ndimage
+from screen import open_screen
 
 StoreMaker = Callable[..., Path]
 Downsampled = Callable[[np.ndarray, Sequence[int], str], np.ndarray]
+
+SCREEN = pytest.StashKey[Any]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in a random order")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give every process that runs tests a screen, so that no test sees the windows of another process."""
+    is_worker = hasattr(config, "workerinput")
+    only_hands_out = not is_worker and config.getoption("dist", "no") != "no"
+    if is_worker or not (only_hands_out or os.environ.get("DISPLAY")):
+        config.stash[SCREEN] = open_screen()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.name != "posix":
+        for item in items:
+            for mark in item.iter_markers("posix"):
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+    seed = config.getoption("shuffle")
+    if seed is not None:  # xdist hands the option on: all of its processes find the same order
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from helpers import digest
 
 SHAPE, CHUNKS = (61, 120, 131), (8, 16, 16)
 sessions: list[int] = []
@@ -59,14 +59,6 @@ def end_sessions(keep: int = 0) -> None:
     while len(sessions) > keep:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(sessions.pop(0), signal.SIGKILL)
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def make_source(path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from napari_pyramid import Axis, SpecError
-from napari_pyramid.axes import clean_unit, default_axes, parse_axes
+from napari_pyramid.axes import centre_shift, clean_unit, default_axes, parse_axes
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,10 @@ def test_bad_axes(axes: str, units: Any, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_axes(axes, 2, units)
     assert message in str(caught.value)
+
+
+def test_windows_are_centred_on_their_samples() -> None:
+    """The mean of samples 0, 1, 2, 3 lies at 1.5 samples, whatever the sign and size of a sample."""
+    samples = np.arange(4) * np.array([[0.5], [-2.0], [3.0]])
+    shift = centre_shift(samples[:, 1], samples[:, 1] * [4, 4, 1])
+    assert shift == (samples[0].mean(), samples[1].mean(), 0.0)

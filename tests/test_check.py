@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
+from helpers import plain_mean
 
 from napari_pyramid.check import Report, check_store, repair_store
 from napari_pyramid.check._geometry import step_factors
@@ -21,16 +22,6 @@ from napari_pyramid.layouts import open_images
 
 Array = npt.NDArray[Any]
 Documents = dict[str, Any]
-
-
-def mean_2x2(plane: Array) -> Array:
-    """Means of whole 2 x 2 windows, of integers half to even, in plain NumPy."""
-    means = (
-        plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2)
-        .astype(float)
-        .mean(axis=(1, 3))
-    )
-    return (means if plane.dtype.kind == "f" else np.rint(means)).astype(plane.dtype)
 
 
 def image(rng: int = 0, shape: tuple[int, int] = (40, 60)) -> Array:
@@ -65,7 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     first = image()
     return write(
         tmp_path / "x.ome.zarr",
-        [first, mean_2x2(first), mean_2x2(mean_2x2(first))],
+        [first, plain_mean(first, (2, 2)), plain_mean(plain_mean(first, (2, 2)), (2, 2))],
         version=request.param,
     )
 
@@ -109,7 +100,7 @@ def test_a_right_store_has_no_findings(store: Path) -> None:
 
 def test_plain_arrays_without_transforms_are_not_blamed(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "x.zarr")
-    for k, level in enumerate((image(), mean_2x2(image()))):
+    for k, level in enumerate((image(), plain_mean(image(), (2, 2)))):
         group.create_array(f"s{k}", data=level)
     assert check_store(tmp_path / "x.zarr").findings == ()
 
@@ -243,7 +234,7 @@ def test_nothing_wrong_changes_nothing(store: Path) -> None:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """A zip in which something is wrong that would be mended in a directory."""
-    path = write(tmp_path / "x.ome.zarr", [image(), mean_2x2(image())])
+    path = write(tmp_path / "x.ome.zarr", [image(), plain_mean(image(), (2, 2))])
     edit(path, drop_translation)
     return Path(shutil.make_archive(str(tmp_path / "x.zarr"), "zip", path))
 
@@ -258,7 +249,7 @@ def test_a_zip_is_not_mended(archive: Path) -> None:
 
 
 def with_labels(path: Path, listed: list[str]) -> Path:
-    write(path, [image(), mean_2x2(image())])
+    write(path, [image(), plain_mean(image(), (2, 2))])
     labels = zarr.create_group(path / "labels")
     labels.attrs["ome"] = {"version": "0.5", "labels": listed}
     mask = (image() > 2500).astype(np.uint8)
@@ -286,7 +277,7 @@ def test_the_list_of_labels_is_compared_with_the_groups(
 
 def test_labels_below_a_plain_directory_stay_listed(tmp_path: Path) -> None:
     """The reader opens what is in "sub", which has no metadata of its own. What leads out of the store goes."""
-    path = write(tmp_path / "x.ome.zarr", [image(), mean_2x2(image())], version="0.4")
+    path = write(tmp_path / "x.ome.zarr", [image(), plain_mean(image(), (2, 2))], version="0.4")
     zarr.create_group(
         path / "labels", zarr_format=2, attributes={"labels": ["sub/cells", "sub/gone", "../x"]}
     )
@@ -341,7 +332,7 @@ def test_averaged_labels_are_found(tmp_path: Path) -> None:
     path = with_labels(tmp_path / "x.ome.zarr", ["nuclei"])
     ids = image(shape=(40, 60)) // 100 * 100
     zarr.open_array(path / "labels" / "nuclei" / "0")[:] = ids % 250
-    zarr.open_array(path / "labels" / "nuclei" / "1")[:] = mean_2x2(ids % 250)
+    zarr.open_array(path / "labels" / "nuclei" / "1")[:] = plain_mean(ids % 250, (2, 2))
     assert "ids that the level above has not" in messages(check_store(path, pixels=True))
 
 
@@ -373,7 +364,7 @@ def test_consolidated_metadata_of_a_deleted_level(consolidated: Path) -> None:
 
 
 def test_consolidated_metadata_without_a_new_level(consolidated: Path) -> None:
-    level = mean_2x2(mean_2x2(image()))[:4, :6]
+    level = plain_mean(plain_mean(image(), (2, 2)), (2, 2))[:4, :6]
     shutil.rmtree(consolidated / "2")
     edit(consolidated, lambda document: datasets(document).pop())
     consolidate(consolidated)
@@ -400,7 +391,7 @@ def test_consolidated_metadata_without_a_new_level(consolidated: Path) -> None:
 
 def test_consolidated_metadata_of_a_group_inside(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "all.zarr")
-    inner = write(tmp_path / "all.zarr" / "one", [image(), mean_2x2(image())])
+    inner = write(tmp_path / "all.zarr" / "one", [image(), plain_mean(image(), (2, 2))])
     consolidate(inner)
     edit(inner, lambda document: document["multiscales"][0].update(name="renamed"))
     zarr.open_array(inner / "1").attrs["note"] = "changed"
@@ -450,13 +441,13 @@ def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:
 
 
 def test_levels_in_the_wrong_order(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.zarr", [image(), mean_2x2(image())])
+    path = write(tmp_path / "x.zarr", [image(), plain_mean(image(), (2, 2))])
     edit(path, lambda document: datasets(document).reverse())
     assert "the order of levels is smallest first" in messages(check_store(path))
 
 
 def test_axes_out_of_order(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.zarr", [image(), mean_2x2(image())])
+    path = write(tmp_path / "x.zarr", [image(), plain_mean(image(), (2, 2))])
     edit(
         path,
         lambda document: document["multiscales"][0]["axes"][1].update(name="c", type="channel"),
@@ -467,7 +458,7 @@ def test_axes_out_of_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_pixels_that_are_not_those_of_the_level_above(tmp_path: Path, dtype: str) -> None:
     first = image().astype(dtype)
-    second = mean_2x2(first)
+    second = plain_mean(first, (2, 2))
     second[-1, -1] += 7
     path = write(tmp_path / "x.zarr", [first, second])
     assert check_store(path).findings == ()

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +204,9 @@ def test_floats_equal_tensorstore(dtype: str, method: str, downsampled: Any) -> 
 def test_float_mean_is_summed_in_float64_in_c_order(dtype: str) -> None:
     for seed, (shape, factors) in enumerate(CASES):
         block = samples(shape, dtype, seed)
+        # Not by sum(), which compensates for rounding since Python 3.12.
         expected = by_window(
-            block, factors, lambda window: sum(float(v) for v in window) / len(window)
+            block, factors, lambda window: reduce(add, map(float, window)) / len(window)
         )
         np.testing.assert_array_equal(
             downsample(block, factors, "mean"), expected, err_msg=f"{shape} by {factors}"
@@ -427,6 +430,6 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split(maxsplit=1) == [
-        str(package / "downsample.py"),
+        str(package / "downsample" / "__init__.py"),
         "[[2, 4], [10, 12]]\n",
     ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ from napari_pyramid import DestinationError, build_pyramid, iter_build
 from napari_pyramid.build import executors, plan_build
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.request import Request
 
 OPTIONS: dict[str, Any] = {
     "n_levels": 1,
@@ -66,17 +65,24 @@ class Elsewhere(Executor):
 
 
 class Watch:
-    """How many tiles are being filled, and were at most; each takes a while."""
+    """How many tiles are being filled, were at most, and were in all; each takes a while."""
 
     def __init__(self) -> None:
         self.seconds = 0.05
-        self.now = self.peak = 0
+        self.together = 1
+        """Tiles that are begun before any of them goes on; a divisor of all tiles."""
+        self.now = self.peak = self.filled = 0
         self._lock = threading.Lock()
+        self._all_begun = threading.Condition(self._lock)
 
     def __enter__(self) -> None:
         with self._lock:
             self.now += 1
+            self.filled += 1
             self.peak = max(self.peak, self.now)
+            self._all_begun.notify_all()
+            wanted = -(-self.filled // self.together) * self.together
+            assert self._all_begun.wait_for(lambda: self.filled >= wanted, 60)
         time.sleep(self.seconds)
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +108,8 @@ def source(tmp_path: Path) -> Path:
     data = np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype=np.uint8)
     build_pyramid(data, tmp_path / "source.zarr", **OPTIONS)
     assert [
-        p.n_tiles for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS)[1]
+        p.n_tiles
+        for p in plan_build(tmp_path / "source.zarr", tmp_path / "x.zarr", **OPTIONS).passes
     ] == [16]
     return tmp_path / "source.zarr"
 
@@ -119,6 +126,7 @@ def elsewhere() -> Iterator[Elsewhere]:
 def test_all_threads_of_a_worker_process_fill_tiles(
     source: Path, tmp_path: Path, watch: Watch, elsewhere: Elsewhere, read_level: Any
 ) -> None:
+    watch.together = 4
     build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
     assert watch.peak == 4
     assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
@@ -127,8 +135,9 @@ def test_all_threads_of_a_worker_process_fill_tiles(
 def test_threads_of_the_caller_keep_to_the_memory_limit(
     source: Path, tmp_path: Path, watch: Watch
 ) -> None:
-    (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS)[1]
+    (p,) = plan_build(source, tmp_path / "x.zarr", **OPTIONS).passes
     assert p.workers == 2
+    watch.together = 2
     with ThreadPoolExecutor(8) as pool:
         build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
     assert watch.peak == 2
@@ -141,10 +150,12 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the build after a killed one awaits what that one left running."""
-    job = prepare_job(source, tmp_path / "x.zarr", **OPTIONS)
+    spec = plan_build(source, **OPTIONS).spec
+    request = Request(source=source, destination=tmp_path / "x.zarr", spec=spec, max_workers=2)
+    job = prepare_job(request)
     workspace = job.target.workspace
     workspace.directory.mkdir()
-    job.target.create(job.spec)
+    job.target.create()
     fill = executors.filler(job, 0)
     begun, may_end, awaited = (
         threading.Barrier(3),
@@ -154,8 +165,8 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     plain = TileFiller.fill
 
     def slow(self: TileFiller, number: int) -> Any:
-        begun.wait(10)
-        may_end[number].wait(10)
+        begun.wait(60)
+        may_end[number].wait(60)
         return plain(self, number)
 
     def wait() -> None:
@@ -165,14 +176,14 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     monkeypatch.setattr(TileFiller, "fill", slow)
     with ThreadPoolExecutor(3) as pool:
         first, second = pool.submit(fill, 0), pool.submit(fill, 1)
-        begun.wait(10)
+        begun.wait(60)
         pool.submit(wait)
         may_end[0].set()
-        first.result(10)
+        first.result(60)
         assert not awaited.wait(0.2), "the second tile is being written"
         may_end[1].set()
-        second.result(10)
-        assert awaited.wait(10)
+        second.result(60)
+        assert awaited.wait(60)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -200,9 +211,9 @@ def test_a_stopped_build_goes_on_elsewhere(
     steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
     done = next(step.done for step in steps if step.done)
     steps.close()
-    steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
-    assert next(steps).done >= done
-    list(steps)
+    watch.filled = 0
+    build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    assert watch.filled <= 16 - done
     assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
 
 
@@ -301,7 +312,7 @@ def test_a_killed_worker_process_is_told_and_the_build_goes_on(
         ) as steps,
     ):
         next(step for step in steps if step.done)
-        os.kill(next(iter(pool._processes)), signal.SIGKILL)
+        next(iter(pool._processes.values())).kill()
         with pytest.raises(DestinationError, match=f"{OUT_OF_MEMORY}; what is done is kept"):
             list(steps)
     build_pyramid(tmp_path / "s.zarr", tmp_path / "x.zarr", **options)
@@ -321,7 +332,9 @@ def test_dask_workers_fill_tiles_and_stop(
     )
     with cluster, distributed.Client(cluster) as client:
         executor = client.get_executor()
+        watch.together = 4
         build_pyramid(source, tmp_path / "x.zarr", executor=executor, **OPTIONS)
+        watch.together = 1
         assert watch.peak == 4
         assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
         watch.seconds = 0.5

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -40,6 +43,65 @@ def test_every_module_says_what_it_does_and_exports_what_it_has(name: str) -> No
     assert module.__doc__
     for member in getattr(module, "__all__", []):
         assert hasattr(module, member), member
+
+
+def test_what_other_modules_import_is_exported() -> None:
+    """``__all__`` is what a module promises to others; a module's own helpers are not in it."""
+    package = Path(napari_pyramid.__file__).parent
+    missing = []
+    for file in package.rglob("*.py"):
+        for node in ast.walk(parsed(file)):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+                "napari_pyramid."
+            ):
+                continue
+            source = package.joinpath(*str(node.module).split(".")[1:])
+            source = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
+            exported = exported_by(source)
+            missing += [
+                f"{node.module}.{alias.name}, for {file.relative_to(package)}"
+                for alias in node.names
+                if alias.name not in exported and not is_module(source, alias.name)
+            ]
+    assert not missing
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def exported_by(source: Path) -> set[str]:
+    """The names in ``__all__``, or else of what the module defines; and what it imports as itself.
+
+    ``from x import y as y`` is how a type is passed on that is not there when the program runs.
+    """
+    module = parsed(source)
+    passed_on = {
+        alias.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    for node in module.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return passed_on | set(ast.literal_eval(node.value))
+    return passed_on.union(*map(defined_by, module.body))
+
+
+def defined_by(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Assign):
+        return [ast.unparse(target) for target in node.targets]
+    return [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+
+
+def is_module(source: Path, name: str) -> bool:
+    """Whether a name that is imported from a package is a module in it."""
+    return source.name == "__init__.py" and (
+        (source.parent / f"{name}.py").exists() or (source.parent / name).is_dir()
+    )
 
 
 def test_the_module_downsample_is_not_hidden_by_its_function() -> None:

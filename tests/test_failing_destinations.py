@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import resource
+import shutil
 import subprocess
-import threading
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 
-from napari_pyramid import DestinationError, build_pyramid, iter_build, open_pyramid
-from napari_pyramid.build.fill import TileFiller
+from napari_pyramid import DestinationError, build_pyramid, open_pyramid
 
 DATA = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
 OPTIONS: dict[str, Any] = {
@@ -27,14 +28,6 @@ OPTIONS: dict[str, Any] = {
     "memory_limit": 40 * 2**20,
 }
 """The memory is so small that there are many tiles."""
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def write_source(path: Path) -> Path:
@@ -61,6 +54,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """A disk of its own, of the given size; called again, its size changes. Only root may make one."""
+    if sys.platform != "linux" or os.getuid() != 0:
+        pytest.skip("only root may mount a disk; a limit of file sizes stands for it below")
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -81,9 +76,6 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(
-    os.getuid() != 0, reason="only root may mount a disk; a limit of file sizes stands for it below"
-)
 @pytest.mark.parametrize("size", ["32k", "256k", "1m", "3500k", "3900k"])
 def test_a_full_disk_stops_the_build_and_room_on_it_lets_it_go_on(
     size: str, disk: Callable[[str], Path], source: Path, undisturbed: dict[str, str]
@@ -103,7 +95,6 @@ def test_a_full_disk_stops_the_build_and_room_on_it_lets_it_go_on(
     assert [p.name for p in destination.parent.iterdir()] == ["x.ome.zarr"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk")
 def test_a_full_disk_leaves_a_group_in_place_as_it_was(disk: Callable[[str], Path]) -> None:
     group = write_source(disk("4m") / "s.zarr")
     before = digest(group)
@@ -120,9 +111,12 @@ def test_a_full_disk_leaves_a_group_in_place_as_it_was(disk: Callable[[str], Pat
     }
 
 
+@pytest.mark.posix("there is no limit of file sizes")
 @pytest.mark.parametrize("limit", [200, 900, 2000, 20_000])
 def test_no_space_left(limit: int, tmp_path: Path) -> None:
     """No file of this process can grow beyond the limit: what a full disk looks like, at different moments."""
+    import resource
+
     source = zarr.create_array(
         tmp_path / "s.zarr",
         data=np.random.default_rng(0).integers(0, 2**16, (256, 256)).astype("uint16"),
@@ -146,84 +140,98 @@ def test_no_space_left(limit: int, tmp_path: Path) -> None:
 # ---- permission ------------------------------------------------------------------------------------------------------
 
 
-NOBODY = 65534
+BUILD = """
+import json, sys
+from pathlib import Path
+from threading import Event
+import numpy as np
+from napari_pyramid import iter_build
+from napari_pyramid.build.fill import TileFiller
+
+shelf, arguments = Path(sys.argv[1]), json.loads(sys.argv[2])
+try:
+    {}
+except Exception as exc:
+    print(f"{{type(exc).__name__}}: {{exc}}")
+"""
 
 
 @pytest.fixture
-def as_nobody(tmp_path: Path) -> Callable[[Callable[[], None]], str]:
-    """Calls a function in a child that gives up root's rights, for root may write anywhere; returns the error that it ended with."""
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o055)
+def without_rights(tmp_path: Path) -> Callable[..., str]:
+    """Runs code in a process that permissions bind, and returns the error that the code ended with.
 
-    def call(function: Callable[[], None]) -> str:
-        told = tmp_path / "told.txt"
-        told.touch(mode=0o666)
-        told.chmod(0o666)
-        child = os.fork()
-        if not child:
-            try:
-                if os.getuid() == 0:
-                    os.setgid(NOBODY)
-                    os.setuid(NOBODY)
-                function()
-            except BaseException as exc:
-                told.write_text(f"{type(exc).__name__}: {exc}")
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-        error = told.read_text()
-        told.unlink()
-        return error
+    Root may write anywhere. The process stays root's, so that it can import what root can, but gives
+    up the right to write where permissions say no.
+    """
+    command = [sys.executable, "-c"]
+    (tmp_path / "probe").mkdir(mode=0o555)
+    if os.access(tmp_path / "probe", os.W_OK):
+        if not shutil.which("setpriv"):
+            pytest.skip("root needs setpriv to give up its right to write anywhere")
+        command = ["setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override", *command]
+    (tmp_path / "probe").rmdir()
 
-    return call
+    def run(code: str, *arguments: str) -> str:
+        script = BUILD.format(textwrap.indent(textwrap.dedent(code), "    ").strip())
+        ended = subprocess.run(
+            [*command, script, *arguments], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    return run
 
 
+@pytest.mark.posix("permissions of folders bind nobody")
 def test_a_destination_without_permission_is_refused_before_anything_is_written(
-    tmp_path: Path, as_nobody: Any
+    tmp_path: Path, without_rights: Callable[..., str]
 ) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir(mode=0o555)
-    error = as_nobody(lambda: iter_build(DATA, shelf / "x.ome.zarr", n_levels=2))
+    code = 'iter_build(np.ones((61, 75, 83), "u2"), shelf / "x.ome.zarr", n_levels=2)'
+    error = without_rights(code, str(shelf), "null")
     assert "no permission to write: choose another destination" in error
     assert error.startswith("DestinationError")
     assert list(shelf.iterdir()) == []
 
 
+LOSE_PERMISSION = """
+    lost_now, plain = Event(), TileFiller.fill
+
+    def fill(self, number):
+        # the build must not be through before it loses anything
+        return plain(self, number) if number < 2 or lost_now.wait(600) else None
+
+    TileFiller.fill = fill
+    steps = iter_build(arguments["source"], shelf / "x.ome.zarr", **arguments["options"])
+    next(step for step in steps if step.done)
+    root = shelf / ".x.ome.zarr.building" / arguments["lost"]
+    for directory in [root, *(p for p in root.rglob("*") if p.is_dir())]:
+        directory.chmod(0o555)
+    lost_now.set()
+    for _ in steps:
+        pass
+"""
+
+
+@pytest.mark.posix("permissions of folders bind nobody")
 @pytest.mark.parametrize("lost", ["new/1", "new", "."])
 def test_permission_that_is_lost_half_way_stops_the_build_and_given_back_lets_it_go_on(
-    lost: str, source: Path, tmp_path: Path, as_nobody: Any, undisturbed: dict[str, str]
+    lost: str,
+    source: Path,
+    tmp_path: Path,
+    without_rights: Callable[..., str],
+    undisturbed: dict[str, str],
 ) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    shelf.chmod(0o777)
-
-    def build_and_lose() -> None:
-        lost_now, plain = threading.Event(), TileFiller.fill
-
-        def fill(self: TileFiller, number: int) -> Any:
-            return plain(self, number) if number < 2 or lost_now.wait(60) else None
-
-        TileFiller.fill = (
-            fill  # of this child alone: the build must not be through before it loses anything
-        )
-        steps = iter_build(source, shelf / "x.ome.zarr", **OPTIONS)
-        next(step for step in steps if step.done)
-        for directory in directories():
-            directory.chmod(0o555)
-        lost_now.set()
-        for _ in steps:
-            pass
-
-    def directories() -> list[Path]:
-        root = shelf / ".x.ome.zarr.building" / lost
-        return [root, *(p for p in root.rglob("*") if p.is_dir())]
-
-    error = as_nobody(build_and_lose)
+    arguments = json.dumps({"source": str(source), "options": OPTIONS, "lost": lost})
+    error = without_rights(LOSE_PERMISSION, str(shelf), arguments)
     assert error.startswith("DestinationError"), error
     assert "make the destination writable and run the same command again" in error
     assert not (shelf / "x.ome.zarr").exists()
-    for directory in directories():
+    root = shelf / ".x.ome.zarr.building" / lost
+    for directory in [root, *(p for p in root.rglob("*") if p.is_dir())]:
         directory.chmod(0o755)
     assert (shelf / ".x.ome.zarr.building" / "journal-0").read_bytes().count(1) > 0, (
         "what was done is kept"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid.axes import parse_axes
-from napari_pyramid.plan.chunks import Grid
+from napari_pyramid.plan.chunks import ChunkGrid
 
 
 def grid_of(
@@ -21,8 +21,10 @@ def grid_of(
     chunks: Any = None,
     shards: Any = None,
     dtype: str = "uint16",
-) -> Grid:
-    return Grid.choose(shape, np.dtype(dtype), parse_axes(axes, len(shape)), source, chunks, shards)
+) -> ChunkGrid:
+    return ChunkGrid.choose(
+        shape, np.dtype(dtype), parse_axes(axes, len(shape)), source, chunks, shards
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorstore
 import zarr
+from helpers import write_n5
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
@@ -32,21 +33,7 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def write(
-    path: Path,
-    values: np.ndarray,
-    compression: dict[str, Any] | None = None,
-    block: tuple[int, ...] = BLOCK,
-) -> None:
-    """An N5 dataset whose x-first samples are `values`, by TensorStore."""
-    metadata = {
-        "compression": compression or {"type": "raw"},
-        "dataType": values.dtype.name,
-        "dimensions": values.shape,
-        "blockSize": block,
-    }
-    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(path)}, "metadata": metadata}
-    tensorstore.open(spec, create=True).result()[...] = values
+write = partial(write_n5, block=BLOCK)
 
 
 def open_n5(path: Path) -> Any:

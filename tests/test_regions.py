@@ -10,22 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import Array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
-from napari_pyramid.plan.schedule import Source, plan_passes
+from napari_pyramid.plan.schedule import SourceChunks, plan_passes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.regions import Region, blocks_in, shape_of
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
 
 
 @st.composite
@@ -122,7 +116,7 @@ def test_laws_of_any_pass(p: Pass) -> None:
 def test_laws_of_scheduled_passes(
     spec: PyramidSpec, in_place: bool, block: int | None, workers: int, method: str
 ) -> None:
-    source = Source(None if block is None else (block,) * spec.ndim, is_level_0=in_place)
+    source = SourceChunks(None if block is None else (block,) * spec.ndim, is_level_0=in_place)
     chosen = plan_passes(
         replace(spec, method=method), [source], max_workers=workers, memory_limit=2**28
     )
@@ -157,7 +151,7 @@ def test_tiles_are_computed_and_not_listed() -> None:
     spec = PyramidSpec.from_array(
         Array((10**6, 10**6, 10**6)), n_levels=3, chunks=(64, 64, 64), shards=None
     )
-    (p, *_) = plan_passes(spec, [Source((64, 64, 64))], max_workers=2, memory_limit=2**32)
+    (p, *_) = plan_passes(spec, [SourceChunks((64, 64, 64))], max_workers=2, memory_limit=2**32)
     tracemalloc.start()
     try:
         assert p.n_tiles > 10**9

@@ -50,9 +50,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             scale = {"type": "scale", "scale": [2.0**k, 2.0**k]}
             datasets.append({"path": str(k), "coordinateTransformations": [scale]})
         axes = [{"name": name, "type": "space"} for name in "yx"]
-        multiscale = {"version": "0.4", "axes": axes, "datasets": datasets}
+        multiscale = {"axes": axes, "datasets": datasets}
         if version == 2:
-            group.attrs["multiscales"] = [multiscale]
+            group.attrs["multiscales"] = [{"version": "0.4", **multiscale}]
         else:
             group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
     return path
@@ -256,18 +256,11 @@ def test_an_image_opens_in_three_round_trips(serve: Serve, name: str) -> None:
 def test_consolidated_metadata_take_one_round_trip(tmp_path: Path, root: Path, name: str) -> None:
     group = zarr.create_group(tmp_path / name, zarr_format=int(name[1]))
     group.create_array("0", data=PIXELS, chunks=(8, 9))
-    group.attrs["multiscales"] = [
-        {
-            "version": "0.4",
-            "axes": [{"name": a, "type": "space"} for a in "yx"],
-            "datasets": [
-                {
-                    "path": "0",
-                    "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0]}],
-                }
-            ],
-        }
-    ]
+    scale = {"type": "scale", "scale": [1.0, 1.0]}
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+    image = {"multiscales": [{"axes": axes, "datasets": datasets}]}
+    group.attrs.update(image if name == "v2.zarr" else {"ome": {"version": "0.5", **image}})
     group.create_group("labels", attributes={"labels": []})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -383,14 +376,14 @@ def test_a_plate_opens_in_few_round_trips(tmp_path: Path, version: int) -> None:
             field.create_array("0", data=PIXELS[:16, :16] + number, chunks=(8, 8))
             scale = {"type": "scale", "scale": [1.0, 1.0]}
             dataset = {"path": "0", "coordinateTransformations": [scale]}
-            described = {"version": "0.4", "axes": axes, "datasets": [dataset]}
+            described = {"axes": axes, "datasets": [dataset]}
             describe(field, multiscales=[described])
-        describe(well, well={"version": "0.4", "images": [{"path": "0"}, {"path": "1"}]})
+        describe(well, well={"images": [{"path": "0"}, {"path": "1"}]})
     places = [
         {"path": path, "rowIndex": i // 3, "columnIndex": i % 3} for i, path in enumerate(wells)
     ]
     names = {"rows": [{"name": n} for n in "AB"], "columns": [{"name": n} for n in "123"]}
-    describe(plate, plate={"version": "0.4", "wells": places, **names})
+    describe(plate, plate={"wells": places, **names})
     with web_server(tmp_path, Rules(latency=0.06)) as web:
         with pytest.warns(UserWarning, match=r"wells\[5\]: there is no well"):
             (image,) = open_images(f"{web.url}/p.zarr")

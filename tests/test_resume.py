@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from helpers import digest
 
 from napari_pyramid import (
     BuildInProgressError,
@@ -35,30 +35,29 @@ from napari_pyramid.build.journal import Journal
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 8, 8), "max_workers": 2, "factors": 2}
 
 
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
-
-
 def names(directory: Path) -> set[str]:
     return {p.name for p in directory.iterdir()}
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def written_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A group with one array of 8 x 10 x 11 chunks."""
+    path = tmp_path_factory.mktemp("written") / "s.zarr"
     data = np.random.default_rng(0).integers(0, 900, (61, 75, 83)).astype("uint16")
-    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=data, chunks=(8, 8, 8))
-    return tmp_path / "s.zarr"
+    zarr.create_group(path).create_array("0", data=data, chunks=(8, 8, 8))
+    return path
 
 
 @pytest.fixture
-def undisturbed(source: Path, tmp_path_factory: Any) -> dict[str, str]:
+def source(written_source: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return shutil.copytree(written_source, tmp_path / "s.zarr")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(written_source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     path = tmp_path_factory.mktemp("undisturbed") / "x.ome.zarr"
-    build_pyramid(source, path, name="x", **OPTIONS)
+    build_pyramid(written_source, path, name="x", **OPTIONS)
     return digest(path)
 
 
@@ -95,6 +94,7 @@ MODES = [[], ["--in-place"], ["--executor"], ["--executor", "--in-place"]]
 OFTEN = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
+@pytest.mark.posix("builds are forked from a process that has imported all that they need")
 @pytest.mark.parametrize(
     ("mode", "kills", "seed"),  # 50 in all, and 500
     [
@@ -285,44 +285,59 @@ BUILDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what was there, 
 }
 
 
+def _build_kind(
+    kind: str, folder: Path, steps: int | None = None, **changed: Any
+) -> dict[str, str]:
+    """What is in a folder after a build of a kind, or after the first steps of one."""
+    destination = folder / ("x.ome.zarr" if kind == "new store" else "s.zarr")
+    options = {"factors": 2, "chunks": (16, 16, 16), "in_place": kind != "new store", **changed}
+    run = iter_build(folder / "s.zarr", destination if kind == "new store" else None, **options)
+    for number, _ in enumerate(run):
+        if number == steps:
+            run.close()
+    return digest(destination)
+
+
+@pytest.fixture(scope="session")
+def built_earlier(
+    written_source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, dict[str, str], dict[str, str]]]:
+    """A folder with what was there, its destination, and the destination after an undisturbed build."""
+
+    @cache
+    def of_kind(kind: str) -> tuple[Path, dict[str, str], dict[str, str]]:
+        earlier, recipe = BUILDS[kind]
+        folder = tmp_path_factory.mktemp("kind")
+        shutil.copytree(written_source, folder / "earlier" / "s.zarr")
+        before = _build_kind(kind, folder / "earlier", **earlier)
+        shutil.copytree(folder / "earlier", folder / "whole")
+        return folder / "earlier", before, _build_kind(kind, folder / "whole", **recipe)
+
+    return of_kind
+
+
 @pytest.mark.parametrize(
     "after",
     [pytest.param(n, marks=() if n in (0, 1, 2, 4, 7) else pytest.mark.slow) for n in range(11)],
 )
 @pytest.mark.parametrize("kind", BUILDS)
 def test_publishing_can_be_finished_and_undone_at_any_step(
-    kind: str, after: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, after: int, built_earlier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Undone by any other build there, even one that is stopped before it has built anything: nothing is lost, metadata included."""
-    earlier, recipe = BUILDS[kind]
-
-    def build(name: str, steps: int | None = None, **changed: Any) -> dict[str, str]:
-        """What is there after a build, or after the first steps of one; it begins with what was there."""
-        destination = tmp_path / name / ("x.ome.zarr" if kind == "new store" else "s.zarr")
-        options = {"factors": 2, "chunks": (16, 16, 16), "in_place": kind != "new store", **changed}
-        run = iter_build(
-            tmp_path / name / "s.zarr", destination if kind == "new store" else None, **options
-        )
-        for number, _ in enumerate(run):
-            if number == steps:
-                run.close()
-        return digest(destination)
-
-    for name in ("whole", "finished", "undone"):
-        shutil.copytree(source, tmp_path / name / "s.zarr")
-        before = build(name, **earlier)
-    whole = build("whole", **recipe)
+    recipe = BUILDS[kind][1]
+    earlier, before, whole = built_earlier(kind)
     for name in ("finished", "undone"):
+        shutil.copytree(earlier, tmp_path / name)
         with monkeypatch.context() as patch:
             _kill_publishing(patch, after)
             with pytest.raises(Killed):
-                build(name, **recipe)
-    assert build("finished", **recipe) == whole
-    assert (
-        build("undone", steps=0, **{**recipe, "method": "min", "overwrite": True, "resume": False})
-        == before
-    )
-    assert names(tmp_path / "undone") == names(tmp_path / "whole") == names(tmp_path / "finished")
+                _build_kind(kind, tmp_path / name, **recipe)
+    assert _build_kind(kind, tmp_path / "finished", **recipe) == whole
+    other = {**recipe, "method": "min", "overwrite": True, "resume": False}
+    assert _build_kind(kind, tmp_path / "undone", steps=0, **other) == before
+    expected = names(earlier.with_name("whole"))
+    assert names(tmp_path / "undone") == names(tmp_path / "finished") == expected
 
 
 def _kill_publishing(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -744,7 +759,7 @@ def test_unfinished_work_keeps_its_tiles_with_other_workers(source: Path, tmp_pa
     steps.close()
     other = OPTIONS | {"max_workers": 64}
     plans = [
-        [(p.last, p.tile) for p in plan_build(source, **o)[1]]
+        [(p.last, p.tile) for p in plan_build(source, **o).passes]
         for o in (OPTIONS | {"max_workers": 1}, other)
     ]
     assert plans[0] != plans[1]

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
+from helpers import Array
 
 from napari_pyramid import PyramidSpec, SpecError
-from napari_pyramid.plan.schedule import Source, plan_passes
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16", **more: object) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self.__dict__.update(more)
+from napari_pyramid.plan.schedule import SourceChunks, plan_passes
 
 
 def spec_of(shape: tuple[int, ...], **options: object) -> PyramidSpec:
@@ -28,7 +20,7 @@ def spec_of(shape: tuple[int, ...], **options: object) -> PyramidSpec:
 def test_levels_are_fused_and_every_one_is_written_once() -> None:
     spec = spec_of((512, 1024, 1024), n_levels=5)
     passes = plan_passes(
-        spec, [Source((64, 64, 64), is_level_0=True)], max_workers=2, memory_limit=2**30
+        spec, [SourceChunks((64, 64, 64), is_level_0=True)], max_workers=2, memory_limit=2**30
     )
     assert [k for p in passes for k in range(p.first, p.last + 1)] == [1, 2, 3, 4]
     assert len(passes) < 4, "each pass writes more than one level"
@@ -38,7 +30,7 @@ def test_levels_are_fused_and_every_one_is_written_once() -> None:
 def test_levels_of_a_single_tile_are_one_pass_whose_parts_all_threads_share() -> None:
     spec = spec_of((256, 256, 256), n_levels=4, shards=(128, 128, 128))
     (p,) = plan_passes(
-        spec, [Source((32, 32, 32), is_level_0=True)], max_workers=4, memory_limit=2**30
+        spec, [SourceChunks((32, 32, 32), is_level_0=True)], max_workers=4, memory_limit=2**30
     )
     assert (p.first, p.last, p.n_tiles, p.workers, p.readers) == (1, 3, 1, 1, 4)
     assert len(list(p.parts(p[0]))) >= 4
@@ -46,7 +38,10 @@ def test_levels_of_a_single_tile_are_one_pass_whose_parts_all_threads_share() ->
 
 def test_level_0_is_written_in_the_pass_that_reduces_it() -> None:
     (first, *_) = plan_passes(
-        spec_of((256, 512, 512), n_levels=3), [Source(None)], max_workers=2, memory_limit=2**30
+        spec_of((256, 512, 512), n_levels=3),
+        [SourceChunks(None)],
+        max_workers=2,
+        memory_limit=2**30,
     )
     assert first.copies
     assert first.last > 0
@@ -55,7 +50,7 @@ def test_level_0_is_written_in_the_pass_that_reduces_it() -> None:
 def test_gaussian_is_one_level_a_pass() -> None:
     passes = plan_passes(
         spec_of((256, 512, 512), n_levels=4, method="gaussian"),
-        [Source((64, 64, 64))],
+        [SourceChunks((64, 64, 64))],
         max_workers=2,
         memory_limit=2**30,
     )
@@ -65,7 +60,7 @@ def test_gaussian_is_one_level_a_pass() -> None:
 @pytest.mark.parametrize("block", [(1, 1024, 1024), (64, 64, 64), (50, 70, 90), (512, 16, 1024)])
 def test_parts_hold_whole_source_blocks_when_they_fit(block: tuple[int, ...]) -> None:
     spec = spec_of((512, 1024, 1024), n_levels=4)
-    (p, *_) = plan_passes(spec, [Source(block)], max_workers=2, memory_limit=2**32)
+    (p, *_) = plan_passes(spec, [SourceChunks(block)], max_workers=2, memory_limit=2**32)
     for tile in (p[0], p[p.n_tiles - 1]):
         for part in itertools.islice(p.parts(tile), 50):
             for s, b, n in zip(part, block, spec.levels[0].shape, strict=True):
@@ -78,7 +73,7 @@ def test_no_more_workers_than_asked_for_or_than_tiles(workers: int) -> None:
     for shape in [(64, 64, 64), (512, 512, 512)]:
         for p in plan_passes(
             spec_of(shape, n_levels=3),
-            [Source((64, 64, 64))],
+            [SourceChunks((64, 64, 64))],
             max_workers=workers,
             memory_limit=2**32,
         ):
@@ -88,7 +83,7 @@ def test_no_more_workers_than_asked_for_or_than_tiles(workers: int) -> None:
 
 def test_a_pyramid_that_exists_is_copied_level_by_level() -> None:
     spec = spec_of((64, 128), n_levels=3)
-    passes = plan_passes(spec, [Source((8, 8))] * 3, max_workers=2, memory_limit=2**30)
+    passes = plan_passes(spec, [SourceChunks((8, 8))] * 3, max_workers=2, memory_limit=2**30)
     assert [(p.source, p.first, p.last, p.copies) for p in passes] == [
         (0, 0, 0, True),
         (1, 1, 1, True),
@@ -101,7 +96,7 @@ def test_without_workers_nothing_can_be_built(workers: int) -> None:
     with pytest.raises(
         SpecError, match=rf"{workers} workers cannot build anything: give at least 1"
     ):
-        plan_passes(spec_of((64, 64), n_levels=2), [Source(None)], max_workers=workers)
+        plan_passes(spec_of((64, 64), n_levels=2), [SourceChunks(None)], max_workers=workers)
 
 
 @pytest.mark.parametrize(
@@ -119,4 +114,4 @@ def test_without_workers_nothing_can_be_built(workers: int) -> None:
     ],
 )
 def test_blocks_of_a_source(array: Array, block: tuple[int, ...] | None) -> None:
-    assert Source.of(array).block == block
+    assert SourceChunks.of(array).block == block

@@ -15,15 +15,14 @@ import tensorstore
 import zarr
 
 from napari_pyramid import Axis, LayoutError, LazyArray, SpecError, build_pyramid
-from napari_pyramid.axes import parse_axes
+from napari_pyramid.arrays.virtual import Transpose
+from napari_pyramid.axes import ome_order, parse_axes
 from napari_pyramid.build.source import (
-    Reordered,
     directory_of,
-    ome_order,
     reordered,
     resolve_source,
 )
-from napari_pyramid.plan.schedule import Source
+from napari_pyramid.plan.schedule import SourceChunks
 
 DATA = np.random.default_rng(0).integers(0, 900, (31, 45)).astype("uint16")
 
@@ -186,13 +185,13 @@ def test_images_of_one_file_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_array_without_chunks_can_be_read_in_any_parts() -> None:
-    assert Source.of(Reordered(np.zeros((4, 5, 3)), (2, 0, 1))).block is None
-    assert Source.of(LazyArray(np.zeros((4, 5)))).block is None
+    assert SourceChunks.of(Transpose(np.zeros((4, 5, 3)), (2, 0, 1))).block is None
+    assert SourceChunks.of(LazyArray(np.zeros((4, 5)))).block is None
 
 
 def test_a_reordered_array_reads_regions() -> None:
     data = np.arange(60).reshape(4, 5, 3)
-    array = Reordered(data, (2, 0, 1))
+    array = Transpose(data, (2, 0, 1))
     np.testing.assert_array_equal(
         array[(slice(1, 3), slice(0, 4), slice(2, 5))], data.transpose(2, 0, 1)[1:3, 0:4, 2:5]
     )

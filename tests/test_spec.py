@@ -5,22 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers import Array
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid import Axis, PyramidSpec, SpecError
 from napari_pyramid.plan.factors import near_isotropic_step
 from napari_pyramid.plan.level import format_bytes
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str = "uint16", **more: Any) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
-        self.__dict__.update(more)
 
 
 def spec_of(*shape: int, dtype: str = "uint16", **options: Any) -> PyramidSpec:
@@ -194,10 +186,10 @@ def test_bytes_as_text(n: int, text: str) -> None:
         (
             Array((5, 5)),
             {"factors": [(2, 2)], "n_levels": 3},
-            "factors of 1 steps make 2 levels, but 3 levels were asked for",
+            "factors of 1 steps make 2 levels, but 3 levels were requested",
         ),
         (Array((5, 5)), {"factors": 1, "n_levels": 2}, "is not reduced by (1, 1)"),
-        (Array((5, 5)), {"n_levels": 9}, "ask for at most 4"),
+        (Array((5, 5)), {"n_levels": 9}, "request at most 4"),
         (Array((5, 5)), {"n_levels": 0}, "levels 0 must be at least 1; it counts level 0"),
         (Array((5, 5)), {"chunks": (2,)}, "chunks (2,) has 1 entries"),
         (Array((5, 5)), {"chunks": (2, 0)}, "must be at least 1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 
 from napari_pyramid import (
     DestinationError,
@@ -26,14 +26,6 @@ from napari_pyramid.build.in_place import level_paths
 
 DATA = np.random.default_rng(0).integers(1, 900, (40, 52)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def attributes(group: Path) -> dict[str, Any]:
@@ -87,6 +79,17 @@ def as_ome(path: Path, base: str = "raw") -> dict[str, Any]:
 
 
 # ---- in place --------------------------------------------------------------------------------------------------------
+
+
+def test_levels_are_not_added_to_layouts_that_are_only_read(tmp_path: Path) -> None:
+    """COSEM names its levels in attributes of its own, which would miss the new ones."""
+    group = zarr.create_group(tmp_path / "em.zarr", zarr_format=2)
+    transform = {"axes": ["y", "x"], "scale": [4, 4], "translate": [0, 0], "units": ["nm", "nm"]}
+    group.create_array("s0", data=DATA).attrs["transform"] = transform
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(DestinationError, match=r"em\.zarr is COSEM, which is read but not written"):
+        build_pyramid(tmp_path / "em.zarr", in_place=True, n_levels=2, factors=2)
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
 
 def test_level_0_and_foreign_attributes_are_not_touched(plain: Path) -> None:
@@ -205,6 +208,7 @@ def test_residuals_can_be_replaced_by_residuals(plain: Path) -> None:
     ]
 
 
+@pytest.mark.posix("symbolic links need rights that few users have")
 @pytest.mark.parametrize(
     "path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"]
 )
@@ -361,8 +365,8 @@ def file(tmp: Path) -> Path:
             {},
             "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there",
         ),
-        (DATA, "", {}, "an empty path is no destination: name it"),
-        ("", "x.ome.zarr", {}, "an empty path is no source: name it"),
+        (DATA, "", {}, "the path of the destination is empty: give a path"),
+        ("", "x.ome.zarr", {}, "the path of the source is empty: give a path"),
         (
             [[1, 2], [3, 4]],
             "x.ome.zarr",
@@ -426,9 +430,14 @@ def file(tmp: Path) -> Path:
             DATA,
             None,
             {"in_place": True},
-            "only beside a zarr array in a local directory: give a destination instead",
+            "only beside a zarr array in a local directory whose chunks are of one size: give a destination instead",
         ),
-        (store, "x.ome.zarr", {"in_place": True}, "a destination and in_place: give one of them"),
+        (
+            store,
+            "x.ome.zarr",
+            {"in_place": True},
+            "a destination was given for a build in place: give one of them",
+        ),
         (
             bare,
             None,
@@ -540,8 +549,9 @@ def test_planning_without_a_destination_looks_at_nothing(
 ) -> None:
     store(tmp_path)
     monkeypatch.chdir(tmp_path / "s.zarr")
-    spec, _, _ = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
-    assert len(spec.levels) == 2
+    planned = plan_build(tmp_path / "s.zarr", n_levels=2, factors=2)
+    assert len(planned.spec.levels) == 2
+    assert planned.destination is None
 
 
 def test_levels_go_into_the_group_that_names_the_array(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_pyramid import DestinationError, SpecError, build_pyramid, iter_build
 from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.request import Request
 from napari_pyramid.check import check_store
 
 SHAPE = (18, 50, 61)
 OPTIONS: dict[str, Any] = {"n_levels": 3, "factors": 2}
-
-
-def digest(root: Path) -> dict[str, str]:
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*"))
-        if p.is_file()
-    }
 
 
 def make(path: Path, method: str, **options: Any) -> None:
@@ -177,8 +170,11 @@ def test_what_is_left_out_is_as_it_was_built(tmp_path: Path) -> None:
             r"level 1 of .* is \(9, 25, 31\), uint16, not \(6, 17, 21\), uint16: ask for what was built",
         ),
         ({"chunks": (4, 4, 4)}, r"level 1 of .*\(8, 8, 8\), None, not .*\(4, 4, 4\), None"),
-        ({"verify": True}, r"regions, with verify or skip_unreadable: those are for whole builds"),
-        ({"skip_unreadable": True}, r"those are for whole builds"),
+        (
+            {"verify": True},
+            r"verify and skip_unreadable are for whole builds: leave them out with regions",
+        ),
+        ({"skip_unreadable": True}, r"are for whole builds"),
     ],
 )
 def test_another_recipe_is_not_mixed_in(
@@ -346,9 +342,12 @@ def test_defaults_of_a_methods_keywords_tell_it_from_another(tmp_path: Path) -> 
     for default in (50, 60):
         module: dict[str, Any] = {"__name__": "methods"}
         exec(f"def percentile(block, factors, *, q={default}): ...", module)
-        job = prepare_job(
-            tmp_path / "s.zarr", tmp_path / "x.zarr", method=module["percentile"], n_levels=2
+        request = Request(
+            source=tmp_path / "s.zarr",
+            destination=tmp_path / "x.zarr",
+            options={"method": module["percentile"], "n_levels": 2},
         )
+        job = prepare_job(request)
         assert job.continues
         fingerprints.add(job.fingerprint)
     assert len(fingerprints) == 2

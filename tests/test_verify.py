@@ -16,7 +16,7 @@ from napari_pyramid.build import plan_build
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.verify import Comparer, Difference
-from napari_pyramid.downsample import METHODS, Method
+from napari_pyramid.downsample import METHODS, Method, reduction_of
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 
@@ -35,7 +35,7 @@ def found(
         Reader(zarr.open_array(root / path, mode="r"), check=lambda: None)
         for path in (fine, coarse)
     )
-    comparer = Comparer(above, stored, factors, method, (7, 9), residual=residual)
+    comparer = Comparer(above, stored, factors, reduction_of(method), (7, 9), residual=residual)
     return [comparer.compare(region) for region in comparer.regions()]
 
 
@@ -92,7 +92,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def fill_and_spoil(number: int) -> Any:
             done = fill(number)
             if p.first <= wrong <= p.last and wrong:
-                zarr.open_array(self.level_directory(wrong))[0, 0] = 12345
+                zarr.open_array(self.target.level_directory(wrong))[0, 0] = 12345
             return done
 
         real.fill = fill_and_spoil
@@ -127,7 +127,7 @@ def test_comparing_is_part_of_the_progress(tmp_path: Path) -> None:
     (plain, *_, last) = iter_build(
         DATA, tmp_path / "x.ome.zarr", chunks=(8, 8), factors=2, n_levels=3, verify=True
     )
-    without = plan_build(DATA, chunks=(8, 8), factors=2, n_levels=3)[1]
+    without = plan_build(DATA, chunks=(8, 8), factors=2, n_levels=3).passes
     assert plain.total == last.total == last.done > sum(p.n_tiles for p in without)
     assert last.remaining == 0
 
@@ -144,7 +144,8 @@ def test_what_needs_too_much_memory_to_compare_is_refused(tmp_path: Path) -> Non
         "max_workers": 1,
     }
     plain, verified = (
-        plan_build(tmp_path / "s.zarr", verify=verify, **options)[2] for verify in (False, True)
+        plan_build(tmp_path / "s.zarr", verify=verify, **options).peak_memory
+        for verify in (False, True)
     )
     assert plain < verified
     build_pyramid(tmp_path / "s.zarr", memory_limit=verified, verify=True, **options)

@@ -12,7 +12,9 @@ import zarr
 from napari_pyramid import BuildInProgressError, DestinationError
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.publishing import Publishing
+from napari_pyramid.build.state import BuildState
 from napari_pyramid.build.workspace import Workspace, fingerprint
+from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.storage.hierarchy import is_zarr, store_root
 
 
@@ -83,7 +85,7 @@ def test_a_state_that_cannot_be_read_is_none(text: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "x.zarr", in_place=False)
     workspace.directory.mkdir()
     (workspace.directory / "state.json").write_text(text)
-    assert workspace.state == {}
+    assert workspace.state is None
 
 
 def test_journals_remember(tmp_path: Path) -> None:
@@ -119,7 +121,8 @@ def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "x.zarr", in_place=True)
     for path, n in (("1", 3), ("deep/2", 1)):
         zarr.create_array(workspace.new / path, shape=(n,), dtype="u1")
-    workspace.save_state({"phase": "publish", "levels": ["0", "1", "deep/2"]})
+    begun = BuildState.begin("f", (), workspace.group)
+    workspace.save_state(begun.publishing(["0", "1", "deep/2"], [], Description({})))
     for paths in (["1"], ["1", "deep/2"], ["1", "deep/2"]):
         Publishing(workspace).begin(["1", "deep/2"])
         Publishing(workspace).put_levels(paths)
@@ -142,7 +145,7 @@ def test_publishing_a_store_can_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         Publishing(workspace).put_store()
     assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is False
-    workspace.save_state({"phase": "publish"})
+    workspace.save_state(BuildState.begin("f", ()).publishing(["0"], [], Description({})))
     for _ in range(2):
         Publishing(workspace).undo()
         assert zarr.open_group(tmp_path / "x.zarr", mode="r").attrs["old"] is True
@@ -158,7 +161,7 @@ def test_a_workspace_that_was_half_discarded_holds_no_work(
     for end in ("discard", "start_over"):
         workspace = Workspace(tmp_path / "x.zarr", in_place=False)
         workspace.acquire()
-        workspace.save_state({"phase": "pixels", "fingerprint": "f"})
+        workspace.save_state(BuildState.begin("f", ()))
         zarr.create_array(workspace.new / "0", shape=(4,), dtype="u1")
 
         def killed(path: Path) -> None:
@@ -168,7 +171,7 @@ def test_a_workspace_that_was_half_discarded_holds_no_work(
             patch.setattr("shutil.rmtree", killed)
             with pytest.raises(KeyboardInterrupt):
                 getattr(workspace, end)()
-        assert workspace.state == {}
+        assert workspace.state is None
         workspace.discard()
         assert list(tmp_path.iterdir()) == []
 

@@ -47,9 +47,8 @@ def arguments(job: Job) -> dict[str, Any]:
 
 
 def predict(job: Job) -> int:
-    """Peak bytes of the build, as ``napari-pyramid plan`` tells them."""
-    _, _, peak = plan_build(**arguments(job))
-    return peak
+    """Return the peak bytes of the build, as ``napari-pyramid plan`` prints them."""
+    return plan_build(**arguments(job)).peak_memory
 
 
 def run(job: Job) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_pyramid.arrays.lazy import LazyArray
     from napari_pyramid.axes import Axis
-    from napari_pyramid.build import Progress, build_pyramid, iter_build, plan_build
+    from napari_pyramid.build import Build, Progress, build_pyramid, iter_build, plan_build
     from napari_pyramid.errors import (
         BuildInProgressError,
         DestinationError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Axis": "axes",
+    "Build": "build",
     "BuildInProgressError": "errors",
     "Channel": "image",
     "DestinationError": "errors",
@@ -51,6 +52,7 @@ _HOME = {
 }
 __all__ = [
     "Axis",
+    "Build",
     "BuildInProgressError",
     "Channel",
     "DestinationError",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from napari_pyramid.errors import SpecError
 
-__all__ = ["Axis", "default_axes", "parse_axes"]
+__all__ = ["Axis", "centre_shift", "clean_unit", "default_axes", "ome_order", "parse_axes"]
 
 _TYPE_OF_NAME = {"t": "time", "time": "time", "c": "channel", "channel": "channel"}
 _DEFAULT_NAMES = "tczyx"
+_RANK = {"time": 0, "channel": 1}
 _UNITS = {
     # the spellings people and instruments write -> the names OME-Zarr uses (UDUNITS-2)
     **dict.fromkeys(
@@ -116,6 +117,29 @@ def parse_axes(
             f"{len(per_axis)} units for {ndim} axes {','.join(names)!r}: give one per axis, or one for all spatial axes"
         )
     return tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(parsed, per_axis, strict=True))
+
+
+def ome_order(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """Return the positions of the axes in the order that OME-Zarr asks for.
+
+    Time first, then the channel, then all others in the order that they have (OME-Zarr 0.5,
+    "axes" metadata).
+    """
+    return tuple(sorted(range(len(axes)), key=lambda i: _RANK.get(axes[i].type or "", 2)))
+
+
+def centre_shift(fine: Sequence[float], coarse: Sequence[float]) -> tuple[float, ...]:
+    """Return how far the first sample of a coarse level lies behind the first of a fine one.
+
+    A window's result lies at the centre of the window, so it is half a coarse sample less half a
+    fine one (OME-Zarr 0.6, "multiscales", note on pixel centres).
+
+    Parameters
+    ----------
+    fine, coarse
+        Distance between the samples of each level, one entry per axis, in units of the axes.
+    """
+    return tuple(0.5 * (b - a) for a, b in zip(fine, coarse, strict=True))
 
 
 def _split(axes: str | Iterable[str | Axis]) -> Iterable[str | Axis]:

@@ -1,4 +1,4 @@
-"""Contrast limits from pixels: robust percentiles of a bounded sample. Pure, but for reading the sample.
+"""Compute contrast limits: robust percentiles of a bounded sample of the pixels.
 
 Knows arrays and axes; knows nothing of layouts, builds or viewers.
 """
@@ -19,31 +19,36 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import SourceError
 
-__all__ = ["channel_windows", "contrast_limits", "window_of"]
+__all__ = ["Place", "channel_windows", "contrast_limits", "window_of"]
 
 LARGEST_SAMPLE = 2**22
-"""Samples read of one channel at most: the middle of it, in whole planes as far as they fit."""
+"""At most so many samples of a channel are read: its middle, in whole planes where they fit."""
 LARGEST_SORTED = 2**20
-"""Samples that percentiles are taken of at most, evenly spaced: more need memory and change nothing one sees."""
+"""Percentiles are taken of at most so many samples, evenly spaced.
+
+More samples need more memory and make no visible difference.
+"""
 MOST_CHUNKS = 16
-"""Chunks decoded in one look, at most, where somebody waits for the image to open."""
+"""At most so many chunks are decoded in one look, since somebody waits for the image to open."""
 MOST_LOOKS = 3
-"""Looks at an image whose samples are all equal, each at other chunks, before it counts as blank."""
+"""An image counts as blank if so many looks, each at other chunks, find equal samples only."""
 MOST_CHUNK_BYTES = 2**27
-"""A chunk of more than this is not decoded for the sake of contrast."""
+"""Larger chunks are not decoded for the sake of contrast."""
 PERCENTILES = (0.1, 99.9)
 _AT_ONCE = 8
-"""Chunks on their way at the same time; those of a server come slowly."""
+"""Chunks that are read at the same time, since a server takes long to answer."""
 
 Window = tuple[float, float]
 Place = tuple[float, float]
-"""Row and column as fractions of the plane."""
+"""Row and column, as fractions of the plane."""
 
 
 def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], list[Window]]:
-    """Contrast window, and lowest and highest pixel, of each channel of a (coarse) level; one of each without a channel axis.
+    """Return the contrast windows, and the lowest and highest pixels, of the channels of a level.
 
-    Where all integers are equal they say nothing, and the window is the range of their dtype.
+    Both lists have one entry per channel, or one entry for a level without a channel axis. Where
+    all pixels are one integer, the window is the range of the dtype. Meant for a coarse level, of
+    which it reads the middle.
     """
     at = next((i for i, a in enumerate(axes) if a.type == "channel"), None)
     windows, ranges = [], []
@@ -53,25 +58,27 @@ def channel_windows(array: Any, axes: Sequence[Axis]) -> tuple[list[Window], lis
         )
         values = np.asarray(array[region])
         low, high = _range_of(values)
-        says_nothing = low == high and values.dtype.kind in "iu"
-        windows.append(_range_of_dtype(values.dtype) if says_nothing else window_of(values))
+        is_blank = low == high and values.dtype.kind in "iu"
+        windows.append(_range_of_dtype(values.dtype) if is_blank else window_of(values))
         ranges.append((low, high))
     return windows, ranges
 
 
 def contrast_limits(coarsest: LazyArray, places: Sequence[Place] = ()) -> Window:
-    """Limits to show an image with that brings none, low < high and finite, whatever its pixels.
+    """Return contrast limits for an image whose metadata has none: always finite, low < high.
 
-    uint8 shows its full range and bool 0 to 1. For other types few chunks are read, spread over the coarsest level. Where
-    they are blank (a stack begins and ends in the dark, a plate has empty wells) others are looked at; integers that are
-    all equal get the range of their dtype. So do pixels that cannot be read, with a warning.
+    uint8 gets its full range and bool 0 to 1. For other types few chunks are read, spread over the
+    coarsest level. Where they are blank (a stack begins and ends in the dark, a plate has empty
+    wells), other chunks are read. Integers that are all equal get the range of their dtype. So do
+    pixels that cannot be read, with a warning.
 
     Parameters
     ----------
     coarsest
-        The level.
+        The coarsest level.
     places
-        Where its last two axes have pixels at all, if that is known: a plate of few wells is mostly empty.
+        Positions in its last two axes that have pixels, if they are known: a plate of few wells is
+        mostly empty.
     """
     dtype = coarsest.dtype
     if (
@@ -87,7 +94,7 @@ def contrast_limits(coarsest: LazyArray, places: Sequence[Place] = ()) -> Window
 
 
 def _window_of_some(array: LazyArray, places: Sequence[Place]) -> Window:
-    """The window of the first look that shows more than one value.
+    """Return the window of the first look that finds more than one value.
 
     Raises
     ------
@@ -110,7 +117,10 @@ def _window_of_some(array: LazyArray, places: Sequence[Place]) -> Window:
 
 
 def _boxes(array: LazyArray, at_once: int, places: Sequence[Place]) -> list[tuple[slice, ...]]:
-    """Chunks in the order to look at them: all, if they are looked at in one go, else some that are spread over the array."""
+    """Return the regions of the chunks to look at, in order.
+
+    These are all chunks if one look can read them, else some that are spread over the array.
+    """
     grid = [-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]
     found = (
         product(*map(range, grid))
@@ -126,12 +136,13 @@ def _boxes(array: LazyArray, at_once: int, places: Sequence[Place]) -> list[tupl
 def _spread(
     array: LazyArray, grid: Sequence[int], places: Sequence[Place]
 ) -> Iterator[tuple[int, ...]]:
-    """Chunk numbers, the middle one first, by the additive recurrence that fills a box most evenly (M. Roberts' R sequence).
+    """Yield indices of chunks that fill the grid evenly, the middle one first (M. Roberts' R sequence).
 
-    A regular grid would be as even, but could step in time with the blank wells of a plate. Some chunks come more than once.
+    A regular grid would be as even, but could coincide with the blank wells of a plate. Some chunks
+    come more than once.
     """
     ratio = 2.0
-    for _ in range(50):  # to the root of x ** (ndim + 1) = x + 1
+    for _ in range(50):  # converges to the root of x ** (ndim + 1) = x + 1
         ratio = (1 + ratio) ** (1 / (len(grid) + 1))
     for k in range(2 * MOST_LOOKS * MOST_CHUNKS):
         at = [(0.5 + k * ratio**-axis) % 1 for axis in range(1, len(grid) + 1)]
@@ -144,10 +155,10 @@ def _spread(
 
 
 def window_of(values: npt.NDArray[Any]) -> Window:
-    """Contrast limits from a sample: the 0.1 and 99.9 percentile of its finite values, always low < high.
+    """Return the 0.1 and 99.9 percentiles of the finite values of a sample; always low < high.
 
-    Where nearly all pixels are equal the whole range is taken, so that few bright spots stay visible; where all are,
-    the range begins there and is 1 wide.
+    Where these are equal, the lowest and highest values are taken, so that few bright spots stay
+    visible. Where all values are equal, the range begins at that value and is 1 wide.
     """
     finite = _finite(values)
     if not finite.size:
@@ -177,9 +188,10 @@ def _range_of_dtype(dtype: np.dtype[Any]) -> Window:
 
 
 def _middle(shape: Sequence[int], *, whole: int | None = None) -> tuple[slice, ...]:
-    """A centred box of few samples.
+    """Return a centred region of at most `LARGEST_SAMPLE` samples.
 
-    Leading axes shrink first, so that planes stay whole; the axis `whole` is not counted and not shrunk.
+    Leading axes shrink first, so that planes stay whole. The axis `whole` is neither counted nor
+    shrunk.
     """
     lengths = list(shape)
     for axis in (i for i in range(len(lengths)) if i != whole):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.errors import LayoutError
 
-__all__ = ["Affine", "ArrayLike", "Channel", "Image", "StoredLevel"]
+__all__ = ["Affine", "ArrayLike", "Channel", "Image", "StoredLevel", "pick_image"]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_N = TypeVar("_N", bound=_Named)
 
 
 class ArrayLike(Protocol):
@@ -65,7 +74,7 @@ class Image:
     name: str
     levels: tuple[StoredLevel, ...]
     layout: str
-    """What was recognised, for people: ``"OME-Zarr 0.4"``, ``"N5 (BDV)"``."""
+    """What was recognised, to be shown; decisions are taken on `ome_version` and `is_writable`."""
     path: str = ""
     """Path of the image inside the opened store."""
     kind: Literal["image", "labels"] = "image"
@@ -82,6 +91,11 @@ class Image:
     """Rows with ``"label-value"`` and further columns."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the store says and a viewer cannot show."""
+    ome_version: str | None = None
+    """Version of OME-Zarr as the store writes it, "" where it does not say; None for any other
+    layout."""
+    is_writable: bool = False
+    """Whether levels may be added in place: to OME-Zarr, and beside arrays that no metadata list."""
 
     @property
     def channel_axis(self) -> int | None:
@@ -89,3 +103,29 @@ class Image:
         if self.axes is None or self.rgb:
             return None
         return next((i for i, axis in enumerate(self.axes) if axis.type == "channel"), None)
+
+
+def pick_image(images: Sequence[_N], name: str | None, path: object) -> _N:
+    """Return the image of that name, or of that path inside the store; the first one for None.
+
+    Parameters
+    ----------
+    images
+        At least one; anything with a `name`, and perhaps a `path`.
+    name
+        What the user asked for.
+    path
+        Where the images are, for the message.
+
+    Raises
+    ------
+    LayoutError
+        If no image has the name; the message lists the names that there are.
+    """
+    if name is None:
+        return images[0]
+    for image in images:
+        if name in (image.name, getattr(image, "path", None)):
+            return image
+    there = ", ".join(repr(image.name) for image in images)
+    raise LayoutError(f"{path} has no image {name!r}: it has {there}")

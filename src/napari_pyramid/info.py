@@ -1,4 +1,7 @@
-"""Describes what a store holds, for people and for programs. Reads metadata and file sizes; knows no pixels and writes nothing."""
+"""Describe what a store holds, for people and for programs.
+
+Reads metadata and the sizes of files; reads no pixels and writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ from napari_pyramid.storage.store_objects import place_of
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
 _LISTED = 20
-"""Unreadable regions that are printed."""
+"""At most so many unreadable regions are printed."""
 _SILENT_CODECS = ("bytes", "crc32c")
-"""They compress nothing."""
+"""Codecs that compress nothing, and are left out of a codec's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelInfo:
-    """One level as stored; None where the store does not say."""
+    """One stored level. A field is None where the store does not say."""
 
     path: str
     shape: tuple[int, ...]
@@ -38,18 +41,18 @@ class LevelInfo:
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None
     codec: str | None
-    """``"blosc-zstd-5"``; None for a level made of several arrays."""
+    """Name such as ``"blosc-zstd-5"``; None for a level made of several arrays."""
     scale: tuple[float, ...] | None
     translation: tuple[float, ...] | None
     nbytes: int
-    """Before compression."""
+    """Bytes of all pixels before compression."""
     stored_bytes: int | None
-    """On disk; None for remote stores, which are not counted."""
+    """Bytes on disk; None for remote stores, which are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """One image or label image, largest level first."""
+    """One image or label image, with its largest level first."""
 
     name: str
     path: str
@@ -61,7 +64,10 @@ class ImageInfo:
     n_label_colors: int
     levels: tuple[LevelInfo, ...]
     unreadable: tuple[str, ...] = ()
-    """Regions that could not be read when our build made it, and are fill value: ``"level 0 [0:64, 64:128]"``."""
+    """Regions that our build could not read from its source, and filled with the fill value.
+
+    Each is a text such as ``"level 0 [0:64, 64:128]"``.
+    """
 
     def __str__(self) -> str:
         where = f" at {self.path}" if self.path else ""
@@ -95,13 +101,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """Everything that a path holds."""
+    """All images of the store at a path."""
 
     path: str
     images: tuple[ImageInfo, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the same as dictionaries, lists, strings and numbers."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -114,18 +120,26 @@ class StoreInfo:
 
     @property
     def stored_bytes(self) -> int | None:
-        """On disk; None when part of it is not counted. A level that several images share counts once."""
+        """Bytes on disk, or None where a level is not counted.
+
+        A level that several images share counts once.
+        """
         sizes = {level.path: level.stored_bytes for image in self.images for level in image.levels}
         return None if None in sizes.values() else sum(size or 0 for size in sizes.values())
 
 
 def describe(
-    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str] | object,
+    images: Sequence[Image] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> StoreInfo:
-    """Return what the store at a path or URL holds.
+    """Describe the store at a path or URL.
 
     Parameters
     ----------
+    images
+        The images of the store, if they are open already; None opens them.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
@@ -134,18 +148,17 @@ def describe(
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    images = open_images(path, storage_options=storage_options)
-    return StoreInfo(place_of(path), tuple(_image_info(image) for image in images))
+    found = open_images(path, storage_options=storage_options) if images is None else images
+    return StoreInfo(place_of(path), tuple(map(_image_info, found)))
 
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
-    """A pyramid that does not exist yet, as plain values."""
-    from napari_pyramid.downsample import method_name
+    """Return a pyramid that does not exist yet as dictionaries, lists, strings and numbers."""
 
     return {
         "name": spec.name,
         "kind": spec.kind,
-        "method": method_name(spec.method),
+        "method": spec.reduction.name,
         "axes": [asdict(axis) for axis in spec.axes],
         "codec": spec.codec,
         "n_files": spec.n_files,
@@ -155,7 +168,7 @@ def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
 
 
 def codec_name(array: zarr.Array[Any]) -> str:
-    """How the chunks are compressed, as people write it: ``"blosc-zstd-5"``, ``"gzip-6"``, ``"none"``."""
+    """Return the name of an array's codecs: ``"blosc-zstd-5"``, ``"gzip-6"``, ``"none"``."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
         found = [*(metadata.filters or ()), *([metadata.compressor] if metadata.compressor else [])]
@@ -172,11 +185,14 @@ def codec_name(array: zarr.Array[Any]) -> str:
 
 
 def stored_bytes(array: zarr.Array[Any]) -> int | None:
-    """Bytes of all files of an array, its metadata included; None for stores whose files are not at hand."""
+    """Return the bytes of all files of an array, its metadata included.
+
+    Returns None for stores that are neither a local directory nor a zip file.
+    """
     prefix, store = array.path, array.store
-    # N5 (inner) and wrapped zips (_store) are presented by another store.
-    while (inner := getattr(store, "_store", getattr(store, "inner", None))) is not None:
-        prefix, store = (getattr(store, "_folder", "") + prefix).rstrip("/"), inner
+    # Our own stores present another one: an N5 container (inner), or a folder of a zip (archive).
+    while (inner := getattr(store, "archive", getattr(store, "inner", None))) is not None:
+        prefix, store = (getattr(store, "folder", "") + prefix).rstrip("/"), inner
     if isinstance(store, LocalStore):
         return _directory_bytes(Path(store.root) / prefix)
     if isinstance(store, ZipStore):
@@ -190,7 +206,7 @@ def stored_bytes(array: zarr.Array[Any]) -> int | None:
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns, indented; a column without content is left out."""
+    """Return rows as indented lines with aligned columns, without the columns that are empty."""
     columns = [
         column
         for column in zip(*rows, strict=True)
@@ -219,7 +235,10 @@ def _image_info(image: Image) -> ImageInfo:
 
 
 def _unreadable(image: Image) -> Iterator[str]:
-    """What ``skip_unreadable`` has left in the metadata of a build; other people's metadata may hold anything there."""
+    """Yield the regions that a build with ``skip_unreadable`` listed in the metadata.
+
+    Other programs may have written anything under the same keys, so that each type is checked.
+    """
     found: Any = image.metadata
     for key in ("metadata", "kwargs", "unreadable"):
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -228,7 +247,8 @@ def _unreadable(image: Image) -> Iterator[str]:
         if isinstance(region, list) and all(
             isinstance(span, list) and len(span) == 2 for span in region
         ):
-            yield f"level {entry.get('level')} [{', '.join(f'{start}:{stop}' for start, stop in region)}]"
+            box = ", ".join(f"{start}:{stop}" for start, stop in region)
+            yield f"level {entry.get('level')} [{box}]"
 
 
 def _unreadable_lines(regions: Sequence[str]) -> list[str]:
@@ -280,7 +300,10 @@ def _planned_level(level: Level) -> dict[str, Any]:
 
 
 def _codec_text(config: Mapping[str, Any]) -> str:
-    """zarr v3 writes {"name", "configuration"}, numcodecs {"id", ...}."""
+    """Return the name of one codec.
+
+    zarr v3 writes ``{"name": ..., "configuration": {...}}``, numcodecs ``{"id": ..., ...}``.
+    """
     name = str(config.get("name") or config.get("id")).removeprefix("numcodecs.")
     settings = config.get("configuration") or config
     level = settings.get("clevel", settings.get("level"))
@@ -291,7 +314,7 @@ def _codec_text(config: Mapping[str, Any]) -> str:
 
 
 def _directory_bytes(root: Path) -> int:
-    """Links are not followed: what they lead to is not part of the store."""
+    """Return the bytes of all files below a directory; links are not followed."""
     return sum(
         os.lstat(os.path.join(directory, name)).st_size
         for directory, _, names in os.walk(root)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
-from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import ArrayLike, Channel, Image
+from napari_pyramid.image import ArrayLike, Channel, Image, pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage.store_objects import place_of
 
@@ -22,6 +21,8 @@ class Pyramid:
     """A multiscale image; ``len(pyramid)`` and ``pyramid[k]`` are its levels, largest first."""
 
     image: Image
+    store_images: tuple[Image, ...] = field(default=(), repr=False, compare=False)
+    """All images of the store that this one was opened from, this one included."""
 
     @property
     def name(self) -> str:
@@ -94,7 +95,8 @@ def open_pyramids(
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    return tuple(Pyramid(image) for image in open_images(path, storage_options=storage_options))
+    images = open_images(path, storage_options=storage_options)
+    return tuple(Pyramid(image, images) for image in images)
 
 
 def open_pyramid(
@@ -112,12 +114,5 @@ def open_pyramid(
     LayoutError
         If nothing is there, no layout recognises it, or it has no image of that name.
     """
-    found = open_pyramids(path, storage_options=storage_options)
-    if name is None:
-        return found[0]
-    for pyramid in found:
-        if name in (pyramid.name, pyramid.image.path):
-            return pyramid
-    raise LayoutError(
-        f"{place_of(path)} has no image {name!r}: it has {', '.join(repr(p.name) for p in found)}"
-    )
+    images = open_images(path, storage_options=storage_options)
+    return Pyramid(pick_image(images, name, place_of(path)))

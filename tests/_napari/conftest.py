@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,23 +30,91 @@ def _run_or_failed(report: Any) -> Any:
     return report
 
 
-class Slow:
-    """An array of 32 blocks of 0.2 s each: a build of it takes seconds. Counts how often it is read."""
+PATIENCE = 60.0
+"""Seconds after which what has not come counts as missing; other work may keep a test waiting."""
 
-    shape, dtype, ndim, size = (64, 256, 512), np.dtype("u2"), 3, 64 * 256 * 512
+
+class Slow:
+    """An array that a build by two threads reads in 32 pieces, two to a tile, as slowly as a test wants.
+
+    `pace` is called at each read by a thread, with the number of pieces that it has read before. The
+    window itself reads at once.
+    """
+
+    shape, dtype, ndim, size = (64, 512, 512), np.dtype("u2"), 3, 64 * 512 * 512
     chunks = (64, 64, 64)
 
     def __init__(self) -> None:
         self.reads = 0
+        self.pace: Callable[[int], Any] = lambda read: None
+        self._read_by: Counter[int] = Counter()
 
     def __getitem__(self, key: Any) -> np.ndarray:
         self.reads += 1
-        time.sleep(0.2)
+        thread = threading.current_thread()
+        if thread is not threading.main_thread():
+            self._read_by[thread.native_id] += 1
+            self.pace(self._read_by[thread.native_id] - 1)
         return np.broadcast_to(np.uint16(7), self.shape)[key]
+
+    def hold(self) -> threading.Event:
+        """Hold every thread at the end of its first tile until the returned event is set; then a piece takes 0.2 s."""
+        go = threading.Event()
+
+        def pace(read: int) -> None:
+            if read >= 2:
+                assert go.wait(PATIENCE)
+                time.sleep(0.2)
+
+        self.pace = pace
+        return go
+
+
+class Answers:
+    """Ticks of the window while it builds or saves: each piece is read only after the window has answered some.
+
+    A window that waits for a read never ticks; one that computes meanwhile is seen in the processor
+    time of its thread, which other work on the machine does not change.
+    """
+
+    def __init__(self, slow: Slow) -> None:
+        from qtpy.QtCore import QTimer
+
+        self._times: list[float] = []
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._tick)
+        slow.pace = self._wait
+        self._tick()
+        self._timer.start(10)
+
+    def _tick(self) -> None:
+        self._times.append(time.thread_time())
+
+    def _wait(self, read: int) -> None:
+        enough, end = len(self._times) + 4, time.monotonic() + PATIENCE
+        while len(self._times) < enough:
+            assert time.monotonic() < end, "the window does not answer"
+            time.sleep(0.005)
+
+    def stop(self, *_: Any) -> None:
+        if self._timer.isActive():
+            self._timer.stop()
+            self._tick()
+
+    def check(self) -> None:
+        self.stop()
+        assert len(self._times) > 50
+        assert max(np.diff(self._times)) < 0.5
 
 
 @pytest.fixture
-def slow() -> Slow:
+def watch_answers() -> Callable[[Slow], Answers]:
+    return Answers
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # as many threads fill tiles on any machine
     return Slow()
 
 

@@ -12,19 +12,19 @@ import pytest
 import zarr
 
 from napari_pyramid._napari._plan import Choice, Plan, in_place_directory, suggested_destination
-from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.errors import SpecError
+from napari_pyramid.layer_image import LayerImage
 
 
-def picture(array: object, axes: str = "zyx") -> Picture:
+def image_of(array: object, axes: str = "zyx") -> LayerImage:
     n = len(axes)
-    return Picture("cells", (array,), "image", parse_axes(axes, n), (1.0,) * n, (0.0,) * n)
+    return LayerImage("cells", (array,), "image", parse_axes(axes, n), (1.0,) * n, (0.0,) * n)
 
 
 def test_rows_are_the_levels() -> None:
     plan = Plan.of(
-        picture(np.zeros((20, 30, 40), np.uint16)),
+        image_of(np.zeros((20, 30, 40), np.uint16)),
         Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)),
     )
     assert plan.rows() == [
@@ -34,13 +34,13 @@ def test_rows_are_the_levels() -> None:
 
 
 def test_small_image_needs_no_pyramid_and_says_so() -> None:
-    plan = Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
+    plan = Plan.of(image_of(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
     assert "Small enough" in plan.summary()
 
 
 def test_pyramid_is_said_to_be_one() -> None:
     levels = (np.zeros((20, 30, 40), np.uint16), np.zeros((10, 15, 20), np.uint16))
-    pyramid = replace(picture(levels[0]), levels=levels)
+    pyramid = replace(image_of(levels[0]), levels=levels)
     assert (
         Plan.of(pyramid, Choice("a.ome.zarr", n_levels=3))
         .summary()
@@ -52,7 +52,7 @@ def test_pyramid_is_said_to_be_one() -> None:
 def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "a.zarr")
     array = group.create_array("raw", shape=(20, 30, 40), chunks=(10, 10, 10), dtype="u2")
-    plan = Plan.of(picture(array), Choice(None, n_levels=2))
+    plan = Plan.of(image_of(array), Choice(None, n_levels=2))
     assert plan.summary().startswith("1 level to write: 5.9 KiB")
     assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == [
         "raw",
@@ -63,7 +63,7 @@ def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
 def test_residuals_are_counted() -> None:
     """A residual has a float32 for each of the 16-bit pixels of its level."""
     plan = Plan.of(
-        picture(np.zeros((20, 30, 40), np.uint16)),
+        image_of(np.zeros((20, 30, 40), np.uint16)),
         Choice("a.ome.zarr", method="laplacian", n_levels=2, chunks=(20, 30, 40)),
     )
     n = 20 * 30 * 40
@@ -83,14 +83,14 @@ def test_residuals_are_counted() -> None:
 )
 def test_what_does_not_fit_is_said(choice: Choice, why: str) -> None:
     with pytest.raises(SpecError, match=why):
-        Plan.of(picture(np.zeros((20, 30, 40), np.uint16)), choice)
+        Plan.of(image_of(np.zeros((20, 30, 40), np.uint16)), choice)
 
 
 def test_only_zarr_on_disk_has_a_place(tmp_path: Path) -> None:
     stored = zarr.create_array(tmp_path / "a.zarr", shape=(4, 4, 4), chunks=(2, 2, 2), dtype="u1")
-    assert in_place_directory(picture(stored)) == tmp_path / "a.zarr"
-    assert in_place_directory(picture(zarr.zeros((4, 4, 4)))) is None
-    assert in_place_directory(picture(np.zeros((4, 4, 4)))) is None
+    assert in_place_directory(image_of(stored)) == tmp_path / "a.zarr"
+    assert in_place_directory(image_of(zarr.zeros((4, 4, 4)))) is None
+    assert in_place_directory(image_of(np.zeros((4, 4, 4)))) is None
 
 
 def test_suggested_destination_is_free_and_beside_the_source(tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ def test_suggested_destination_is_home_without_a_place_beside(source: str | None
 def test_planning_does_not_import_the_compiler() -> None:
     """Nothing is compiled where someone waits: numba is not even there until a build runs."""
     code = (
-        "import sys, numpy as np; from napari_pyramid._napari._to_image import picture_of;"
+        "import sys, numpy as np; from napari_pyramid.layer_image import image_of_layer;"
         "from napari_pyramid._napari._plan import Choice, Plan;"
-        "Plan.of(picture_of((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', n_levels=3)).summary();"
+        "Plan.of(image_of_layer((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', n_levels=3)).summary();"
         "assert not [m for m in ('numba', 'napari', 'dask') if m in sys.modules]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
+from helpers import Array
 
 from napari_pyramid import PyramidSpec, SpecError
 from napari_pyramid.metadata.array import ArrayTemplate
@@ -29,13 +30,6 @@ DTYPES = [
     "float32",
     "float64",
 ]
-
-
-class Array:
-    """Something with a shape and a dtype."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
 
 
 def created(

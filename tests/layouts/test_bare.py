@@ -128,5 +128,6 @@ def test_an_array_of_many_chunks_is_opened_with_few_requests(
     monkeypatch.setattr(
         _files._StoreFiles, "read", lambda self, key: asked.append(key) or read(self, key)
     )
-    assert [image.layout for image in open_images(tmp_path / "a")] == ["array"]
+    [image] = open_images(tmp_path / "a")
+    assert (image.layout, image.ome_version, image.is_writable) == ("array", None, True)
     assert len(asked) < 20

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorstore
 import zarr
+from helpers import write_n5
 
 from napari_pyramid._napari.reader import get_reader
 from napari_pyramid.errors import LayoutError, LayoutWarning
@@ -36,18 +36,7 @@ def write(path: Path, views: list[tuple[int, int]], *, resolution: bool = True) 
         full = volume(setup, timepoint)
         folder = root / f"setup{setup}" / f"timepoint{timepoint}"
         for name, values, factors in (("s0", full, [1, 1, 1]), ("s1", full[::2, ::2], [2, 2, 1])):
-            metadata = {
-                "compression": {"type": "gzip"},
-                "dataType": "uint16",
-                "dimensions": values.shape,
-                "blockSize": (5, 5, 5),
-            }
-            spec = {
-                "driver": "n5",
-                "kvstore": {"driver": "file", "path": str(folder / name)},
-                "metadata": metadata,
-            }
-            tensorstore.open(spec, create=True).result()[...] = values
+            write_n5(folder / name, values, {"type": "gzip"}, block=(5, 5, 5))
             file = folder / name / "attributes.json"
             file.write_text(
                 json.dumps({**json.loads(file.read_text()), "downsamplingFactors": factors})

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorstore as ts
+import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import LAYOUTS, open_images
@@ -143,3 +146,45 @@ def test_arrays_of_one_axis_are_images_where_there_are_no_others(new_store: Call
     store = new_store(3).group()
     store.array("trace", (9,))
     assert [image.path for image in open_images(store.root)] == ["trace"]
+
+
+def test_variables_of_one_group_keep_their_names(tmp_path: Path) -> None:
+    """Sentinel-2 has the same bands in several groups: a path alone would not tell them apart."""
+    root = zarr.create_group(tmp_path)
+    for group, n in (("r10m", 12), ("r20m", 6)):
+        for name in ("b02", "b03"):
+            root.create_array(f"{group}/{name}", data=np.ones((n, n)), dimension_names=["y", "x"])
+        for dim in "yx":
+            root.create_array(f"{group}/{dim}", data=np.arange(n) + 0.5, dimension_names=[dim])
+    assert [image.name for image in open_images(tmp_path)] == [
+        "r10m/b02",
+        "r10m/b03",
+        "r20m/b02",
+        "r20m/b03",
+    ]
+
+
+@pytest.mark.parametrize("driver", ["zarr", "zarr3"])
+def test_arrays_of_tensorstore_which_writes_no_groups(tmp_path: Path, driver: str) -> None:
+    for k in range(2):
+        spec = {"driver": driver, "kvstore": f"file://{tmp_path}/x.zarr/vol/em/s{k}"}
+        ts.open(spec, create=True, dtype=ts.uint8, shape=[8 >> k, 6 >> k]).result().write(
+            1
+        ).result()
+    (image,) = open_images(tmp_path / "x.zarr")
+    assert [level.path for level in image.levels] == ["vol/em/s0", "vol/em/s1"]
+    (image,) = open_images(tmp_path)
+    assert image.path == "x.zarr/vol/em"
+
+
+def test_folders_of_chunks_and_hidden_ones_are_not_looked_into(new_store: Callable) -> None:
+    """The folder of an array whose metadata are lost, and the snapshots of a file system."""
+    store = new_store(2).image("a", (6, 8)).image(".snapshot/hourly/a", (6, 8))
+    store.image("lost/0/b", (6, 8)).image("lost/c/b", (6, 8))
+    assert [image.path for image in open_images(store.root)] == ["a"]
+
+
+def test_levels_of_xcube_in_a_folder(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "data" / "x.levels" / "0.zarr")
+    group.create_array("v", data=np.ones((4, 5)), dimension_names=["y", "x"])
+    assert [image.layout for image in open_images(tmp_path)] == ["xcube levels"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -76,3 +77,18 @@ def test_without_any_nothing_is_written(nested: Path) -> None:
 def test_documents_that_are_no_groups_have_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text(text)
     assert not has_consolidated(tmp_path)
+
+
+def test_levels_in_folders_without_metadata_are_listed(nested: Path) -> None:
+    """A level at "scale/0" needs no group "scale"; what a build keeps in a hidden folder is no node."""
+    consolidate(nested)
+    for path in ("inner/scale/0", "inner/.building/1"):
+        shutil.copytree(nested / "inner" / "0", nested / path)
+    refresh_consolidated(nested)
+    if (nested / ".zmetadata").exists():
+        listed = {*json.loads((nested / ".zmetadata").read_text())["metadata"]}
+    else:
+        document = json.loads((nested / "zarr.json").read_text())
+        listed = {f"{path}/zarr.json" for path in document["consolidated_metadata"]["metadata"]}
+    assert listed & {"inner/scale/0/.zarray", "inner/scale/0/zarr.json"}
+    assert not [name for name in listed if "building" in name]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zarr
 
+from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.layouts import open_images
 
 
@@ -42,3 +44,22 @@ def test_datasets_that_are_arrays_are_another_layout(tmp_path: Path) -> None:
     (image,) = open_images(tmp_path)
     assert image.layout != "ndpyramid"
     assert image.levels[0].path == "0"
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_level_without_the_variable_is_named(tmp_path: Path, missing: int) -> None:
+    del zarr.open_group(write(tmp_path))[f"{missing}/tavg"]
+    with pytest.warns(LayoutWarning, match=f"/{missing}: has no variable 'tavg'"):
+        images = {image.name: image for image in open_images(tmp_path)}
+    assert [level.path for level in images["tavg"].levels] == [
+        f"{k}/tavg" for k in (2, 1, 0) if k != missing
+    ]
+    assert len(images["rain"].levels) == 3
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+def test_a_level_without_any_variable_is_named(tmp_path: Path, missing: int) -> None:
+    root = zarr.open_group(write(tmp_path))
+    del root[f"{missing}/tavg"], root[f"{missing}/rain"]
+    with pytest.warns(LayoutWarning, match=f"/{missing}: has no variable"):
+        assert [len(image.levels) for image in open_images(tmp_path)] == [2, 2]

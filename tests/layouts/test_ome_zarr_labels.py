@@ -141,6 +141,7 @@ def test_image_in_a_folder_named_labels_is_an_image_however_it_is_opened(
     assert [image.kind for image in open_images(path)] == ["image"]
 
 
+@pytest.mark.posix("symbolic links need rights that few users have")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize(
     "opened", ["/x.zarr/labels/a", "x.zarr/labels/a", "a", "x.zarr/labels", "x.zarr", "link"]

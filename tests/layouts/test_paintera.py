@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorstore
+from helpers import write_n5
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
@@ -21,18 +21,7 @@ def write(
 ) -> Path:
     folder = path / "sample.n5" / "cells"
     for name, values in (("s0", VALUES), ("s1", VALUES[::2, ::2, ::2])):
-        metadata = {
-            "compression": {"type": "gzip"},
-            "dataType": "uint64",
-            "dimensions": values.shape,
-            "blockSize": (4, 4, 4),
-        }
-        spec = {
-            "driver": "n5",
-            "kvstore": {"driver": "file", "path": str(folder / "data" / name)},
-            "metadata": metadata,
-        }
-        tensorstore.open(spec, create=True).result()[...] = values
+        write_n5(folder / "data" / name, values, {"type": "gzip"}, block=(4, 4, 4))
         file = folder / "data" / name / "attributes.json"
         extra = {"downsamplingFactors": [2, 2, 2]} if name == "s1" else {}
         file.write_text(json.dumps({**json.loads(file.read_text()), **extra, **(array or {})}))

@@ -7,7 +7,15 @@ from gzip import BadGzipFile
 import numpy as np
 import pytest
 
-from napari_pyramid.arrays.virtual import Crop, Mosaic, Squeeze, Stack, Tile
+from napari_pyramid.arrays.virtual import (
+    Cast,
+    Crop,
+    Mosaic,
+    MosaicTile,
+    Squeeze,
+    Stack,
+    Transpose,
+)
 
 VALUES = np.arange(3 * 5 * 7, dtype=np.uint16).reshape(3, 5, 7)
 KEYS = [
@@ -51,6 +59,33 @@ def test_squeeze_indexes_as_numpy(key: object) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
+def test_transpose_indexes_as_numpy(key: object) -> None:
+    transposed = Transpose(Recorded(VALUES.transpose(2, 0, 1)), (1, 2, 0))
+    assert (transposed.shape, transposed.chunks) == ((3, 5, 7), (1, 2, 3))
+    np.testing.assert_array_equal(transposed[key], VALUES[key])
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_stack_along_any_axis_indexes_as_numpy(axis: int, key: object) -> None:
+    arrays = [Recorded(values) for values in np.moveaxis(VALUES, axis, 0)]
+    stack = Stack(arrays, axis)
+    np.testing.assert_array_equal(stack[key], VALUES[key])
+    assert len([array for array in arrays if array.read]) <= np.atleast_1d(VALUES[key]).size
+
+
+def test_an_array_without_chunks_makes_none() -> None:
+    """Whoever reads in parts is free then: there are no chunks to be read twice."""
+    for array in (
+        Transpose(VALUES, (2, 1, 0)),
+        Stack([VALUES[0], VALUES[1]], 1),
+        Cast(VALUES, "f4"),
+    ):
+        assert not array.is_chunked
+        assert array.chunks == array.shape
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
 def test_stack_indexes_as_numpy_and_fills_what_is_missing(key: object) -> None:
     stack = Stack([Recorded(VALUES[0]), None, Recorded(VALUES[2])], fill=9)
     expected = VALUES.copy()
@@ -74,7 +109,7 @@ def _mosaic(*arrays: Recorded | None) -> tuple[Mosaic, np.ndarray]:
         if array is not None:
             expected[:, y : y + 5, x : x + 7] = array.values
     tiles = [
-        Tile(origin, lambda array=array: array)
+        MosaicTile(origin, lambda array=array: array)
         for origin, array in zip(origins, arrays, strict=False)
     ]
     return Mosaic(tiles, (3, 12, 16), Recorded(VALUES), (5, 7)), expected
@@ -96,8 +131,8 @@ def test_mosaic_reads_only_what_is_looked_at() -> None:
 
 def test_later_tile_of_a_mosaic_is_seen_where_two_overlap() -> None:
     tiles = [
-        Tile((0, 0), lambda: Recorded(VALUES[:1])),
-        Tile((2, 3), lambda: Recorded(VALUES[:1] + 100)),
+        MosaicTile((0, 0), lambda: Recorded(VALUES[:1])),
+        MosaicTile((2, 3), lambda: Recorded(VALUES[:1] + 100)),
     ]
     mosaic = Mosaic(tiles, (1, 7, 10), Recorded(VALUES[:1]), (5, 7))
     expected = np.zeros((1, 7, 10), np.uint16)
@@ -139,8 +174,8 @@ def test_damaged_tile_is_told_and_filled() -> None:
     problems: list[Exception] = []
     error = BadGzipFile("not gzip")
     tiles = [
-        Tile((0, 0), lambda: Recorded(VALUES)),
-        Tile((0, 7), lambda: Damaged(error), problems.append),
+        MosaicTile((0, 0), lambda: Recorded(VALUES)),
+        MosaicTile((0, 7), lambda: Damaged(error), problems.append),
     ]
     mosaic = Mosaic(tiles, (3, 5, 14), Recorded(VALUES), (5, 7), fill=9)
     np.testing.assert_array_equal(
@@ -151,6 +186,6 @@ def test_damaged_tile_is_told_and_filled() -> None:
 
 @pytest.mark.parametrize("error", [ConnectionResetError("gone"), MemoryError()])
 def test_storage_that_fails_for_now_is_no_damage(error: Exception) -> None:
-    tile = Tile((0, 0), lambda: Damaged(error), lambda error: None)
+    tile = MosaicTile((0, 0), lambda: Damaged(error), lambda error: None)
     with pytest.raises(type(error)):
         Mosaic([tile], VALUES.shape, Recorded(VALUES), (5, 7))[...]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 
 
@@ -149,3 +149,219 @@ def test_a_level_without_the_variable_is_told(tmp_path: Path) -> None:
     with pytest.warns(LayoutWarning, match="has no variable"):
         images = open_images(tmp_path)
     assert {image.name: len(image.levels) for image in images} == {"img": 2, "other": 1}
+
+
+def scales(path: Path, zarr_format: int = 3, levels: int = 4) -> zarr.Group:
+    """Groups scale0, scale1, ... of (z, y, x), as multiscale-spatial-image 1 and 2 write them in zarr v2 and v3."""
+    root = zarr.create_group(path, zarr_format=zarr_format)
+    for k in range(levels):
+        variable(root, f"scale{k}/img", {"z": 8, "y": 48 >> k, "x": 32 >> k})
+        for dim, n in (("z", 8), ("y", 48 >> k), ("x", 32 >> k)):
+            step = 1 if dim == "z" else 2**k
+            variable(root, f"scale{k}/{dim}", {dim: n}, np.arange(n) * step + (step - 1) / 2)
+    return root
+
+
+def variable(
+    root: zarr.Group,
+    path: str,
+    sizes: dict[str, int],
+    values: np.ndarray | None = None,
+    **attributes: Any,
+) -> None:
+    """An array with named axes, as xarray writes it in the zarr format of the group."""
+    values = np.ones(tuple(sizes.values()), "uint8") if values is None else values
+    if root.metadata.zarr_format == 3:
+        root.create_array(
+            path, data=values, dimension_names=list(sizes), attributes=attributes or None
+        )
+    else:
+        root.create_array(
+            path, data=values, attributes={"_ARRAY_DIMENSIONS": list(sizes), **attributes}
+        )
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("missing", [0, 1, 3])
+@pytest.mark.parametrize("what", ["img", ""], ids=["variable", "group"])
+def test_a_level_that_is_missing_is_named_and_the_others_are_the_image(
+    tmp_path: Path, zarr_format: int, missing: int, what: str
+) -> None:
+    del scales(tmp_path / "x.zarr", zarr_format)[f"scale{missing}/{what}".rstrip("/")]
+    path = tmp_path / "x.zarr"
+    kept = [k for k in range(4) if k != missing]
+    if (missing, what) == (3, ""):  # nothing says that there was a fourth level
+        (image,) = open_images(path)
+    else:
+        with pytest.warns(LayoutWarning, match=f"scale{missing}") as told:
+            (image,) = open_images(path)
+        assert len(told) == 1
+    assert [level.path for level in image.levels] == [f"scale{k}/img" for k in kept]
+    assert [level.array.shape for level in image.levels] == [(8, 48 >> k, 32 >> k) for k in kept]
+    assert image.levels[0].scale == (1, 2 ** kept[0], 2 ** kept[0])
+
+
+def test_one_level_that_is_left_is_one_image(tmp_path: Path) -> None:
+    root = scales(tmp_path, levels=3)
+    del root["scale0/img"], root["scale2/img"]
+    with pytest.warns(LayoutWarning, match="has no variable 'img'"):
+        (image,) = open_images(tmp_path)
+    assert [level.path for level in image.levels] == ["scale1/img"]
+
+
+def test_every_variable_is_an_image_of_the_levels_that_have_it(tmp_path: Path) -> None:
+    root = scales(tmp_path, levels=3)
+    for k in (0, 2):
+        variable(root, f"scale{k}/mask", {"y": 48 >> k, "x": 32 >> k})
+    with pytest.warns(LayoutWarning, match="scale1: has no variable 'mask'") as told:
+        images = open_images(tmp_path)
+    assert len(told) == 1
+    assert {i.name: [level.path for level in i.levels] for i in images} == {
+        "img": ["scale0/img", "scale1/img", "scale2/img"],
+        "mask": ["scale0/mask", "scale2/mask"],
+    }
+
+
+def test_levels_listed_from_the_smallest(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    for k, step in enumerate((4, 2, 1)):
+        dataset(root.create_group(f"scale{k}"), step)
+    (image,) = open_images(tmp_path)
+    assert [level.path for level in image.levels] == ["scale2/img", "scale1/img", "scale0/img"]
+
+
+def test_levels_without_coordinates_are_known_by_their_shapes(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    for k in range(3):
+        variable(root, f"scale{k}/img", {"y": 16 >> k, "x": 12 >> k})
+    (image,) = open_images(tmp_path)
+    assert [level.path for level in image.levels] == [f"scale{k}/img" for k in range(3)]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"standard_name": "latitude"},
+        {"units": "degrees_north"},
+        {"axis": "Y"},
+        {"_CoordinateAxisType": "Lat"},
+    ],
+    ids=lambda attributes: next(iter(attributes)),
+)
+def test_coordinates_of_a_curved_grid_are_no_images(
+    tmp_path: Path, zarr_format: int, attributes: dict[str, str]
+) -> None:
+    """CF 5.2: two-dimensional latitude and longitude; here nobody lists them."""
+    root = zarr.create_group(tmp_path, zarr_format=zarr_format)
+    variable(root, "sst", {"j": 6, "i": 8})
+    variable(root, "geo", {"j": 6, "i": 8}, np.ones((6, 8)), **attributes)
+    variable(root, "lon", {"j": 6, "i": 8}, np.ones((6, 8)))
+    variable(root, "lon_vertices", {"j": 6, "i": 8, "vertices": 4}, np.ones((6, 8, 4)))
+    variable(root, "time", {"time": 2}, np.arange(2))
+    assert [image.path for image in open_images(tmp_path)] == ["sst"]
+
+
+@pytest.mark.parametrize("owner", ["", "v"], ids=["group", "variable"])
+def test_coordinates_that_are_listed_are_no_images(tmp_path: Path, owner: str) -> None:
+    """xarray lists coordinates at the variables, or at the group for those that no variable has."""
+    root = zarr.create_group(tmp_path)
+    for name in ("v", "a", "b", "area"):
+        variable(root, name, {"j": 6, "i": 8})
+    root[owner].attrs.update({"coordinates": "a b", "cell_measures": "area: area"})
+    assert [image.path for image in open_images(tmp_path)] == ["v"]
+
+
+def test_what_is_a_coordinate_in_one_level_is_so_in_all(tmp_path: Path) -> None:
+    root = scales(tmp_path, levels=3)
+    for k in range(3):
+        variable(root, f"scale{k}/depth", {"y": 48 >> k, "x": 32 >> k})
+    root["scale0/img"].attrs["coordinates"] = "depth"
+    del root["scale1/img"]
+    with pytest.warns(LayoutWarning, match="scale1: has no variable 'img'"):
+        (image,) = open_images(tmp_path)
+    assert image.name == "img"
+
+
+def test_coordinates_alone_are_no_image(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    for name in ("x_1", "x_2"):
+        n = 8 // int(name[-1])
+        variable(root, name, {name: n}, np.arange(n))
+    with pytest.raises(LayoutError, match="there is no image"):
+        open_images(tmp_path)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("prefix", ["", "level_", "L"])
+def test_numbered_groups_of_one_place_are_levels(
+    tmp_path: Path, zarr_format: int, prefix: str
+) -> None:
+    """A tree of datasets without metadata; the coarsest may come first, as in ndpyramid."""
+    root = zarr.create_group(tmp_path, zarr_format=zarr_format)
+    for k in range(3):
+        n, step = 6 * 2**k, 4 / 2**k
+        variable(root, f"{prefix}{k}/v", {"y": n, "x": n})
+        for dim in "yx":
+            values = 10 + step * (np.arange(n) + 0.5)
+            variable(root, f"{prefix}{k}/{dim}", {dim: n}, values)
+    (image,) = open_images(tmp_path)
+    assert [level.path for level in image.levels] == [f"{prefix}{k}/v" for k in (2, 1, 0)]
+    assert image.levels[0].scale == (1, 1)
+
+
+def test_numbered_groups_of_several_places_are_images(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    for k, n in enumerate((12, 9, 6)):
+        variable(root, f"{k}/v", {"y": n, "x": n})
+        for dim in "yx":
+            variable(root, f"{k}/{dim}", {dim: n}, 100 * k + np.arange(n))
+    assert [image.path for image in open_images(tmp_path)] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("prefix", ["", "c", "t0", "plane_", "scale"])
+def test_arrays_of_one_shape_are_no_levels(tmp_path: Path, zarr_format: int, prefix: str) -> None:
+    """Channels, timepoints and planes beside each other, with and without coordinates, are images of their own."""
+    root = zarr.create_group(tmp_path, zarr_format=zarr_format)
+    for k in range(8):
+        variable(root, f"{prefix}{k}", {"y": 6, "x": 8})
+    with_coordinates = zarr.create_group(tmp_path / "coords", zarr_format=zarr_format)
+    for k in range(8):
+        variable(with_coordinates, f"{prefix}{k}", {"y": 6, "x": 8})
+    for dim, n in (("y", 6), ("x", 8)):
+        variable(with_coordinates, dim, {dim: n}, np.arange(n))
+    images = open_images(tmp_path)
+    assert len(images) == 16
+    assert all(len(image.levels) == 1 for image in images)
+
+
+def test_a_tree_of_datasets(tmp_path: Path) -> None:
+    """xarray's DataTree: groups below have the coordinates of those above."""
+    root = zarr.create_group(tmp_path)
+    dataset(root)
+    variable(root, "below/mask", {"y": 8, "x": 12})
+    variable(root, "below/deep/area", {"y": 8, "x": 12})
+    assert [image.name for image in open_images(tmp_path)] == [
+        "img",
+        "below/mask",
+        "below/deep/area",
+    ]
+
+
+def test_a_number_that_no_pyramid_reaches(tmp_path: Path) -> None:
+    root = scales(tmp_path, levels=2)
+    variable(root, f"scale{10**12}/img", {"z": 8, "y": 3, "x": 2})
+    with pytest.warns(LayoutWarning, match="scale2, scale3, .*scale63 are missing") as told:
+        (image,) = open_images(tmp_path)
+    assert (len(image.levels), len(told)) == (3, 1)
+
+
+def test_what_is_of_another_layout_is_no_part_of_a_tree(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path)
+    dataset(root)
+    for k in range(2):
+        root.create_array(f"pyramid/{k}", data=np.ones((8 >> k, 8 >> k)))
+        variable(root, f"ome/{k}", {"y": 8 >> k, "x": 8 >> k})
+    root["ome"].attrs["ome"] = {"version": "0.5", "multiscales": []}
+    assert [image.name for image in open_images(tmp_path)] == ["img"]

@@ -171,3 +171,117 @@ def test_spatial_dimensions_name_axes_that_the_arrays_do_not(tmp_path: Path) -> 
     (image,) = open_images(tmp_path / "x.zarr")
     assert [axis.name for axis in image.axes or ()] == ["y", "x"]
     assert (image.levels[0].scale, image.levels[0].translation) == ((-10, 10), (200, 100))
+
+
+CHAIN = [
+    entry("0", [1, 1]),
+    entry("1", [2, 2], derived_from="0"),
+    entry("2", [3, 2], derived_from="1"),
+    entry("3", [2, 2], derived_from="2"),
+]
+"""Scales that are all relative: to the root, 1, 2, (6, 4) and (12, 8)."""
+SHAPES = {"0": (96, 64), "1": (48, 32), "2": (16, 16), "3": (8, 8)}
+TOTALS = [(1, 1), (2, 2), (6, 4), (12, 8)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2)], ids=str)
+@pytest.mark.parametrize("base", [entry("0", [1, 1]), entry("0")], ids=["with scale", "without"])
+def test_a_scale_is_relative_to_the_source_wherever_that_is_listed(
+    tmp_path: Path, order: tuple[int, ...], base: dict[str, Any]
+) -> None:
+    chain = [base, *CHAIN[1:]]
+    (image,) = open_images(write(tmp_path, [chain[k] for k in order], SHAPES))
+    assert [level.path for level in image.levels] == ["0", "1", "2", "3"]
+    assert [level.scale for level in image.levels] == TOTALS
+
+
+def test_levels_of_one_source(tmp_path: Path) -> None:
+    """As r20m and r60m of Sentinel-2, both derived from r10m, and r120m from r60m."""
+    layout = [
+        entry("r120m", [2, 2], derived_from="r60m"),
+        entry("r60m", [6, 6], derived_from="r10m"),
+        entry("r20m", [2, 2], derived_from="r10m"),
+        entry("r10m", [1, 1]),
+    ]
+    arrays = {"r10m": (96, 96), "r20m": (48, 48), "r60m": (16, 16), "r120m": (8, 8)}
+    (image,) = open_images(write(tmp_path, layout, arrays))
+    assert [level.scale for level in image.levels] == [(1, 1), (2, 2), (6, 6), (12, 12)]
+
+
+def test_an_upsampled_level_listed_before_its_source(tmp_path: Path) -> None:
+    layout = [entry("fine", [0.5, 0.5], derived_from="base"), entry("base", [1, 1])]
+    (image,) = open_images(write(tmp_path, layout, {"fine": (32, 32), "base": (16, 16)}))
+    assert [(level.path, level.scale) for level in image.levels] == [
+        ("fine", (0.5, 0.5)),
+        ("base", (1, 1)),
+    ]
+
+
+def test_the_grid_of_the_group_is_that_of_the_root_wherever_it_is_listed(tmp_path: Path) -> None:
+    layout = [entry("1", [2, 2], derived_from="0"), entry("0", [1, 1])]
+    grid = {"spatial:transform": [10.0, 0.0, 500.0, 0.0, -10.0, 900.0]}
+    (image,) = open_images(write(tmp_path, layout, {"0": (8, 8), "1": (4, 4)}, **grid))
+    assert [level.scale for level in image.levels] == [(-10, 10), (-20, 20)]
+    assert image.levels[0].translation == (895, 505)
+
+
+def test_a_chain_goes_through_an_asset_that_is_missing(tmp_path: Path) -> None:
+    arrays = {name: shape for name, shape in SHAPES.items() if name != "1"}
+    with pytest.warns(LayoutWarning, match="names '1'") as told:
+        (image,) = open_images(write(tmp_path, CHAIN, arrays))
+    assert len(told) == 1
+    assert [level.scale for level in image.levels] == [TOTALS[0], *TOTALS[2:]]
+
+
+def test_a_chain_goes_through_a_group_that_lacks_the_variable(tmp_path: Path) -> None:
+    arrays = {f"{name}/v": shape for name, shape in SHAPES.items() if name in ("1", "3")}
+    arrays |= {f"{name}/w": shape for name, shape in SHAPES.items()}
+    images = {image.name: image for image in open_images(write(tmp_path, CHAIN, arrays))}
+    assert [level.scale for level in images["v"].levels] == [TOTALS[1], TOTALS[3]]
+
+
+def test_a_source_may_be_an_array_that_is_no_level(tmp_path: Path) -> None:
+    (image,) = open_images(write(tmp_path, CHAIN[1:], SHAPES))
+    assert [level.scale for level in image.levels] == TOTALS[1:]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"2": "gone"},
+        {"2": "../up"},
+        {"2": 3},
+        {"2": "2"},
+        {"2": "3"},
+        {"1": "3"},
+        {"0": "3"},
+        {"1": "gone", "3": "lost"},
+    ],
+    ids=str,
+)
+def test_sources_that_lead_nowhere_are_told_once_and_sizes_taken(
+    tmp_path: Path, sources: dict[str, Any]
+) -> None:
+    layout = [{**e, "derived_from": sources.get(e["asset"], e.get("derived_from"))} for e in CHAIN]
+    with pytest.warns(LayoutWarning, match="derived_from names no asset") as told:
+        (image,) = open_images(write(tmp_path, layout, SHAPES))
+    assert len(told) == 1
+    assert all(repr(name) in str(told[0].message) for name in sources)
+    assert [level.scale for level in image.levels] == TOTALS
+
+
+def test_a_layout_that_is_too_long_to_be_one(tmp_path: Path) -> None:
+    layout = [entry("0")] * 2001
+    with pytest.warns(LayoutWarning, match="layout has 2001 entries"):
+        images = open_images(write(tmp_path, layout, {"0": (8, 8)}))
+    assert [image.levels[0].path for image in images] == ["0"]
+
+
+def test_a_scale_beside_the_transform(tmp_path: Path) -> None:
+    """The README prints its "nested group layout" so."""
+    layout = [
+        {"asset": "all/full", "scale": [1.0, 1.0]},
+        {"asset": "all/half", "derived_from": "all/full", "scale": [2.0, 2.0]},
+    ]
+    (image,) = open_images(write(tmp_path, layout, {"all/full": (8, 8), "all/half": (4, 4)}))
+    assert [level.scale for level in image.levels] == [(1, 1), (2, 2)]

@@ -24,9 +24,10 @@ from qtpy.QtWidgets import (
 
 from napari_pyramid._napari._plan import COLUMNS, Choice
 from napari_pyramid._napari._saving import completed
+from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SpecError
 
-__all__ = ["ChoiceForm", "LevelTable", "PathField"]
+__all__ = ["ChoiceForm", "LevelTable", "PathField", "ask_folder"]
 
 AUTO = "auto"
 
@@ -136,13 +137,18 @@ class ChoiceForm(QWidget):
             field.setEnabled(not self.place.currentData())
         self._pause.start()
 
-    def offer(self, methods: Sequence[str], destination: str, in_place: bool) -> None:
-        """Sets the fields for another image: its methods, where its pyramid may go; the rest stays as chosen."""
+    def offer(self, methods: Sequence[Reduction], destination: str, in_place: bool) -> None:
+        """Set the fields for another image: its methods, where its pyramid may go.
+
+        The other fields stay as chosen.
+        """
         chosen = self.method.currentText()
         self.method.clear()
-        self.method.addItem(f"{AUTO} ({methods[0]})", None)
+        self.method.addItem(f"{AUTO} ({methods[0].name})", None)
         for method in methods:
-            self.method.addItem(method, method)
+            self.method.addItem(method.name, method.name)
+            tip = f"Each sample of a level is {method.help}"
+            self.method.setItemData(self.method.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.method.setCurrentIndex(max(0, self.method.findText(chosen)))
         self.destination.path = destination
         self.place.setCurrentIndex(self.place.currentIndex() if in_place else 0)

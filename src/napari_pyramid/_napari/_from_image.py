@@ -12,34 +12,18 @@ import numpy as np
 
 from napari_pyramid._napari._units import fill_units, napari_unit
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.arrays.virtual import Mosaic
+from napari_pyramid.arrays.virtual import Cast, Mosaic, Transpose
 from napari_pyramid.axes import Axis
-from napari_pyramid.build.source import Reordered
 from napari_pyramid.contrast import Place, contrast_limits
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image
+from napari_pyramid.layer_image import METADATA_KEY, NAME_OF, RGBA, LayerTuple
 
-__all__ = ["HEX_OF", "METADATA_KEY", "RGBA", "LayerTuple", "layers_of", "origin_of"]
+__all__ = ["layers_of", "origin_of"]
 
-LayerTuple = tuple[Any, dict[str, Any], str]
-METADATA_KEY = "pyramid"
-"""Under this key of ``layer.metadata`` stands where the pixels come from, and what napari cannot show."""
 MANY_CHANNELS = 32
 """With more channels than this (spectra), the channel axis stays an axis with a slider: a layer each would drown the list."""
 
-_NAMED = {
-    "#FF0000": "red",
-    "#00FF00": "green",
-    "#0000FF": "blue",
-    "#00FFFF": "cyan",
-    "#FF00FF": "magenta",
-    "#FFFF00": "yellow",
-    "#FFFFFF": "gray",
-    "#000000": "gray",  # black on black shows nothing; some writers leave it as "not set"
-}
-HEX_OF = {name: color for color, name in _NAMED.items() if color != "#000000"}
-RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
-"""Names and colours of the channels that an RGB layer is stored as; OME-Zarr knows no RGB images."""
 _DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
 _MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 """What napari itself gives the layers of a channel axis."""
@@ -145,7 +129,7 @@ def _with_colour_last(image: Image) -> Image:
     levels = tuple(
         replace(
             v,
-            array=Reordered(v.array, order),
+            array=Transpose(v.array, order),
             scale=moved(v.scale),
             translation=moved(v.translation),
         )
@@ -213,13 +197,14 @@ def _layer(
     given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
     is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
     if is_labels:
-        levels = [LazyArray(_Integers(v)) if v.dtype == bool else v for v in levels]
+        # napari wants the labels of a mask to be integers.
+        levels = [LazyArray(Cast(v, np.uint8)) if v.dtype == bool else v for v in levels]
         given |= _label_look(image)
     elif image.rgb:
         given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
     else:
         color = (
-            _NAMED.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
+            NAME_OF.get(channel.color.upper(), channel.color.lower()) if channel.color else colormap
         )
         given |= {
             "rgb": False,
@@ -268,19 +253,3 @@ def _label_look(image: Image) -> dict[str, Any]:
 def _cell(value: object) -> object:
     """A value for a table; lists and objects as text, since a column of unequal lists is no array."""
     return value if value is None or isinstance(value, str | int | float) else str(value)
-
-
-class _Integers:
-    """A bool array as uint8: napari wants the labels of a mask to be integers."""
-
-    def __init__(self, mask: LazyArray) -> None:
-        self._mask = mask
-        self.shape, self.chunks, self.ndim, self.dtype = (
-            mask.shape,
-            mask.chunks,
-            mask.ndim,
-            np.dtype(np.uint8),
-        )
-
-    def __getitem__(self, key: Any, /) -> Any:
-        return np.asarray(self._mask[key]).astype(np.uint8)

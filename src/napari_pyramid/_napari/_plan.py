@@ -5,33 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid._napari._saving import picture_options
-from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.axes import default_axes
-from napari_pyramid.build import plan_build
+from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.source import directory_of
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.image import Image
+from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
-from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = [
     "COLUMNS",
-    "IMAGE_METHODS",
-    "LABEL_METHODS",
     "Choice",
     "Plan",
-    "picture_of_image",
+    "in_place_directory",
+    "layer_image_of",
     "suggested_destination",
 ]
 
-IMAGE_METHODS = ("mean", "median", "mode", "min", "max", "stride", "gaussian", "laplacian")
-LABEL_METHODS = ("mode", "median", "min", "max", "stride")
-"""None that would invent an id."""
 _PACKAGE = Path(__file__).parents[1]
 """Where the sample data are."""
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
@@ -53,20 +47,18 @@ class Choice:
 class Plan:
     """A build that can start."""
 
-    picture: Picture
+    image: LayerImage
     choice: Choice
-    spec: PyramidSpec
-    memory: int
-    """Bytes at the peak of the build."""
+    build: Build
 
     @classmethod
-    def of(cls, picture: Picture, choice: Choice) -> Plan:
-        """The plan for level 0 of `picture`.
+    def of(cls, image: LayerImage, choice: Choice) -> Plan:
+        """Plan the pyramid of level 0 of `image`.
 
         Raises
         ------
         SpecError, DestinationError
-            If the choice does not fit the picture, or nothing can be stored at the destination.
+            If the choice does not fit the image, or nothing can be stored at the destination.
         """
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
@@ -74,23 +66,18 @@ class Plan:
             raise DestinationError(
                 f"{choice.destination} exists: choose another name, or delete it first"
             )
-        spec, _, memory = plan_build(
-            picture.levels[0], choice.destination, **_options(picture, choice)
+        build = plan_build(image.levels[0], choice.destination, **_options(image, choice))
+        return cls(image, choice, build)
+
+    def is_of(self, image: LayerImage, choice: Choice) -> bool:
+        """Return whether a plan for `image` and `choice` would be the same."""
+        ours, theirs = self.image.levels, image.levels
+        return (
+            self.choice == choice
+            and len(ours) == len(theirs)
+            and all(a is b for a, b in zip(ours, theirs, strict=True))
+            and replace(self.image, levels=()) == replace(image, levels=())
         )
-        return cls(picture, choice, spec, memory)
-
-    @property
-    def source(self) -> Any:
-        return self.picture.levels[0]
-
-    def build_options(self) -> dict[str, Any]:
-        """Keyword arguments of `iter_build`, source and destination aside."""
-        return {**_options(self.picture, self.choice), "resume": self.can_resume}
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether a stopped build can go on later: only a source on disk can be recognised again."""
-        return directory_of(self.source) is not None
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row per level under `COLUMNS`."""
@@ -103,25 +90,27 @@ class Plan:
                 _by(level.chunks),
                 _by(f"{s:.4g}" for s in level.scale),
             )
-            for level in self.spec.levels
+            for level in self.build.spec.levels
         ]
 
     def summary(self) -> str:
-        """What is to be said before a build: levels, bytes and files that will be written, and the memory that it takes."""
-        spec, n_now = self.spec, len(self.picture.levels)
+        """Return what will be written, for people: levels, bytes, files, and the memory it takes."""
+        build, n_now = self.build, len(self.image.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         )
-        new = list(spec.levels[self.choice.destination is None :])
-        written = [*new, *spec.residuals]
-        size, files = format_bytes(sum(v.nbytes for v in written)), sum(v.n_files for v in written)
-        if len(spec.levels) == 1 and self.choice.n_levels is None:
+        if len(build.spec.levels) == 1 and self.choice.n_levels is None:
             return f"{already}Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
-        count = f"{len(new)} level{'s' * (len(new) != 1)}{' and their residuals' * bool(spec.residuals)} to write"
-        return f"{already}{count}: {size} before compression, at most {files:,} files; {format_bytes(self.memory)} of memory"
+        n_new = len(build.written_levels) - len(build.spec.residuals)
+        residuals = " and their residuals" * bool(build.spec.residuals)
+        return (
+            f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write: "
+            f"{format_bytes(build.nbytes)} before compression, at most {build.n_files:,} files; "
+            f"{format_bytes(build.peak_memory)} of memory"
+        )
 
 
-def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
+def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
     chosen: Mapping[str, Any] = {
         "method": choice.method,
         "n_levels": choice.n_levels,
@@ -129,7 +118,7 @@ def _options(picture: Picture, choice: Choice) -> dict[str, Any]:
     }
     place = {"in_place": True} if choice.destination is None else {"format": choice.format}
     return {
-        **picture_options(picture),
+        **image.build_options,
         **place,
         **{k: v for k, v in chosen.items() if v is not None},
     }
@@ -139,11 +128,11 @@ def _by(values: Any) -> str:
     return "×".join(str(v) for v in values)
 
 
-def picture_of_image(image: Image) -> Picture:
-    """An image of a store as a picture."""
+def layer_image_of(image: Image) -> LayerImage:
+    """Return an image of a store as one that a layer would show."""
     first = image.levels[0]
     ndim = len(first.array.shape)
-    return Picture(
+    return LayerImage(
         image.name,
         tuple(level.array for level in image.levels),
         image.kind,
@@ -156,9 +145,9 @@ def picture_of_image(image: Image) -> Picture:
     )
 
 
-def in_place_directory(picture: Picture) -> Path | None:
-    """Where the picture's only level is stored, if it is a zarr array on this machine's disk."""
-    return directory_of(picture.levels[0]) if len(picture.levels) == 1 else None
+def in_place_directory(image: LayerImage) -> Path | None:
+    """Where the image's only level is stored, if it is a zarr array on this machine's disk."""
+    return directory_of(image.levels[0]) if len(image.levels) == 1 else None
 
 
 def suggested_destination(name: str, source: str | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_pyramid._napari._from_image import METADATA_KEY
-from napari_pyramid._napari._to_image import Picture
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.build.source import Reordered, ome_order
+from napari_pyramid.arrays.virtual import Transpose
+from napari_pyramid.axes import ome_order
+from napari_pyramid.layer_image import METADATA_KEY, LayerImage
 from napari_pyramid.pyramid import Pyramid
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def group_of(pyramid: Pyramid) -> str:
     return str(level_0.store.root)
 
 
-def levels_as(picture: Picture, pyramid: Pyramid) -> list[LazyArray]:
+def levels_as(image: LayerImage, pyramid: Pyramid) -> list[LazyArray]:
     """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
-    order = ome_order(picture.axes)
+    order = ome_order(image.axes)
     back = tuple(order.index(i) for i in range(len(order)))
     return [
-        LazyArray(v if order == back == tuple(range(len(order))) else Reordered(v, back))
+        LazyArray(v if order == back == tuple(range(len(order))) else Transpose(v, back))
         for v in pyramid.levels
     ]

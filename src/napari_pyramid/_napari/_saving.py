@@ -1,4 +1,4 @@
-"""Saves pictures into one OME-Zarr store, step by step: which goes where, and what is left when it does not end well."""
+"""Save images into one OME-Zarr store, step by step: which goes where, what an error leaves."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from napari_pyramid._napari._to_image import Picture
+from napari_pyramid.build import Build, plan_build
+from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, explained
+from napari_pyramid.layer_image import LayerImage
+from napari_pyramid.pyramid import Pyramid
 
-__all__ = [
-    "Step",
-    "build_steps",
-    "completed",
-    "destination",
-    "picture_options",
-    "places",
-    "save_steps",
-]
+__all__ = ["Step", "build_steps", "completed", "destination", "save_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +63,55 @@ def completed(path: str) -> Path:
 
 
 def places(
-    target: Path, pictures: Sequence[Picture]
-) -> tuple[list[tuple[Picture, Path]], list[str]]:
-    """Where each picture goes, images before their labels; and the names of a series, empty for a single image.
+    target: Path, images: Sequence[LayerImage]
+) -> tuple[list[tuple[LayerImage, Path]], list[str]]:
+    """Return the folder of each image, images before their labels; and the names of a series.
 
-    One image (or, without one, one label image) is the store itself; several are a bioformats2raw series 0, 1, ...
-    Labels go into ``labels`` of the image with the same size in space, the first image if there is just one;
-    those that fit no image join the series.
+    One image (or, without one, one label image) is the store itself; several are a bioformats2raw
+    series 0, 1, ... (no names for a single image). Labels go into ``labels`` of the image with the
+    same size in space, the first image if there is just one; labels that fit no image join the
+    series.
     """
-    images = [p for p in pictures if p.kind == "image"]
-    home_of = {id(p): _home(p, images) for p in pictures if p.kind == "labels"}
-    tops = [p for p in pictures if p.kind == "image" or home_of[id(p)] is None]
+    not_labels = [v for v in images if v.kind == "image"]
+    home_of = {id(v): _home(v, not_labels) for v in images if v.kind == "labels"}
+    tops = [v for v in images if v.kind == "image" or home_of[id(v)] is None]
     series = [str(i) for i in range(len(tops))] if len(tops) > 1 else []
-    folders = {id(p): target / series[i] if series else target for i, p in enumerate(tops)}
-    placed = [(p, folders[id(p)]) for p in tops]
+    folders = {id(v): target / series[i] if series else target for i, v in enumerate(tops)}
+    placed = [(v, folders[id(v)]) for v in tops]
     taken: set[Path] = set()
-    for picture in pictures:
-        home = home_of.get(id(picture))
+    for labels in images:
+        home = home_of.get(id(labels))
         if home is not None:
-            folder = _free(folders[id(home)] / "labels" / _group_name(picture.name), taken)
+            folder = _free(folders[id(home)] / "labels" / _group_name(labels.name), taken)
             taken.add(folder)
-            placed.append((picture, folder))
+            placed.append((labels, folder))
     return placed, series
 
 
-def save_steps(target: Path, pictures: Sequence[Picture]) -> Generator[Step, None, list[str]]:
-    """Saves all pictures; returns the paths written. Closed before its end, or failing, it leaves nothing of what it wrote.
+def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, None, list[str]]:
+    """Save all images and return the paths written.
+
+    A generator that is closed before its end, or fails, leaves nothing of what it wrote.
 
     Raises
     ------
     DestinationError
-        If `target` exists by now: another program, or a save that was started earlier, may have made it since it was chosen.
+        If `target` exists by now: another program, or a save that was started earlier, may have
+        made it since it was chosen.
     """
     from napari_pyramid.metadata.ome_zarr import write_series
 
-    placed, series = places(target, pictures)
-    sizes = [_nbytes(picture) for picture, _ in placed]
+    placed, series = places(target, images)
+    sizes = [_nbytes(image) for image, _ in placed]
     _refuse_existing(target)
     if series:
         _make_folder(target)
     ours, complete = bool(series), False
     try:
-        for i, (picture, folder) in enumerate(placed):
+        for i, (image, folder) in enumerate(placed):
             before, share = sum(sizes[:i]) / sum(sizes), sizes[i] / sum(sizes)
-            options = picture_options(picture)
-            source = picture.levels if len(picture.levels) > 1 else picture.levels[0]
-            with closing(build_steps(source, str(folder), resume=False, **options)) as steps:
+            build = plan_build(image.source, folder, resume=False, **image.build_options)
+            with closing(build_steps(build)) as steps:
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
                     yield Step(before + share * step.fraction, rest, step.bytes_written)
@@ -136,38 +133,17 @@ def _make_folder(target: Path) -> None:
         raise DestinationError(f"{target}: {explained(error)}") from error
 
 
-def build_steps(source: Any, folder: str | None, **options: Any) -> Generator[Step, None, Any]:
-    """`iter_build` with its progress as steps; returns the pyramid."""
-    from napari_pyramid.build import iter_build  # brings the engine: only where something is built
-
-    build: Generator[Any, None, Any] = iter_build(source, folder, **options)
-    with closing(build):
-        while True:
-            try:
-                progress = next(build)
-            except StopIteration as end:
-                return end.value
-            yield Step(
-                progress.done / max(1, progress.total), progress.remaining, progress.bytes_written
-            )
+def build_steps(build: Build) -> Generator[Step, None, Pyramid]:
+    """Run a build, yield its progress as steps, and return the pyramid."""
+    with closing(Steps(build.steps())) as steps:
+        for progress in steps:
+            fraction = progress.done / max(1, progress.total)
+            yield Step(fraction, progress.remaining, progress.bytes_written)
+        return steps.result
 
 
-def picture_options(picture: Picture) -> dict[str, Any]:
-    """What the engine needs to know of a picture besides its pixels."""
-    return {
-        "axes": picture.axes,
-        "scale": picture.scale,
-        "translation": picture.translation,
-        "labels": picture.kind == "labels",
-        "name": picture.name,
-        "channels": picture.channels,
-        "label_colors": picture.label_colors,
-        "label_properties": picture.label_properties,
-    }
-
-
-def _home(labels: Picture, images: Sequence[Picture]) -> Picture | None:
-    """The image that a label image belongs to."""
+def _home(labels: LayerImage, images: Sequence[LayerImage]) -> LayerImage | None:
+    """Return the image that a label image belongs to."""
     if len(images) == 1:
         return images[0]
     same = (
@@ -195,8 +171,8 @@ def _free(folder: Path, taken: set[Path]) -> Path:
     return candidate
 
 
-def _nbytes(picture: Picture) -> int:
+def _nbytes(image: LayerImage) -> int:
     size = 1
-    for n in picture.levels[0].shape:
+    for n in image.levels[0].shape:
         size *= int(n)
-    return max(1, size) * int(picture.levels[0].dtype.itemsize)
+    return max(1, size) * int(image.levels[0].dtype.itemsize)

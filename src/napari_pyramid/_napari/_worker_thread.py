@@ -16,10 +16,10 @@ from qtpy.QtCore import QEventLoop, QThread
 from qtpy.QtWidgets import QApplication
 
 from napari_pyramid._napari._saving import Step
+from napari_pyramid.build.progress import Steps
 
 __all__ = ["Job", "Outcome", "answer_in_background", "in_gui_thread", "run_in_background"]
 
-Steps = Generator[Step, None, Any]
 _PARTS = 1000
 """Of the progress bar: it counts in whole numbers."""
 
@@ -48,12 +48,12 @@ class Job:
 
     def __init__(
         self,
-        steps: Steps,
+        steps: Generator[Step, None, Any],
         title: str,
         on_end: Callable[[Outcome], None],
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
-        self._steps, self._on_end, self._on_step = steps, on_end, on_step
+        self._steps, self._on_end, self._on_step = Steps(steps), on_end, on_step
         self._stop = threading.Event()
         self._outcome = Outcome()
         self._bar = _Bar(title, self.cancel)
@@ -74,16 +74,16 @@ class Job:
 
     def _run(self) -> Generator[Step, None, Outcome]:
         with closing(self._steps):
-            while not self._stop.is_set():
-                try:
-                    step = next(self._steps)
-                except StopIteration as end:
-                    return Outcome(result=end.value, complete=True)
-                except Exception as error:
-                    # Whatever it is, it goes to the GUI thread: superqt takes a RuntimeError for a deleted Qt object.
-                    return Outcome(error=error)
-                yield step
-        return Outcome()
+            try:
+                for step in self._steps:
+                    yield step
+                    if self._stop.is_set():
+                        return Outcome()
+            except Exception as error:
+                # Whatever it is, the GUI thread shows it: superqt takes a RuntimeError for a
+                # deleted Qt object, and drops it.
+                return Outcome(error=error)
+        return Outcome(result=self._steps.result, complete=True)
 
     def _report(self, step: Step) -> None:
         if self._stop.is_set():
@@ -143,7 +143,7 @@ def in_gui_thread() -> bool:
     )
 
 
-def run_in_background(steps: Steps, title: str) -> Outcome:
+def run_in_background(steps: Generator[Step, None, Any], title: str) -> Outcome:
     """Runs `steps` in a thread and handles the window's events until they end."""
     loop = QEventLoop()
     outcomes: list[Outcome] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_pyramid._napari._from_image import LayerTuple
+    from napari_pyramid.layer_image import LayerTuple
 
 __all__ = ["get_reader", "read"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_pyramid._napari.reader import read
 
 if TYPE_CHECKING:
-    from napari_pyramid._napari._from_image import LayerTuple
+    from napari_pyramid.layer_image import LayerTuple
 
 __all__ = ["brain"]
 

@@ -19,21 +19,20 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
-from napari_pyramid._napari._from_image import METADATA_KEY, layers_of, origin_of
+from napari_pyramid._napari._from_image import layers_of, origin_of
 from napari_pyramid._napari._plan import (
-    IMAGE_METHODS,
-    LABEL_METHODS,
     Plan,
     in_place_directory,
-    picture_of_image,
+    layer_image_of,
     suggested_destination,
 )
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
-from napari_pyramid._napari._to_image import Picture, lost_transforms, picture_of
 from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
+from napari_pyramid.downsample import methods_for
 from napari_pyramid.errors import PyramidError, one_line
 from napari_pyramid.image import Image as StoredImage
+from napari_pyramid.layer_image import METADATA_KEY, LayerImage, image_of_layer, lost_transforms
 from napari_pyramid.layouts import open_images
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.storage.address import public_url
@@ -57,7 +56,7 @@ class BuildPyramid(QWidget):
         self._images: tuple[StoredImage, ...] = ()
         self._asked: object | None = None
         """What `_opened` waits for: it stands for the last path asked about, until the answer is there."""
-        self._picture: Picture | None = None
+        self._chosen: LayerImage | None = None
         self._plan: Plan | None = None
         self.layer = QComboBox()
         self.path = PathField(ask_folder)
@@ -113,12 +112,12 @@ class BuildPyramid(QWidget):
                 self.layer.setCurrentIndex(len(layers))
             else:
                 self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
-        if self.layer.currentData() != chosen or (self._picture is None and self._asked is None):
+        if self.layer.currentData() != chosen or (self._chosen is None and self._asked is None):
             self._source_changed()
 
     def _source_changed(self) -> None:
         """Another layer or path: which images there are to choose from."""
-        self._picture, self._asked = None, None
+        self._chosen, self._asked = None, None
         in_viewer = self.layer.currentData() is not None
         for part in self._path_row:
             part.setVisible(not in_viewer)
@@ -139,7 +138,7 @@ class BuildPyramid(QWidget):
             Stays the message, whatever there is to plan.
         """
         path = self.path.path
-        self._picture, self._asked = None, (asked := object())
+        self._chosen, self._asked = None, (asked := object())
         self._show_plan(None, said or f"Opening {path}…")
         answer_in_background(
             lambda: open_images(path), lambda outcome: self._opened(outcome, asked, said)
@@ -170,38 +169,38 @@ class BuildPyramid(QWidget):
 
     def _image_changed(self) -> None:
         """Another image: what it is, which methods it allows, where its pyramid could go."""
-        self._take_picture()
-        if self._picture is None:
+        self._take_image()
+        if self._chosen is None:
             return
         layer = self.layer.currentData()
         with QSignalBlocker(self.form):
             self.form.offer(
-                LABEL_METHODS if self._picture.kind == "labels" else IMAGE_METHODS,
+                methods_for(self._chosen.kind),
                 suggested_destination(
-                    self._picture.name, self.path.path if layer is None else _origin_path(layer)
+                    self._chosen.name, self.path.path if layer is None else _origin_path(layer)
                 ),
-                in_place_directory(self._picture) is not None,
+                in_place_directory(self._chosen) is not None,
             )
         self._choice_changed()
 
-    def _take_picture(self) -> None:
+    def _take_image(self) -> None:
         """What is chosen, as it is now: a layer may have got other data or another scale since it was chosen."""
         layer = self.layer.currentData()
-        self._picture = None
-        self._show_plan(None, "")  # whatever comes now, the plan of another picture is not built
+        self._chosen = None
+        self._show_plan(None, "")  # whatever comes now, the plan of another image is not built
         try:
             if layer is None:
-                self._picture = picture_of_image(self._images[self.image.currentIndex()])
+                self._chosen = layer_image_of(self._images[self.image.currentIndex()])
             else:
-                self._picture = picture_of(layer.as_layer_data_tuple())
+                self._chosen = image_of_layer(layer.as_layer_data_tuple())
         except PyramidError as error:
             self._show_plan(None, str(error))
 
     def _choice_changed(self) -> None:
-        if self._picture is None:
+        if self._chosen is None:
             return
         try:
-            plan = Plan.of(self._picture, self.form.choice())
+            plan = Plan.of(self._chosen, self.form.choice())
             self._show_plan(plan, plan.summary())
         except PyramidError as error:
             self._show_plan(None, str(error))
@@ -216,22 +215,19 @@ class BuildPyramid(QWidget):
     # ---- building ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Builds what is chosen, as it is now: the table may show it as it was."""
+        """Build what is chosen now. The plan in the table is used if it is still the plan of it."""
         if self._plan is None or self._life.job is not None:
             return
-        self._take_picture()
-        self._choice_changed()
-        plan, layer = self._plan, self.layer.currentData()
+        plan, layer = self._current_plan(self._plan), self.layer.currentData()
         if plan is None:
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
             show_warning(
                 f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it"
             )
-        steps = build_steps(plan.source, plan.choice.destination, **plan.build_options())
         job = Job(
-            steps,
-            f"Building {plan.picture.name}",
+            build_steps(plan.build),
+            f"Building {plan.image.name}",
             lambda end: self._ended(plan, layer, end),
             self._show_step,
         )
@@ -239,6 +235,20 @@ class BuildPyramid(QWidget):
         self._show_busy(True)
         self.message.setText("Preparing…")
         job.start()
+
+    def _current_plan(self, shown: Plan) -> Plan | None:
+        """Return the plan in the table, or another one if layer or choice have changed since."""
+        self._take_image()
+        if self._chosen is None:
+            return None
+        try:
+            if not shown.is_of(self._chosen, self.form.choice()):
+                shown = Plan.of(self._chosen, self.form.choice())
+        except PyramidError as error:
+            self._show_plan(None, str(error))
+            return None
+        self._show_plan(shown, shown.summary())
+        return shown
 
     def stop(self) -> None:
         """Stops the build at its next step."""
@@ -284,7 +294,7 @@ class BuildPyramid(QWidget):
         if not outcome.complete:
             kept = (
                 " The same build goes on from here if it is started again."
-                if plan.can_resume
+                if plan.build.can_resume
                 else ""
             )
             return f"Cancelled.{kept}"
@@ -294,7 +304,7 @@ class BuildPyramid(QWidget):
             replace_layer(
                 self._viewer,
                 layer,
-                levels_as(plan.picture, pyramid),
+                levels_as(plan.image, pyramid),
                 origin_of(pyramid.image, where),
             )
         else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from napari_pyramid._napari._from_image import LayerTuple
 from napari_pyramid._napari._saving import destination, save_steps
-from napari_pyramid._napari._to_image import lost_transforms, pictures_of
+from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import PyramidError
+from napari_pyramid.layer_image import LayerTuple, images_of_layers, losses
 
 __all__ = ["write_layers"]
 
@@ -28,11 +27,14 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
         If the user cancelled, or a layer cannot be stored or read; nothing is left then.
     """
     target = destination(path)
-    for message in _losses(layers):
+    for message in losses(layers):
         _tell(message)
-    steps = save_steps(target, pictures_of(layers))
+    steps = save_steps(target, images_of_layers(layers))
     if not _has_window():
-        return _result(steps)
+        saving = Steps(steps)
+        for _ in saving:
+            pass
+        return saving.result
     from napari_pyramid._napari._worker_thread import run_in_background
 
     outcome = run_in_background(steps, f"Saving {target.name}")
@@ -42,24 +44,6 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
         raise PyramidError(f"{target}: saving was cancelled, nothing is left of it")
     written: list[str] = outcome.result
     return written
-
-
-def _result(steps: Iterator[Any]) -> list[str]:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            written: list[str] = end.value
-            return written
-
-
-def _losses(layers: Sequence[LayerTuple]) -> list[str]:
-    lost = [(meta.get("name"), lost_transforms(meta)) for _, meta, _ in layers]
-    return [
-        f"{name}: {' and '.join(keys)} cannot be saved in OME-Zarr and is left out"
-        for name, keys in lost
-        if keys
-    ]
 
 
 def _tell(message: str) -> None:

@@ -10,7 +10,6 @@ a view that composes its indexes decodes the chunks of the one plane.
 from __future__ import annotations
 
 import math
-import operator
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -21,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays._chunk_cache import ChunkCache, default_budget
+from napari_pyramid.arrays.indexes import written_out
 from napari_pyramid.errors import SourceError
+from napari_pyramid.storage.irregular import with_regular_chunks
 
 if TYPE_CHECKING:
     from napari_pyramid.image import ArrayLike
 
-__all__ = ["LazyArray", "forget", "forget_stored", "whole_of"]
+__all__ = ["LazyArray", "forget_stored", "whole_of"]
 
 _Index = tuple[int, ...]
 _Array = npt.NDArray[Any]
@@ -56,6 +57,7 @@ class LazyArray:
     shape: tuple[int, ...]
 
     def __init__(self, source: ArrayLike) -> None:
+        source = with_regular_chunks(source)
         self._origin = _Origin(
             source,
             cached=bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True),
@@ -68,7 +70,7 @@ class LazyArray:
 
     @property
     def source(self) -> ArrayLike:
-        """The array that is viewed, as it was given."""
+        """The array that is viewed, as it was given; `Irregular` if it is a zarr array whose chunks differ in size."""
         return self._origin.source
 
     @property
@@ -126,7 +128,7 @@ class LazyArray:
         keys = key if isinstance(key, tuple) else (key,)
         if not all(_is_basic(k) for k in keys):
             return np.asarray(self)[key]
-        expanded = iter(_expand(keys, self.ndim))
+        expanded = iter(written_out(keys, self.ndim))
         view = object.__new__(LazyArray)
         view._origin = self._origin
         view._set_ranges(
@@ -145,13 +147,11 @@ class LazyArray:
         return values if dtype is None else values.astype(dtype, copy=False)
 
 
-def forget(array: LazyArray) -> None:
-    """Drop the cached chunks of `array` and of every view that shares its source: they changed in the store."""
-    _CACHE.forget(array._origin.token)
-
-
 def forget_stored(directory: str | os.PathLike[str]) -> None:
-    """As `forget`, for every view of an array in `directory`, or of one whose place is unknown: it may be made of these."""
+    """Drop the cached chunks of arrays in `directory`, which have changed there.
+
+    Arrays of unknown location are forgotten, too: they may be made of these.
+    """
     written = os.path.realpath(directory)
     for origin in filter(None, (reference() for reference in _Origin.alive.valuerefs())):
         root = getattr(getattr(origin.source, "store", None), "root", None)
@@ -183,27 +183,6 @@ def _is_basic(key: object) -> bool:
     return not isinstance(key, bool | np.bool_) and (
         isinstance(key, slice | int | np.integer) or key is Ellipsis
     )
-
-
-def _expand(keys: tuple[Any, ...], ndim: int) -> list[int | slice]:
-    """One integer or slice per axis, Ellipsis and missing trailing indexes written out.
-
-    Raises
-    ------
-    IndexError
-        If there are more indexes than axes, or two Ellipses.
-    """
-    at = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(at) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    given = len(keys) - len(at)
-    if given > ndim:
-        raise IndexError(
-            f"too many indices: the array is {ndim}-dimensional, but {given} were indexed"
-        )
-    split = at[0] if at else len(keys)
-    filled = (*keys[:split], *[slice(None)] * (ndim - given), *keys[split + 1 :])
-    return [k if isinstance(k, slice) else operator.index(k) for k in filled]
 
 
 class _Origin:

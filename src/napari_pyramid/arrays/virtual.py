@@ -1,4 +1,7 @@
-"""Read-only arrays made of other arrays: converted, cropped, stacked, squeezed, side by side. They read nothing until indexed."""
+"""Read-only arrays made of other arrays: converted, cropped, transposed, stacked, side by side.
+
+None of them reads anything until it is indexed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_pyramid.arrays.indexes import written_out
 from napari_pyramid.image import ArrayLike
+from napari_pyramid.plan.chunks import regular_chunks
 
-__all__ = ["Cast", "Crop", "Mosaic", "Squeeze", "Stack", "Tile"]
+__all__ = ["Cast", "Crop", "Mosaic", "MosaicTile", "Squeeze", "Stack", "Transpose"]
 
 _Array = npt.NDArray[Any]
 _Region = tuple[slice, ...]
@@ -22,14 +27,21 @@ _Region = tuple[slice, ...]
 
 
 class _Virtual(ABC):
-    """What all virtual arrays share: basic indexing, reduced to reading one region."""
+    """What all virtual arrays share: basic indexing, reduced to reading one region.
+
+    Parameters
+    ----------
+    chunks
+        None where any region costs the same: `chunks` is then the shape, and `is_chunked` False.
+    """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]
+        self, shape: tuple[int, ...], dtype: npt.DTypeLike, chunks: tuple[int, ...] | None
     ) -> None:
         self.shape = shape
-        self.dtype = dtype
-        self.chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.is_chunked = chunks is not None
+        self.chunks = tuple(max(1, min(c, n)) for c, n in zip(chunks or shape, shape, strict=True))
 
     @property
     def ndim(self) -> int:
@@ -40,17 +52,19 @@ class _Virtual(ABC):
 
     @abstractmethod
     def _read(self, region: _Region) -> _Array:
-        """The samples of a region that is not empty."""
+        """Return the samples of a region that is not empty."""
 
     def __getitem__(self, key: Any) -> _Array:
-        """The samples at integers, slices (any step) and an Ellipsis, as numpy gives them.
+        """Return the samples at integers, slices (any step) and an Ellipsis, as NumPy gives them.
 
         Raises
         ------
         IndexError
-            If there are more indexes than axes, an integer is out of bounds, or an index is of another kind.
+            If there are more indexes than axes, an integer is out of bounds, or an index is of
+            another kind.
         """
-        ranges = [_range(k, n) for k, n in zip(_expand(key, self.ndim), self.shape, strict=True)]
+        keys = written_out(key, self.ndim)
+        ranges = [_range(k, n) for k, n in zip(keys, self.shape, strict=True)]
         spans = [range(r, r + 1) if isinstance(r, int) else r for r in ranges]
         if not all(spans):
             values = np.empty([len(s) for s in spans], self.dtype)
@@ -59,12 +73,18 @@ class _Virtual(ABC):
             values = values[tuple(slice(None, None, s.step) for s in spans)]
         return values[tuple(0 if isinstance(r, int) else slice(None) for r in ranges)]
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
+        if copy is False:
+            raise ValueError(f"a {type(self).__name__} is read: its values cannot be had uncopied")
+        values = self[...]
+        return values if dtype is None else values.astype(dtype, copy=False)
+
 
 class Cast(_Virtual):
     """An array in another data type."""
 
     def __init__(self, array: ArrayLike, dtype: npt.DTypeLike) -> None:
-        super().__init__(array.shape, np.dtype(dtype), array.chunks)
+        super().__init__(array.shape, dtype, regular_chunks(array))
         self._array = array
 
     def _read(self, region: _Region) -> _Array:
@@ -72,30 +92,30 @@ class Cast(_Virtual):
 
 
 class Crop(_Virtual):
-    """The part of an array that begins at `start` (its first sample when left out) and has the given shape."""
+    """The part of an array that begins at `start` (its first sample if left out) and has `shape`."""
 
     def __init__(
         self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None
     ) -> None:
-        super().__init__(tuple(shape), array.dtype, array.chunks)
-        self._array = array
-        self._start = tuple(start) if start is not None else (0,) * array.ndim
+        super().__init__(tuple(shape), array.dtype, regular_chunks(array))
+        self.array = array
+        self.start = tuple(start) if start is not None else (0,) * array.ndim
 
     def _read(self, region: _Region) -> _Array:
-        return np.asarray(
-            self._array[
-                tuple(
-                    slice(r.start + o, r.stop + o) for r, o in zip(region, self._start, strict=True)
-                )
-            ]
+        inside = tuple(
+            slice(r.start + o, r.stop + o) for r, o in zip(region, self.start, strict=True)
         )
+        return np.asarray(self.array[inside])
 
 
 class Squeeze(_Virtual):
     """An array without one of its axes, which has length 1."""
 
     def __init__(self, array: ArrayLike, axis: int) -> None:
-        super().__init__(_without(array.shape, axis), array.dtype, _without(array.chunks, axis))
+        chunks = regular_chunks(array)
+        super().__init__(
+            _without(array.shape, axis), array.dtype, chunks and _without(chunks, axis)
+        )
         self._array = array
         self._axis = axis
 
@@ -103,34 +123,64 @@ class Squeeze(_Virtual):
         return np.asarray(self._array[(*region[: self._axis], 0, *region[self._axis :])])
 
 
+class Transpose(_Virtual):
+    """An array with its axes in another order: axis i of it is axis ``order[i]`` of `array`."""
+
+    def __init__(self, array: ArrayLike, order: Sequence[int]) -> None:
+        chunks = regular_chunks(array)
+        super().__init__(
+            tuple(array.shape[i] for i in order),
+            array.dtype,
+            chunks and tuple(chunks[i] for i in order),
+        )
+        self.array = array
+        self.order = tuple(order)
+
+    def _read(self, region: _Region) -> _Array:
+        inner = [slice(None)] * len(self.order)
+        for axis, span in zip(self.order, region, strict=True):
+            inner[axis] = span
+        return np.asarray(self.array[tuple(inner)]).transpose(self.order)
+
+
 class Stack(_Virtual):
-    """Arrays along a new first axis, one sample thick each; where one is missing (None) there is fill.
+    """Arrays along a new axis, one sample thick each; a missing array (None) reads as fill.
 
     Parameters
     ----------
     arrays
-        At least one that is not None; it gives shape, dtype and chunks. Smaller ones are filled up at the end.
+        At least one that is not None; the first of them gives shape, dtype and chunks. Smaller
+        arrays are filled up at their ends.
+    axis
+        Position of the new axis in the stack.
     fill
         The value where nothing is stored.
     """
 
-    def __init__(self, arrays: Sequence[ArrayLike | None], fill: float = 0) -> None:
+    def __init__(
+        self, arrays: Sequence[ArrayLike | None], axis: int = 0, *, fill: float = 0
+    ) -> None:
         like = next(array for array in arrays if array is not None)
-        super().__init__((len(arrays), *like.shape), like.dtype, (1, *like.chunks))
+        chunks = regular_chunks(like)
+        super().__init__(
+            _with(like.shape, axis, len(arrays)), like.dtype, chunks and _with(chunks, axis, 1)
+        )
         self._arrays = tuple(arrays)
+        self._axis = axis
         self._fill = fill
 
     def _read(self, region: _Region) -> _Array:
-        planes, inner = region[0], region[1:]
+        inner = (*region[: self._axis], *region[self._axis + 1 :])
         values = np.full([s.stop - s.start for s in region], self._fill, self.dtype)
-        for out, array in zip(values, self._arrays[planes], strict=True):
+        planes = np.moveaxis(values, self._axis, 0)
+        for out, array in zip(planes, self._arrays[region[self._axis]], strict=True):
             if array is not None:
-                _paste(out, array, inner, (0,) * array.ndim)
+                _paste(out, array, inner, (0,) * len(inner))
         return values
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class MosaicTile:
     """One array of a `Mosaic`."""
 
     origin: tuple[int, int]
@@ -161,7 +211,7 @@ class Mosaic(_Virtual):
 
     def __init__(
         self,
-        tiles: Sequence[Tile],
+        tiles: Sequence[MosaicTile],
         shape: Sequence[int],
         like: ArrayLike,
         tile_shape: tuple[int, int],
@@ -190,7 +240,7 @@ class Mosaic(_Virtual):
                 tile.on_damage(error)
         return values
 
-    def _show(self, values: _Array, region: _Region, tile: Tile) -> None:
+    def _show(self, values: _Array, region: _Region, tile: MosaicTile) -> None:
         array = tile.open()
         if array is not None and array.ndim == self.ndim:
             _paste(values, array, region, (*(0,) * (self.ndim - 2), *tile.origin))
@@ -214,19 +264,6 @@ def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]
     out[outside] = array[inside]
 
 
-def _expand(key: Any, ndim: int) -> list[Any]:
-    """One index per axis, the Ellipsis and missing trailing indexes written out."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    ellipses = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(ellipses) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    missing = ndim - (len(keys) - len(ellipses))
-    if missing < 0:
-        raise IndexError(f"too many indices: the array has {ndim} axes, {len(keys)} were indexed")
-    at = ellipses[0] if ellipses else len(keys)
-    return keys[:at] + [slice(None)] * missing + keys[at + len(ellipses) :]
-
-
 def _range(key: Any, length: int) -> int | range:
     """The positions that an index picks along an axis; an int where the axis goes away."""
     if isinstance(key, slice):
@@ -244,3 +281,7 @@ def _range(key: Any, length: int) -> int | range:
 
 def _without(values: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return values[:axis] + values[axis + 1 :]
+
+
+def _with(values: tuple[int, ...], axis: int, value: int) -> tuple[int, ...]:
+    return (*values[:axis], value, *values[axis:])

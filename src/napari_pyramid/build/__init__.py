@@ -1,77 +1,257 @@
-"""Builds pyramids: the public face of `running`, which see for how it is done.
-
-`iter_build` is the one mechanism: everything is checked before it returns, work is done as it is iterated, and closing
-it stops the work.
-"""
+"""Build pyramids: plan a build, run it at once, or run it step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import Any
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, Unpack
 
-from napari_pyramid.build import executors
-from napari_pyramid.errors import SpecError
-from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.build import Build, Unfinished, plan
 from napari_pyramid.build.progress import Progress
-from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.plan.passes import Pass
-from napari_pyramid.regions import Region
-from napari_pyramid.build.run import Run
+from napari_pyramid.build.recover import recover
+from napari_pyramid.build.request import Request
+from napari_pyramid.image import Channel
+from napari_pyramid.metadata.ome_zarr import Version
+from napari_pyramid.plan.options import SpecOptions, refuse_unknown
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
 
-__all__ = ["Progress", "build_pyramid", "iter_build", "plan_build"]
+__all__ = [
+    "Build",
+    "Progress",
+    "Unfinished",
+    "build_pyramid",
+    "iter_build",
+    "plan_build",
+    "recover",
+]
 
 
-def iter_build(
-    source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any
-) -> Generator[Progress, None, Pyramid]:
-    """Builds a pyramid step by step.
-
-    Everything is checked and nothing is built until the first step. Closing the generator (leaving the loop) stops the
-    build as soon as the chunks or shards under way are done; unfinished work is kept for the next run of the same build,
-    or removed when `resume` is False, or when nothing can tell that the next run is of the same build: for arrays in
-    memory, URLs, and methods that are no plain function of a module. No reader sees the pyramid before it is whole.
+def plan_build(
+    source: Any,
+    destination: str | os.PathLike[str] | None = None,
+    spec: PyramidSpec | None = None,
+    *,
+    in_place: bool = False,
+    format: Version | None = None,
+    image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    series: str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+    channels: Sequence[Channel] = (),
+    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
+    label_properties: Sequence[Mapping[str, Any]] = (),
+    executor: Executor | None = None,
+    verify: bool = False,
+    skip_unreadable: bool = False,
+    regions: Sequence[Region] | None = None,
+    **options: Unpack[SpecOptions],
+) -> Build:
+    """Plan a build and check it. Nothing is written.
 
     Parameters
     ----------
     source
-        A path or URL of anything that can be opened; anything with ``shape``, ``dtype`` and ``__getitem__`` (numpy,
-        zarr, dask, h5py, ...), read region by region, each once where memory allows (gaussian: with margins); or a list
-        of levels, largest first, that are kept as they are.
+        A path or URL of anything that can be opened; anything with ``shape``, ``dtype`` and
+        ``__getitem__`` (numpy, zarr, dask, h5py, ...), read region by region, each region once
+        where memory allows (gaussian: with margins); or a list of levels, largest first, which are
+        kept as they are.
     destination
-        Directory of the new store; ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an existing image.
+        Directory of the new store; ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an
+        existing image. None plans a new store without a place; such a build cannot be run.
     spec
-        What to build; None: made from `source` and those of the options that `PyramidSpec.from_array` takes.
-    in_place : bool
-        Add the levels beside the array that `source` is or holds, instead of a destination.
-    format : {"0.5", "0.4"}
-        Version of OME-Zarr for a new store.
-    name : str
-        Of the image; `series` below is another thing.
-    series : str, optional
-        In place: add a second series of levels under this name, sharing level 0.
-    overwrite : bool
-        Replace what is at the destination, once the new is complete.
-    resume : bool
-        Continue unfinished work of the same recipe and source.
-    max_workers : int, optional
-        Threads; the number of processors if left out.
-    memory_limit : int, optional
-        Bytes; a quarter of what is free, at most 4 GiB, if left out.
-    channels, label_colors, label_properties
-        What is said of the image besides its levels; contrast windows that are missing are taken from the coarsest level.
-    executor : concurrent.futures.Executor, optional
-        Where tiles are filled instead of in threads of our own: a process pool, a dask client's executor.
-    verify : bool
-        Recompute every level from the one above before anything is published.
-    skip_unreadable : bool
-        Take blocks of the source that cannot be read as fill value, and list them in the metadata.
-    regions : sequence of tuple of slice, optional
-        Only what depends on these regions of level 0 is computed anew, in an existing pyramid and in place. Method,
-        factors and chunks are those that it was built with.
+        The pyramid; None makes it from `source` and `options`.
+    in_place
+        Add the levels beside the array that `source` is or holds, instead of making a new store.
+    format
+        Version of OME-Zarr of a new store, ``"0.5"`` (zarr v3) or ``"0.4"`` (zarr v2). None means
+        0.5, and for a label image the version of its image.
+    image
+        Name or path of the image to build from, where `source` is a path that holds several; None
+        takes the first.
+    storage_options
+        Credentials and the like for a `source` that is a URL: see
+        `napari_pyramid.storage.connect.OPTIONS`.
+    series
+        In place: name of a further series of levels that shares level 0.
+    overwrite
+        Replace what is at the destination, once the new levels are complete.
+    resume
+        Resume unfinished work of the same recipe and source, and keep unfinished work.
+    max_workers
+        Number of threads; None means the number of processors.
+    memory_limit
+        Bytes of memory; None means a quarter of what is free, at most 4 GiB.
+    channels
+        Names, colours and contrast windows; a window that is missing is computed from the coarsest
+        level. Left out, the channels of the image at `source` are taken.
+    label_colors
+        Colour of each label, as (red, green, blue, alpha) from 0 to 255. None takes the colours of
+        the image at `source`.
+    label_properties
+        Rows with ``"label-value"`` and further columns. Left out, the rows of the image at
+        `source` are taken.
+    executor
+        Where tiles are filled instead of in threads of this process: a process pool, or the
+        executor of a dask client.
+    verify
+        Recompute every level from the level before, and compare, before anything is published.
+    skip_unreadable
+        Take chunks of the source that cannot be read as fill value, and list them in the metadata.
+    regions
+        Rebuild only what depends on these regions of level 0, in an existing pyramid and in place.
+        A region is a tuple of slices without steps, one per axis. Method, factors and chunks are
+        the recorded ones.
     **options
-        As in `PyramidSpec.from_array`.
+        Options of `PyramidSpec.from_array`, if there is no `spec`.
+
+    Returns
+    -------
+    Build
+
+    Raises
+    ------
+    SpecError
+        If the pyramid cannot be described, or does not fit the memory.
+    LayoutError
+        If the source cannot be opened.
+    DestinationError
+        If nothing can be written at the destination. Whether something is there already is checked
+        by `Build.check`, `Build.steps` and `Build.run`.
+    TypeError
+        If an option is unknown; the message offers the nearest one.
+    """
+    refuse_unknown(options, Request.__dataclass_fields__)
+    return plan(
+        Request(
+            source=source,
+            destination=destination,
+            spec=spec,
+            in_place=in_place,
+            format=format,
+            image=image,
+            storage_options=storage_options,
+            series=series,
+            overwrite=overwrite,
+            resume=resume,
+            max_workers=max_workers,
+            memory_limit=memory_limit,
+            channels=channels,
+            label_colors=label_colors,
+            label_properties=label_properties,
+            executor=executor,
+            verify=verify,
+            skip_unreadable=skip_unreadable,
+            regions=None if regions is None else tuple(regions),
+            options=options,
+        )
+    )
+
+
+def build_pyramid(
+    source: Any,
+    destination: str | os.PathLike[str] | None = None,
+    spec: PyramidSpec | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    in_place: bool = False,
+    format: Version | None = None,
+    image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    series: str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+    channels: Sequence[Channel] = (),
+    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
+    label_properties: Sequence[Mapping[str, Any]] = (),
+    executor: Executor | None = None,
+    verify: bool = False,
+    skip_unreadable: bool = False,
+    regions: Sequence[Region] | None = None,
+    **options: Unpack[SpecOptions],
+) -> Pyramid:
+    """Build a pyramid and return it, opened for reading.
+
+    The parameters are the parameters of `plan_build`, with `progress`. Unfinished work is kept if
+    the build stops, and resumed by the next build of the same recipe and source.
+
+    Parameters
+    ----------
+    progress
+        Called with the progress at every step, about ten times a second.
+
+    Raises
+    ------
+    SpecError, LayoutError, DestinationError, TypeError
+        Before anything is written, as `plan_build` and `Build.check` do.
+    SourceError, DestinationError, VerificationError
+        While building, as `Build.steps` does.
+    """
+    if in_place:
+        recover(source)
+    return plan_build(
+        source,
+        destination,
+        spec,
+        in_place=in_place,
+        format=format,
+        image=image,
+        storage_options=storage_options,
+        series=series,
+        overwrite=overwrite,
+        resume=resume,
+        max_workers=max_workers,
+        memory_limit=memory_limit,
+        channels=channels,
+        label_colors=label_colors,
+        label_properties=label_properties,
+        executor=executor,
+        verify=verify,
+        skip_unreadable=skip_unreadable,
+        regions=regions,
+        **options,
+    ).run(progress)
+
+
+def iter_build(
+    source: Any,
+    destination: str | os.PathLike[str] | None = None,
+    spec: PyramidSpec | None = None,
+    *,
+    in_place: bool = False,
+    format: Version | None = None,
+    image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    series: str | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    max_workers: int | None = None,
+    memory_limit: int | None = None,
+    channels: Sequence[Channel] = (),
+    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
+    label_properties: Sequence[Mapping[str, Any]] = (),
+    executor: Executor | None = None,
+    verify: bool = False,
+    skip_unreadable: bool = False,
+    regions: Sequence[Region] | None = None,
+    **options: Unpack[SpecOptions],
+) -> Generator[Progress, None, Pyramid]:
+    """Build a pyramid step by step.
+
+    Everything is checked at once; nothing is built until the first step. Close the generator (or
+    leave the loop) to stop the build. Unfinished work is kept for the next build of the same
+    recipe and source, or removed if `resume` is False, or if no later build could recognise the
+    source or the method: arrays in memory, URLs, and methods that are not functions of a module.
+    No reader sees the pyramid before it is complete.
+
+    The parameters are the parameters of `plan_build`.
 
     Yields
     ------
@@ -80,75 +260,36 @@ def iter_build(
     Returns
     -------
     Pyramid
-        What was built, opened for reading (the value of StopIteration, or the result of `build_pyramid`).
+        The new pyramid, opened for reading (the value of StopIteration).
 
     Raises
     ------
-    SpecError, LayoutError, DestinationError
-        At once, if the pyramid cannot be described, the source not opened or the destination not used.
-    SourceError, DestinationError
-        While iterating, if a region cannot be read or written.
-    BuildInProgressError
-        At the first step, if another build is writing there.
+    SpecError, LayoutError, DestinationError, TypeError
+        At once, as `plan_build` and `Build.check` do.
+    SourceError, DestinationError, VerificationError
+        While iterating, as `Build.steps` does.
     """
-    regions = options.pop("regions", None)
-    executor = options.pop("executor", None)
-    job = prepare_job(source, destination, spec, updates=regions is not None, **options)
-    executors.check_executor(executor, job)
-    return (
-        Run(job, executor).steps()
-        if regions is None
-        else Run(job, executor).update(_checked(regions, job.spec.ndim))
-    )
-
-
-def _checked(regions: Any, ndim: int) -> list[Region]:
-    """
-    Raises
-    ------
-    SpecError
-        If they are not regions: a slice without a step for each axis.
-    """
-    found = list(regions)
-    for region in found:
-        if (
-            not isinstance(region, tuple)
-            or len(region) != ndim
-            or not all(isinstance(s, slice) and s.step in (None, 1) for s in region)
-        ):
-            raise SpecError(
-                f"{region!r} is no region of an array of {ndim} axes: give tuples of {ndim} slices without steps"
-            )
-    return found
-
-
-def build_pyramid(
-    source: Any,
-    destination: Any = None,
-    spec: PyramidSpec | None = None,
-    *,
-    progress: Callable[[Progress], None] | None = None,
-    **options: Any,
-) -> Pyramid:
-    """Builds a pyramid and returns it; see `iter_build` for everything but `progress`, which is called at every step."""
-    with closing(iter_build(source, destination, spec, **options)) as steps:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                pyramid: Pyramid = end.value
-                return pyramid
-            if progress is not None:
-                progress(step)
-
-
-def plan_build(
-    source: Any, destination: Any = None, spec: PyramidSpec | None = None, **options: Any
-) -> tuple[PyramidSpec, tuple[Pass, ...], int]:
-    """What `iter_build` with the same arguments would do: the spec, the passes, and the peak memory in bytes.
-
-    Nothing is written. Without a destination, and not in place, a new store is assumed.
-    """
-    options.pop("executor", None)
-    job = prepare_job(source, destination, spec, only_plan=True, **options)
-    return job.spec, job.passes, job.peak_memory
+    if in_place:
+        recover(source)
+    return plan_build(
+        source,
+        destination,
+        spec,
+        in_place=in_place,
+        format=format,
+        image=image,
+        storage_options=storage_options,
+        series=series,
+        overwrite=overwrite,
+        resume=resume,
+        max_workers=max_workers,
+        memory_limit=memory_limit,
+        channels=channels,
+        label_colors=label_colors,
+        label_properties=label_properties,
+        executor=executor,
+        verify=verify,
+        skip_unreadable=skip_unreadable,
+        regions=regions,
+        **options,
+    ).steps()

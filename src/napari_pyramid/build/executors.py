@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.build.fill import Filled, ResidualFiller, TileFiller
+from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.storage.private_names import width_of
 
 if TYPE_CHECKING:
     from napari_pyramid.build.job import Job
@@ -54,12 +55,7 @@ def window(executor: Executor | None, workers: int) -> int:
         return 2 * workers  # to our own threads, of which there are no more
     if not is_remote(executor):
         return workers
-    return 2 * max(workers, _width(executor))
-
-
-def _width(executor: Executor) -> int:
-    """How many tiles an executor works on at once; the number of processors where it does not say."""
-    return int(getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
+    return 2 * max(workers, width_of(executor))
 
 
 def filler(job: Job, number: int) -> Callable[[int], Filled]:

@@ -12,19 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.storage.chunk_io import Blocks
-from napari_pyramid.downsample import (
-    Method,
-    downsample,
-    gaussian_reduce,
-    gaussian_residual,
-    is_gaussian,
-)
-from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.build.reader import Reader
+from napari_pyramid.downsample import Reduction, gaussian_radius, gaussian_residual
+from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.plan.passes import Pass, Tile
-from napari_pyramid.regions import Region, blocks_in, shape_of
-from napari_pyramid.downsample import with_halo
+from napari_pyramid.regions import Region, blocks_in, shape_of, with_halo
+from napari_pyramid.storage.chunk_io import Blocks
 
 __all__ = ["Filled", "ResidualFiller", "TileFiller"]
 
@@ -66,8 +59,7 @@ class TileFiller:
         reader: Reader,
         writers: Mapping[int, Blocks],
         *,
-        method: Method,
-        ignore_background: bool = False,
+        reduction: Reduction,
         rereads: bool = False,
         skip_unreadable: bool = False,
         skips_absent: bool = True,
@@ -76,8 +68,7 @@ class TileFiller:
         self.p = p
         self._reader = reader
         self._writers = writers
-        self._method = method
-        self._ignore_background = ignore_background
+        self._reduction = reduction
         self._rereads = rereads
         self._skip_unreadable = skip_unreadable
         self._check = check
@@ -85,7 +76,7 @@ class TileFiller:
         self._copied = self._copied_from(reader.blocks)
         same_fill = all(_is_same(w.array.fill_value, reader.fill_value) for w in writers.values())
         self._skips_absent = (
-            skips_absent and same_fill and _keeps_constant(method, reader.dtype, reader.fill_value)
+            skips_absent and same_fill and reduction.keeps_constant(reader.fill_value)
         )
 
     def _copied_from(self, source: Blocks | None) -> Blocks | None:
@@ -120,7 +111,8 @@ class TileFiller:
             self._check()
             written += self._write(k, self._region(tile, k), levels[k])
             if k < self.p.last:
-                levels[k + 1][...] = self._reduced(levels[k], k + 1)
+                factors = self.p.levels[k + 1].factors
+                levels[k + 1][...] = self._reduction.reduce(levels[k], factors)
         unreadable = sorted(
             (region for part in parts for region in part.unreadable),
             key=lambda region: [s.start for s in region],
@@ -171,27 +163,19 @@ class TileFiller:
             if self.p.copies
             else 0
         )
-        if below is not None and is_gaussian(self._method):
-            below[place] = gaussian_reduce(block, factors, margins=margins)
-        elif below is not None:
-            below[place] = self._reduced(block, self.p.reads + 1)
+        if below is not None:
+            below[place] = self._reduction.reduce(block, factors, margins)
         return Filled(tile.number, block.nbytes, written, tuple(unreadable))
 
     def _region(self, tile: Tile, k: int) -> Region:
         return tile.regions[k - self.p.first]
 
     def _with_halo(self, region: Region) -> tuple[Region, tuple[tuple[int, int], ...]]:
-        """A region with the neighbours that the method looks at, and how many there are on each side."""
-        if not is_gaussian(self._method) or self.p.last == self.p.reads:
-            return region, ((0, 0),) * len(region)
-        return with_halo(
-            region, self.p.levels[self.p.reads + 1].factors, self.p.levels[self.p.reads].shape
-        )
-
-    def _reduced(self, block: Array, k: int) -> Array:
-        return downsample(
-            block, self.p.levels[k].factors, self._method, ignore_background=self._ignore_background
-        )
+        """Return a region with the samples around it that are looked at, and how many they are."""
+        halo = (0,) * len(region)
+        if self.p.last > self.p.reads:
+            halo = self._reduction.halo(self.p.levels[self.p.reads + 1].factors)
+        return with_halo(region, halo, self.p.levels[self.p.reads].shape)
 
     def _read(self, region: Region, out: Array) -> list[Region]:
         try:
@@ -246,7 +230,8 @@ class ResidualFiller:
         """Fills one tile; see `TileFiller.fill`."""
         region = self.p[number].read
         factors = self.p.levels[self.p.first].factors
-        around, margins = with_halo(region, factors, self.p.levels[self.p.first].shape)
+        halo = tuple(map(gaussian_radius, factors))
+        around, margins = with_halo(region, halo, self.p.levels[self.p.first].shape)
         block = np.empty(shape_of(around), self._reader.dtype)
         self._reader.read(around, block)
         residual = gaussian_residual(block, factors, margins=margins).astype(self._writer.dtype)
@@ -277,14 +262,3 @@ class _Scratch(threading.local):
 def _is_same(a: Any, b: Any) -> bool:
     """Two fill values are one; NaN is NaN."""
     return bool(a is not None and (a == b or (a != a and b != b)))
-
-
-def _keeps_constant(method: Method, dtype: np.dtype[Any], fill_value: Any) -> bool:
-    """True if a region that is all fill value surely reduces to fill value, bit for bit."""
-    if callable(method):
-        return False
-    return (
-        method in ("mode", "median", "min", "max", "stride")
-        or dtype.kind != "f"
-        or bool(fill_value == 0)
-    )

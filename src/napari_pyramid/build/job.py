@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
-from napari_pyramid.storage.chunk_io import Blocks
-from napari_pyramid.contrast import channel_windows
-from napari_pyramid.downsample import (
-    Downsampler,
-    downsampled_shape,
-    gaussian_radius,
-    is_gaussian,
-    method_name,
-)
-from napari_pyramid.layouts import open_images
-from napari_pyramid.image import Channel
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid import __version__
 from napari_pyramid.arrays.lazy import forget_stored
-from napari_pyramid.plan.level import Level
-from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
-from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.build.fill import ResidualFiller, TileFiller
 from napari_pyramid.build.reader import Reader
-from napari_pyramid.plan.passes import Pass, compared_block
-from napari_pyramid.regions import Region
-from napari_pyramid.plan.schedule import Source
 from napari_pyramid.build.source import BuildSource
-from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.targets import Target, open_level
 from napari_pyramid.build.verify import Comparer
-from napari_pyramid.build.fill import ResidualFiller, TileFiller
 from napari_pyramid.build.workspace import fingerprint
+from napari_pyramid.contrast import channel_windows
+from napari_pyramid.downsample import downsampled_shape
+from napari_pyramid.image import Channel
+from napari_pyramid.layouts import open_images
+from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
+from napari_pyramid.plan.passes import Pass, compared_block
+from napari_pyramid.plan.schedule import PassPlan, SourceChunks
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
+from napari_pyramid.storage.chunk_io import Blocks
 
 __all__ = ["Job"]
 
 PIXELS_VERSION = 1
-"""Changes whenever the same recipe would give other bytes: older unfinished work is then not continued."""
+"""Part of the fingerprint: increase it whenever the same recipe gives other bytes.
+
+Unfinished work of a release with another number is not resumed. The version of the package is no
+part of the fingerprint: most releases change no pixel, and dropped work may be days old.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,6 @@ class Job:
     """A build that can be begun."""
 
     source: BuildSource
-    spec: PyramidSpec
     target: Target
     passes: tuple[Pass, ...]
     channels: tuple[Channel, ...] = ()
@@ -62,8 +57,10 @@ class Job:
     resume: bool = True
     verify: bool = False
     skip_unreadable: bool = False
-    updates: bool = False
-    """Levels that exist are changed where they are."""
+
+    @property
+    def spec(self) -> PyramidSpec:
+        return self.target.spec
 
     @property
     def peak_memory(self) -> int:
@@ -75,12 +72,13 @@ class Job:
 
     @property
     def _peak_of_passes(self) -> int:
-        blocks = [Source.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
-        return peak_of(self.passes, self.spec.method, blocks)
+        blocks = [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
+        return peak_of(self.passes, self.spec.reduction, blocks)
 
     @property
     def _comparer_bytes(self) -> int:
-        return max((comparer_bytes(a, b, self.spec.method) for a, b in self._computed), default=0)
+        reduction = self.spec.reduction
+        return max((comparer_bytes(a, b, reduction) for a, b in self._computed), default=0)
 
     @property
     def _computed(self) -> list[tuple[Level, Level]]:
@@ -104,16 +102,19 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What is recorded of how the levels were made; the same for every run of the same build.
+        """How the levels were made, as recorded in the metadata; the same for every run of a build."""
+        return {**self._reductions, "version": __version__}
 
-        It names no method for levels that are kept: nobody says by which they were made.
+    @property
+    def _reductions(self) -> dict[str, Any]:
+        """The recipe without the version of this package.
+
+        Empty for levels that are kept: nothing says by which method they were made.
         """
-        ours = {"version": version("napari-pyramid")}
         if self.keeps_levels:
-            return ours
+            return {}
         recipe: dict[str, Any] = {
-            "method": method_name(self.spec.method),
-            **ours,
+            "method": self.spec.reduction.name,
             "factors": [list(level.factors) for level in self.spec.levels[1:]],
         }
         if self.spec.ignore_background:
@@ -127,10 +128,11 @@ class Job:
 
     @property
     def can_resume(self) -> bool:
-        """Whether source and method can be told from others: arrays in memory cannot, nor what is no plain function."""
-        return self.source.identity is not None and not (
-            callable(self.spec.method) and _digest_of(self.spec.method) is None
-        )
+        """Whether source and method can be told from others.
+
+        An array in memory cannot, nor can a user's method that is no plain function of a module.
+        """
+        return self.source.identity is not None and self.spec.reduction.identity is not None
 
     @property
     def continues(self) -> bool:
@@ -138,11 +140,12 @@ class Job:
         return self.resume and self.can_resume
 
     @property
-    def plan(self) -> list[list[Any]]:
-        """The passes and their tiles, as JSON: what the numbers in the journals mean. Depends on workers and memory."""
-        return [
-            [p.first, p.last, p.source, list(p.tile), list(p.part), p.residual] for p in self.passes
-        ]
+    def plan(self) -> tuple[PassPlan, ...]:
+        """The passes, as far as they decide what the tile numbers in the journals mean.
+
+        They depend on workers and memory, which are no part of the fingerprint.
+        """
+        return tuple(map(PassPlan.of, self.passes))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -153,10 +156,8 @@ class Job:
         return fingerprint(
             {
                 "pixels": PIXELS_VERSION,
-                "recipe": self.recipe,
-                "method": _digest_of(self.spec.method)
-                if callable(self.spec.method)
-                else self.spec.method,
+                "recipe": self._reductions,
+                "method": self.spec.reduction.identity,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
                 "name": self.spec.name,
@@ -172,21 +173,21 @@ class Job:
         array = (
             self.source.arrays[p.source]
             if p.source is not None
-            else open_level(self.level_directory(p.reads), writable=False)
+            else open_level(self.target.level_directory(p.reads), writable=False)
         )
         return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
         """What fills the tiles of one pass."""
         if p.residual:
-            residual = open_level(self.residual_directory(p.first), writable=True)
+            residual = open_level(self.target.residual_directory(p.first), writable=True)
             return ResidualFiller(
                 p,
                 self.reader(p, check),
                 Blocks(residual, codec_threads=p.codec_threads, check=check),
             )
         opened = {
-            k: open_level(self.level_directory(k), writable=True)
+            k: open_level(self.target.level_directory(k), writable=True)
             for k in range(p.first, p.last + 1)
         }
         return TileFiller(
@@ -200,11 +201,10 @@ class Job:
                 )
                 for k, a in opened.items()
             },
-            method=self.spec.method,
-            ignore_background=self.spec.ignore_background,
+            reduction=self.spec.reduction,
             rereads=not self.target.template.is_lossless,
             skip_unreadable=self.skip_unreadable,
-            skips_absent=not self.updates,
+            skips_absent=not self.target.updates,
             check=check,
         )
 
@@ -213,7 +213,7 @@ class Job:
         spec = self.spec
         for k, (fine, coarse) in enumerate(self._computed, start=1):
             above, stored = (
-                Reader(open_level(self.level_directory(i), writable=False), check=check)
+                Reader(open_level(self.target.level_directory(i), writable=False), check=check)
                 for i in (k - 1, k)
             )
             block = compared_block(fine, coarse)
@@ -224,137 +224,87 @@ class Job:
                     above,
                     stored,
                     coarse.factors,
-                    spec.method,
+                    spec.reduction,
                     block,
-                    spec.ignore_background,
                     skip_unreadable=skips,
                 ),
             )
             if spec.residuals:
                 residual = Reader(
-                    open_level(self.residual_directory(k), writable=False), check=check
+                    open_level(self.target.residual_directory(k), writable=False), check=check
                 )
                 yield (
                     spec.residuals[k - 1].path,
-                    Comparer(stored, residual, coarse.factors, spec.method, block, residual=True),
+                    Comparer(
+                        stored, residual, coarse.factors, spec.reduction, block, residual=True
+                    ),
                 )
 
-    def level_directory(self, k: int) -> Path:
-        if self.updates:
-            return self.target.directory / self.spec.levels[k].path
-        return self.target.level_directory(self.spec, k)
-
-    def residual_directory(self, k: int) -> Path:
-        if self.updates:
-            return self.target.directory / self.spec.residuals[k - 1].path
-        return self.target.residual_directory(self.spec, k)
-
     def is_intact(self) -> bool:
-        return self.updates or self.target.workspace.is_intact()
+        """Return False if somebody removed the workspace under the build."""
+        return self.target.updates or self.target.workspace.is_intact()
 
     def affected(self, region: Region, p: Pass) -> Region:
         """What `region` of level 0 changes in the level that a pass reads, as far as the method looks."""
-        out = []
-        for axis, s in enumerate(region):
-            start, stop, _ = s.indices(self.spec.levels[0].shape[axis])
-            for k in range(1, p.reads + 1):
-                f = self.spec.levels[k].factors[axis]
-                reach = gaussian_radius(f) if is_gaussian(self.spec.method) else 0
-                start, stop = (start - reach) // f, -(-(stop + reach) // f)
-            reach = self._reach(p, axis)
-            out.append(
-                slice(
-                    max(0, start - reach), min(self.spec.levels[p.reads].shape[axis], stop + reach)
-                )
-            )
-        return tuple(out)
-
-    def _reach(self, p: Pass, axis: int) -> int:
-        """How far beyond a sample of the level read a pass looks."""
+        spans = [s.indices(n)[:2] for s, n in zip(region, self.spec.levels[0].shape, strict=True)]
+        for level in self.spec.levels[1 : p.reads + 1]:
+            halo = self.spec.reduction.halo(level.factors)
+            spans = [
+                ((start - h) // f, -(-(stop + h) // f))
+                for (start, stop), h, f in zip(spans, halo, level.factors, strict=True)
+            ]
         k = p.first if p.residual else p.reads + 1
-        return (
-            gaussian_radius(self.spec.levels[k].factors[axis])
-            if is_gaussian(self.spec.method) and k <= p.last
-            else 0
+        halo = (0,) * len(spans)
+        if k <= p.last:
+            halo = self.spec.reduction.halo(self.spec.levels[k].factors)
+        return tuple(
+            slice(max(0, start - h), min(n, stop + h))
+            for (start, stop), h, n in zip(
+                spans, halo, self.spec.levels[p.reads].shape, strict=True
+            )
         )
 
     # ---- metadata ----------------------------------------------------------------------------------------------------
 
-    def refuse_existing(self) -> None:
-        self.target.refuse_existing(self.spec)
+    def publishing(self, state: BuildState) -> BuildState:
+        """Return the state in which complete levels move into place, with all that is computed.
 
-    def describe(self, unreadable: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """All that the metadata will say and that has to be computed, as JSON: kept until it is published."""
-        recipe = {**self.recipe, **({"unreadable": list(unreadable)} if unreadable else {})}
-        described = {
-            "recipe": recipe,
-            "channels": [],
-            "ranges": [],
-            "surplus": self.target.surplus(self.spec),
-        }
+        Publishing must not depend on the levels: it can be repeated after they were moved.
+        """
+        levels = [level.path for level in (*self.spec.levels, *self.spec.residuals)]
+        return state.publishing(levels, self.target.surplus(), self._describe(state.unreadable))
+
+    def _describe(self, unreadable: Sequence[UnreadableRegion]) -> Description:
+        """Return the part of the metadata that has to be computed from levels."""
+        recipe = self.recipe
+        if unreadable:
+            recipe["unreadable"] = [region.to_json() for region in unreadable]
         if self.spec.kind == "labels":
-            return described
-        coarsest = open_level(self.level_directory(len(self.spec.levels) - 1), writable=False)
-        windows, ranges = channel_windows(coarsest, self.spec.axes)
+            return Description(recipe)
+        last = self.target.level_directory(len(self.spec.levels) - 1)
+        windows, ranges = channel_windows(open_level(last, writable=False), self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
-            info = np.iinfo(
-                self.spec.dtype
-            )  # the range of the sliders, as other writers of such pixels have it
+            # Other programs that write such pixels give sliders the range of the dtype.
+            info = np.iinfo(self.spec.dtype)
             ranges = [(float(info.min), float(info.max))] * len(windows)
         given = self.channels or tuple(Channel() for _ in windows)
         channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
-        return {
-            **described,
-            "channels": [[c.name, c.color, c.window, c.visible] for c in channels],
-            "ranges": [list(r) for r in ranges],
-        }
+        return Description(recipe, tuple(channels), tuple(ranges))
 
-    def publish(self, described: Mapping[str, Any]) -> None:
-        """Makes the pyramid visible; can be repeated."""
-        description = Description(
-            recipe=described["recipe"],
-            channels=tuple(
-                Channel(name, color, tuple(window) if window else None, visible)
-                for name, color, window, visible in described["channels"]
-            ),
-            ranges=tuple((low, high) for low, high in described["ranges"]),
+    def publish(self, state: BuildState) -> None:
+        """Make the pyramid visible; can be repeated after a crash."""
+        assert state.description is not None
+        description = replace(
+            state.description,
             label_colors=self.label_colors or {},
             label_properties=self.label_properties,
         )
-        self.target.publish(self.spec, description, described["surplus"])
+        self.target.publish(description, state.surplus)
 
     def opened(self) -> Pyramid:
-        """The published pyramid; views that were opened before see it, too."""
+        """Return the published pyramid, and let views that were opened before see its pixels."""
         forget_stored(self.target.directory)
         images = open_images(self.target.directory)
         paths = [level.path for level in self.spec.levels]
-        return Pyramid(
-            next((i for i in images if [level.path for level in i.levels] == paths), images[0])
-        )
-
-
-def _digest_of(method: Downsampler) -> str | None:
-    """What tells a function from another of its name: its code and defaults; None for what is no plain function of a module."""
-    if not isinstance(method, FunctionType) or "<" in method.__qualname__ or method.__closure__:
-        return None
-    parts = (
-        method.__module__,
-        method.__qualname__,
-        method.__defaults__,
-        method.__kwdefaults__,
-        _code(method.__code__),
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _code(code: CodeType) -> tuple[object, ...]:
-    """Instructions, names and constants: not where they stand in which file."""
-    constants = [
-        _code(c)
-        if isinstance(c, CodeType)
-        else sorted(map(repr, c))
-        if isinstance(c, frozenset)
-        else repr(c)
-        for c in code.co_consts
-    ]
-    return code.co_code, code.co_names, code.co_varnames, constants
+        ours = (i for i in images if [level.path for level in i.levels] == paths)
+        return Pyramid(next(ours, images[0]), images)

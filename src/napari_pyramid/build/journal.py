@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "count_tiles"]
 
 
 class Journal:
@@ -18,11 +18,7 @@ class Journal:
             with path.open("wb") as new:
                 new.truncate(n_tiles)
         self._file: BinaryIO = path.open("r+b", buffering=0)
-        self.n_done = self._count()
-
-    def _count(self) -> int:
-        self._file.seek(0)
-        return sum(chunk.count(1) for chunk in iter(lambda: self._file.read(2**20), b""))
+        self.n_done, _ = count_tiles(path)
 
     def left(self) -> Iterator[int]:
         """Numbers of the tiles that are not done, as of when each is asked for."""
@@ -39,3 +35,13 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def count_tiles(path: Path) -> tuple[int, int]:
+    """Return how many tiles of a journal are done, and how many tiles it has."""
+    done = total = 0
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(2**20), b""):
+            done += chunk.count(1)
+            total += len(chunk)
+    return done, total

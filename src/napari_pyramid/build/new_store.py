@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid.build.publishing import Publishing
+from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError
-from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
-from napari_pyramid.build.publishing import Publishing
-from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 
 __all__ = ["NewStore", "is_label_place"]
 
@@ -34,12 +34,14 @@ class NewStore:
     """A store, or a label image in an existing one, that is published by one rename."""
 
     directory: Path
+    spec: PyramidSpec
     template: ArrayTemplate
     version: ome_zarr.Version
     workspace: Workspace
     overwrite: bool = False
 
     first = 0
+    updates = False
 
     @classmethod
     def at(
@@ -52,10 +54,12 @@ class NewStore:
         overwrite: bool,
     ) -> NewStore:
         """
+        Return the target at `directory`; its parent may have to be created.
+
         Raises
         ------
         DestinationError
-            If the directory is the source, in it or around it; exists and is not to be overwritten, or is no zarr store;
+            If the directory is the source, in it or around it, is not local, lies inside an array,
             or cannot be written.
         """
         if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
@@ -72,6 +76,7 @@ class NewStore:
         refuse_unwritable(store_root(directory).parent)
         return cls(
             directory,
+            spec,
             _template(spec, version, source),
             version,
             Workspace(directory, in_place=False),
@@ -80,17 +85,20 @@ class NewStore:
 
     @classmethod
     def planned(cls, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> NewStore:
-        """A store to plan with, which is nowhere: nothing there is looked at."""
+        """Return a target to plan with. Its directory is a name only, and is never looked at."""
         directory = Path(os.path.abspath("plan.ome.zarr"))
         return cls(
             directory,
+            spec,
             _template(spec, version, source),
             version,
             Workspace(directory, in_place=False),
         )
 
-    def refuse_existing(self, spec: PyramidSpec) -> None:
+    def refuse_existing(self) -> None:
         """
+        Raise if the directory is taken.
+
         Raises
         ------
         DestinationError
@@ -113,33 +121,31 @@ class NewStore:
     def is_label(self) -> bool:
         return is_label_place(self.directory)
 
-    def level_directory(self, spec: PyramidSpec, k: int) -> Path:
-        return self.workspace.new / spec.levels[k].path
+    def level_directory(self, k: int) -> Path:
+        return self.workspace.new / self.spec.levels[k].path
 
-    def residual_directory(self, spec: PyramidSpec, k: int) -> Path:
-        return self.workspace.new / spec.residuals[k - 1].path
+    def residual_directory(self, k: int) -> Path:
+        return self.workspace.new / self.spec.residuals[k - 1].path
 
-    def create(self, spec: PyramidSpec) -> None:
-        names = tuple(a.name for a in spec.axes)
-        for level in spec.levels:
+    def create(self) -> None:
+        names = tuple(a.name for a in self.spec.axes)
+        for level in self.spec.levels:
             self.template.create(self.workspace.new / level.path, level, names)
-        create_residuals(self.workspace.new, self.template, spec)
+        create_residuals(self.workspace.new, self.template, self.spec)
 
-    def surplus(self, spec: PyramidSpec) -> list[str]:
-        """A new store has none."""
+    def surplus(self) -> list[str]:
+        """Return an empty list: a new store replaces no single levels."""
         return []
 
     def undo(self) -> None:
         Publishing(self.workspace).undo()
 
-    def publish(
-        self, spec: PyramidSpec, description: ome_zarr.Description, surplus: Sequence[str] = ()
-    ) -> None:
-        """Metadata last, then the rename; can be repeated after a crash."""
+    def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+        """Write the metadata, then rename the store into place; can be repeated after a crash."""
         staging = self.workspace.directory
         if self.workspace.new.exists():
-            self.refuse_existing(spec)  # somebody else may have made it meanwhile
-            ome_zarr.write_image(self.workspace.new, spec, description, self.version)
+            self.refuse_existing()  # another program may have created it meanwhile
+            ome_zarr.write_image(self.workspace.new, self.spec, description, self.version)
         Publishing(self.workspace).put_store()
         if self.is_label:
             ome_zarr.register_label(

@@ -1,16 +1,20 @@
-"""How far a build is: what is done, and the time that is left."""
+"""Measure how far a build is: regions done, time left; and iterate over its steps."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass
 
-__all__ = ["Meter", "Progress"]
+__all__ = ["Meter", "Progress", "Steps"]
+
+S = TypeVar("S")
+R = TypeVar("R")
 
 PACE = 0.05
 """Seconds between two reports at least, but for the last."""
@@ -33,6 +37,23 @@ class Progress:
     """Seconds since this run began."""
     remaining: float | None
     """Estimated seconds to the end; None until there is something to estimate from."""
+
+
+class Steps(Generic[S, R]):
+    """Iterate over a generator, and keep what the generator returns."""
+
+    result: R
+    """Set once the iteration has reached its end."""
+
+    def __init__(self, generator: Generator[S, None, R]) -> None:
+        self._generator = generator
+
+    def __iter__(self) -> Iterator[S]:
+        self.result = yield from self._generator
+
+    def close(self) -> None:
+        """Close the generator, so that it cleans up after itself."""
+        self._generator.close()
 
 
 class Meter:

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from napari_pyramid.build.state import BuildState
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_files import write_json
-from napari_pyramid.build.workspace import Workspace
 
 __all__ = ["Publishing", "publishing_in"]
 
@@ -28,12 +29,13 @@ def publishing_in(path: Path) -> Iterator[Workspace]:
         else ()
     ):
         try:
-            state = json.loads((directory / "state.json").read_text())
-            group = root.parent / state["group"]
-        except (OSError, ValueError, KeyError, TypeError):
+            state = BuildState.from_json(json.loads((directory / "state.json").read_text()))
+        except (OSError, ValueError, AttributeError):
             continue
-        workspace = Workspace(group, in_place=True)
-        if state.get("phase") == "publish" and workspace.directory == directory:
+        if state.phase != "publish" or state.group is None:
+            continue
+        workspace = Workspace(root.parent / state.group, in_place=True)
+        if workspace.directory == directory:
             yield workspace
 
 
@@ -91,20 +93,28 @@ class Publishing:
             if (self._workspace.destination / path).exists():
                 self._set_aside(self._workspace.destination / path, path)
 
-    def undo(self) -> None:
-        """Makes the destination what it was before publishing began, if it has not come to its end."""
+    def undo(self) -> bool:
+        """Restore the destination as it was before a publishing that did not end.
+
+        Returns
+        -------
+        bool
+            Whether levels or metadata of a group in place were restored.
+        """
         state = self._workspace.state
-        if state.get("phase") != "publish":
-            return
+        if state is None or state.phase != "publish":
+            return False
         if not self._workspace.in_place:
             self._exchange_back("", self._workspace.new)
-        elif self._before.exists():
-            fresh = state.get("levels", [])[1:]
-            for path in fresh:
-                self._exchange_back(path, self._workspace.new / path)
-            for path in state.get("description", {}).get("surplus", ()):
-                self._put_back(path)
-            self._restore_metadata()
+            return False
+        if not self._before.exists():
+            return False
+        for path in state.levels[1:]:
+            self._exchange_back(path, self._workspace.new / path)
+        for path in state.surplus:
+            self._put_back(path)
+        self._restore_metadata()
+        return True
 
     def _exchange_back(self, path: str, fresh: Path) -> None:
         place = self._workspace.destination / path

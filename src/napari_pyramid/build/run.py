@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from napari_pyramid.build import executors
-from napari_pyramid.downsample import downsample
-from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
-from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.plan.passes import Pass
-from napari_pyramid.regions import Region
+from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
-from napari_pyramid.build.fill import Filled
+from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.plan.passes import Pass
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.regions import Region
 
 __all__ = ["Run"]
 
@@ -45,7 +46,7 @@ class Run:
     executor: Executor | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _meter: Meter = field(init=False)
-    _unreadable: list[dict[str, Any]] = field(default_factory=list)
+    _state: BuildState = field(init=False)
     _source: dict[str, Any] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,27 +65,21 @@ class Run:
         try:
             state = self._begin()
             began = True
-            if state["phase"] == "pixels":
-                yield from self._compile()
-                yield from self._fill_all()
+            if state.phase == "pixels":
+                with self._journals() as journals:
+                    yield from self._compile()
+                    yield from self._fill_all(journals)
                 if job.verify:
                     yield from self._verify()
-            yield self._meter.progress(
-                len(job.spec.levels) - 1
-            )  # the last moment to stop: what is published stays
-            if state["phase"] == "pixels":
+            # The last moment to stop: what is published stays.
+            yield self._meter.progress(len(job.spec.levels) - 1)
+            if state.phase == "pixels":
                 self._check_source()
-                levels = [level.path for level in (*job.spec.levels, *job.spec.residuals)]
-                state = {
-                    **state,
-                    "phase": "publish",
-                    "levels": levels,
-                    "description": job.describe(self._unreadable),
-                }
+                state = job.publishing(self._state)
                 workspace.save_state(state)
-            if state["phase"] == "publish":
-                job.publish(state["description"])
-                workspace.save_state({**state, "phase": "done"})
+            if state.phase == "publish":
+                job.publish(state)
+                workspace.save_state(state.finished())
             published = True
         except VerificationError:
             workspace.start_over()  # to go on from it would give the same again
@@ -124,14 +119,14 @@ class Run:
     def _located(self, path: Path | None, message: str) -> str:
         """The message with the path that it is about, if it does not name it, and whether anything is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        keeps = self.job.continues and not self.job.updates
+        keeps = self.job.continues and not self.job.target.updates
         kept = "; what is done is kept" if keeps and self._meter.done else ""
         return f"{where}{message}{kept}"
 
     def _leave(self, began: bool, published: bool) -> None:
         """Keeps unfinished work that can be continued or is not ours; removes all other. Never hides why the build ended."""
         job, workspace = self.job, self.job.target.workspace
-        if not published and workspace.state and (not began or job.continues):
+        if not published and (not began or job.continues) and workspace.has_work:
             workspace.release()
             return
         try:
@@ -144,50 +139,73 @@ class Run:
         ):  # the next build there puts back what was replaced, and removes the rest
             workspace.release()
 
-    def _begin(self) -> dict[str, Any]:
-        """The state to go on from: that of unfinished work of the same recipe, or a fresh one."""
+    def _begin(self) -> BuildState:
+        """Return the state to go on from: unfinished work of the same recipe, or a fresh state.
+
+        Raises
+        ------
+        DestinationError
+            If there is unfinished work that this build cannot resume, or the destination is taken.
+        """
         job, workspace = self.job, self.job.target.workspace
         state = workspace.state
-        if state.get("phase") == "done" and state.get("fingerprint") != job.fingerprint:
-            state = {}
-        if state and job.continues:
-            if state.get("fingerprint") == job.fingerprint and (
-                state.get("plan") == job.plan or state["phase"] == "done"
-            ):
-                if state.get("phase") == "pixels":
-                    job.refuse_existing()
-                self._unreadable = list(state.get("unreadable", []))
-                if not self._unreadable or job.skip_unreadable:
-                    return state
-            raise DestinationError(
-                f"{workspace.directory} holds unfinished work of another recipe or of a source that has changed: "
-                "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
-            )
-        job.target.undo()
-        job.refuse_existing()
-        workspace.start_over()
-        job.target.create(job.spec)
-        state = {
-            "fingerprint": job.fingerprint,
-            "phase": "pixels",
-            "plan": job.plan,
-            **workspace.place,
-        }
-        workspace.save_state(state)
+        if state is not None and state.phase == "done" and state.fingerprint != job.fingerprint:
+            state = None
+        if state is not None and job.continues:
+            self._check_resumable(state)
+            if state.phase == "pixels":
+                job.target.refuse_existing()
+        else:
+            job.target.undo()
+            job.target.refuse_existing()
+            workspace.start_over()
+            job.target.create()
+            state = BuildState.begin(job.fingerprint, job.plan, workspace.group)
+            workspace.save_state(state)
+        self._state = state
         return state
 
-    def _fill_all(self) -> Iterator[Progress]:
-        workspace = self.job.target.workspace
-        journals = [workspace.journal(i, p.n_tiles) for i, p in enumerate(self.job.passes)]
-        try:
-            for p, journal in zip(self.job.passes, journals, strict=True):
+    def _check_resumable(self, state: BuildState) -> None:
+        """
+        Raise if this build cannot resume the unfinished work.
+
+        Raises
+        ------
+        DestinationError
+            If an older version of this program left the work, or the work is of another recipe or
+            source, or took chunks as empty that this build has to read.
+        """
+        job, directory = self.job, self.job.target.workspace.directory
+        if not state.is_current:
+            raise DestinationError(
+                f"{directory} holds unfinished work of an older version of napari-pyramid, which cannot be resumed: "
+                "start over with --no-resume (resume=False)"
+            )
+        same = state.fingerprint == job.fingerprint and (
+            state.plan == job.plan or state.phase == "done"
+        )
+        if not same or (state.unreadable and not job.skip_unreadable):
+            raise DestinationError(
+                f"{directory} holds unfinished work of another recipe or of a source that has changed: "
+                "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
+            )
+
+    @contextmanager
+    def _journals(self) -> Iterator[list[Journal]]:
+        """Open the journal of every pass, and count the tiles that an earlier run of the job filled."""
+        with ExitStack() as stack:
+            journals = []
+            for i, p in enumerate(self.job.passes):
+                journal = self.job.target.workspace.journal(i, p.n_tiles)
+                stack.callback(journal.close)
                 self._meter.had_done(p, journal.n_done)
-            for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
-                if journal.n_done < p.n_tiles:
-                    yield from self._fill_pass(i, p, journal.left(), journal)
-        finally:
-            for journal in journals:
-                journal.close()
+                journals.append(journal)
+            yield journals
+
+    def _fill_all(self, journals: Sequence[Journal]) -> Iterator[Progress]:
+        for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
+            if journal.n_done < p.n_tiles:
+                yield from self._fill_pass(i, p, journal.left(), journal)
 
     def _fill_pass(
         self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
@@ -248,20 +266,16 @@ class Run:
         self._meter.filled(p, filled.bytes_read, filled.bytes_written)
 
     def _remember_unreadable(self, p: Pass, regions: Sequence[Region]) -> None:
-        """Saved before the tile is marked, so that a resumed build still knows what it lost."""
-        found = [
-            {"level": p.reads, "region": [[s.start, s.stop] for s in region]} for region in regions
-        ]
-        self._unreadable += [
-            each for each in found if each not in self._unreadable
-        ]  # a kill before the mark: filled again
-        workspace = self.job.target.workspace
-        workspace.save_state({**workspace.state, "unreadable": self._unreadable})
+        """Save regions before their tile is marked, so that a resumed build still lists them."""
+        found = [UnreadableRegion.of(p.reads, region) for region in regions]
+        self._state = self._state.with_unreadable(found)
+        self.job.target.workspace.save_state(self._state)
 
     def _compile(self) -> Iterator[Progress]:
         """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
         spec = self.job.spec
-        steps = {level.factors for level in spec.levels[1:]} if not callable(spec.method) else set()
+        reduction = spec.reduction
+        steps = {level.factors for level in spec.levels[1:]} if reduction.is_compiled else set()
 
         def warm_up() -> None:
             try:
@@ -270,9 +284,7 @@ class Run:
                         sample = np.zeros(
                             [2 * f + (extra if f > 1 else 0) for f in factors], spec.dtype
                         )
-                        downsample(
-                            sample, factors, spec.method, ignore_background=spec.ignore_background
-                        )
+                        reduction.reduce(sample, factors)
             except Exception as exc:
                 failed.append(exc)
 
@@ -320,11 +332,11 @@ class Run:
         """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
-        if workspace.state.get("phase") not in (None, "done"):
+        try:
+            self._refuse_unfinished()
+        except DestinationError:
             workspace.release()
-            raise DestinationError(
-                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
-            )
+            raise
         numbers = [
             sorted({n for region in regions for n in p.touching(job.affected(region, p))})
             for p in job.passes
@@ -341,6 +353,22 @@ class Run:
             workspace.discard()
         yield self._meter.progress(len(job.spec.levels) - 1)
         return job.opened()
+
+    def _refuse_unfinished(self) -> None:
+        """
+        Raise if a build was stopped whose levels would change while they are updated.
+
+        Raises
+        ------
+        DestinationError
+            If there is unfinished work.
+        """
+        workspace = self.job.target.workspace
+        state = workspace.state
+        if state is not None and state.phase != "done":
+            raise DestinationError(
+                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
+            )
 
 
 def _spread(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,15 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from napari_pyramid.axes import Axis, default_axes, parse_axes
-from napari_pyramid.errors import LayoutError, SpecError
-from napari_pyramid.plan.chunks import regular_chunks
-from napari_pyramid.image import Image
 from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.virtual import Transpose
+from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
+from napari_pyramid.errors import SpecError
+from napari_pyramid.image import Image, pick_image
+from napari_pyramid.storage.irregular import with_regular_chunks
 from napari_pyramid.storage.store_objects import place_of
 
-__all__ = ["BuildSource", "directory_of", "resolve_source"]
-
-_RANK = {"time": 0, "channel": 1}
+__all__ = ["BuildSource", "directory_of", "reordered", "resolve_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ class BuildSource:
     """What a layout said, if a path was given."""
     origin: Path | None = None
     """The path that was given, if it is that of something on this machine."""
+
+    @classmethod
+    def of_image(cls, image: Image, path: object) -> BuildSource:
+        """Return level 0 of an image that a layout opened at `path`, or in a store, as the source."""
+        if not isinstance(path, str | os.PathLike):
+            return cls((image.levels[0].array,), image)
+        origin = Path(path)
+        return cls((image.levels[0].array,), image, origin if origin.exists() else None)
 
     @property
     def identity(self) -> dict[str, Any] | None:
@@ -97,14 +105,15 @@ def resolve_source(
     name: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> BuildSource:
-    """Return the arrays of a source.
+    """Return the arrays of a source, opened.
 
     Parameters
     ----------
     source
-        A path or URL of anything the layouts read (its first image, or the one called `name`), or a zarr Group or Store;
-        an array-like; a list or
-        tuple of array-likes, which are the levels of an existing pyramid, largest first.
+        A path or URL of anything that the layouts read (its first image, or the one called
+        `name`), or a zarr Group or Store; an array-like; a list or tuple of array-likes, which are
+        the levels of an existing pyramid, largest first; or a `BuildSource`, which is returned as
+        it is.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
@@ -115,16 +124,13 @@ def resolve_source(
     SpecError
         If it is none of these.
     """
-    from napari_pyramid.layouts import open_images
+    if isinstance(source, BuildSource):
+        return source
+    if isinstance(source, str | os.PathLike | zarr.Group | Store):
+        from napari_pyramid.layouts import open_images
 
-    if isinstance(source, str | os.PathLike):
         images = open_images(source, storage_options=storage_options)
-        image = _named(images, name, place_of(source))
-        origin = Path(source)
-        return BuildSource((image.levels[0].array,), image, origin if origin.exists() else None)
-    if isinstance(source, zarr.Group | Store):
-        image = _named(open_images(source), name, place_of(source))
-        return BuildSource((image.levels[0].array,), image)
+        return BuildSource.of_image(pick_image(images, name, place_of(source)), source)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")
@@ -146,22 +152,11 @@ def _checked(array: Any) -> Any:
     return array
 
 
-def _named(images: Sequence[Image], name: str | None, path: str) -> Image:
-    if name is None:
-        return images[0]
-    for image in images:
-        if name in (image.name, image.path):
-            return image
-    raise LayoutError(
-        f"{path} has no image {name!r}: it has {', '.join(repr(i.name) for i in images)}"
-    )
-
-
 def _unwrapped(array: Any) -> Any:
     """The zarr array behind a view of all of it: it can be read faster, and in place."""
     if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
         return array.source
-    return array
+    return with_regular_chunks(array)
 
 
 def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -170,7 +165,7 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 def directory_of(array: Any) -> Path | None:
     """Directory of a zarr array stored in one, or of the array whose axes were reordered; None for all else."""
-    if isinstance(array, Reordered):
+    if isinstance(array, Transpose):
         array = array.array
     if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
         return Path(array.store.root) / array.path
@@ -179,10 +174,10 @@ def directory_of(array: Any) -> Path | None:
 
 def _identity(array: Any) -> dict[str, Any] | None:
     """Where an array is, its geometry, and a digest of its metadata."""
-    if isinstance(array, Reordered):
+    if isinstance(array, Transpose):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
-    directory = directory_of(array) or _directory_in_n5(array)
+    directory = _directory_read(array)
     if directory is None:
         return None
     found = hashlib.sha256()
@@ -193,27 +188,25 @@ def _identity(array: Any) -> dict[str, Any] | None:
     return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
 
 
-def _directory_in_n5(array: Any) -> Path | None:
-    """Directory of an array of an N5 container on this machine; None for all else."""
-    container = getattr(getattr(array, "store", None), "inner", None)
+def _directory_read(array: Any) -> Path | None:
+    """Directory of an array of a zarr hierarchy or an N5 container on this machine; None for all else."""
+    store = getattr(array, "store", None)
+    container = getattr(store, "inner", store)
     return Path(container.root) / array.path if isinstance(container, LocalStore) else None
 
 
 def _place_in_map(array: Any) -> list[int] | None:
     """First byte and strides of a view of a memory-mapped file; None for all else."""
-    mapped = getattr(array, "_mmap", None)
-    if not isinstance(array, np.memmap) or mapped is None:
+    mapped = array
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    if not isinstance(array, np.memmap) or not isinstance(mapped, mmap.mmap):
         return None
     start = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     return [array.__array_interface__["data"][0] - start, *array.strides]
 
 
 # ---- order of axes ---------------------------------------------------------------------------------------------------
-
-
-def ome_order(axes: Sequence[Axis]) -> tuple[int, ...]:
-    """Axes in the order that OME-Zarr wants: time, channel, then all others as they are (0.5, "axes" metadata)."""
-    return tuple(sorted(range(len(axes)), key=lambda i: _RANK.get(axes[i].type or "", 2)))
 
 
 def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource, dict[str, Any]]:
@@ -234,7 +227,7 @@ def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource
         moved["factors"] = [
             [step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps
         ]
-    arrays = tuple(Reordered(a, order) for a in source.arrays)
+    arrays = tuple(Transpose(a, order) for a in source.arrays)
     return replace(source, arrays=arrays), {
         **options,
         **moved,
@@ -253,40 +246,3 @@ def _is_per_axis(value: Any, ndim: int) -> bool:
         and len(value) == ndim
         and not hasattr(value[0], "__len__")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Reordered:
-    """An array with its axes in another order; a region is read when it is indexed."""
-
-    array: Any
-    order: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.array.shape[i] for i in self.order)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.order)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Those of the array; all of it where it has none."""
-        found = regular_chunks(self.array) or self.array.shape
-        return tuple(found[i] for i in self.order)
-
-    @property
-    def is_chunked(self) -> bool:
-        return regular_chunks(self.array) is not None
-
-    def __getitem__(self, key: tuple[slice, ...]) -> Any:
-        inner = [slice(None)] * len(self.order)
-        for axis, index in zip(self.order, key, strict=False):
-            inner[axis] = index
-        return np.asarray(self.array[tuple(inner)]).transpose(self.order)

@@ -1,4 +1,4 @@
-"""Where a build writes: what every target can do, and what a new store and a group in place have in common.
+"""Target: the place that a build writes to, and helpers that new stores and groups in place share.
 
 Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
 """
@@ -13,26 +13,30 @@ from typing import Any, Protocol
 import zarr
 from zarr.storage import LocalStore
 
+from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.workspace import Workspace
 
 __all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable"]
 
 
 class Target(Protocol):
-    """Where levels are made unseen, and then published."""
+    """Create levels where no reader looks, then publish them. A target knows the spec of its levels."""
+
+    @property
+    def spec(self) -> PyramidSpec:
+        """The levels that are built."""
 
     @property
     def directory(self) -> Path:
-        """The group that holds the levels when they are published."""
+        """The group that holds the levels once they are published."""
 
     @property
     def template(self) -> ArrayTemplate:
-        """What the metadata of new levels are made from."""
+        """Metadata from which the metadata of each new level are made."""
 
     @property
     def workspace(self) -> Workspace:
@@ -40,38 +44,42 @@ class Target(Protocol):
 
     @property
     def first(self) -> int:
-        """The first level that is written."""
+        """Number of the first level that is written."""
 
-    def refuse_existing(self, spec: PyramidSpec) -> None:
+    @property
+    def updates(self) -> bool:
+        """Whether existing levels are changed where they are, instead of new ones being made."""
+
+    def refuse_existing(self) -> None:
         """
+        Raise if the destination is taken.
+
         Raises
         ------
         DestinationError
-            If something is there that would be lost, or is not to be overwritten.
+            If publishing would lose something, or replace what may not be overwritten.
         """
 
-    def level_directory(self, spec: PyramidSpec, k: int) -> Path:
-        """The array of level `k` while it is built."""
+    def level_directory(self, k: int) -> Path:
+        """Return the directory of the array of level `k` while it is built."""
 
-    def residual_directory(self, spec: PyramidSpec, k: int) -> Path:
-        """The array of the residual of level `k` while it is built."""
+    def residual_directory(self, k: int) -> Path:
+        """Return the directory of the residual of level `k` while it is built."""
 
-    def create(self, spec: PyramidSpec) -> None:
-        """Makes the arrays of all levels in the workspace."""
+    def create(self) -> None:
+        """Create the arrays of all levels in the workspace."""
 
-    def surplus(self, spec: PyramidSpec) -> list[str]:
-        """Paths of levels that nothing will name any more when these are published."""
+    def surplus(self) -> list[str]:
+        """Return the paths of existing levels that no metadata will name after publishing."""
 
     def undo(self) -> None:
-        """Undoes a publishing that did not come to its end, so that nothing that was replaced is lost."""
+        """Undo a publishing that did not end, so that nothing that was replaced is lost."""
 
-    def publish(
-        self, spec: PyramidSpec, description: Description, surplus: Sequence[str] = ()
-    ) -> None:
-        """Makes the levels visible, and removes those in `surplus`; can be repeated after a crash."""
+    def publish(self, description: Description, surplus: Sequence[str] = ()) -> None:
+        """Make the levels visible and remove those in `surplus`; can be repeated after a crash."""
 
     def identity(self) -> dict[str, Any]:
-        """What makes it another recipe to build here: part of the fingerprint."""
+        """Return what tells a build here from a build elsewhere, for the fingerprint."""
 
 
 def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:

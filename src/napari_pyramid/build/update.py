@@ -1,4 +1,4 @@
-"""The spec of a pyramid that is there, so that parts of it can be computed anew by the recipe that it was built with."""
+"""Describe the levels of an existing pyramid, so that parts of them can be rebuilt by the same recipe."""
 
 from __future__ import annotations
 
@@ -8,81 +8,88 @@ from typing import Any
 
 import zarr
 
-from napari_pyramid.downsample import method_name
+from napari_pyramid.build.in_place import Base
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.targets import open_level
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SpecError, one_line
-from napari_pyramid.build.in_place import InPlace
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale, named_paths
 from napari_pyramid.plan.level import Level
-from napari_pyramid.build.source import BuildSource
+from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.build.targets import open_level
 
-__all__ = ["stored_pyramid"]
+__all__ = ["spec_of_stored_levels", "template_of_stored_levels"]
 
 
-def stored_pyramid(
-    source: BuildSource, target: InPlace, spec: PyramidSpec | None, options: Mapping[str, Any]
-) -> tuple[InPlace, PyramidSpec]:
-    """The target with the codec of its levels, and their spec: what `spec` or `options` leave open is as it was built.
+def spec_of_stored_levels(
+    source: BuildSource, base: Base, spec: PyramidSpec | None, options: SpecOptions
+) -> PyramidSpec:
+    """Return the spec of the levels beside `base`: as `spec` or `options` say, else as recorded.
 
     Raises
     ------
     DestinationError
-        If there are no levels yet, or one that is named cannot be opened.
+        If there are no levels yet, or a level that the metadata name cannot be opened.
     SpecError
-        If `spec` or `options` say otherwise than the levels are, or nothing says how they were made: other bytes than
-        those of a full build would be mixed in.
+        If `spec` or `options` contradict the levels, or nothing records how the levels were made:
+        bytes that a full build would not write would be mixed in.
     """
-    entry = find_multiscale(Attributes(target.directory), target.base, target.series)
+    entry = find_multiscale(Attributes(base.group), base.path, base.series)
     paths = [] if entry is None else named_paths(entry)
     if entry is None or len(paths) < 2:
         raise DestinationError(
-            f"{target.directory}: there are no levels whose regions could be computed anew: build them first"
+            f"{base.group}: there are no levels whose regions could be computed anew: build them first"
         )
     n_levels = len(spec.levels) if spec is not None else options.get("n_levels", len(paths))
     if n_levels != len(paths):
         raise SpecError(
-            f"{target.directory} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all"
+            f"{base.group} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all"
         )
     recorded = _recorded(entry)
     if spec is None:
         if not recorded and "method" not in options:
             raise SpecError(
-                f"{target.directory}: nothing says how its levels were made: name the method, or overwrite all levels"
+                f"{base.group}: nothing says how its levels were made: name the method, or overwrite all levels"
             )
         spec = PyramidSpec.from_array(
             source.arrays[0], **{**recorded, **options, "n_levels": n_levels}
         )
-    _refuse_other_recipe(target, spec, recorded)
+    _refuse_other_recipe(base, spec, recorded)
     asked_chunks = "chunks" in options or "shards" in options
     levels = [
-        _as_stored(target, level, path, asked_chunks=asked_chunks and k > 0)
+        _as_stored(base, level, path, asked_chunks=asked_chunks and k > 0)
         for k, (level, path) in enumerate(zip(spec.levels, paths, strict=True))
     ]
     spec = replace(spec, levels=tuple(levels))
     for residual in spec.residuals:
-        _opened(target, residual.path)
-    return replace(target, template=_template(target, paths[1], spec.codec)), spec
+        _opened(base, residual.path)
+    return spec
 
 
-def _refuse_other_recipe(target: InPlace, spec: PyramidSpec, recorded: Mapping[str, Any]) -> None:
+def _refuse_other_recipe(base: Base, spec: PyramidSpec, recorded: Mapping[str, Any]) -> None:
     for key, asked in (
-        ("method", method_name(spec.method)),
+        ("method", spec.reduction.name),
         ("ignore_background", spec.ignore_background),
     ):
         if recorded and recorded.get(key, False) != asked:
             raise SpecError(
-                f"{target.directory} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels"
+                f"{base.group} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels"
             )
 
 
-def _template(target: InPlace, path: str, codec: str | None) -> ArrayTemplate:
-    """That of the levels; refuses a codec that is not theirs."""
-    stored, asked = (ArrayTemplate.like(target.directory / path, codec=c) for c in (None, codec))
+def template_of_stored_levels(base: Base, spec: PyramidSpec, codec: str | None) -> ArrayTemplate:
+    """Return the metadata template of the stored levels.
+
+    Raises
+    ------
+    SpecError
+        If `codec` is another codec than the levels have.
+    """
+    path = base.group / spec.levels[1].path
+    stored, asked = (ArrayTemplate.like(path, codec=c) for c in (None, codec))
     if _compression(asked) != _compression(stored):
         raise SpecError(
-            f"{target.directory} was built with another codec than {codec}: leave it out, or overwrite all levels"
+            f"{base.group} was built with another codec than {codec}: leave it out, or overwrite all levels"
         )
     return stored
 
@@ -105,24 +112,26 @@ def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in kwargs.items() if k in ("method", "factors", "ignore_background")}
 
 
-def _opened(target: InPlace, path: str) -> zarr.Array[Any]:
+def _opened(base: Base, path: str) -> zarr.Array[Any]:
     try:
-        return open_level(target.directory / path, writable=False)
+        array = open_level(base.group / path, writable=False)
+        _ = array.chunks, array.shards  # not implemented where chunks differ in size
+        return array
     except STORAGE_ERRORS as error:
         raise DestinationError(
-            f"{target.directory / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels"
+            f"{base.group / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels"
         ) from error
 
 
-def _as_stored(target: InPlace, level: Level, path: str, *, asked_chunks: bool) -> Level:
-    stored = _opened(target, path)
+def _as_stored(base: Base, level: Level, path: str, *, asked_chunks: bool) -> Level:
+    stored = _opened(base, path)
     found: tuple[Any, ...] = (stored.shape, stored.dtype)
     asked: tuple[Any, ...] = (level.shape, level.dtype)
     if asked_chunks:
         found, asked = (*found, stored.chunks, stored.shards), (*asked, level.chunks, level.shards)
     if found != asked:
         raise SpecError(
-            f"level {path} of {target.directory} is {_told(found)}, not {_told(asked)}: ask for what was built, or overwrite all levels"
+            f"level {path} of {base.group} is {_told(found)}, not {_told(asked)}: ask for what was built, or overwrite all levels"
         )
     return replace(level, path=path, chunks=stored.chunks, shards=stored.shards)
 

@@ -9,17 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.downsample import (
-    Method,
-    downsample,
-    gaussian_reduce,
-    gaussian_residual,
-    is_gaussian,
-)
-from napari_pyramid.errors import SourceError
 from napari_pyramid.build.reader import Reader
-from napari_pyramid.regions import Region, blocks_in
-from napari_pyramid.downsample import with_halo
+from napari_pyramid.downsample import Reduction, gaussian_residual
+from napari_pyramid.errors import SourceError
+from napari_pyramid.regions import Region, blocks_in, with_halo
 
 __all__ = ["Comparer", "Difference"]
 
@@ -48,10 +41,9 @@ class Comparer:
     """The level above; for a residual the level itself."""
     stored: Reader
     factors: tuple[int, ...]
-    method: Method
+    reduction: Reduction
     block: tuple[int, ...]
     """What is compared at once, in samples of what is stored."""
-    ignore_background: bool = False
     residual: bool = False
     skip_unreadable: bool = False
     """What cannot be read was taken as fill value and listed: it is not compared."""
@@ -87,16 +79,10 @@ class Comparer:
             slice(s.start * f, min(s.stop * f, n))
             for s, f, n in zip(region, steps, self.fine.shape, strict=True)
         )
-        if not is_gaussian(self.method):
-            return downsample(
-                self.fine[under],
-                self.factors,
-                self.method,
-                ignore_background=self.ignore_background,
-            )
-        around, margins = with_halo(under, self.factors, self.fine.shape)
+        halo = self.reduction.halo(self.factors)
+        around, margins = with_halo(under, halo, self.fine.shape)
         if self.residual:
             return gaussian_residual(self.fine[around], self.factors, margins=margins).astype(
                 self.stored.dtype
             )
-        return gaussian_reduce(self.fine[around], self.factors, margins=margins)
+        return self.reduction.reduce(self.fine[around], self.factors, margins)

@@ -2,7 +2,7 @@
 
     .embryo.ome.zarr.building/      beside the outermost zarr store that the destination is in
         lock, owner.json            who is building; the lock is the operating system's, and dies with its process
-        state.json                  fingerprint of the recipe, and how far publishing is
+        state.json                  a `BuildState`: fingerprint of the recipe, and how far the build is
         journal-0, journal-1, ...   one byte a tile: 1 when all its blocks are written
         new/                        the levels, as arrays of a zarr group
         old/                        what the new replaced, until all is in its place
@@ -26,9 +26,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from napari_pyramid.build.journal import Journal, count_tiles
+from napari_pyramid.build.state import BuildState, UnknownStateError
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.storage.hierarchy import store_root
-from napari_pyramid.build.journal import Journal
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["Workspace", "fingerprint"]
@@ -149,27 +150,52 @@ class Workspace:
     # ---- what has been done -----------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What was saved last; empty when there is no unfinished work."""
+    def state(self) -> BuildState | None:
+        """The state that was saved last; None without unfinished work.
+
+        Raises
+        ------
+        DestinationError
+            If a later version of this program left the work, or the state is damaged.
+        """
+        document = self._document()
+        if document.get("phase") in (None, "discarded"):
+            return None
         try:
-            found = json.loads(self._state_file.read_text())
+            return BuildState.from_json(document)
+        except UnknownStateError as error:
+            raise DestinationError(
+                f"{self.directory} holds unfinished work {error}, which this version of "
+                "napari-pyramid cannot read: finish it with the version that left it, or move the "
+                "directory away"
+            ) from None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is unfinished work, even if its state cannot be read."""
+        return self._document().get("phase") not in (None, "discarded")
+
+    def _document(self) -> dict[str, Any]:
+        """Return ``state.json`` parsed; empty if there is none, or it is not a JSON object."""
+        try:
+            document = json.loads(self._state_file.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) and found.get("phase") != "discarded" else {}
+        return document if isinstance(document, dict) else {}
 
-    def save_state(self, state: Mapping[str, Any]) -> None:
-        write_json(self._state_file, dict(state))
+    def save_state(self, state: BuildState) -> None:
+        write_json(self._state_file, state.to_json())
 
     def start_over(self) -> None:
-        """Drops unfinished work, keeping the lock."""
+        """Remove unfinished work, and keep the lock."""
         self._mark_discarded()
         self._remove_all_but("lock", "owner.json", "state.json")
         self._state_file.unlink(missing_ok=True)
 
     def _mark_discarded(self) -> None:
-        """From now on there is nothing to go on from, however far removing gets: journals may outlive the levels they tell of."""
+        """Save that there is no work: a crash while removing may leave journals without levels."""
         try:
-            write_json(self._state_file, {"phase": "discarded"})
+            self.save_state(BuildState.discarded())
         except OSError:  # no room for it
             self._state_file.unlink(missing_ok=True)
 
@@ -187,25 +213,30 @@ class Workspace:
         return self.directory / "state.json"
 
     @property
-    def place(self) -> dict[str, str]:
-        """What the state says of the group that levels are added to, for `publishing.publishing_in`."""
-        return (
-            {"group": os.path.relpath(self.destination, self.directory.parent)}
-            if self.in_place
-            else {}
-        )
+    def group(self) -> str | None:
+        """In place: the group that levels are added to, relative to the workspace's parent."""
+        return os.path.relpath(self.destination, self.directory.parent) if self.in_place else None
 
     def journal(self, number: int, n_tiles: int) -> Journal:
         return Journal(self.directory / f"journal-{number}", n_tiles)
+
+    def count_tiles(self) -> tuple[int, int]:
+        """Return how many tiles are done, and how many there are, over all journals."""
+        counts = [count_tiles(path) for path in self.directory.glob("journal-*")]
+        return sum(done for done, _ in counts), sum(total for _, total in counts)
 
     def is_intact(self) -> bool:
         """False when somebody removed it under the build."""
         return self._state_file.exists()
 
     def discard(self) -> None:
-        """Removes all of it and releases the lock; what says that there is work goes last, so that a crash leaves no riddle."""
+        """Remove the workspace and release the lock.
+
+        ``state.json`` is removed last, so that a crash leaves either work that can be resumed, or
+        a state that says there is none.
+        """
         if self.directory.exists():
-            if self.state.get("phase") != "done":
+            if self._document().get("phase") != "done":
                 self._mark_discarded()
             self._remove_all_but("lock", "state.json")
             self._state_file.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,35 +11,27 @@ from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import check_geometry
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
+from napari_pyramid.storage.json_values import is_number, objects
 from napari_pyramid.storage.node import Node
+from napari_pyramid.storage.ome_keys import ome_part
 
 __all__ = [
     "check_consolidated",
     "check_documents",
     "check_labels",
-    "consolidated_keys",
     "groups_above",
     "has_sound_base",
     "is_mendable",
     "listed_node",
-    "objects",
-    "ome_of",
     "omero_problems",
-    "read_json",
 ]
 
 _TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
 
 
-def ome_of(node: Node) -> Mapping[str, Any]:
-    """Where OME-Zarr keeps its keys: in "ome" since 0.5, else beside all others."""
-    found = node.attributes.get("ome", node.attributes)
-    return found if isinstance(found, dict) else {}
-
-
 def is_mendable(image: Image) -> bool:
     """Whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
-    return image.layout.startswith(("OME-Zarr 0.4", "OME-Zarr 0.5"))
+    return (image.ome_version or "").startswith(("0.4", "0.5"))
 
 
 def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
@@ -61,18 +52,11 @@ def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
     return False
 
 
-def objects(values: Any) -> list[dict[str, Any]]:
-    """The objects in a list that metadata hold; anything may be there instead."""
-    return (
-        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
-    )
-
-
 def _is_scale(scale: object, ndim: int) -> bool:
     return (
         isinstance(scale, list)
         and len(scale) == ndim
-        and all(isinstance(s, int | float) and math.isfinite(s) and s != 0 for s in scale)
+        and all(is_number(s) and s != 0 for s in scale)
     )
 
 
@@ -137,9 +121,9 @@ def check_documents(root: Node, image: Image) -> Iterator[Finding]:
     if node is None or node.kind != "group":
         yield from check_geometry(image, mendable=False)
         return
-    ome = ome_of(node)
+    ome = ome_part(node.attributes)
     yield from check_geometry(image, mendable=is_mendable(image) and has_sound_base(ome, image))
-    if image.layout.startswith("OME-Zarr") and image.axes is not None:
+    if image.ome_version is not None and image.axes is not None:
         yield from _check_axes(image)
     if isinstance(omero := ome.get("omero"), dict):
         n_channels = (
@@ -183,7 +167,7 @@ def _is_window(window: object) -> bool:
 def _check_axes(image: Image) -> Iterator[Finding]:
     """OME-Zarr 0.4, "axes" metadata: time, then channel or others, then space."""
     order = [_TYPE_ORDER.get(axis.type or "", 2) for axis in image.axes or ()]
-    if order != sorted(order) and not image.layout.startswith("OME-Zarr 0.6"):
+    if order != sorted(order) and not (image.ome_version or "").startswith("0.6"):
         names = ", ".join(axis.name for axis in image.axes or ())
         yield Finding(
             image.path,
@@ -197,7 +181,7 @@ def check_labels(node: Node) -> Iterator[Finding]:
     group = node.child("labels") if node.attributes else None
     if group is None or group.kind != "group":
         return
-    listed = ome_of(group).get("labels")
+    listed = ome_part(group.attributes).get("labels")
     where = group.path
     if not isinstance(listed, list):
         if listed is not None or group.child_names():
@@ -213,7 +197,7 @@ def check_labels(node: Node) -> Iterator[Finding]:
             child is not None
             and child.kind == "group"
             and name not in listed
-            and "multiscales" in ome_of(child)
+            and "multiscales" in ome_part(child.attributes)
         ):
             yield Finding(
                 where, "labels", f"does not list {name!r}, which is there", is_mendable=True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import zarr
 
+from napari_pyramid.axes import centre_shift
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.image import Image, StoredLevel
 
@@ -23,9 +25,13 @@ _TOLERANCE = 1e-3
 
 
 def _has_own_transforms(image: Image) -> bool:
-    """Whether the layout says scale and translation of every level, as OME-Zarr does since 0.4; a stitched plate's are ours."""
-    is_stored = all(isinstance(level.array, zarr.Array) for level in image.levels)
-    return is_stored and image.layout.startswith("OME-Zarr 0.") and image.layout[11:12] > "3"
+    """Whether the store says scale and translation of every level, as OME-Zarr does since 0.4.
+
+    The transforms of a stitched plate are ours.
+    """
+    version = re.match(r"0\.(\d+)", image.ome_version or "")
+    since_0_4 = version is not None and int(version[1]) >= 4
+    return since_0_4 and all(isinstance(level.array, zarr.Array) for level in image.levels)
 
 
 def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:
@@ -94,25 +100,22 @@ def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
 def _expected_transforms(
     image: Image, factors: Sequence[tuple[int, ...]]
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Scale and translation that each level should have, from those of level 0.
+    """Return the scale and translation that each level should have, from those of level 0.
 
-    A window's result lies at the centre of the window: translation_k = translation_0 + (scale_k - scale_0) / 2
-    (OME-Zarr 0.6, "multiscales", note on pixel centres). Strided samples stay where they were.
+    See `centre_shift`; strided samples stay where they were.
     """
     base = image.levels[0].scale or (1.0,) * image.levels[0].array.ndim
     origin = image.levels[0].translation or (0.0,) * len(base)
-    half = (
-        0.0
-        if any(word in str(image.metadata.get("type", "")).lower() for word in _UNSHIFTED)
-        else 0.5
-    )
+    method = str(image.metadata.get("type", "")).lower()
+    stays = any(word in method for word in _UNSHIFTED)
     scales = [
         _expected_scale(image, base, level, total)
         for level, total in zip(image.levels, factors, strict=True)
     ]
+    shifts = [(0.0,) * len(base) if stays else centre_shift(base, scale) for scale in scales]
     return [
-        (scale, tuple(t + half * (b - a) for t, a, b in zip(origin, base, scale, strict=True)))
-        for scale in scales
+        (scale, tuple(t + d for t, d in zip(origin, shift, strict=True)))
+        for scale, shift in zip(scales, shifts, strict=True)
     ]
 
 

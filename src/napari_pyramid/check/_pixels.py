@@ -6,14 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import step_factors
-from napari_pyramid.downsample import METHODS, downsample, gaussian_radius
+from napari_pyramid.downsample import METHODS, REDUCTIONS, MethodName, downsample
 from napari_pyramid.errors import one_line
 from napari_pyramid.image import ArrayLike, Image
 
@@ -119,7 +119,8 @@ class _Sample:
 
 
 def _samples(above: ArrayLike, level: ArrayLike, factors: tuple[int, ...]) -> Iterator[_Sample]:
-    margins = tuple(-(-gaussian_radius(f) // f) for f in factors)
+    halos = zip(*(reduction.halo(factors) for reduction in REDUCTIONS), strict=True)
+    margins = tuple(-(-max(halo) // f) for halo, f in zip(halos, factors, strict=True))
     for region in _regions(level.shape):
         wide = tuple(
             slice(max(0, s.start - m), min(n, s.stop + m))
@@ -175,7 +176,9 @@ def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
     fit = _Fit()
     for sample in samples:
         fit.add(
-            downsample(sample.block, factors, method)[sample.inner], sample.stored, sample.region
+            downsample(sample.block, factors, cast("MethodName", method))[sample.inner],
+            sample.stored,
+            sample.region,
         )
     return fit
 

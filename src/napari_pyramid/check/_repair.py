@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,27 +16,25 @@ from zarr.storage import LocalStore
 from napari_pyramid.check._documents import (
     check_consolidated,
     check_labels,
-    consolidated_keys,
     groups_above,
     has_sound_base,
     is_mendable,
     listed_node,
-    objects,
-    ome_of,
     omero_problems,
-    read_json,
 )
 from napari_pyramid.check._geometry import wrong_transforms
 from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
+from napari_pyramid.metadata.consolidated import rewrite_consolidated
 from napari_pyramid.metadata.group import Attributes
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.hierarchy import store_root
-from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.node import Node, collected_warnings
+from napari_pyramid.storage.ome_keys import ome_part
 
 __all__ = ["Repair", "repair_store"]
 
@@ -128,13 +125,15 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
     node = root.child(image.path) if image.path else root
     if node is None or node.kind != "group":
         return
-    wrong = list(wrong_transforms(image)) if has_sound_base(ome_of(node), image) else []
+    wrong = (
+        list(wrong_transforms(image)) if has_sound_base(ome_part(node.attributes), image) else []
+    )
     if wrong:
         attributes = backup.attributes(image.path)
         _set_transforms(image, objects(attributes.ome.get("multiscales")), node)
         attributes.save()
         yield from (f"{entry.level.path or '/'}: {entry.message}" for entry in wrong)
-    omero = ome_of(node).get("omero")
+    omero = ome_part(node.attributes).get("omero")
     n_channels = (
         1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
     )
@@ -220,7 +219,9 @@ def _mend_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
 
 def _is_image(group: Node, name: str) -> bool:
     child = group.child(name)
-    return child is not None and child.kind == "group" and "multiscales" in ome_of(child)
+    return (
+        child is not None and child.kind == "group" and "multiscales" in ome_part(child.attributes)
+    )
 
 
 def _mend_consolidated(
@@ -235,22 +236,5 @@ def _mend_consolidated(
             continue
         name = "zarr.json" if group.zarr_format == 3 else ".zmetadata"
         backup.keep(Path(group.path) / name)
-        _refresh(group, backup.root / group.path / name, levels)
+        rewrite_consolidated(backup.root / group.path)
         yield f"{group.path or '/'}: consolidated metadata: {len(stale)} stale entries"
-
-
-def _refresh(group: Node, file: Path, levels: set[str]) -> None:
-    """Each copy becomes what the node's own file says; copies of nodes that are gone go, those of levels come."""
-    document = json.loads(file.read_text())
-    fresh = {
-        key: own
-        for key in consolidated_keys(group, levels)
-        if (own := read_json(group, key)) is not None
-    }
-    if group.zarr_format == 3:
-        document["consolidated_metadata"]["metadata"] = {
-            key.removesuffix("/zarr.json"): own for key, own in fresh.items()
-        }
-    else:
-        document["metadata"] = fresh
-    write_json(file, document)

@@ -1,61 +1,47 @@
-"""Runs a build from the command line: source and recipe to the engine's generator, its steps to the terminal. Knows no pixels."""
+"""Run a build from the command line: draw its progress, and stop it on Ctrl-C. Knows no pixels."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from contextlib import closing
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from napari_pyramid.build import executors
-from napari_pyramid.build.prepare import prepare_job
-from napari_pyramid.build.progress import Progress
-from napari_pyramid.build.run import Run
-from napari_pyramid.build.targets import Target
+from napari_pyramid.build import Build
+from napari_pyramid.build.progress import Steps
 from napari_pyramid.cli._terminal import INTERRUPTED, Interrupt, progress_bar, say
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.pyramid import Pyramid
 
-__all__ = ["Steps", "executor_at", "run", "start"]
+__all__ = ["executor_at", "run"]
 
-Steps = Generator[Progress, None, Pyramid]
-
-
-def start(
-    source: Any, destination: str | None = None, *, executor: Any = None, **options: Any
-) -> tuple[Steps, Target]:
-    """As `iter_build`, with the target: where the pyramid will be, and where unfinished work is kept if it is."""
-    job = prepare_job(source, destination, **options)
-    executors.check_executor(executor, job)
-    return Run(job, executor).steps(), job.target
+GOES_ON = "the same command goes on from here"
+REMOVED = "what was written is removed"
 
 
-def run(build: Steps, unfinished: Path, *, quiet: bool = False) -> Pyramid:
-    """Draws the build's progress until it is done; Ctrl-C closes it, and the process ends with status 130.
+def run(build: Build, *, quiet: bool = False) -> Pyramid:
+    """Build the pyramid and draw its progress.
 
-    Parameters
-    ----------
-    unfinished
-        Where the build leaves what another run can go on from. Nothing is left of sources that could not be recognised
-        again (arrays in memory, URLs, most plugins' files), nor when the user wants nothing resumed.
+    Ctrl-C stops the build and ends the process with status 130. Unfinished work is kept, unless
+    the user wants nothing resumed, or the source could not be recognised again (arrays in memory,
+    URLs, files that most plugins read).
     """
-    with Interrupt() as interrupt, progress_bar(quiet=quiet) as show:
-        while not interrupt.asked:
-            try:
-                show(next(build))
-            except StopIteration as end:
-                pyramid: Pyramid = end.value
-                return pyramid
-        build.close()
-    say(
-        f"interrupted; {'the same command goes on from here' if unfinished.exists() else 'what was written is removed'}"
-    )
+    steps = Steps(build.steps())
+    # A second Ctrl-C must count while the build is closed, so the interrupt is left last.
+    with Interrupt() as interrupt, progress_bar(quiet=quiet) as show, closing(steps):
+        for step in steps:
+            show(step)
+            if interrupt.asked:
+                break
+        else:
+            return steps.result
+    kept = build.workspace.exists()
+    say(f"interrupted; {GOES_ON if kept else REMOVED}")
     sys.exit(INTERRUPTED)
 
 
 def executor_at(address: str | None) -> Any:
-    """An executor of the dask.distributed cluster at an address; None without one."""
+    """Return an executor of the dask.distributed cluster at an address; None for no address."""
     if address is None:
         return None
     try:

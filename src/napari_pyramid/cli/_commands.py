@@ -46,22 +46,27 @@ def plan(
     storage_option: StorageOptions = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a build would write: levels, shapes, chunks, files, bytes and peak memory. Nothing is written."""
+    """Print what a build would write: levels, shapes, chunks, files, bytes and peak memory.
+
+    Nothing is written.
+    """
     from napari_pyramid.build import plan_build
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
-    from napari_pyramid.plan.level import format_bytes
 
-    opened = open_source(source, recipe.image, storage_options(storage_option))
-    spec, _, peak = plan_build(opened.data, **{**opened.options, **recipe.build_options()})
-    _say_if_small(len(spec.levels), recipe)
-    if as_json:
-        _print_json({**describe_spec(spec), "peak_memory": peak})
-        return
-    print(spec)
-    print(
-        f"levels {len(spec.levels)}, files at most {spec.n_files:,}, {format_bytes(spec.nbytes)} before compression, {format_bytes(peak)} of memory"
+    opened = open_source(
+        source,
+        recipe.image,
+        keep_levels=recipe.keeps_levels,
+        storage_options=storage_options(storage_option),
     )
+    planned = plan_build(opened.data, **opened.with_recipe(recipe.build_options()))
+    _say_if_small(len(planned.spec.levels), recipe)
+    if as_json:
+        size = {"n_files": planned.n_files, "nbytes": planned.nbytes}
+        _print_json({**describe_spec(planned.spec), **size, "peak_memory": planned.peak_memory})
+    else:
+        print(planned)
 
 
 @app.command(cls=Command)
@@ -107,25 +112,33 @@ def build(
     """Build a pyramid of SOURCE. A build that was stopped goes on where it was."""
     if (destination is None) != recipe.in_place:
         raise typer.BadParameter("give either a DESTINATION or --in-place")
-    from napari_pyramid.cli._build import executor_at, run, start
+    from napari_pyramid.build import plan_build, recover
+    from napari_pyramid.cli._build import executor_at, run
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe
 
-    opened = open_source(source, recipe.image, storage_options(storage_option))
-    steps, target = start(
+    if recipe.in_place:
+        recover(source)
+    opened = open_source(
+        source,
+        recipe.image,
+        keep_levels=recipe.keeps_levels,
+        storage_options=storage_options(storage_option),
+    )
+    planned = plan_build(
         opened.data,
         destination,
-        **{**opened.options, **recipe.build_options()},
+        **opened.with_recipe(recipe.build_options()),
         overwrite=overwrite,
         resume=resume,
         skip_unreadable=skip_unreadable,
         verify=verify,
         executor=executor_at(scheduler),
     )
-    pyramid = run(steps, target.workspace.directory, quiet=quiet)
+    pyramid = run(planned, quiet=quiet)
     if not quiet:
         _say_if_small(len(pyramid), recipe)
-    built = describe(destination or target.directory)
+    built = describe(destination or str(planned.destination), pyramid.store_images)
     if as_json:
         _print_json(built.to_json())
     else:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from napari_pyramid.build import plan_build
 from napari_pyramid.cli._build import run as run_build
-from napari_pyramid.cli._build import start
 from napari_pyramid.cli._terminal import say
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.info import describe
@@ -26,7 +26,7 @@ SCREEN = (
 
 
 def run(destination: str, *, overwrite: bool) -> None:
-    """Builds, prints what was built, and opens it; with no display, draws it to a file instead.
+    """Build the pyramid, print what was built, and open it, or draw it to a file without a display.
 
     Raises
     ------
@@ -34,9 +34,8 @@ def run(destination: str, *, overwrite: bool) -> None:
         If napari or, without a display, Xvfb is not installed.
     """
     # Three levels, although a volume this small would open well with one: it is a demo.
-    steps, target = start(os.fspath(BRAIN), destination, n_levels=3, overwrite=overwrite)
-    run_build(steps, target.workspace.directory)
-    print(describe(destination))
+    pyramid = run_build(plan_build(BRAIN, destination, n_levels=3, overwrite=overwrite))
+    print(describe(destination, pyramid.store_images))
     if _has_display():
         print(
             f"Opening {destination} in napari; the demo ends when its window is closed.", flush=True

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from napari_pyramid.cli._terminal import METHODS_HERE
+
 __all__ = ["Recipe", "StorageOptions", "storage_options", "with_recipe"]
 
 StorageOptions = Annotated[
@@ -74,7 +76,7 @@ class Recipe:
     ] = None
     method: Annotated[
         str | None,
-        _option("--method", "mean", "mean, mode, median, min, max, stride, gaussian or laplacian."),
+        _option("--method", "mean", f"{METHODS_HERE}."),
     ] = None
     factors: Annotated[
         str | None,
@@ -137,6 +139,11 @@ class Recipe:
             raise typer.BadParameter(
                 "--format is for a new store: levels added --in-place are of the zarr format of level 0"
             )
+
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether nothing is said of the levels, so that levels that a file has can be kept."""
+        return self.method is None and self.factors is None and self.levels is None
 
     def spec_options(self) -> dict[str, Any]:
         """Keywords of `PyramidSpec.from_array`, only those that the user gave."""

@@ -1,4 +1,7 @@
-"""What the user names as SOURCE becomes an array with axes: by our layouts, NumPy, or any reader that npe2 finds. Knows no destination."""
+"""SOURCE, as the user names it, becomes what the engine is given: a path, an array, or levels.
+
+Reads stores of our layouts, .npy files, and whatever npe2 finds a reader plugin for.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +12,74 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, clean_unit, default_axes
+from napari_pyramid.axes import parse_axes
+from napari_pyramid.build.source import BuildSource
 from napari_pyramid.errors import LayoutError, SourceError
-from napari_pyramid.image import Channel
+from napari_pyramid.image import pick_image
+from napari_pyramid.layer_image import LayerImage, images_of_layers, layers_in_viewer, losses
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import warn
 
-__all__ = ["Source", "open_source"]
-
-_RGB = (
-    Channel("red", "#FF0000", (0, 255)),
-    Channel("green", "#00FF00", (0, 255)),
-    Channel("blue", "#0000FF", (0, 255)),
-)
+__all__ = ["OpenedSource", "open_source"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OpenedSource:
     """What the engine is given."""
 
     data: Any
-    """The path of a store that our layouts read, so that the engine knows what lies beside level 0; else an array."""
+    """An opened image, so that the engine knows what is beside level 0; else an array, or the levels
+    of a pyramid that are kept."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of `iter_build` that whoever read the array knows."""
 
+    def with_recipe(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of `iter_build`: what the user gave, else what is known.
+
+        Channels that are known are of no use for axes of which the user makes other channels.
+        """
+        options = {**self.options, **given}
+        if "axes" in given and "channels" in options:
+            shape = (self.data[0] if isinstance(self.data, tuple) else self.data).shape
+            axes = parse_axes(given["axes"], len(shape))
+            counts = [n for n, a in zip(shape, axes, strict=True) if a.type == "channel"]
+            if len(options["channels"]) != (counts[0] if counts else 1):
+                del options["channels"]
+        return options
+
 
 def open_source(
-    path: str, image: str | None = None, storage_options: Mapping[str, Any] | None = None
-) -> Source:
-    """Opens a store of any of our layouts, a .npy file (memory-mapped), or a file that an installed napari plugin reads.
+    path: str,
+    image: str | None = None,
+    *,
+    keep_levels: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> OpenedSource:
+    """Open a store of one of our layouts, a .npy file, or a file that an installed plugin reads.
 
     Parameters
     ----------
     path
-        What the user named.
+        What the user named. A .npy file is memory-mapped.
     image
-        Name of one of several images there; None takes the first, and says so when there are more.
+        Name of one of several images there; None takes the first, with a warning if there are more.
+    keep_levels
+        Whether the levels of a plugin's multiscale image are the levels of the pyramid, as they are
+        when napari saves it; otherwise all are built from level 0. Stores of our layouts are always
+        built from level 0.
     storage_options
         Credentials and the like for a URL.
 
     Raises
     ------
     LayoutError
-        If it is a directory or zip that no layout knows, and no plugin either; or no image there is called `image`.
+        If it is a directory or zip that no layout knows, and no plugin either; or no image there is
+        called `image`.
     SourceError
         If nothing is there, or nothing installed reads it.
+    SpecError
+        If what a plugin says of the image cannot be stored.
     """
     if path.lower().endswith(".npy"):
         return _from_npy(Path(path))
@@ -65,130 +90,58 @@ def open_source(
             raise
         if not Path(path).exists():
             raise SourceError(f"{path} does not exist") from None
-        return _from_plugin(path, image, error)
-    options = {} if storage_options is None else {"storage_options": storage_options}
-    if image is not None:
-        return Source(path, {**options, "image": image})
-    _say_which(public_url(path), [i.name or i.path for i in images])
-    return Source(path, options)
+        found = _from_plugin(path, image, error)
+        data = found.source if keep_levels else found.levels[0]
+        return OpenedSource(data, {k: v for k, v in found.build_options.items() if v})
+    place = public_url(path)
+    if image is None:
+        _warn_of_others(place, [i.name or i.path for i in images])
+    return OpenedSource(BuildSource.of_image(pick_image(images, image, place), path))
 
 
-def _say_which(path: str, names: Sequence[str]) -> None:
+def _warn_of_others(path: str, names: Sequence[str]) -> None:
     if len(names) > 1:
         rest = ", ".join(repr(name) for name in names[1:])
         warn(
-            f"{path} holds {len(names)} images: {names[0]!r} is taken, not {rest} (choose with --image NAME)"
+            f"{path} holds {len(names)} images: {names[0]!r} is taken, not {rest} "
+            "(choose with --image NAME)"
         )
 
 
-def _from_npy(path: Path) -> Source:
+def _from_npy(path: Path) -> OpenedSource:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
-    return Source(array, {"name": path.stem})
+    return OpenedSource(array, {"name": path.stem})
 
 
-def _from_plugin(path: str, image: str | None, refusal: LayoutError) -> Source:
+def _from_plugin(path: str, name: str | None, refusal: LayoutError) -> LayerImage:
+    """Return an image of a file that a plugin reads; `refusal` says why our layouts do not."""
+    layers = layers_in_viewer(_read_by_plugin(path, refusal), path)
+    shown = [layer for layer in layers if layer[2] in ("image", "labels")]
+    if not shown:
+        kinds = ", ".join(kind for _, _, kind in layers) or "no layer"
+        raise SourceError(f"{path} holds no image: the plugin that reads it gave {kinds}")
+    for message in losses(shown):
+        warn(message)
+    images = images_of_layers(shown)
+    if name is None:
+        _warn_of_others(path, [image.name for image in images])
+    return pick_image(images, name, path)
+
+
+def _read_by_plugin(path: str, refusal: LayoutError) -> Sequence[Sequence[Any]]:
     from npe2 import PluginManager, io_utils
 
     PluginManager.instance().discover()
     try:
-        layers = io_utils.read([path], stack=False)
-    # Not narrower: the reader is someone else's plugin, and may fail with whatever its own code or data raise.
+        return io_utils.read([path], stack=False)
+    # Not narrower: the reader is someone else's plugin, and may fail with whatever its own code or
+    # data raise.
     except Exception as error:
         if "No readers returned data" in str(error):
             raise SourceError(f"{refusal}; no installed napari plugin reads it either") from None
         raise SourceError(
             f"{path} cannot be read by the installed napari plugins: {error}"
         ) from error
-    given = [
-        _full(layer) for layer in layers if layer[0] is not None
-    ]  # (None,) is npe2's word for no layer
-    images = [layer for layer in given if layer[2] in ("image", "labels")]
-    if not images:
-        raise SourceError(
-            f"{path} holds no image: the plugin that reads it gave {', '.join(kind for _, _, kind in given) or 'no layer'}"
-        )
-    names = [str(meta.get("name", "?")) for _, meta, _ in images]
-    if image is None:
-        _say_which(path, names)
-    elif image not in names:
-        raise LayoutError(f"{path} has no image {image!r}: it has {', '.join(map(repr, names))}")
-    return _from_layer(
-        *images[0 if image is None else names.index(image)], name=Path(path).name.split(".")[0]
-    )
-
-
-def _full(layer: Sequence[Any]) -> tuple[Any, dict[str, Any], str]:
-    """Layer data tuples may be shortened: (data,), (data, meta), (data, meta, type)."""
-    meta = layer[1] if len(layer) > 1 else {}
-    kind = layer[2] if len(layer) > 2 else "image"
-    return layer[0], meta if isinstance(meta, dict) else {}, str(kind).lower()
-
-
-def _from_layer(data: Any, meta: Mapping[str, Any], kind: str, *, name: str) -> Source:
-    array = data[0] if isinstance(data, list | tuple) else data
-    if "affine" in meta and meta["affine"] is not None:
-        warn(f"{name}: the reader gave an affine transform; it is not kept")
-    rgb = kind == "image" and _is_rgb(array, meta)
-    channel_axis = array.ndim - 1 if rgb else meta.get("channel_axis")
-    n_spatial = array.ndim - (channel_axis is not None)
-    axes = _axes(meta.get("axis_labels"), meta.get("units"), n_spatial)
-    scale, translation = (
-        _per_axis(meta.get("scale"), n_spatial, 1.0),
-        _per_axis(meta.get("translate"), n_spatial, 0.0),
-    )
-    if channel_axis is not None:  # napari leaves it out of all per-axis values
-        at = channel_axis % array.ndim
-        axes = (*axes[:at], Axis.named("c"), *axes[at:])
-        scale = scale and (*scale[:at], 1.0, *scale[at:])
-        translation = translation and (*translation[:at], 0.0, *translation[at:])
-    channels = _RGB if rgb and array.shape[-1] == len(_RGB) and array.dtype == np.uint8 else ()
-    known = {
-        "axes": axes,
-        "scale": scale,
-        "translation": translation,
-        "labels": kind == "labels",
-        "name": str(meta.get("name") or name),
-        "channels": channels,
-    }
-    return Source(array, {key: value for key, value in known.items() if value})
-
-
-def _is_rgb(array: Any, meta: Mapping[str, Any]) -> bool:
-    """Napari's own rule: unless the reader says, a last axis of 3 or 4 after two of over 30 is colour (its `guess_rgb`)."""
-    if "channel_axis" in meta or array.ndim < 3:
-        return False
-    looks_like = array.shape[-1] in (3, 4) and all(n > 30 for n in array.shape[-3:-1])
-    return looks_like if meta.get("rgb") is None else bool(meta["rgb"])
-
-
-def _axes(names: Sequence[str] | None, units: Any, ndim: int) -> tuple[Axis, ...]:
-    """Napari's own names for axes without one are "-2", "-1"; they say nothing."""
-    told = (
-        names is not None
-        and len(names) == ndim
-        and not any(str(n).lstrip("-").isdecimal() for n in names)
-    )
-    axes = (
-        tuple(Axis.named(str(n)) for n in names)
-        if told and names is not None
-        else default_axes(ndim)
-    )
-    per_axis = (
-        [units] * ndim if isinstance(units, str) or units is None else [str(u) for u in units]
-    )
-    return (
-        tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(axes, per_axis, strict=True))
-        if len(per_axis) == ndim
-        else axes
-    )
-
-
-def _per_axis(values: Any, ndim: int, fill: float) -> tuple[float, ...] | None:
-    """One value per axis; napari lets leading ones be left out."""
-    if values is None:
-        return None
-    given = tuple(float(v) for v in values)[-ndim:]
-    return (fill,) * (ndim - len(given)) + given

@@ -20,10 +20,13 @@ from napari_pyramid.errors import DestinationError, PyramidError
 if TYPE_CHECKING:
     from napari_pyramid.build import Progress
 
-__all__ = ["DEBUG", "Command", "Interrupt", "progress_bar", "say"]
+__all__ = ["DEBUG", "INTERRUPTED", "METHODS_HERE", "Command", "Interrupt", "progress_bar", "say"]
 
 DEBUG = "NAPARI_PYRAMID_DEBUG"
 """Set, a failure shows its traceback."""
+
+METHODS_HERE = "{methods}"
+"""In the help of an option: the names of the reduction methods."""
 
 INTERRUPTED = 130
 
@@ -35,6 +38,16 @@ def say(message: str) -> None:
 
 class Command(TyperCommand):
     """A command whose failures are one line and an exit status."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Print the help. The names of the methods are imported late: they need NumPy."""
+        from napari_pyramid.downsample import METHODS
+
+        names = f"{', '.join(METHODS[:-1])} or {METHODS[-1]}"
+        for option in self.params:
+            if METHODS_HERE in (getattr(option, "help", None) or ""):
+                option.help = option.help.replace(METHODS_HERE, names)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer bundles click, and names neither
         try:

@@ -1,37 +1,42 @@
 """Reduce arrays by integer factors. `napari_pyramid.downsample` is the name that metadata record."""
 
-from napari_pyramid.downsample.gaussian import (
-    gaussian_radius,
-    gaussian_reduce,
-    gaussian_residual,
-    with_halo,
-)
-from napari_pyramid.downsample.methods import (
+from napari_pyramid.downsample.gaussian import gaussian_radius, gaussian_reduce, gaussian_residual
+from napari_pyramid.downsample.limits import (
     MAX_NDIM,
-    METHODS,
-    Downsampler,
-    Method,
     check_dtype,
     check_factors,
-    downsample,
     downsampled_shape,
-    is_gaussian,
-    method_name,
 )
+from napari_pyramid.downsample.methods import (
+    METHODS,
+    REDUCTIONS,
+    Method,
+    MethodName,
+    default_method,
+    downsample,
+    method_name,
+    methods_for,
+    reduction_of,
+)
+from napari_pyramid.downsample.reduction import Downsampler, Reduction
 
 __all__ = [
     "MAX_NDIM",
     "METHODS",
+    "REDUCTIONS",
     "Downsampler",
     "Method",
+    "MethodName",
+    "Reduction",
     "check_dtype",
     "check_factors",
+    "default_method",
     "downsample",
     "downsampled_shape",
     "gaussian_radius",
     "gaussian_reduce",
     "gaussian_residual",
-    "is_gaussian",
     "method_name",
-    "with_halo",
+    "methods_for",
+    "reduction_of",
 ]

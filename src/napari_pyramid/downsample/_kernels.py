@@ -1,44 +1,62 @@
-"""Compiled loops over windows; importing this module imports numba. Knows arrays only, `downsample` knows methods.
+"""Compile loops over windows; importing this module imports numba. Knows arrays, but no methods.
 
 Every kernel takes C-contiguous blocks, writes all of `out`, releases the GIL and is cached on disk.
-Two families: *pairs* for the common factors (1, 2, 2) and (2, 2, 2) of blocks (outer, z, y, x) with even extents,
-and *windows* for any factors of a block of six axes, where the last window along an axis may be partial.
+There are two families: *pairs* for the common factors (1, 2, 2) and (2, 2, 2) of blocks
+(outer, z, y, x) with even extents, and *windows* for any factors of a block of six axes, where the
+last window along an axis may be partial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
+from numba.extending import register_jitable
 
-__all__ = ["METHODS", "pairs", "windows"]
+from napari_pyramid.downsample.identity import code_digest
+from napari_pyramid.downsample.window_functions import mode_of
+
+__all__ = ["mean_pairs", "mode_pairs", "windows"]
 
 Array = npt.NDArray[Any]
+WindowFunction = Callable[[Any, int, bool], Any]
 
 
-def _compiled(function: Callable[..., Any], **options: Any) -> Any:
-    """Compiled when it is first called, and kept on disk for the next process where there is a place to keep it."""
+def _compiled(
+    function: Callable[..., Any], *, calls: WindowFunction | None = None, **options: Any
+) -> Any:
+    """Return `function`, to be compiled at its first call and kept on disk for other processes.
+
+    Parameters
+    ----------
+    calls
+        The window function that it calls.
+    """
+    if calls is not None:
+        register_jitable(calls)
+        # Numba names a file of its cache after the loop, and would not see that `calls` has changed.
+        function.__qualname__ += f"_{calls.__name__}_{(code_digest(calls) or '')[:12]}"
     try:
         return njit(nogil=True, cache=True, **options)(function)
-    except (
-        RuntimeError
-    ):  # "no locator available": neither the package nor the home directory can be written to
+    except RuntimeError:  # "no locator available": there is no directory that can be written to
         return njit(nogil=True, **options)(function)
 
 
 _inlined = partial(_compiled, inline="always")
+_calling_mode = partial(_compiled, calls=mode_of)
+_counted_mode = _compiled(mode_of)
+"""Apart from the loops that call it: inlined, it would slow their fast path by a third."""
 
-# ---- pairs -------------------------------------------------------------------------------------------------------
+# ---- pairs ---------------------------------------------------------------------------------------
 
 
 @_compiled
 def _mean_pairs_1(a: Any, zero: Any, out: Any) -> None:
-    """Integer mean over 1 x 2 x 2, half to even; `zero` is of a type that holds the sum of four."""
+    """Fill `out` with integer means over 1 x 2 x 2, half to even; `zero`'s type holds the sum."""
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
@@ -51,7 +69,7 @@ def _mean_pairs_1(a: Any, zero: Any, out: Any) -> None:
 
 @_compiled
 def _mean_pairs_2(a: Any, zero: Any, out: Any) -> None:
-    """Integer mean over 2 x 2 x 2, half to even; `zero` is of a type that holds the sum of eight."""
+    """Fill `out` with integer means over 2 x 2 x 2, half to even; `zero`'s type holds the sum."""
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
@@ -66,7 +84,7 @@ def _mean_pairs_2(a: Any, zero: Any, out: Any) -> None:
 
 @_compiled
 def _float_mean_pairs(a: Any, depth: int, out: Any) -> None:
-    """Float mean over depth x 2 x 2 (depth 1 or 2), summed in float64 in C order."""
+    """Fill `out` with float means over depth x 2 x 2, summed in float64 in C order."""
     weight = 1.0 / (4 * depth)
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
@@ -80,9 +98,12 @@ def _float_mean_pairs(a: Any, depth: int, out: Any) -> None:
                     out[o, z, y, x] = s * weight
 
 
-@_compiled
+@_calling_mode
 def _mode_pairs_1(a: Any, ignore_background: bool, out: Any) -> None:
-    """Mode over 1 x 2 x 2. Most windows of a label image hold one value: those are quick."""
+    """Fill `out` with modes over 1 x 2 x 2.
+
+    Most windows of a label image hold one value: they are compared without counting.
+    """
     window = np.empty(4, a.dtype)
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
@@ -95,12 +116,12 @@ def _mode_pairs_1(a: Any, ignore_background: bool, out: Any) -> None:
                         to[x] = v
                     else:
                         window[0], window[1], window[2], window[3] = v, r0[i + 1], r1[i], r1[i + 1]
-                        to[x] = _mode_of(window, 4, ignore_background)
+                        to[x] = _counted_mode(window, 4, ignore_background)
 
 
-@_compiled
+@_calling_mode
 def _mode_pairs_2(a: Any, ignore_background: bool, out: Any) -> None:
-    """Mode over 2 x 2 x 2."""
+    """Fill `out` with modes over 2 x 2 x 2."""
     window = np.empty(8, a.dtype)
     for o in range(out.shape[0]):
         for z in range(out.shape[1]):
@@ -121,17 +142,17 @@ def _mode_pairs_2(a: Any, ignore_background: bool, out: Any) -> None:
                             r3[i],
                             r3[i + 1],
                         )
-                        to[x] = _mode_of(window, 8, ignore_background)
+                        to[x] = _counted_mode(window, 8, ignore_background)
 
 
-# ---- windows -----------------------------------------------------------------------------------------------------
+# ---- windows -------------------------------------------------------------------------------------
 
 
 @_inlined
 def _gather(
     a: Any, factors: Any, i0: int, i1: int, i2: int, i3: int, i4: int, i5: int, window: Any
 ) -> int:
-    """Copies the samples of one window, in C order; returns how many there are."""
+    """Copy the samples of one window in C order, and return their number."""
     n = 0
     for j0 in range(i0 * factors[0], min((i0 + 1) * factors[0], a.shape[0])):
         for j1 in range(i1 * factors[1], min((i1 + 1) * factors[1], a.shape[1])):
@@ -144,125 +165,60 @@ def _gather(
     return n
 
 
-def _mean_of(window: Any, n: int) -> Any:
-    """Mean of the first `n` samples; NumPy has no twin of it, so it exists in compiled code only."""
-    raise NotImplementedError
+@lru_cache
+def _loop_over(of: WindowFunction) -> Any:
+    """Return the loop that reduces each window by `of`.
+
+    There is a loop for each function: in a loop for several, numba would give their results a
+    common type, which loses 64-bit integers.
+    """
+
+    def windows(a: Any, factors: Any, ignore_background: bool, out: Any) -> None:
+        size = 1
+        for i in range(6):
+            size *= min(factors[i], a.shape[i])
+        window = np.empty(size, a.dtype)
+        for i0 in range(out.shape[0]):
+            for i1 in range(out.shape[1]):
+                for i2 in range(out.shape[2]):
+                    for i3 in range(out.shape[3]):
+                        for i4 in range(out.shape[4]):
+                            for i5 in range(out.shape[5]):
+                                n = _gather(a, factors, i0, i1, i2, i3, i4, i5, window)
+                                out[i0, i1, i2, i3, i4, i5] = of(window, n, ignore_background)
+
+    return _compiled(windows, calls=of)
 
 
-@overload(_mean_of)
-def _mean_of_any(window: Any, n: Any) -> Any:
-    def of_floats(window: Any, n: Any) -> Any:
-        s = 0.0
-        for i in range(n):
-            s += np.float64(window[i])
-        return s / n
-
-    def of_integers(window: Any, n: Any) -> Any:
-        """Half to even without leaving integers: the high and the low 32 bits are divided in turn, as in long division."""
-        high, low = np.int64(0), np.int64(0)
-        for i in range(n):
-            high += np.int64(window[i] >> 32)
-            low += np.int64(window[i] & 0xFFFFFFFF)
-        q_high = high // n
-        rest = ((high - q_high * n) << 32) + low
-        q_low = rest // n
-        twice = 2 * (rest - q_low * n)
-        if twice > n or (twice == n and q_low & 1):
-            q_low += 1
-        return (q_high << 32) + q_low
-
-    return of_floats if isinstance(window.dtype, types.Float) else of_integers
+# ---- entry points --------------------------------------------------------------------------------
 
 
-@_compiled
-def _median_of(window: Any, n: int) -> Any:
-    """The lower median; NaN if any sample is."""
-    ordered = np.sort(window[:n])  # NaN sorts last
-    if ordered[n - 1] != ordered[n - 1]:
-        return ordered[n - 1]
-    return ordered[(n - 1) // 2]
+def mean_pairs(block: Array, depth: int, ignore_background: bool, out: Array) -> None:
+    """Fill `out` (o, z, y, x) with means of `block` (o, depth * z, 2 * y, 2 * x); depth is 1 or 2.
 
-
-@_compiled
-def _mode_of(window: Any, n: int, ignore_background: bool) -> Any:
-    """The most frequent value, the lowest of equals; NaNs count as one value, higher than all others."""
-    best, most = window[0], 0
-    for i in range(n):
-        v = window[i]
-        if ignore_background and v == 0:
-            continue
-        count = 0
-        for j in range(n):
-            count += window[j] == v or (v != v and window[j] != window[j])
-        if count > most or (count == most and (v < best or (best != best and v == v))):
-            best, most = v, count
-    return best if most else window[0]
-
-
-@_compiled
-def _min_of(window: Any, n: int) -> Any:
-    """The lowest sample that is not NaN; NaN if all are."""
-    best = window[0]
-    for i in range(1, n):
-        if window[i] < best or best != best:
-            best = window[i]
-    return best
-
-
-@_compiled
-def _max_of(window: Any, n: int) -> Any:
-    """The highest sample that is not NaN; NaN if all are."""
-    best = window[0]
-    for i in range(1, n):
-        if window[i] > best or best != best:
-            best = window[i]
-    return best
-
-
-@_compiled
-def _windows(a: Any, factors: Any, method: int, ignore_background: bool, out: Any) -> None:
-    size = 1
-    for i in range(6):
-        size *= min(factors[i], a.shape[i])
-    window = np.empty(size, a.dtype)
-    for i0 in range(out.shape[0]):
-        for i1 in range(out.shape[1]):
-            for i2 in range(out.shape[2]):
-                for i3 in range(out.shape[3]):
-                    for i4 in range(out.shape[4]):
-                        for i5 in range(out.shape[5]):
-                            n = _gather(a, factors, i0, i1, i2, i3, i4, i5, window)
-                            # stored in each branch: a common variable would take a type that loses 64-bit integers
-                            if method == 0:
-                                out[i0, i1, i2, i3, i4, i5] = _mean_of(window, n)
-                            elif method == 1:
-                                out[i0, i1, i2, i3, i4, i5] = _median_of(window, n)
-                            elif method == 2:
-                                out[i0, i1, i2, i3, i4, i5] = _mode_of(window, n, ignore_background)
-                            elif method == 3:
-                                out[i0, i1, i2, i3, i4, i5] = _min_of(window, n)
-                            else:
-                                out[i0, i1, i2, i3, i4, i5] = _max_of(window, n)
-
-
-# ---- entry points ------------------------------------------------------------------------------------------------
-
-METHODS = ("mean", "median", "mode", "min", "max")
-
-
-def pairs(method: str, block: Array, depth: int, ignore_background: bool, out: Array) -> None:
-    """Mean or mode of `block` (o, depth * z, 2 * y, 2 * x) over windows of (1, depth, 2, 2) into `out` (o, z, y, x)."""
-    if method == "mode":
-        (_mode_pairs_1 if depth == 1 else _mode_pairs_2)(block, ignore_background, out)
-    elif block.dtype.kind == "f":
+    For floats and for integers of up to 32 bits.
+    """
+    if block.dtype.kind == "f":
         _float_mean_pairs(block, depth, out)
     else:
         zero = np.int64(0) if block.dtype.itemsize == 4 else np.int32(0)
         (_mean_pairs_1 if depth == 1 else _mean_pairs_2)(block, zero, out)
 
 
+def mode_pairs(block: Array, depth: int, ignore_background: bool, out: Array) -> None:
+    """Fill `out` (o, z, y, x) with modes of `block` (o, depth * z, 2 * y, 2 * x)."""
+    (_mode_pairs_1 if depth == 1 else _mode_pairs_2)(block, ignore_background, out)
+
+
 def windows(
-    method: str, block: Array, factors: tuple[int, ...], ignore_background: bool, out: Array
+    of: WindowFunction,
+    block: Array,
+    factors: tuple[int, ...],
+    ignore_background: bool,
+    out: Array,
 ) -> None:
-    """Any method of `METHODS` on a block of six axes; the last window along an axis may be partial."""
-    _windows(block, factors, METHODS.index(method), ignore_background, out)
+    """Fill `out` with `of` each window of `block`; both have six axes.
+
+    The last window along an axis may be partial.
+    """
+    _loop_over(of)(block, factors, ignore_background, out)

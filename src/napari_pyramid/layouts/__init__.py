@@ -6,8 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import zarr
+
+from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import Image
+from napari_pyramid.image import ArrayLike, Image
 from napari_pyramid.layouts import (
     bare,
     bdv,
@@ -103,10 +106,7 @@ SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
 
 
 def open_images(
-    path: str | os.PathLike[str] | object,
-    *,
-    follow_urls: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[Image, ...]:
     """Return all images and label images of a store, in the store's order. Reads metadata, no pixels.
 
@@ -114,8 +114,6 @@ def open_images(
     ----------
     path
         Directory, zip file or URL of a store, or of a group or array in one; or an opened store, see `open_object`.
-    follow_urls
-        Whether links inside the store may lead to other hosts.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
@@ -132,12 +130,12 @@ def open_images(
         for file_layout in (tiff, precomputed):
             if (special := file_layout.open_remote(found)) is not None:
                 return tuple(special)
-        root = stores.root_of(found, follow_urls=follow_urls)
+        root = stores.root_of(found)
     else:
         for opener in SPECIAL_OPENERS:
             if (special := opener.open_path(path)) is not None:
                 return tuple(special)
-        root = stores.open_root(path, follow_urls=follow_urls)
+        root = stores.open_root(path)
     return _images_of(root)
 
 
@@ -150,7 +148,32 @@ def _images_of(root: Node) -> tuple[Image, ...]:
             stores.withheld(root)
             or f"{root.location}: there is no image that can be read; looked for {', '.join(x.NAME for x in LAYOUTS)}"
         )
-    return tuple(images)
+    return _once(root, images)
+
+
+def _once(root: Node, images: Sequence[Image]) -> tuple[Image, ...]:
+    """Return the images without those that are the same arrays as one before, under another path: metadata may name links."""
+    first_path: dict[object, str] = {}
+    kept = []
+    for image in images:
+        levels = tuple(
+            (_pixels(root, level.path, level.array), level.scale, level.translation)
+            for level in image.levels
+        )
+        affine = None if image.affine is None else image.affine.tobytes()
+        pixels = (image.kind, image.axes, affine, levels)
+        if first_path.setdefault(pixels, image.path) == image.path:
+            kept.append(image)
+    return tuple(kept)
+
+
+def _pixels(root: Node, path: str, array: ArrayLike) -> object:
+    """Return what is equal for the same part of the same array in the store, and for nothing else."""
+    if isinstance(array, Crop):
+        return _pixels(root, path, array.array), array.start, array.shape
+    if isinstance(array, zarr.Array) and array.store is root.store:
+        return root.folder_at(path)
+    return id(array)
 
 
 def read_node(node: Node) -> Sequence[Image] | None:

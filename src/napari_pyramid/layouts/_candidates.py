@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, open_levels
+from napari_pyramid.storage.json_values import is_number
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
-    "Candidate",
     "Vector",
     "axes_named",
     "checked_levels",
@@ -32,15 +31,6 @@ _LARGEST = 2**63
 """Shapes in metadata may be larger than any array, and then larger than a float, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An array that a layout takes for a level, before anything of it was checked."""
-
-    node: Node
-    scale: Vector | None = None
-    translation: Vector | None = None
-
-
 def find(node: Node, path: object, key: str) -> Node | None:
     """The node at a path that the metadata under `key` give; None, with a warning, when it is missing or not inside the store."""
     try:
@@ -54,16 +44,17 @@ def find(node: Node, path: object, key: str) -> Node | None:
 
 
 def checked_levels(
-    node: Node, candidates: Iterable[Candidate], source: str
+    node: Node, entries: Iterable[LevelEntry], source: str
 ) -> tuple[StoredLevel, ...]:
-    """The candidates that can be read, largest first; what is left out is told in warnings that name `source`.
+    """Return the levels that can be read, largest first; warnings about any other name `source`.
 
-    For layouts whose order says nothing, or is smallest first; where it counts, use `open_levels` itself.
+    For layouts whose order says nothing, or is smallest first; where it counts, use `open_levels`
+    itself. The entries hold nodes of arrays, since their shapes decide.
     """
-    largest_first = sorted(candidates, key=lambda candidate: -math.prod(candidate.node.shape))
-    return open_levels(
-        node, [LevelEntry(c.node, c.scale, c.translation) for c in largest_first], source
+    by_size = sorted(
+        entries, key=lambda v: -math.prod(v.array.shape if isinstance(v.array, Node) else ())
     )
+    return open_levels(node, by_size, source)
 
 
 def numbered_arrays(node: Node, pattern: re.Pattern[str]) -> tuple[Node, ...]:
@@ -85,7 +76,7 @@ def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> 
         if value is not None:
             warn(f"{where}: a list of {n} numbers is expected, not {str(value)[:60]}; ignored")
         return None
-    good = [_is_number(v) and (v != 0 or not default) for v in value]
+    good = [is_number(v) and (v != 0 or not default) for v in value]
     if not all(good):
         warn(
             f"{where}: {str(value)[:60]} is not a list of usable numbers; {'ignored' if default is None else f'replaced by {default:g}'}"
@@ -93,15 +84,6 @@ def numbers(value: Any, n: int, where: str, *, default: float | None = None) -> 
         if default is None:
             return None
     return tuple(float(v) if ok else float(default or 0) for v, ok in zip(value, good, strict=True))
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < 1e300
-        and math.isfinite(value)
-    )
 
 
 def texts(value: Any, n: int) -> tuple[str | None, ...] | None:
@@ -132,11 +114,8 @@ def axes_named(
 
 
 def image_name(node: Node) -> str:
-    """The node's name; for the root that of what was opened, without its suffixes of zarr and N5."""
-    if node.name:
-        return node.name
-    opened = re.split(r"[/\\]", node.opened.rstrip("/\\"))[-1]
-    return re.sub(r"(\.(zip|ozx|zarr|ome|n5|levels))+$", "", opened, flags=re.IGNORECASE) or opened
+    """Return the node's name; for the root, the name of what was opened without its suffixes."""
+    return node.name or node.title
 
 
 def shape_ratio(fine: Sequence[int], coarse: Sequence[int]) -> Vector:

@@ -14,16 +14,16 @@ import numpy as np
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     Vector,
     axes_named,
     checked_levels,
     image_name,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = [
-    "coordinates",
+    "auxiliaries",
     "data_variables",
     "is_dataset",
     "placed",
@@ -33,8 +33,13 @@ __all__ = [
 ]
 
 _BOUNDS = re.compile(r".*_(bnds|bounds)", re.IGNORECASE)
-_BOUNDS_DIMENSIONS = {"bnds", "bounds", "nbnd", "nv", "nbounds"}
-_AUXILIARY_KEYS = ("coordinates", "bounds", "grid_mapping")
+_BOUNDS_DIMENSION = re.compile(r"n?bnds?|n?bounds?|nv|n?vertex|n?vertices|corners?", re.IGNORECASE)
+_AUXILIARY_KEYS = ("coordinates", "bounds", "climatology", "grid_mapping")
+_COORDINATE_NAME = re.compile(r"(nav_|x)?(lat|lon|long|latitude|longitude)|time", re.IGNORECASE)
+_COORDINATE_STANDARD_NAME = re.compile(
+    r"time|(grid_)?(latitude|longitude)|projection_[xy]_(angular_)?coordinate"
+)
+_DEGREES_NORTH_OR_EAST = re.compile(r"degrees?_?(north|east|N|E)")
 _TIME_UNIT = re.compile(r"\bsince\b")
 _DEGREES = re.compile(r"degrees?_?(north|east|N|E|south|west)?")
 
@@ -48,17 +53,56 @@ def coordinates(group: Node) -> dict[str, Node]:
     }
 
 
+def auxiliaries(group: Node) -> frozenset[str]:
+    """Return the names of what describes the variables of a group: coordinates of any rank, their bounds, grid mappings.
+
+    They are found by the attributes that name them (CF conventions 1.11, sections 5 and 7), by their own dimensions,
+    and by what they say of themselves (section 4).
+    """
+    arrays = _arrays(group)
+    axes = {name for array in arrays for name in array.dimension_names or ()}
+    named = {
+        name
+        for owner in (group, *arrays)
+        for name in _named_auxiliaries(owner)
+        if owner.kind == "group" or name != owner.name
+    }
+    return frozenset(named) | {
+        array.name
+        for array in arrays
+        if (array.ndim == 1 and array.name in axes) or _is_coordinate(array) or _is_bounds(array)
+    }
+
+
 def data_variables(group: Node) -> tuple[Node, ...]:
     """The arrays of a group that hold samples: at least two axes, and no coordinates, bounds or grid mappings."""
-    arrays = [child for child in group.children() if child.kind == "array"]
-    auxiliary = {name for array in (group, *arrays) for name in _named_auxiliaries(array)}
+    auxiliary = auxiliaries(group)
     return tuple(
-        array
-        for array in arrays
-        if array.ndim >= 2
-        and array.name not in auxiliary
-        and not _BOUNDS.fullmatch(array.name)
-        and not _BOUNDS_DIMENSIONS & set(array.dimension_names or ())
+        array for array in _arrays(group) if array.ndim >= 2 and array.name not in auxiliary
+    )
+
+
+def _arrays(group: Node) -> list[Node]:
+    return [child for child in group.children() if child.kind == "array"]
+
+
+def _is_coordinate(array: Node) -> bool:
+    """Whether an array with named axes says that it is a place or a time: those of curved grids have two axes."""
+    if array.dimension_names is None:
+        return False
+    said = array.attributes
+    return (
+        _COORDINATE_NAME.fullmatch(array.name) is not None
+        or said.get("axis") in ("X", "Y", "Z", "T")
+        or _COORDINATE_STANDARD_NAME.fullmatch(str(said.get("standard_name"))) is not None
+        or "_CoordinateAxisType" in said
+        or _DEGREES_NORTH_OR_EAST.fullmatch(str(said.get("units"))) is not None
+    )
+
+
+def _is_bounds(array: Node) -> bool:
+    return _BOUNDS.fullmatch(array.name) is not None or any(
+        _BOUNDS_DIMENSION.fullmatch(name) for name in array.dimension_names or ()
     )
 
 
@@ -74,24 +118,24 @@ def is_dataset(group: Node) -> bool:
     )
 
 
-def placed(group: Node, variable: Node) -> Candidate:
+def placed(group: Node, variable: Node) -> LevelEntry:
     """The variable with the scale and translation of its coordinates; without any, neither.
 
     Scale is the mean spacing (negative where a coordinate descends), translation the first coordinate. An axis without
     numeric coordinates has scale 1 and translation 0; so has a time axis counted from an epoch.
     """
     if variable.dimension_names is None:
-        return Candidate(variable)
+        return LevelEntry(variable)
     known = coordinates(group)
     spacings = [
         _spacing(known[name], size) if name in known else None
         for name, size in zip(variable.dimension_names, variable.shape, strict=True)
     ]
     if not any(spacings):
-        return Candidate(variable)
+        return LevelEntry(variable)
     scale: Vector = tuple(s[0] if s else 1.0 for s in spacings)
     translation: Vector = tuple(s[1] if s else 0.0 for s in spacings)
-    return Candidate(variable, scale, translation)
+    return LevelEntry(variable, scale, translation)
 
 
 def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
@@ -108,10 +152,16 @@ def variable_axes(group: Node, variable: Node) -> tuple[Axis, ...] | None:
 def pyramids(node: Node, groups: Sequence[Node], layout: str) -> tuple[Image, ...]:
     """One image per data variable of the groups, which are levels of one dataset in any order.
 
-    A variable that a group lacks has no such level, which a warning tells.
+    A variable that a group lacks has no such level, which a warning tells. What is a coordinate in one of the groups
+    is none of the variables in any.
     """
+    auxiliary = {name for group in groups for name in auxiliaries(group)}
     found = {
-        group.path: {variable.name: variable for variable in data_variables(group)}
+        group.path: {
+            variable.name: variable
+            for variable in data_variables(group)
+            if variable.name not in auxiliary
+        }
         for group in groups
     }
     names = dict.fromkeys(name for variables in found.values() for name in variables)
@@ -147,6 +197,9 @@ def _named_auxiliaries(owner: Node) -> Iterable[str]:
         value = owner.attributes.get(key)
         if isinstance(value, str):
             yield from value.replace(":", " ").split()
+    measures = owner.attributes.get("cell_measures")
+    if isinstance(measures, str):  # "area: name volume: name"
+        yield from (word for word in measures.split() if not word.endswith(":"))
 
 
 def _spacing(coordinate: Node, size: int) -> tuple[float, float] | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_pyramid.layouts._candidates import Candidate
+from napari_pyramid.layouts._levels import LevelEntry
+from napari_pyramid.storage.json_values import is_number
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["Grid"]
+__all__ = ["GeoGrid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class GeoGrid:
     """Where the pixels of an array without rotation lie, in units of its reference system."""
 
     step_x: float
@@ -25,7 +25,7 @@ class Grid:
     """Outer corner of the first pixel, not its centre."""
 
     @classmethod
-    def from_transform(cls, value: Any, where: str) -> Grid | None:
+    def from_transform(cls, value: Any, where: str) -> GeoGrid | None:
         """From ``[a, b, c, d, e, f]``: x = a col + b row + c, y = d col + e row + f.
 
         None for anything else, with a warning for an affine that rotates or is no list of six numbers.
@@ -35,7 +35,7 @@ class Grid:
         if (
             not isinstance(value, list)
             or len(value) != 6
-            or not all(_is_finite(v) for v in value)
+            or not all(is_number(v) for v in value)
             or not value[0]
             or not value[4]
         ):
@@ -50,12 +50,12 @@ class Grid:
         return cls(*map(float, (a, c, e, f)))
 
     @classmethod
-    def from_box(cls, value: Any, shape: Sequence[int]) -> Grid | None:
+    def from_box(cls, value: Any, shape: Sequence[int]) -> GeoGrid | None:
         """From ``[west, south, east, north]`` and a shape whose last two axes are rows and columns."""
         if (
             not isinstance(value, list)
             or len(value) != 4
-            or not all(_is_finite(v) for v in value)
+            or not all(is_number(v) for v in value)
             or len(shape) < 2
             or 0 in shape[-2:]
         ):
@@ -65,13 +65,13 @@ class Grid:
             return None
         return cls((east - west) / shape[-1], west, -(north - south) / shape[-2], north)
 
-    def scaled(self, factor_y: float, factor_x: float) -> Grid:
+    def scaled(self, factor_y: float, factor_x: float) -> GeoGrid:
         """The grid of a level with larger pixels and the same corner."""
-        return Grid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
+        return GeoGrid(self.step_x * factor_x, self.corner_x, self.step_y * factor_y, self.corner_y)
 
     def place(
         self, variable: Node, dimensions: Any = None, *, node_registered: bool = False
-    ) -> Candidate:
+    ) -> LevelEntry:
         """The variable with the centres of its pixels in this grid.
 
         Parameters
@@ -82,7 +82,7 @@ class Grid:
             The affine gives the centre of the first pixel instead of its corner.
         """
         if variable.ndim < 2:
-            return Candidate(variable)
+            return LevelEntry(variable)
         names = variable.dimension_names
         y, x = variable.ndim - 2, variable.ndim - 1
         if (
@@ -96,13 +96,4 @@ class Grid:
         scale, translation = [1.0] * variable.ndim, [0.0] * variable.ndim
         scale[y], translation[y] = self.step_y, self.corner_y + half * self.step_y
         scale[x], translation[x] = self.step_x, self.corner_x + half * self.step_x
-        return Candidate(variable, tuple(scale), tuple(translation))
-
-
-def _is_finite(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < 1e300
-        and math.isfinite(value)
-    )
+        return LevelEntry(variable, tuple(scale), tuple(translation))

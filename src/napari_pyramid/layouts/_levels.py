@@ -9,11 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import zarr
 
 from napari_pyramid.arrays.virtual import Cast, Crop
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.image import StoredLevel
+from napari_pyramid.image import ArrayLike, StoredLevel
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "shrinking"]
@@ -21,10 +20,11 @@ __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "sh
 
 @dataclass(frozen=True, slots=True)
 class LevelEntry:
-    """A level as some metadata name it: nothing is known yet of whether it is there."""
+    """A level as some metadata name it, before anything of it was checked."""
 
-    path: object
-    """Path relative to the group, or the array's node; anything that is no path inside the store is left out with a warning."""
+    array: object
+    """The array's node, or its path relative to the group; the level is left out with a warning if
+    this is not a path inside the store."""
     scale: tuple[float, ...] | None = None
     translation: tuple[float, ...] | None = None
 
@@ -46,10 +46,10 @@ def open_levels(
         The levels after the first are what smoothing took from them, and signed, whatever the first is: they may have
         another data type, and all are then shown in one that holds both.
     """
-    opened: list[tuple[StoredLevel, zarr.Array[Any]]] = []
+    opened: list[tuple[StoredLevel, ArrayLike]] = []
     for entry in entries:
         try:
-            array_node = _array_node(node, entry.path)
+            array_node = _array_node(node, entry.array)
             array = array_node.array()
             _check_fits(array, [a for _, a in opened], any_dtype=residuals)
         except LayoutError as error:
@@ -85,7 +85,7 @@ def looks_rgb(levels: Sequence[StoredLevel]) -> bool:
 
 
 def _path_of(entry: LevelEntry) -> object:
-    return entry.path.path if isinstance(entry.path, Node) else entry.path
+    return entry.array.path if isinstance(entry.array, Node) else entry.array
 
 
 def _array_node(node: Node, path: object) -> Node:
@@ -101,9 +101,7 @@ def _array_node(node: Node, path: object) -> Node:
     return found
 
 
-def _check_fits(
-    array: zarr.Array[Any], others: Sequence[zarr.Array[Any]], *, any_dtype: bool
-) -> None:
+def _check_fits(array: ArrayLike, others: Sequence[ArrayLike], *, any_dtype: bool) -> None:
     if not others:
         return
     first = others[0]
@@ -163,7 +161,7 @@ def shrinking(levels: list[StoredLevel], where: str) -> list[StoredLevel]:
     return kept
 
 
-def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> list[StoredLevel]:
+def _cropped(levels: list[StoredLevel], arrays: Sequence[ArrayLike]) -> list[StoredLevel]:
     """Levels that are padded to whole shards, cut to what their scale says: ceil(finest level / factor).
 
     Padding shows in levels that do not shrink. Those whose scale allows for their shape are as they should be. The
@@ -172,16 +170,21 @@ def _cropped(levels: list[StoredLevel], arrays: Sequence[zarr.Array[Any]]) -> li
     shapes = [level.array.shape for level in levels]
     grows = any(n > m for a, b in pairwise(shapes) for m, n in zip(a, b, strict=True))
     repeats = any(a == b for a, b in pairwise(shapes))
-    if not grows and not (repeats and any(array.shards for array in arrays)):
+    if not grows and not (repeats and any(map(_shards, arrays))):
         return levels
     scales = [level.scale for level in levels]
     areas = [math.prod(abs(s) for s in scale) for scale in scales if scale is not None]
     first = levels[areas.index(min(areas)) if len(areas) == len(levels) else 0]
-    cells = [array.shards or array.chunks for array in arrays]
+    cells = [_shards(array) or array.chunks for array in arrays]
     return [
         level if level is first else _crop(level, first, cell)
         for level, cell in zip(levels, cells, strict=True)
     ]
+
+
+def _shards(array: ArrayLike) -> tuple[int, ...] | None:
+    shards: tuple[int, ...] | None = getattr(array, "shards", None)
+    return shards
 
 
 def _crop(level: StoredLevel, first: StoredLevel, cells: tuple[int, ...]) -> StoredLevel:

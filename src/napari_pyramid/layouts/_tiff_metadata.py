@@ -14,11 +14,12 @@ from xml.etree import ElementTree
 
 from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.image import Channel
+from napari_pyramid.storage.json_values import is_number
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
-__all__ = ["Described", "describe", "hostile_ome"]
+__all__ = ["TiffMetadata", "hostile_ome", "tiff_metadata"]
 
 _AXES = {
     "T": ("t", "time"),
@@ -38,7 +39,7 @@ _OTHER_FOLDER = re.compile(r"[/\\:\0]|^\.\.?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class TiffMetadata:
     """One series; scale and translation are those of level 0, one entry per axis."""
 
     axes: tuple[Axis, ...] | None
@@ -90,7 +91,7 @@ def hostile_ome(xml: str) -> str | None:
     return None
 
 
-def describe(file: TiffFile, series: TiffPageSeries, number: int) -> Described:
+def tiff_metadata(file: TiffFile, series: TiffPageSeries, number: int) -> TiffMetadata:
     """What the first family of metadata that the file has says of the series at a position."""
     if file.is_ome and file.ome_metadata:
         found = _ome(file.ome_metadata, number)
@@ -113,7 +114,7 @@ def describe(file: TiffFile, series: TiffPageSeries, number: int) -> Described:
     n_channels = series.shape[letters.index("C")] if "C" in letters else 1
     channels = found.channels if not rgb and len(found.channels) == n_channels else ()
     translation = tuple(found.origin.get(letter, 0.0) for letter in letters)
-    return Described(axes, found.flavour, found.name, scale, translation, channels, rgb)
+    return TiffMetadata(axes, found.flavour, found.name, scale, translation, channels, rgb)
 
 
 def _axes(letters: str, units: Mapping[str, str]) -> tuple[Axis, ...] | None:
@@ -249,8 +250,4 @@ def _ratio(value: Any) -> float | None:
 
 
 def _are_finite(values: Any, least: int) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and len(values) >= least
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    )
+    return isinstance(values, Sequence) and len(values) >= least and all(map(is_number, values))

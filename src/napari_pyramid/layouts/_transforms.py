@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import Affine
+from napari_pyramid.storage.json_values import is_number
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["compose", "diagonal", "is_axis_aligned", "parse_transform"]
@@ -123,11 +124,8 @@ def _vector(
     return [float(v) if _usable(v, key) else _replaced(v, key, node, default) for v in values]
 
 
-def _usable(value: object, key: str) -> bool:
-    # An int that float64 cannot hold is no coordinate either, and is compared without converting it.
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 1e300 and not (key == "scale" and abs(value) < 1e-300)
+def _usable(value: Any, key: str) -> bool:
+    return is_number(value) and not (key == "scale" and abs(value) < 1e-300)
 
 
 def _replaced(value: object, key: str, node: Node, default: float) -> float:

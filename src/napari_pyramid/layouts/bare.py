@@ -6,10 +6,12 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image, StoredLevel
+from napari_pyramid.layouts._dataset import auxiliaries
 from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid, looks_rgb, open_levels
 from napari_pyramid.storage.node import Node
 
@@ -33,7 +35,7 @@ def _base_and_sub_resolutions(node: Node) -> list[Image] | None:
     if base is None or group is None or base.kind == "group" or group.kind == "array":
         return None
     below = [f"sub-resolutions/{child.name}" for child in group.children() if child.kind == "array"]
-    return _image(node, ["base", *below], "base + sub-resolutions")
+    return _image(node, ["base", *below], "base + sub-resolutions", is_writable=False)
 
 
 def _numbered_series(node: Node) -> list[Image] | None:
@@ -42,20 +44,21 @@ def _numbered_series(node: Node) -> list[Image] | None:
     Arrays of the same or of unrelated shapes are no pyramid, whatever their names.
     """
     series: dict[str, list[Node]] = defaultdict(list)
+    auxiliary = auxiliaries(node)
     for child in node.children():
+        if child.name in auxiliary:
+            continue
         if child.kind == "array" and (match := _NUMBERED.match(child.name)):
             series["" if _MAGNIFICATION.fullmatch(child.name) else match[1]].append(child)
     pyramids = [arrays for arrays in series.values() if _is_pyramid(arrays)]
     images = [
         image
         for arrays in pyramids
-        for image in _image(node, [a.name for a in arrays], "numbered arrays") or ()
+        for image in _image(node, [a.name for a in arrays], "numbered arrays", is_writable=True)
+        or ()
     ]
     if len(images) > 1:
-        images = [
-            Image(i.levels[0].path, i.levels, i.layout, i.path, axes=i.axes, rgb=i.rgb)
-            for i in images
-        ]
+        images = [replace(image, name=image.levels[0].path) for image in images]
     return images or None
 
 
@@ -89,6 +92,7 @@ def _array_with_arrays(node: Node) -> list[Image] | None:
             node.path,
             axes=_axes(node),
             rgb=looks_rgb(levels),
+            is_writable=True,
         )
     ]
 
@@ -107,10 +111,12 @@ def _single_array(node: Node) -> list[Image] | None:
     if not node.ndim or not all(n > 0 for n in node.shape):
         return None
     level = StoredLevel(node.path, node.array())
-    return [Image(node.title, (level,), "array", node.path, axes=_axes(node))]
+    return [Image(node.title, (level,), "array", node.path, axes=_axes(node), is_writable=True)]
 
 
-def _image(node: Node, paths: Sequence[str], layout: str) -> list[Image] | None:
+def _image(
+    node: Node, paths: Sequence[str], layout: str, *, is_writable: bool
+) -> list[Image] | None:
     levels = open_levels(node, [LevelEntry(path) for path in paths], layout)
     if not levels:
         return None
@@ -123,6 +129,7 @@ def _image(node: Node, paths: Sequence[str], layout: str) -> list[Image] | None:
             node.path,
             axes=_axes(first) if first else None,
             rgb=looks_rgb(levels),
+            is_writable=is_writable,
         )
     ]
 

@@ -29,11 +29,11 @@ from napari_pyramid.layouts._bdv_xml import (
     views,
 )
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     checked_levels,
     image_name,
     numbered_arrays,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.node import Node, warn
 
@@ -151,7 +151,7 @@ def _timepoints(setup: Node) -> Times:
         return {}
     found = {
         int(m[1]): child
-        for child in setup.children()
+        for child in setup.children(distinct=False)  # several timepoints may be one by links
         if child.kind == "group" and (m := _TIMEPOINT.fullmatch(child.name))
     }
     return {number: child for number, child in found.items() if numbered_arrays(child, _LEVEL)}
@@ -192,26 +192,26 @@ def _image(setup: Node, times: Times, all_times: Sequence[int], described: Setup
 def _levels(setup: Node, timepoint: Node, described: Setup) -> tuple[StoredLevel, ...]:
     """The levels of one timepoint; factors stand at the levels or, for all timepoints, at the setup."""
     arrays = numbered_arrays(timepoint, _LEVEL)
-    candidates = n5.candidates(timepoint, arrays, parents=(setup,))
+    entries = n5.level_entries(timepoint, arrays, parents=(setup,))
     voxel = described.voxel_size
     if (
         voxel is not None
         and "resolution" not in timepoint.attributes
         and arrays[0].ndim == len(voxel)
     ):
-        candidates = [_rescaled(c, voxel) for c in candidates]
-    return checked_levels(timepoint, candidates, "s0, s1, ...")
+        entries = [_rescaled(entry, voxel) for entry in entries]
+    return checked_levels(timepoint, entries, "s0, s1, ...")
 
 
-def _rescaled(candidate: Candidate, voxel: Sequence[float]) -> Candidate:
-    """The candidate, in pixels until now, with the voxel size of the XML."""
-    if candidate.scale is None or candidate.translation is None:
-        return candidate
-    scale = tuple(s * v for s, v in zip(candidate.scale, voxel, strict=True))
+def _rescaled(entry: LevelEntry, voxel: Sequence[float]) -> LevelEntry:
+    """The entry, in pixels until now, with the voxel size of the XML."""
+    if entry.scale is None or entry.translation is None:
+        return entry
+    scale = tuple(s * v for s, v in zip(entry.scale, voxel, strict=True))
     return replace(
-        candidate,
+        entry,
         scale=scale,
-        translation=tuple(t * v for t, v in zip(candidate.translation, voxel, strict=True)),
+        translation=tuple(t * v for t, v in zip(entry.translation, voxel, strict=True)),
     )
 
 

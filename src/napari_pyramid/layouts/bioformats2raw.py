@@ -10,7 +10,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import ome_zarr
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.node import Node, as_path, brief, warn
 
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"
@@ -51,10 +51,11 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             child for child in node.children() if child.name.isdecimal() and child.kind == "group"
         ]
         return [(int(child.name), child) for child in numbered or _consecutive(node)]
-    found = []
-    for number, path in _once(listed):
+    found: list[tuple[int, Node]] = []
+    seen: set[str] = set()
+    for number, path in enumerate(listed):
         try:
-            child = node.child(path)
+            child = node.child(as_path(path))
         except LayoutError as error:
             warn(f"{node.location}/OME: series: {error}")
             continue
@@ -62,18 +63,10 @@ def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:
             warn(
                 f"{node.location}/OME: series lists {brief(path)}, but nothing readable is there; left out"
             )
-        else:
+        elif child.folder not in seen:
+            seen.add(child.folder)
             found.append((number, child))
     return found
-
-
-def _once(listed: list[object]) -> Iterator[tuple[int, object]]:
-    """Positions and entries, without those that were there before; anything may be in the list."""
-    seen = set()
-    for number, entry in enumerate(listed):
-        if not isinstance(entry, str) or entry not in seen:
-            seen.add(str(entry))
-            yield number, entry
 
 
 def _consecutive(node: Node) -> Iterator[Node]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.layouts._dataset import auxiliaries
+from napari_pyramid.storage.node import Node, natural_key, warn
 
 __all__ = ["walk"]
 
@@ -17,6 +18,10 @@ _MAX_DEPTH = 8
 _MAX_IMAGES = 256
 """More are no collection to open at once; a viewer with thousands of layers does not answer any more."""
 _MAX_NODES = 10_000
+_MAX_FOLDERS = 1000
+"""Folders without metadata that are looked into: any disk has millions."""
+_REPEATED = 16
+"""How often names repeat in a path before it is a link to a folder above: no store nests as deep, and systems follow 40."""
 _NO_NUMBERS = re.compile(
     r"^[<>|=]?[OSUVMm]\d*(\[|$)|^\[|string|bytes|utf|datetime|timedelta|struct"
 )
@@ -27,34 +32,84 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
     """The images below a group that no layout recognised, in natural order of their paths.
 
     It stops at the first recognised node of each branch, 8 groups deep, and with a warning at 256 images.
-    An image that cannot be read is left out with a warning.
+    An image that cannot be read is left out with a warning. A folder is visited once, by its own name where links
+    lead to it as well.
     """
-    images: list[Image] = []
-    waiting = [(child, 1) for child in reversed(root.children())]
-    seen = 0
-    while waiting:
-        node, depth = waiting.pop()
-        seen += 1
-        if len(images) >= _MAX_IMAGES or seen > _MAX_NODES:
+    found: list[tuple[Node, Sequence[Image]]] = []
+    visited = {root.folder}
+    waiting, links = _below((root,)), deque[tuple[Node, ...]]()
+    n_images = n_nodes = n_folders = 0
+    while waiting or links:
+        first_time = bool(waiting)
+        chain = waiting.pop() if first_time else links.popleft()
+        node = chain[-1]
+        if node.is_link and first_time:
+            links.append(chain)
+            continue
+        if node.folder in visited:
+            continue
+        n_nodes += 1
+        n_folders += node.is_implicit
+        if node.is_implicit and n_folders > _MAX_FOLDERS:
+            continue
+        if n_images >= _MAX_IMAGES or n_nodes > _MAX_NODES:
             warn(
-                f"{root.location}: only the first {len(images)} images are shown; open a group below for the others"
+                f"{root.location}: only the first {n_images} images are shown; open a group below for the others"
             )
             break
+        visited.add(node.folder)
         if _is_no_image(node):
             continue
         try:
-            found = read(node)
+            images = read(node)
         except LayoutError as error:
             warn(f"{node.location} is left out: {error}")
             continue
-        if found is not None:
-            images += found
-        elif node.kind == "group" and depth < _MAX_DEPTH:
-            waiting += [(child, depth + 1) for child in reversed(node.children())]
+        if images is not None:
+            n_images += len(images)
+            found.append((node, images))
+            visited |= {root.folder_at(path) for image in images for path in _paths(image)}
+        elif node.kind == "group" and len(chain) <= _MAX_DEPTH and not _repeats(chain):
+            waiting += _below(chain)
+    found.sort(key=lambda entry: [natural_key(part) for part in entry[0].path.split("/")])
+    images = [image for _, images in found for image in images]
     planes = [image for image in images if len(image.levels[0].array.shape) > 1]
     return _told_apart(
         planes or images
     )  # beside images, an array of one axis is a column of a table or a coordinate
+
+
+def _below(chain: tuple[Node, ...]) -> list[tuple[Node, ...]]:
+    """Return the children of the last node but coordinates, each behind the nodes that lead to it, the first one last."""
+    node, auxiliary = chain[-1], auxiliaries(chain[-1])
+    children = [child for child in node.children() if child.name not in auxiliary]
+    return [
+        (*chain, child)
+        for child in sorted((*children, *node.folders()), key=lambda n: natural_key(n.name))[::-1]
+        if not child.name.startswith(".")  # snapshots of file systems, and what programs hide
+    ]
+
+
+def _paths(image: Image) -> Iterator[str]:
+    yield image.path
+    yield from (level.path for level in image.levels)
+
+
+def _repeats(chain: Sequence[Node]) -> bool:
+    """Whether a group is one above it once more, where no real path tells: behind a server that follows links.
+
+    It looks like the one above, and what leads from the one to the other leads on and on.
+    """
+    node = chain[-1]
+    for above in chain[:-1]:
+        step = node.path.removeprefix(above.path).strip("/")
+        if _looks(node) == _looks(above) and node.child("/".join([step] * _REPEATED)) is not None:
+            return True
+    return False
+
+
+def _looks(group: Node) -> tuple[object, ...]:
+    return group.metadata, group.attributes, [(c.name, c.metadata) for c in group.children()]
 
 
 def _is_no_image(node: Node) -> bool:
@@ -72,8 +127,15 @@ def _data_type(node: Node) -> str:
 
 def _told_apart(images: list[Image]) -> list[Image]:
     """Images with names of which none is there twice: the path stands in for a name that is not enough."""
-    counts = Counter(image.name for image in images)
+    names = Counter(image.name for image in images)
+    paths = Counter(image.path for image in images if names[image.name] > 1)
     return [
-        replace(image, name=image.path or image.name) if counts[image.name] > 1 else image
+        image if names[image.name] == 1 else replace(image, name=_full_name(image, paths))
         for image in images
     ]
+
+
+def _full_name(image: Image, paths: Counter[str]) -> str:
+    """Return the path, with the name behind it where variables of one group share the path."""
+    parts = [image.path, image.name] if paths[image.path] > 1 else [image.path or image.name]
+    return "/".join(filter(None, parts))

@@ -14,7 +14,6 @@ from typing import Any
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     axes_named,
     checked_levels,
     find,
@@ -22,6 +21,7 @@ from napari_pyramid.layouts._candidates import (
     numbers,
     texts,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
@@ -53,7 +53,7 @@ def read(node: Node) -> Sequence[Image] | None:
 
 def _images(node: Node, listed: Sequence[tuple[Node, Any]]) -> Sequence[Image] | None:
     levels = checked_levels(
-        node, [_candidate(node, array, transform) for array, transform in listed], "transform"
+        node, [_entry(node, array, transform) for array, transform in listed], "transform"
     )
     if not levels:
         return None
@@ -130,15 +130,15 @@ def _from_spacing(entry: Any, root: Any) -> dict[str, Any] | None:
     }
 
 
-def _candidate(node: Node, array: Node, transform: Any) -> Candidate:
+def _entry(node: Node, array: Node, transform: Any) -> LevelEntry:
     if array.kind != "array" or not _is_transform(transform):
-        return Candidate(array)
+        return LevelEntry(array)
     where = f"{node.location}: transform of {array.name!r}"
     scale = numbers(transform["scale"], array.ndim, f"{where}, scale", default=1)
     translation = numbers(transform.get("translate"), array.ndim, f"{where}, translate", default=0)
     if _is_reversed(transform):
         scale, translation = scale and scale[::-1], translation and translation[::-1]
-    return Candidate(array, scale, translation)
+    return LevelEntry(array, scale, translation)
 
 
 def _axes(array: Node, transform: Any) -> tuple[Axis, ...] | None:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from napari_pyramid.image import Image, StoredLevel
-from napari_pyramid.layouts._candidates import Candidate, find
-from napari_pyramid.layouts._dataset import data_variables, pyramids
-from napari_pyramid.layouts._geo import Grid
+from napari_pyramid.layouts._candidates import find
+from napari_pyramid.layouts._dataset import pyramids
+from napari_pyramid.layouts._geo import GeoGrid
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
@@ -35,9 +36,7 @@ def read(node: Node) -> Sequence[Image] | None:
         ]
     else:
         groups = [
-            child
-            for child in node.children()
-            if child.kind == "group" and child.name.isdecimal() and data_variables(child)
+            child for child in node.children() if child.kind == "group" and child.name.isdecimal()
         ]
     images = pyramids(node, groups, NAME)
     if not images:
@@ -79,15 +78,15 @@ def _in_grid(image: Image, node: Node, matrices: dict[str, dict[str, Any]]) -> I
     return replace(image, levels=tuple(levels))
 
 
-def _placed(level: StoredLevel, candidate: Candidate) -> StoredLevel:
-    return replace(level, scale=candidate.scale, translation=candidate.translation)
+def _placed(level: StoredLevel, entry: LevelEntry) -> StoredLevel:
+    return replace(level, scale=entry.scale, translation=entry.translation)
 
 
-def _grid(matrix: dict[str, Any]) -> Grid | None:
+def _grid(matrix: dict[str, Any]) -> GeoGrid | None:
     """Square cells from the point of origin, rows downwards."""
     size, origin = matrix.get("cellSize"), matrix.get("pointOfOrigin")
     if not isinstance(size, (int, float)) or not isinstance(origin, list) or len(origin) != 2:
         return None
-    return Grid.from_transform(
+    return GeoGrid.from_transform(
         [size, 0, origin[0], 0, -size, origin[1]], "multiscales: tileMatrices"
     )

@@ -10,7 +10,8 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Kind, Node, brief, prefetch_nodes, warn
+from napari_pyramid.storage.json_values import objects
+from napari_pyramid.storage.node import Kind, Node, as_path, brief, prefetch_nodes, warn
 
 NAME = "OME-Zarr plate"
 
@@ -66,12 +67,12 @@ def _images(
 
 
 def _acquisition_name(plate: Mapping[str, Any], number: int) -> str:
-    names = [a.get("name") for a in _objects(plate.get("acquisitions")) if a.get("id") == number]
+    names = [a.get("name") for a in objects(plate.get("acquisitions")) if a.get("id") == number]
     return str(names[0]) if names and isinstance(names[0], str) else f"acquisition {number}"
 
 
 def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterator[Well]:
-    names = [[e.get("name") for e in _objects(plate.get(key))] for key in ("rows", "columns")]
+    names = [[e.get("name") for e in objects(plate.get(key))] for key in ("rows", "columns")]
     listed = plate.get("wells")
     if not isinstance(listed, list):
         warn(f"{where}: plate.wells is {brief(listed)}, expected a list; ignored")
@@ -112,7 +113,7 @@ def _prefetch_fields(node: Node, wells: Sequence[object]) -> None:
         document = find_document(well) if well is not None else None
         content = document.content.get("well") if document is not None else None
         if well is not None and isinstance(content, Mapping):
-            wanted += [(well, e.get("path"), "group") for e in _objects(content.get("images"))]
+            wanted += [(well, e.get("path"), "group") for e in objects(content.get("images"))]
     prefetch_nodes(wanted)
 
 
@@ -136,10 +137,10 @@ def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number:
 def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, ...]:
     fields = []
     for entry in {
-        str(entry.get("path")): entry for entry in _objects(content.get("images"))
+        str(entry.get("path")): entry for entry in objects(content.get("images"))
     }.values():
         try:
-            node = well.child(entry.get("path"))
+            node = well.child(as_path(entry.get("path")))
         except LayoutError as error:
             warn(f"{where}: well.images: {error}")
             continue
@@ -149,11 +150,3 @@ def _fields(well: Node, content: Mapping[str, Any], where: str) -> tuple[Field, 
         else:
             fields.append(Field(node, acquisition if isinstance(acquisition, int) else 0))
     return tuple(fields)
-
-
-def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return (
-        [entry for entry in listed if isinstance(entry, Mapping)]
-        if isinstance(listed, list)
-        else []
-    )

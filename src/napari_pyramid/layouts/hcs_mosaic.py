@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from napari_pyramid.arrays.virtual import Mosaic, Tile
+from napari_pyramid.arrays.virtual import Mosaic, MosaicTile
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
+from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.node import Node, prefetch_nodes, warn
 
 __all__ = ["Field", "Position", "Well", "stitch"]
@@ -63,7 +63,7 @@ def stitch(wells: Sequence[Well]) -> list[Image]:
     fields = [field.node for well in wells for field in well.fields]
     first = next(node for node in fields if node.path == sample.path)
     numbers = [_number_of(first, level) for level in sample.levels]
-    grid = _Grid.of(sample, first, wells, numbers[0])
+    grid = _FieldGrid.of(sample, first, wells, numbers[0])
     if grid is None:
         return []
     places = {placed.node.path: grid.corner(placed, grid.full, grid.full) for placed in grid.fields}
@@ -85,12 +85,12 @@ def _channels(image: Image) -> tuple[Channel, ...]:
     return image.channels + (Channel(),) * missing
 
 
-def _labels(grid: _Grid, first: Node, sample: Image) -> Iterator[Image]:
+def _labels(grid: _FieldGrid, first: Node, sample: Image) -> Iterator[Image]:
     """The labels of the first field, beside those of the same name in the others."""
     group = first.child("labels")
     if group is None or group.kind == "array":
         return
-    for labels in read_labels(group, sample.layout, sample):
+    for labels in read_labels(group, sample.ome_version, sample):
         below = labels.path.removeprefix(f"{first.path}/")
         node = first.child(below)
         numbers = [_number_of(node, level) for level in labels.levels] if node is not None else []
@@ -116,7 +116,7 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
+class _FieldGrid:
     """Where the fields stand, in pixels of level 0."""
 
     full: Position
@@ -132,7 +132,9 @@ class _Grid:
     """Name and length of each of the sample's other axes -> the most that a field has there."""
 
     @classmethod
-    def of(cls, sample: Image, first: Node, wells: Sequence[Well], number: int) -> _Grid | None:
+    def of(
+        cls, sample: Image, first: Node, wells: Sequence[Well], number: int
+    ) -> _FieldGrid | None:
         """The grid of the fields that fit each other; None when there are none."""
         like = _array_node(first, number) or first
         _prefetch_arrays([well.fields[0].node for well in wells if well.fields], number)
@@ -183,7 +185,7 @@ def _leading(image: Image) -> list[tuple[str, int]]:
     return list(zip(names, lengths, strict=False))
 
 
-def _stitched(grid: _Grid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
+def _stitched(grid: _FieldGrid, image: Image, numbers: Sequence[int], below: str = "") -> Image:
     """The image of the sample, or its labels, with each level in the grid."""
     lengths = [grid.longest.get(axis, axis[1]) for axis in _leading(image)]
     largest = image.levels[0]
@@ -213,7 +215,7 @@ def _moved_back(level: StoredLevel, shift: Sequence[float]) -> StoredLevel:
 
 
 def _level(
-    grid: _Grid,
+    grid: _FieldGrid,
     level: StoredLevel,
     leading: Sequence[int],
     openers: Sequence[_Opener],
@@ -225,7 +227,7 @@ def _level(
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
     corners = [grid.corner(field, grid.full, reduced) for field in grid.fields]
     tiles = [
-        Tile(corner, opener, opener.tell_damage if fills else None)
+        MosaicTile(corner, opener, opener.tell_damage if fills else None)
         for corner, opener in zip(corners, openers, strict=True)
     ]
     tile_height, tile_width = _reduced(grid.field_shape, grid.full, reduced)
@@ -294,8 +296,8 @@ def _stage_origins(fields: Sequence[Node], sample: Image, shape: Position) -> li
 def _translation(field: Node) -> Position | tuple[float, float] | None:
     """Translation of the largest level along the last two axes, as the field's metadata write it."""
     first = next(iter(_datasets(field)), None)
-    steps = _objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
-    steps += [inner for step in steps for inner in _objects(step.get("transformations"))]
+    steps = objects(first.get("coordinateTransformations") if isinstance(first, Mapping) else None)
+    steps += [inner for step in steps for inner in objects(step.get("transformations"))]
     vectors = [t.get("translation") for t in steps if t.get("type") == "translation"]
     last = vectors[-1][-2:] if vectors and isinstance(vectors[-1], list) else []
     if len(last) != 2 or not all(isinstance(v, (int, float)) and abs(v) < 1e15 for v in last):
@@ -340,9 +342,7 @@ def _read(field: Node) -> Image | None:
     if document is None:
         return None
     prefetch_levels(field, document)
-    images = read_multiscales(
-        field, document, f"OME-Zarr {document.version}" if document.version else "OME-Zarr"
-    )
+    images = read_multiscales(field, document, document.version or "")
     return images[0] if images else None
 
 
@@ -382,11 +382,3 @@ def _datasets(field: Node) -> list[object]:
     document = find_document(field)
     multiscales = multiscales_of(field, document) if document is not None else []
     return list(multiscales[0]["datasets"]) if multiscales else []
-
-
-def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return (
-        [entry for entry in listed if isinstance(entry, Mapping)]
-        if isinstance(listed, list)
-        else []
-    )

@@ -11,7 +11,6 @@ from typing import Any
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     axes_named,
     checked_levels,
     find,
@@ -19,6 +18,7 @@ from napari_pyramid.layouts._candidates import (
     numbers,
     texts,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
 __all__ = ["NAME", "read"]
@@ -43,7 +43,7 @@ def read(node: Node) -> Sequence[Image] | None:
         if array is not None
     ]
     levels = checked_levels(
-        node, [_candidate(array, transform) for array, transform in present], "multiscale"
+        node, [_entry(array, transform) for array, transform in present], "multiscale"
     )
     if not levels:
         return None
@@ -77,21 +77,21 @@ def _names(transform: Any, array: Node) -> list[str] | None:
     return sorted(names, key=lambda name: _ORDER.index(name.lower()))
 
 
-def _candidate(array: Node, transform: Any) -> Candidate:
+def _entry(array: Node, transform: Any) -> LevelEntry:
     names = _names(transform, array)
     if names is None:
         if transform is not None:
             warn(
                 f"{array.location}: transform has no scale for each of the {array.ndim} axes; ignored"
             )
-        return Candidate(array)
+        return LevelEntry(array)
     scale = numbers(
         _values(transform, "scale", names), array.ndim, f"{array.location}: scale", default=1
     )
     offset = numbers(
         _values(transform, "offset", names), array.ndim, f"{array.location}: offset", default=0
     )
-    return Candidate(array, scale, offset)
+    return LevelEntry(array, scale, offset)
 
 
 def _axes(array: Node, transform: Any) -> tuple[Axis, ...] | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_pyramid.image import Image
-from napari_pyramid.layouts.ome_zarr_document import find_document, is_ome
+from napari_pyramid.layouts.ome_zarr_document import find_document, is_ome, layout_name
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.storage.node import Node
 
-NAME = "multiscales 0.1"
+NAME = layout_name(None)
 
 
 def read(node: Node) -> Sequence[Image] | None:
@@ -17,4 +17,4 @@ def read(node: Node) -> Sequence[Image] | None:
     document = find_document(node)
     if document is None or "multiscales" not in document.content or is_ome(node, document):
         return None
-    return read_multiscales(node, document, NAME) or None
+    return read_multiscales(node, document, None) or None

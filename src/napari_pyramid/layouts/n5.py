@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.axes import Axis
+from napari_pyramid.axes import Axis, centre_shift
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._bdv_xml import affine_zyx
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     Vector,
     axes_named,
     checked_levels,
@@ -26,9 +25,10 @@ from napari_pyramid.layouts._candidates import (
     shape_ratio,
     texts,
 )
+from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.node import Node, warn
 
-__all__ = ["NAME", "beside", "candidates", "first_level", "read", "spatial_axes"]
+__all__ = ["NAME", "beside", "first_level", "level_entries", "read", "spatial_axes"]
 
 NAME = "N5 viewer"
 _LEVEL = re.compile(r"s\d+")
@@ -69,7 +69,7 @@ def _channels(node: Node) -> list[Image]:
 
 
 def _image(node: Node, arrays: Sequence[Node], parents: Sequence[Node] = ()) -> Image | None:
-    levels = checked_levels(node, candidates(node, arrays, parents=parents), "s0, s1, ...")
+    levels = checked_levels(node, level_entries(node, arrays, parents=parents), "s0, s1, ...")
     if not levels:
         return None
     first = first_level(arrays, levels)
@@ -166,12 +166,12 @@ def beside(matrix: Affine, n: int) -> Affine:
     return larger
 
 
-def candidates(
+def level_entries(
     node: Node, arrays: Sequence[Node], offset: Vector | None = None, parents: Sequence[Node] = ()
-) -> list[Candidate]:
+) -> list[LevelEntry]:
     """The arrays with the scale and translation that their own attributes and those of the group give.
 
-    A level of factor f covers f pixels of level 0 from the first on, so its centre lies (f - 1) / 2 of them further.
+    A sample of a level covers samples of level 0 from the first on, see `centre_shift`.
 
     Parameters
     ----------
@@ -190,19 +190,16 @@ def candidates(
     found = []
     for index, array in enumerate(arrays):
         if array.ndim != ndim:
-            found.append(Candidate(array))
+            found.append(LevelEntry(array))
             continue
         found.append(_placed(array, resolution, _factors((node, *parents), arrays, index), start))
     return found
 
 
-def _placed(array: Node, resolution: Vector, factors: Vector, start: Vector) -> Candidate:
+def _placed(array: Node, resolution: Vector, factors: Vector, start: Vector) -> LevelEntry:
     scale = tuple(r * f for r, f in zip(resolution, factors, strict=True))
-    return Candidate(
-        array,
-        scale,
-        tuple(s + r * (f - 1) / 2 for s, r, f in zip(start, resolution, factors, strict=True)),
-    )
+    shift = centre_shift(resolution, scale)
+    return LevelEntry(array, scale, tuple(s + d for s, d in zip(start, shift, strict=True)))
 
 
 def _factors(owners: Sequence[Node], arrays: Sequence[Node], index: int) -> Vector:

@@ -19,7 +19,7 @@ _KEY = "multiscales"
 def read(node: Node) -> Sequence[Image] | None:
     """A list "multiscales" whose datasets are groups that hold variables; datasets that are arrays are another layout."""
     paths = _paths(node)
-    if not paths or not _is_group_with_variables(node, paths[0]):
+    if not any(_is_group_with_variables(node, path) for path in paths):
         return None
     groups = [
         group

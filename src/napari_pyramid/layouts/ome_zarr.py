@@ -32,12 +32,12 @@ def read(node: Node) -> Sequence[Image] | None:
     if "multiscales" in document.content:
         return _read_image(node, document) if is_ome(node, document) else None
     if "labels" in document.content:
-        return read_labels(node, _layout(document)) or None
+        return read_labels(node, document.version or "") or None
     return None
 
 
 def _read_image(node: Node, document: Document) -> list[Image] | None:
-    images = read_multiscales(node, document, _layout(document))
+    images = read_multiscales(node, document, document.version or "")
     if not images:
         return None
     if is_label_group(node) or _is_in_labels(node):
@@ -45,7 +45,7 @@ def _read_image(node: Node, document: Document) -> list[Image] | None:
     group = node.child("labels")
     if group is None or group.kind == "array":
         return images
-    return [*images, *read_labels(group, _layout(document), images[0])]
+    return [*images, *read_labels(group, document.version or "", images[0])]
 
 
 def _is_in_labels(node: Node) -> bool:
@@ -70,8 +70,3 @@ def _is_group_above(node: Node) -> bool:
     except LayoutError:
         return False
     return root.kind == "group" and not root.is_implicit
-
-
-def _layout(document: Document) -> str:
-    version = document.version
-    return f"{NAME} {version}" if version else NAME

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
-__all__ = ["Document", "find_document", "is_ome", "prefetch_levels"]
+__all__ = ["Document", "find_document", "is_ome", "layout_name", "prefetch_levels"]
 
-_KEYS = ("multiscales", "plate", "well", "labels", "series", "scene", "bioformats2raw.layout")
+_MOST = 64
+"""Multiscales that are asked for their versions."""
+_IN_ZARR_V2 = re.compile(r"0\.[1-4](\D.*)?$")
+"""Versions of zarr v2; 0.5 and all later ones are of zarr v3."""
+_IN_BOTH = "0.5-dev"
+"""Drafts of transformations that were written into zarr v2 before 0.5 chose v3."""
 _KNOWN_VERSION = re.compile(r"0\.[1-6](\D.*)?$|0\.9\.dev")
 """0.1 to 0.6 with their drafts ("0.5-dev-spatialdata", "0.6rc0"), and ngff-zarr's draft of what follows."""
 
@@ -32,13 +38,16 @@ class Document:
     @property
     def version(self) -> str | None:
         """The version as written, in the document (0.5) or in its first part (0.1 to 0.4); None when nowhere."""
-        parts = [self.content, *(self.content.get(key) for key in ("multiscales", "plate", "well"))]
-        for part in parts:
-            part = part[0] if isinstance(part, list) and part else part
-            version = part.get("version") if isinstance(part, Mapping) else None
-            if isinstance(version, (str, float)):
-                return str(version)
-        return None
+        return next(self.versions(), None)
+
+    def versions(self) -> Iterator[str]:
+        """Yield the versions that the document and its parts claim."""
+        parts = [self.content.get(key) for key in ("multiscales", "plate", "well", "image-label")]
+        for part in [self.content, *parts]:
+            for entry in part[:_MOST] if isinstance(part, list) else [part]:
+                version = entry.get("version") if isinstance(entry, Mapping) else None
+                if isinstance(version, (str, float)):
+                    yield str(version)
 
 
 _found: WeakKeyDictionary[Node, Document | None] = WeakKeyDictionary()
@@ -56,13 +65,19 @@ def _find_document(node: Node) -> Document | None:
     attributes = node.attributes
     file = "zarr.json: attributes" if node.zarr_format == 3 else ".zattrs"
     ome = attributes.get("ome")
-    if isinstance(ome, dict) and any(key in ome for key in _KEYS):
-        return _checked(Document(ome, f"{file}.ome", in_ome=True), node)
     if ome is not None and not isinstance(ome, dict):
-        warn(f'{node.location}/{file}: "ome" is no object but {brief(ome)}; ignored')
-    if any(key in attributes for key in _KEYS):
+        warn(f'{node.location}/{file}: "ome" is not an object but {brief(ome)}; ignored')
+    content = ome_part(attributes)
+    if not has_ome_keys(content):
+        return None
+    if content is attributes:
         return _checked(Document(attributes, file, in_ome=False), node)
-    return None
+    return _checked(Document(content, f"{file}.ome", in_ome=True), node)
+
+
+def layout_name(ome_version: str | None) -> str:
+    """Return what to call a group with multiscales; None is not OME-Zarr, but their ancestor."""
+    return "multiscales 0.1" if ome_version is None else f"OME-Zarr {ome_version}".rstrip()
 
 
 def is_ome(node: Node, document: Document) -> bool:
@@ -113,9 +128,34 @@ def prefetch_levels(node: Node, document: Document) -> None:
 
 
 def _checked(document: Document, node: Node) -> Document:
+    where = f"{node.location}/{document.where}"
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
-        warn(
-            f"{node.location}/{document.where}: version {version!r} is not known; read as its structure suggests"
-        )
+        warn(f"{where}: version {version!r} is not known; read as its structure suggests")
+    for claimed in dict.fromkeys(document.versions()):
+        needed = 2 if _IN_ZARR_V2.match(claimed) else 3
+        if (
+            _KNOWN_VERSION.match(claimed)
+            and not claimed.startswith(_IN_BOTH)
+            and node.zarr_format != needed
+            and node.is_zarr
+            and _is_of_ome(node, document)
+            and node.is_first_to_say(f"{claimed} in zarr v{node.zarr_format}")
+        ):
+            warn(
+                f"{where}: version {claimed!r} of OME-Zarr cannot be in zarr v{node.zarr_format}, only in"
+                f" zarr v{needed}; read as its structure suggests"
+            )
     return document
+
+
+def _is_of_ome(node: Node, document: Document) -> bool:
+    """Whether the version is OME-Zarr's: other conventions have "multiscales" with versions of their own."""
+    found = document.content.get("multiscales")
+    if isinstance(found, Mapping) and "datasets" not in found:
+        return document.in_ome
+    if found is None:
+        return document.in_ome or any(
+            isinstance(document.content.get(key), Mapping) for key in ("plate", "well")
+        )
+    return is_ome(node, document)

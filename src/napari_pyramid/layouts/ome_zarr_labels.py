@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.storage.node import Node, brief, prefetch_nodes, warn
+from napari_pyramid.storage.node import Node, as_path, brief, prefetch_nodes, warn
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 
@@ -21,18 +21,21 @@ _ASKED = 100
 """Images that are asked for labels which nobody will see: each costs a server a few requests."""
 
 
-def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Image]:
+def read_labels(group: Node, ome_version: str | None, image: Image | None = None) -> list[Image]:
     """The label images of a "labels" group: those it lists, then those it holds without listing them.
 
     Parameters
     ----------
     group
         The group "labels".
+    ome_version
+        Version of OME-Zarr that the image has, see `Image.ome_version`.
     image
         The image that they belong to: a label image without units takes those of the image, since napari shows
         no scale bar for layers with different ones.
     """
-    found: dict[str, Image] = {}
+    found: list[Image] = []
+    seen = group.folders_above()
     listed = _listed(group)
     levels = [] if image is None else [v.path[len(image.path) :] for v in image.levels]
     # Most label images have the levels of their image: asking for both saves a round trip to another host.
@@ -42,21 +45,21 @@ def read_labels(group: Node, layout: str, image: Image | None = None) -> list[Im
         node = _labels_node(group, path)
         if (
             node is not None
-            and node.path not in found
-            and (labels := _read_label_image(node, layout)) is not None
+            and node.folder not in seen
+            and (labels := _read_label_image(node, ome_version)) is not None
         ):
-            found[node.path] = labels
+            seen.add(node.folder)
+            found.append(labels)
     # 0.1: "labels" may hold unlisted groups. Only those that say what they are count as label images.
     for node in group.children():
         if (
-            node.path not in found
+            node.folder not in seen
             and is_label_group(node)
-            and (labels := _read_label_image(node, layout)) is not None
+            and (labels := _read_label_image(node, ome_version)) is not None
         ):
-            found[node.path] = labels
-    return [
-        _with_units_of(image, labels) if image is not None else labels for labels in found.values()
-    ]
+            seen.add(node.folder)
+            found.append(labels)
+    return [_with_units_of(image, labels) if image is not None else labels for labels in found]
 
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
@@ -119,18 +122,21 @@ def _listed(group: Node) -> list[object]:
 
 def _labels_node(group: Node, path: object) -> Node | None:
     try:
-        node = group.child(path)
+        node = group.child(as_path(path))
     except LayoutError as error:
         warn(f"{group.location}: labels lists {brief(path)}: {error}")
         return None
     if node is None:
         warn(f"{group.location}: labels lists {brief(path)}, but nothing readable is there")
+    elif node.folder in group.folders_above():
+        warn(f"{group.location}: labels lists {brief(path)}, a link to a folder above; left out")
+        return None
     return node
 
 
-def _read_label_image(node: Node, layout: str) -> Image | None:
+def _read_label_image(node: Node, ome_version: str | None) -> Image | None:
     document = find_document(node)
-    if document is None or not (images := read_multiscales(node, document, layout)):
+    if document is None or not (images := read_multiscales(node, document, ome_version)):
         warn(f"{node.location}: no label image is there; left out")
         return None
     return replace(as_labels(images[0], node, document), name=node.name)

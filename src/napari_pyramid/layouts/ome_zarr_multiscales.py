@@ -13,17 +13,11 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
 from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
-from napari_pyramid.layouts.ome_zarr_document import Document
+from napari_pyramid.layouts.ome_zarr_document import Document, layout_name
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
 from napari_pyramid.storage.node import Node, brief, warn
 
-__all__ = [
-    "intrinsic_system",
-    "multiscales_of",
-    "read_multiscales",
-    "system_name",
-    "without_channel",
-]
+__all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "without_channel"]
 
 _KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
 """Keys of a multiscale that a viewer cannot show and a user may want."""
@@ -60,12 +54,12 @@ def multiscales_of(node: Node, document: Document) -> list[Mapping[str, Any]]:
     return good
 
 
-def read_multiscales(node: Node, document: Document, layout: str) -> list[Image]:
+def read_multiscales(node: Node, document: Document, ome_version: str | None) -> list[Image]:
     """One image per multiscale of which a level can be read; all but the first are alternatives, and hidden."""
     images: list[Image] = []
     for i, multiscale in enumerate(multiscales_of(node, document)):
         image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(
-            layout
+            ome_version
         )
         if image is not None:
             images.append(_hidden(image) if images else image)
@@ -100,7 +94,7 @@ class _Reader:
     where: str
     """File and key of the multiscale."""
 
-    def image(self, layout: str) -> Image | None:
+    def image(self, ome_version: str | None) -> Image | None:
         paths = [self._path(dataset) for dataset in self.multiscale["datasets"]]
         first = next((n for n in map(self._peek, paths) if n is not None), None)
         if first is None:
@@ -120,7 +114,16 @@ class _Reader:
             return None
         levels, affine = self._placed(levels, axes)
         return self._described(
-            Image(self._name(), levels, layout, self.node.path, axes=axes, affine=affine)
+            Image(
+                self._name(),
+                levels,
+                layout_name(ome_version),
+                self.node.path,
+                axes=axes,
+                affine=affine,
+                ome_version=ome_version,
+                is_writable=True,
+            )
         )
 
     def _path(self, dataset: object) -> object:
@@ -149,6 +152,8 @@ class _Reader:
         )
         if transforms is None:
             return LevelEntry(path)
+        if isinstance(transforms, Mapping):  # the only one, without a list around it
+            transforms = [transforms]
         try:
             matrix = compose(transforms, ndim, self.node, [a.name for a in axes or ()])
             if not is_axis_aligned(matrix):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.image import Channel
+from napari_pyramid.storage.json_values import is_number
 from napari_pyramid.storage.node import brief, warn
 
 __all__ = ["parse_channels"]
@@ -86,11 +87,7 @@ def _window(window: object, dtype: np.dtype[Any], where: str) -> tuple[float, fl
     )
     if ends == [None, None]:
         return None
-    numbers = [
-        float(e)
-        for e in ends
-        if isinstance(e, (int, float)) and not isinstance(e, bool) and abs(e) < 1e300
-    ]
+    numbers = [float(e) for e in ends if is_number(e)]
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         warn(f"{where}.window from {' to '.join(map(brief, ends))} is no contrast; ignored")
         return None

@@ -112,9 +112,10 @@ def _image_nodes(node: Node, edges: list[_Edge], where: str) -> list[Node]:
             warn(f"{where}: there is no image at {brief(path)}; left out")
         elif find_document(found) is not None:
             nodes[found.path] = found
+    named = {found.folder for found in nodes.values()}
     for child in node.children():
-        if find_document(child) is not None:
-            nodes.setdefault(child.path, child)
+        if child.folder not in named and find_document(child) is not None:
+            nodes[child.path] = child
     return list(nodes.values())
 
 

@@ -41,7 +41,7 @@ def read(node: Node) -> Sequence[Image] | None:
         data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0
     )
     levels = checked_levels(
-        data, n5.candidates(data, arrays, offset and offset[::-1]), "painteraData"
+        data, n5.level_entries(data, arrays, offset and offset[::-1]), "painteraData"
     )
     if not levels:
         return None

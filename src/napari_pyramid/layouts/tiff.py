@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_pyramid.arrays.virtual import Crop
+from napari_pyramid.axes import centre_shift
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
 from napari_pyramid.layouts._remote_tiff import RemoteTiffLevel
-from napari_pyramid.layouts._tiff_metadata import Described, describe, hostile_ome
+from napari_pyramid.layouts._tiff_metadata import TiffMetadata, hostile_ome, tiff_metadata
 from napari_pyramid.storage.node import warn
 from napari_pyramid.storage.remote_file import RemoteFile, open_remote_file
 from napari_pyramid.storage.stores import Found
@@ -133,7 +134,7 @@ def _image(
     alone: bool,
 ) -> Image:
     stem = re.sub(r"(\.ome)?\.[^.]+$", "", os.path.basename(path), flags=re.IGNORECASE)
-    described = describe(file, series, number)
+    described = tiff_metadata(file, series, number)
     name = stem if alone else f"{stem} {described.name or series.name or number}"
     levels = tuple(_level(series, i, described, source) for i in range(len(series.levels)))
     return Image(
@@ -148,7 +149,7 @@ def _image(
 
 
 def _level(
-    series: TiffPageSeries, index: int, described: Described, source: str | RemoteFile
+    series: TiffPageSeries, index: int, described: TiffMetadata, source: str | RemoteFile
 ) -> StoredLevel:
     level = series.levels[index]
     page = level.keyframe
@@ -162,8 +163,6 @@ def _level(
         return StoredLevel(str(index), array)
     factors = shape_ratio(series.levels[0].shape, level.shape)
     scale = tuple(s * f for s, f in zip(described.scale, factors, strict=True))
-    translation = tuple(
-        t + s * (f - 1) / 2
-        for t, s, f in zip(described.translation, described.scale, factors, strict=True)
-    )
+    shift = centre_shift(described.scale, scale)
+    translation = tuple(t + d for t, d in zip(described.translation, shift, strict=True))
     return StoredLevel(str(index), array, scale, translation)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_pyramid.arrays.virtual import Crop
-from napari_pyramid.axes import Axis, clean_unit
+from napari_pyramid.axes import Axis, centre_shift, clean_unit
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import find, numbers
 from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking
@@ -184,10 +184,9 @@ def _placed(
     array = level.array
     start, stop = _inside(box, array.shape, names, factors)
     shape = [b - a for a, b in zip(start, stop, strict=True)]
-    scale = tuple(voxel.get(name, 1.0) * factors.get(name, 1) for name in names)
-    translation = tuple(
-        s * first + voxel.get(name, 1.0) * (factors.get(name, 1) - 1) / 2
-        for s, first, name in zip(scale, start, names, strict=True)
-    )
+    full = [voxel.get(name, 1.0) for name in names]
+    scale = tuple(v * factors.get(name, 1) for v, name in zip(full, names, strict=True))
+    shift = centre_shift(full, scale)
+    translation = tuple(s * first + d for s, first, d in zip(scale, start, shift, strict=True))
     cropped = array if shape == list(array.shape) else Crop(array, shape, start)
     return StoredLevel(level.path, cropped, scale, translation)

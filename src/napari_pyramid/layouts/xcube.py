@@ -1,7 +1,7 @@
 """xcube's ".levels" directories: one xarray dataset per level, 0.zarr, 1.zarr, ..., or a text file with the path of one.
 
-Links are the layout's way of sharing level 0 with the cube it was made from, so they are followed out of the store;
-each is told in a warning, those to other hosts only count when the user allowed it.
+Links are the layout's way of sharing level 0 with the cube it was made from, so they are followed
+out of the store, with a warning each; links to other hosts are not followed.
 Source: xcube-dev/xcube, docs/source/mldatasets.md and xcube/core/mldataset/fs.py.
 """
 
@@ -31,7 +31,7 @@ _MAX_LEVELS = 64
 def read(node: Node) -> Sequence[Image] | None:
     """A directory (or a zip of one) named ``*.levels``, or with a ".zlevels" file in it."""
     if not node.is_implicit or not (
-        _NAMED.search(node.opened) or node.read_bytes(".zlevels") is not None
+        _NAMED.search(node.path or node.opened) or node.read_bytes(".zlevels") is not None
     ):
         return None
     groups = list(_levels(node))
@@ -78,12 +78,7 @@ def _follow(node: Node, file: str, target: str) -> Node:
     if not target or "\n" in target or "\0" in target:
         raise LayoutError("the link is not one path")
     if is_url(target):
-        if not node.follow_urls:
-            raise LayoutError(
-                f"the link leads to another host, {target[:80]}, which is not followed unless asked"
-            )
-        warn(f"{where}: level is read from {target}, outside the opened store", LayoutNotice)
-        return open_root(target, follow_urls=True)
+        raise LayoutError(f"the link leads to another host, {target[:80]}, and is not followed")
     if not isinstance(node.store, LocalStore):
         raise LayoutError(
             f"the link {target[:80]!r} is in no directory on this machine; not followed"

@@ -6,13 +6,13 @@ Source: zarr-conventions/multiscales and zarr-conventions/spatial, README of ver
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._candidates import (
-    Candidate,
     Vector,
     axes_named,
     checked_levels,
@@ -22,12 +22,15 @@ from napari_pyramid.layouts._candidates import (
     texts,
 )
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
-from napari_pyramid.layouts._geo import Grid
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.layouts._geo import GeoGrid
+from napari_pyramid.layouts._levels import LevelEntry
+from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["NAME", "read"]
 
 NAME = "zarr-conventions multiscales"
+_MOST = 256
+"""Entries of a layout that are read; more are no pyramid."""
 _REFERENCE_SYSTEM_KEYS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")
 
 
@@ -47,6 +50,9 @@ def read(node: Node) -> Sequence[Image] | None:
     layout = described.get("layout") if isinstance(described, dict) else None
     if layout is None or node.kind != "group":
         return None
+    if isinstance(layout, list) and len(layout) > _MOST:
+        warn(f"{node.location}: multiscales: layout has {len(layout)} entries; {_MOST} are read")
+        layout = layout[:_MOST]
     assets = _assets(node, layout)
     if not assets:
         warn(
@@ -56,21 +62,22 @@ def read(node: Node) -> Sequence[Image] | None:
     metadata = {
         key: node.attributes[key] for key in _REFERENCE_SYSTEM_KEYS if key in node.attributes
     }
+    described_layout = _read_layout(node, layout)
     names = dict.fromkeys(name for asset in assets for name in asset.variables)
     images = []
     for name in names:
         present = {asset.path: asset for asset in assets if name in asset.variables}
-        candidates = {
-            asset.variables[name].path: candidate
-            for asset, candidate in _placed(node, name, present)
+        entries = {
+            asset.variables[name].path: entry
+            for asset, entry in _placed(node, name, present, described_layout)
         }
-        levels = checked_levels(node, candidates.values(), "multiscales: layout")
+        levels = checked_levels(node, entries.values(), "multiscales: layout")
         if levels:
-            first = candidates[levels[0].path].node
-            group = next(
-                asset.group for asset in present.values() if asset.variables[name] is first
+            largest = next(
+                asset for asset in present.values() if asset.variables[name].path == levels[0].path
             )
-            axes = variable_axes(group, first) or axes_named(
+            first = largest.variables[name]
+            axes = variable_axes(largest.group, first) or axes_named(
                 texts(node.attributes.get("spatial:dimensions"), 2), None, first.ndim
             )
             images.append(
@@ -97,78 +104,191 @@ def _assets(node: Node, layout: Any) -> list[_Asset]:
     return found
 
 
-def _placed(node: Node, name: str, assets: Mapping[str, _Asset]) -> list[tuple[_Asset, Candidate]]:
+def _placed(
+    node: Node, name: str, assets: Mapping[str, _Asset], layout: _Layout
+) -> list[tuple[_Asset, LevelEntry]]:
     """One variable of every asset, with the geographic transform, the coordinates, or else the factors of its level."""
-    totals = _totals(name, assets)
+    totals = _totals(name, assets, layout)
     dimensions = node.attributes.get("spatial:dimensions")
     centred = node.attributes.get("spatial:registration") == "node"
-    base = next(iter(assets.values()))
-    outer = Grid.from_transform(
-        node.attributes.get("spatial:transform"), f"{node.location}: spatial:transform"
-    )
-    outer = outer or Grid.from_box(node.attributes.get("spatial:bbox"), base.variables[name].shape)
+    outer = _grid_of_root(node, name, assets, layout, totals)
     found = []
     for path, asset in assets.items():
         variable, total = asset.variables[name], totals[path]
-        grid = Grid.from_transform(
+        grid = GeoGrid.from_transform(
             asset.entry.get("spatial:transform"), f"{node.location}: spatial:transform of {path!r}"
         )
         if grid is None and outer is not None and len(total) >= 2:
-            grid = outer.scaled(
-                total[-2] / totals[base.path][-2], total[-1] / totals[base.path][-1]
-            )
-        candidate = (
+            grid = outer.scaled(total[-2], total[-1])
+        entry = (
             grid.place(variable, dimensions, node_registered=centred)
             if grid
             else placed(asset.group, variable)
         )
         if (
-            candidate.scale is None
+            entry.scale is None
             and len(total) <= variable.ndim
             and any(_scale(a.entry) for a in assets.values())
         ):
-            candidate = Candidate(variable, (1.0,) * (variable.ndim - len(total)) + total)
-        found.append((asset, candidate))
+            entry = LevelEntry(variable, (1.0,) * (variable.ndim - len(total)) + total)
+        found.append((asset, entry))
     return found
 
 
-def _totals(name: str, assets: Mapping[str, _Asset]) -> dict[str, Vector]:
-    """Factors of every asset to the first one.
+def _grid_of_root(
+    node: Node,
+    name: str,
+    assets: Mapping[str, _Asset],
+    layout: _Layout,
+    totals: Mapping[str, Vector],
+) -> GeoGrid | None:
+    """The grid of an asset whose total is 1, by what the group says: its transform is the root's, its box that of all."""
+    attributes = node.attributes
+    grid = GeoGrid.from_transform(
+        attributes.get("spatial:transform"), f"{node.location}: spatial:transform"
+    )
+    if grid is not None:
+        own = layout.scales[layout.root] if layout.root is not None else None
+        total = _product(own or (), (1.0, 1.0))
+    else:
+        path, asset = next(iter(assets.items()))
+        grid = GeoGrid.from_box(attributes.get("spatial:bbox"), asset.variables[name].shape)
+        total = _product(totals[path], (1.0, 1.0))
+    return None if grid is None else grid.scaled(1 / total[-2], 1 / total[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Which entry of the layout is derived from which, assets that are missing on disk included."""
+
+    scales: Mapping[str, Vector | None]
+    """Of each entry, as written: usually relative to what it is derived from."""
+    sources: Mapping[str, str | None]
+    """What each entry is derived from, where that is another entry."""
+    unusable: Collection[str]
+    """Entries whose scale is relative to nothing that can be found."""
+
+    @property
+    def root(self) -> str | None:
+        """The first entry that is derived from no other: what the group says of itself is about this one."""
+        return next((path for path, source in self.sources.items() if source is None), None)
+
+    def total(self, path: str, *, relative: bool) -> Vector | None:
+        """Return the product of the scales from the entry up to its root, () for a root without one, None if one is unknown.
+
+        Parameters
+        ----------
+        relative
+            Follow the sources; if not, every scale counts for itself.
+        """
+        scale, source = self.scales[path], self.sources[path]
+        if path in self.unusable:
+            return None
+        if scale is None:
+            return () if path == self.root else None
+        if source is None or not relative:
+            return scale
+        above = self.total(source, relative=True)
+        return None if above is None else _product(above, scale)
+
+
+def _read_layout(node: Node, layout: Any) -> _Layout:
+    """The layout's scales and sources; one warning tells of all sources that are missing or lead round in a circle."""
+    entries = {
+        path: entry
+        for entry in (layout if isinstance(layout, list) else [])
+        if isinstance(entry, dict) and isinstance(path := entry.get("asset"), str)
+    }
+    given = {path: entry.get("derived_from") for path, entry in entries.items()}
+    known = {path.strip("/"): path for path in entries}
+    sources = {
+        path: known.get(source.strip("/")) if isinstance(source, str) else None
+        for path, source in given.items()
+    }
+    circles = {path for path in entries if path in _above(path, sources)}
+    lost = {
+        path: source
+        for path, source in given.items()
+        if source is not None and sources[path] is None and not _is_there(node, source)
+    }
+    unusable = circles | lost.keys()
+    if unusable:
+        named = ", ".join(
+            f"{path!r} from {brief(given[path])}" for path in entries if path in unusable
+        )
+        warn(
+            f"{node.location}: multiscales: layout: derived_from names no asset, or goes round in a circle: {named};"
+            " the sizes of these levels are taken instead of their transforms"
+        )
+    return _Layout(
+        {path: _scale(entry) for path, entry in entries.items()},
+        {path: None if path in circles else source for path, source in sources.items()},
+        unusable,
+    )
+
+
+def _above(path: str, sources: Mapping[str, str | None]) -> list[str]:
+    """Return what an entry is derived from, directly or not, up to the first that comes twice."""
+    found: list[str] = []
+    source = sources[path]
+    while source is not None and source not in found:
+        found.append(source)
+        source = sources[source]
+    return found
+
+
+def _is_there(node: Node, path: object) -> bool:
+    """Whether a source that is no level of the layout is a node of the group: levels may be derived from what is not shown."""
+    try:
+        return node.child(path) is not None
+    except LayoutError:
+        return False
+
+
+def _totals(name: str, assets: Mapping[str, _Asset], layout: _Layout) -> dict[str, Vector]:
+    """Factors of every asset to the root of the layout.
 
     The text of the convention makes "scale" relative to "derived_from", three of its own examples make it relative to
-    the first level: the reading that fits the shapes is taken.
+    the first level: the reading that fits the shapes is taken. Where no scale is known, the shapes are.
     """
-    first = next(iter(assets.values()))
-    shape = first.variables[name].shape
-    ratios = {
-        path: shape_ratio(shape, a.variables[name].shape)
-        if a.variables[name].ndim == len(shape)
-        else ()
-        for path, a in assets.items()
-    }
-    readings = [_composed(assets, ratios, relative=relative) for relative in (True, False)]
+    shapes = {path: asset.variables[name].shape for path, asset in assets.items()}
+    readings = [_filled(layout, shapes, relative=relative) for relative in (True, False)]
+    first = next(iter(shapes))
     return min(
         readings,
         key=lambda totals: sum(
-            _misfit(totals[path], totals[first.path], ratio) for path, ratio in ratios.items()
+            _misfit(totals[path], totals[first], shape_ratio(shapes[first], shape))
+            for path, shape in shapes.items()
+            if len(shape) == len(shapes[first])
         ),
     )
 
 
-def _composed(
-    assets: Mapping[str, _Asset], ratios: Mapping[str, Vector], *, relative: bool
+def _filled(
+    layout: _Layout, shapes: Mapping[str, tuple[int, ...]], *, relative: bool
 ) -> dict[str, Vector]:
-    totals: dict[str, Vector] = {}
-    for path, asset in assets.items():
-        scale = _scale(asset.entry)
-        parent = totals.get(str(asset.entry.get("derived_from")))
-        if scale is None:
-            totals[path] = ratios[path]
-        elif relative and parent is not None and len(parent) == len(scale):
-            totals[path] = tuple(p * s for p, s in zip(parent, scale, strict=True))
+    """The totals of the layout; from the shapes where there is none, as multiples of the first that is known."""
+    known = {path: layout.total(path, relative=relative) for path in shapes}
+    anchor = next((path for path, total in known.items() if total is not None), next(iter(shapes)))
+    ones = (1.0,) * len(shapes[anchor])
+    base = _product(known[anchor] or (), ones)
+    totals = {}
+    for path, shape in shapes.items():
+        total = known[path]
+        if total is not None:
+            totals[path] = _product(total, (1.0,) * len(shape))
+        elif len(shape) == len(shapes[anchor]):
+            totals[path] = _product(base, shape_ratio(shapes[anchor], shape))
         else:
-            totals[path] = scale
+            totals[path] = (1.0,) * len(shape)
     return totals
+
+
+def _product(a: Vector, b: Vector) -> Vector:
+    """Return the products along the last axes that both have, and what the longer one has before."""
+    n = max(len(a), len(b))
+    pairs = zip((1.0,) * (n - len(a)) + a, (1.0,) * (n - len(b)) + b, strict=True)
+    return tuple(x * y for x, y in pairs)
 
 
 def _misfit(total: Vector, first: Vector, ratio: Vector) -> float:
@@ -178,8 +298,9 @@ def _misfit(total: Vector, first: Vector, ratio: Vector) -> float:
 
 
 def _scale(entry: Mapping[str, Any]) -> Vector | None:
+    """The scale of an entry, which two of the examples in the convention's README have beside "transform"."""
     transform = entry.get("transform")
-    scale = transform.get("scale") if isinstance(transform, dict) else None
+    scale = transform.get("scale") if isinstance(transform, dict) else entry.get("scale")
     if not isinstance(scale, list) or not scale:
         return None
     good = all(

@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_pyramid.storage.json_files import write_json
 
-__all__ = ["has_consolidated", "refresh_consolidated"]
+__all__ = ["has_consolidated", "refresh_consolidated", "rewrite_consolidated"]
 
 _V2_FILES = (".zgroup", ".zarray", ".zattrs")
 
@@ -39,10 +39,11 @@ def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
         if not any((directory / name).is_file() for name in ("zarr.json", ".zgroup")):
             return
         if has_consolidated(directory):
-            _write(directory, staging)
+            rewrite_consolidated(directory, staging=staging)
 
 
-def _write(group: Path, staging: Path | None) -> None:
+def rewrite_consolidated(group: Path, *, staging: Path | None = None) -> None:
+    """Write the consolidated metadata of one group from the files of all nodes below it."""
     document = _read(group / "zarr.json")
     if document is None:
         write_json(
@@ -63,13 +64,11 @@ def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
     """Path and metadata of every node below a group; chunks are not looked at."""
     for name in _folders(group):
         document = _read(group / name / "zarr.json")
-        if document is None:
-            continue
-        yield (
-            f"{below}{name}",
-            {key: value for key, value in document.items() if key != "consolidated_metadata"},
-        )
-        if document.get("node_type") == "group":
+        if document is not None:
+            own = {k: v for k, v in document.items() if k != "consolidated_metadata"}
+            yield f"{below}{name}", own
+        # A folder without metadata may hold nodes, too: a level may be at "scale/0".
+        if document is None or document.get("node_type") == "group":
             yield from _nodes_v3(group / name, f"{below}{name}/")
 
 
@@ -85,8 +84,18 @@ def _files_v2(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _folders(directory: Path) -> list[str]:
-    with os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+    """Return the names of the folders in a directory.
+
+    Hidden folders are left out, and links that lead back to the directory or above it.
+    """
+    above = {os.path.realpath(folder) for folder in (directory, *directory.parents)}
+    return sorted(
+        folder.name
+        for folder in directory.iterdir()
+        if folder.is_dir()
+        and not folder.name.startswith(".")
+        and os.path.realpath(folder) not in above
+    )
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid.downsample import REDUCTIONS
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
 __all__ = ["Attributes", "find_multiscale", "listed_multiscales", "named_paths"]
 
@@ -74,10 +76,13 @@ class Attributes:
 
     @property
     def ome(self) -> dict[str, Any]:
-        """Where OME-Zarr's keys are: in ``ome`` since 0.5, else beside all others."""
-        if self.zarr_format == 2 or ("ome" not in self.all and "multiscales" in self.all):
-            return self.all
-        found: dict[str, Any] = self.all.setdefault("ome", {"version": "0.5"})
+        """The object that holds OME-Zarr's keys; changes are kept by `save`.
+
+        Where there are none yet, it is ``"ome"`` of 0.5 in zarr v3, and all attributes in v2.
+        """
+        found = ome_part(self.all)
+        if self.zarr_format == 3 and found is self.all and not has_ome_keys(found):
+            found = self.all.setdefault("ome", {"version": "0.5"})
         return found
 
     def save(self) -> None:
@@ -124,17 +129,19 @@ def named_paths(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
-    """The levels of a series would replace those of the image, or residuals, of the same name; those of a series are in its group."""
-    if series == "laplacian":
+    """Refuse a series whose group would hold residuals, or the levels of the image itself."""
+    if any(r.residual is not None and r.residual.group == series for r in REDUCTIONS):
         raise DestinationError(
-            f"{attributes.directory}: {series!r} is the name of residuals, and cannot be that of a series: choose another name"
+            f"{attributes.directory}: {series!r} is the name of residuals, "
+            "and cannot be that of a series: choose another name"
         )
     image = find_multiscale(attributes, base, None)
     if image is None or image.get("name") != series:
         return
     if not all(path.startswith(f"{series}/") for path in named_paths(image) if path != base):
         raise DestinationError(
-            f"{attributes.directory}: {series!r} is the name of the image itself, and cannot be that of a series: choose another name"
+            f"{attributes.directory}: {series!r} is the name of the image itself, "
+            "and cannot be that of a series: choose another name"
         )
 
 

@@ -23,6 +23,7 @@ from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 
 __all__ = [
+    "ZARR_FORMAT",
     "Description",
     "Version",
     "add_levels",
@@ -123,12 +124,12 @@ def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The SHOULDs ``type`` and ``metadata``: what made the levels, with which version and arguments."""
     arguments = {k: v for k, v in recipe.items() if k != "version"}
     if "method" in recipe:
-        named = {"type": "gaussian" if spec.residuals else recipe["method"]}
+        named = {"type": spec.reduction.type or recipe["method"]}
         description = "Each level is reduced from the one before, as stored; integer means are rounded half to even."
         method = "napari_pyramid.downsample"
     else:
         named = (
-            {"type": "stride"} if spec.method == "stride" else {}
+            {} if spec.reduction.centred else {"type": spec.reduction.name}
         )  # tells readers that nothing is shifted by half a pixel
         description, method = (
             "The levels are kept as they were given; what made them is not known.",

@@ -13,7 +13,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.errors import SpecError
 
-__all__ = ["Grid", "regular_chunks"]
+__all__ = ["ChunkGrid", "regular_chunks"]
 
 MAX_CODEC_BYTES = 2**31 - 1
 """Blosc and others refuse larger buffers."""
@@ -35,7 +35,7 @@ def regular_chunks(array: Any) -> tuple[int, ...] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class ChunkGrid:
     """Chunks and shards before they are clipped to a level; one entry per axis."""
 
     chunks: tuple[int, ...]
@@ -50,7 +50,7 @@ class Grid:
         source: Any,
         chunks: Sequence[int] | None,
         shards: Sequence[int] | Literal["auto"] | None,
-    ) -> Grid:
+    ) -> ChunkGrid:
         """The grid asked for, or a good one.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Chooses the factors from each level to the next, and where a pyramid ends. Pure."""
+"""Choose the factors from each level to the next, and the level at which a pyramid ends. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ __all__ = ["Factors", "near_isotropic_step", "steps_of"]
 Factors = int | Sequence[int] | Sequence[Sequence[int]]
 
 LARGEST_2D_SIDE = 512
-"""A flat image gets no further level once no side is longer: it fits any screen."""
+"""A flat image gets no further level once no side is longer, since it fits any screen."""
 LARGEST_3D_VOXELS = 256**3
-"""A volume gets no further level once it has no more voxels: napari's 3-D view shows the last level, whole."""
+"""A volume gets no further level once it has no more voxels than this.
+
+napari's 3-D view shows the whole of the last level.
+"""
 
 
 def steps_of(
@@ -28,7 +31,9 @@ def steps_of(
     factors: Factors | None,
     n_levels: int | None,
 ) -> list[tuple[int, ...]]:
-    """Factors of every step, from each level to the next; the arguments are those of `PyramidSpec.from_array`.
+    """Return the factors of every step, from each level to the next.
+
+    The arguments are described in `PyramidSpec.from_array`.
 
     Raises
     ------
@@ -41,7 +46,8 @@ def steps_of(
     if isinstance(given, list):
         if n_levels is not None and n_levels != len(given) + 1:
             raise SpecError(
-                f"factors of {len(given)} steps make {len(given) + 1} levels, but {n_levels} levels were asked for"
+                f"factors of {len(given)} steps make {len(given) + 1} levels, "
+                f"but {n_levels} levels were requested"
             )
         return given
     steps: list[tuple[int, ...]] = []
@@ -54,7 +60,8 @@ def steps_of(
                 break
             k = len(steps)
             raise SpecError(
-                f"{n_levels} levels asked for, but level {k} of shape {shape} is not reduced by {step}: ask for at most {k + 1}"
+                f"{n_levels} levels requested, but level {k} of shape {shape} "
+                f"is not reduced by {step}: request at most {k + 1}"
             )
         steps.append(step)
         shape, spacing = coarser, tuple(s * f for s, f in zip(spacing, step, strict=True))
@@ -64,7 +71,7 @@ def steps_of(
 def _parse_factors(
     factors: Factors | None, axes: Sequence[Axis]
 ) -> tuple[int, ...] | list[tuple[int, ...]] | None:
-    """One tuple for every step, a list with one tuple per step, or None to choose."""
+    """Return one tuple for every step, a list with one tuple per step, or None to choose."""
     if factors is None:
         return None
     if isinstance(factors, int):
@@ -91,10 +98,12 @@ def _is_small(shape: Sequence[int], axes: Sequence[Axis]) -> bool:
 def near_isotropic_step(
     shape: Sequence[int], spacing: Sequence[float], axes: Sequence[Axis]
 ) -> tuple[int, ...]:
-    """2 along each spatial axis whose spacing is not coarser than the coarsest of the other spatial axes, else 1.
+    """Return the factors that bring the spacings of the spatial axes closer together.
 
-    Halving z of a stack whose planes are far apart would only lose planes, and napari would show a wrong one: it
-    rounds the slider position to the nearest coarse plane. Axes of size 1 do not count.
+    An axis is halved (factor 2) unless its spacing is already coarser than the coarsest of the
+    other spatial axes. Axes of size 1 do not count. Halving z of a stack whose planes are far apart
+    would only lose planes, and napari would show a wrong one, since it rounds the slider position
+    to the nearest coarse plane.
     """
     spatial = [i for i, a in enumerate(axes) if a.is_spatial and shape[i] > 1]
     coarsest = {i: max((spacing[j] for j in spatial if j != i), default=math.inf) for i in spatial}

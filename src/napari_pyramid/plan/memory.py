@@ -6,15 +6,19 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from napari_pyramid.downsample import Method, downsampled_shape, gaussian_radius, is_gaussian
+from napari_pyramid.downsample import Reduction, downsampled_shape, gaussian_radius
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass, compared_block
 
-__all__ = ["available_memory", "comparer_bytes", "default_limit", "peak_of", "worker_bytes"]
+__all__ = [
+    "OVERHEAD",
+    "available_memory",
+    "comparer_bytes",
+    "default_limit",
+    "peak_of",
+    "worker_bytes",
+]
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
@@ -63,7 +67,7 @@ def default_limit() -> int:
     return max(min(available_memory() // 4, LARGEST_DEFAULT), 256 * 2**20)
 
 
-def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
+def worker_bytes(p: Pass, reduction: Reduction, source_block: int) -> int:
     """Bytes that one worker of a pass holds at its peak.
 
     Parameters
@@ -87,48 +91,32 @@ def worker_bytes(p: Pass, method: Method, source_block: int) -> int:
     if p.last > p.reads:
         factors = p.levels[p.reads + 1].factors
         reduced = math.prod(downsampled_shape(p.part, factors)) * size
-        part = _bytes_to_reduce(p.part, factors, p.levels[0].dtype, method)
+        part = reduction.block_bytes(p.part, factors, p.levels[0].dtype)
     written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (
         8 if p.residual else size
     )
     return p.readers * (part + reduced) + levels + 2 * p.codec_threads * max(written, source_block)
 
 
-def comparer_bytes(fine: Level, coarse: Level, method: Method) -> int:
+def comparer_bytes(fine: Level, coarse: Level, reduction: Reduction) -> int:
     """Bytes that one worker holds while it compares a level with the level above it."""
     size = coarse.dtype.itemsize
     block = compared_block(fine, coarse)
     under = tuple(min(b * f, n) for b, f, n in zip(block, coarse.factors, fine.shape, strict=True))
     decoded = max(math.prod(fine.chunks) * fine.dtype.itemsize, math.prod(coarse.chunks) * size)
     results = math.prod(block) * (2 * size + 5)  # wanted, found, and five arrays of truth
-    return _bytes_to_reduce(under, coarse.factors, fine.dtype, method) + results + 2 * decoded
-
-
-def _bytes_to_reduce(
-    shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any], method: Method
-) -> int:
-    """Bytes of a block that is reduced, its margins and what the method allocates included, but for the result."""
-    size = dtype.itemsize
-    if is_gaussian(method):
-        return math.prod(
-            n + 2 * gaussian_radius(f) for n, f in zip(shape, factors, strict=True)
-        ) * (size + 3 * 8)
-    if callable(method):
-        size *= 2  # whatever it allocates: at least a copy of its block
-    elif dtype == np.float16:
-        size *= 3  # computed in float32
-    return math.prod(shape) * size
+    return reduction.block_bytes(under, coarse.factors, fine.dtype) + results + 2 * decoded
 
 
 def peak_of(
-    passes: Sequence[Pass], method: Method, source_chunks: Sequence[tuple[int, ...]]
+    passes: Sequence[Pass], reduction: Reduction, source_chunks: Sequence[tuple[int, ...]]
 ) -> int:
     """Bytes at the peak of a build: the largest of its passes' peaks; `source_chunks` are those of each given source array."""
     peaks = []
     for p in passes:
         chunk = source_chunks[p.source] if p.source is not None else p.levels[p.reads].chunks
         peaks.append(
-            p.workers * worker_bytes(p, method, math.prod(chunk) * p.levels[0].dtype.itemsize)
+            p.workers * worker_bytes(p, reduction, math.prod(chunk) * p.levels[0].dtype.itemsize)
         )
     return OVERHEAD + max(peaks, default=0)
 

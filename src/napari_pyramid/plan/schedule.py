@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from napari_pyramid.downsample import Method, is_gaussian
+from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.memory import OVERHEAD, default_limit, peak_of, worker_bytes
 from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
 
-__all__ = ["Plannable", "Source", "peak_of", "plan_passes", "planned_passes"]
+__all__ = [
+    "Limits",
+    "PassPlan",
+    "Plannable",
+    "SourceChunks",
+    "peak_of",
+    "plan_passes",
+    "planned_passes",
+]
 
 TILE_BYTES = 32 * 2**20
 """Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
@@ -31,11 +39,28 @@ class Plannable(Protocol):
     def levels(self) -> tuple[Level, ...]: ...
 
     @property
-    def method(self) -> Method: ...
+    def reduction(self) -> Reduction: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PassPlan:
+    """The part of a `Pass` that decides which tile has which number: not workers, not memory."""
+
+    first: int
+    last: int
+    source: int | None
+    tile: tuple[int, ...]
+    part: tuple[int, ...]
+    residual: bool
+
+    @classmethod
+    def of(cls, p: Pass) -> PassPlan:
+        """Return the plan of a pass."""
+        return cls(p.first, p.last, p.source, p.tile, p.part, p.residual)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChunks:
     """Geometry of one given source array."""
 
     block: tuple[int, ...] | None
@@ -44,17 +69,41 @@ class Source:
     """It is level 0 of the pyramid already, in place."""
 
     @classmethod
-    def like(cls, level: Level) -> Source:
+    def like(cls, level: Level) -> SourceChunks:
         return cls(level.chunks)
 
     @classmethod
-    def of(cls, array: Any, *, is_level_0: bool = False) -> Source:
+    def of(cls, array: Any, *, is_level_0: bool = False) -> SourceChunks:
         return cls(regular_chunks(array), is_level_0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a build may use of the machine."""
+
+    workers: int
+    """Threads at most."""
+    memory: int
+    """Bytes at most, beyond the interpreter."""
+
+    @classmethod
+    def of(cls, max_workers: int | None, memory_limit: int | None) -> Limits:
+        """Return the limits that were given; None means one worker per core, `default_limit`.
+
+        Raises
+        ------
+        SpecError
+            If there is no worker.
+        """
+        workers = max_workers if max_workers is not None else os.cpu_count() or 1
+        if workers < 1:
+            raise SpecError(f"{workers} workers cannot build anything: give at least 1")
+        return cls(workers, memory_limit if memory_limit is not None else default_limit())
 
 
 def plan_passes(
     spec: Plannable,
-    sources: Sequence[Source],
+    sources: Sequence[SourceChunks],
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
@@ -75,11 +124,8 @@ def plan_passes(
     SpecError
         If a chunk or shard does not fit the limit.
     """
-    workers = max_workers if max_workers is not None else os.cpu_count() or 1
-    if workers < 1:
-        raise SpecError(f"{workers} workers cannot build anything: give at least 1")
-    limit = memory_limit if memory_limit is not None else default_limit()
-    room = _Room(spec, workers, limit)
+    limits = Limits.of(max_workers, memory_limit)
+    room = _Room(spec, limits.workers, limits.memory)
     if len(sources) > 1:
         return tuple(room.choose(k, k, k, source.block) for k, source in enumerate(sources))
     first = 1 if sources[0].is_level_0 else 0
@@ -88,30 +134,30 @@ def plan_passes(
         block = sources[0].block if not passes else spec.levels[first - 1].chunks
         passes.append(room.deepest(first, None if passes else 0, block))
         first = passes[-1].last + 1
-        if spec.method == "laplacian" and passes[-1].first > 0:
+        if spec.reduction.residual is not None and passes[-1].first > 0:
             passes.append(room.residual(passes[-1]))
     return tuple(passes)
 
 
 def planned_passes(
     spec: Plannable,
-    plan: Sequence[Sequence[Any]],
-    sources: Sequence[Source],
+    plan: Sequence[PassPlan],
+    sources: Sequence[SourceChunks],
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
 ) -> tuple[Pass, ...]:
-    """The passes of an earlier plan (see `Job.plan`), with as many workers as now fit: unfinished work keeps its tiles."""
-    workers = max_workers if max_workers is not None else os.cpu_count() or 1
-    room = _Room(spec, workers, memory_limit if memory_limit is not None else default_limit())
+    """Return the passes of an earlier plan, with as many workers as now fit.
+
+    Unfinished work keeps its tiles.
+    """
+    limits = Limits.of(max_workers, memory_limit)
+    room = _Room(spec, limits.workers, limits.memory)
     passes = []
-    for first, last, source, tile, part, residual in plan:
-        p = Pass(spec.levels, first, last, source, tuple(tile), tuple(part), residual=residual)
-        passes.append(
-            room.staffed(
-                p, sources[source].block if source is not None else spec.levels[p.reads].chunks
-            )
-        )
+    for q in plan:
+        p = Pass(spec.levels, q.first, q.last, q.source, q.tile, q.part, residual=q.residual)
+        block = sources[q.source].block if q.source is not None else spec.levels[p.reads].chunks
+        passes.append(room.staffed(p, block))
     return tuple(passes)
 
 
@@ -131,9 +177,7 @@ class _Room:
         """The pass from `first` that fuses the most levels while its tiles stay small and many."""
         levels = self.spec.levels
         shallowest = first if source is None or first == 1 else 0
-        if is_gaussian(
-            self.spec.method
-        ):  # needs neighbours of the level before as stored: one level a pass
+        if self.spec.reduction.has_halo:  # the neighbours are needed as they are stored
             return self.choose(first, first, source, block)
         shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
@@ -194,7 +238,9 @@ class _Room:
         )
 
     def _bytes(self, p: Pass, block: tuple[int, ...] | None) -> int:
-        return worker_bytes(p, self.spec.method, math.prod(block) * self.itemsize if block else 0)
+        return worker_bytes(
+            p, self.spec.reduction, math.prod(block) * self.itemsize if block else 0
+        )
 
     def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
         """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
@@ -234,7 +280,7 @@ class _Room:
                 strict=True,
             )
         ]
-        if is_gaussian(self.spec.method):  # a part has margins: the fewer, the less is read twice
+        if self.spec.reduction.has_halo:  # a part has margins: the fewer, the less is read twice
             whole = replace(p, part=tuple(extent))
             return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
         for axis in reversed(range(len(extent))):

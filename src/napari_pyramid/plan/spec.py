@@ -6,17 +6,27 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, parse_axes
-from napari_pyramid.downsample import MAX_NDIM, Method, check_dtype, downsampled_shape, method_name
+from napari_pyramid.axes import Axis, centre_shift, parse_axes
+from napari_pyramid.downsample import (
+    MAX_NDIM,
+    Method,
+    Reduction,
+    check_dtype,
+    default_method,
+    downsampled_shape,
+    methods_for,
+    reduction_of,
+)
 from napari_pyramid.errors import SpecError
-from napari_pyramid.plan.chunks import Grid
+from napari_pyramid.plan.chunks import ChunkGrid
 from napari_pyramid.plan.factors import Factors, steps_of
 from napari_pyramid.plan.level import Level, format_bytes
-from napari_pyramid.plan.schedule import Source, peak_of, plan_passes
+from napari_pyramid.plan.options import SpecOptions, refuse_unknown
+from napari_pyramid.plan.schedule import SourceChunks, peak_of, plan_passes
 
 __all__ = ["PyramidSpec"]
 
@@ -103,10 +113,9 @@ class PyramidSpec:
             raise SpecError(
                 f"scale {spacing} has a zero: the distance between samples must not be 0"
             )
-        method = (
-            method if method is not None else ("mode" if labels or dtype.kind == "b" else "mean")
-        )
-        method_name(method)
+        kind: Literal["image", "labels"] = "labels" if labels else "image"
+        method = default_method(kind, dtype) if method is None else method
+        reduction = reduction_of(method)
         steps = steps_of(shape, parsed, spacing, factors, n_levels)
         if paths is not None and len(paths) != len(steps) + 1:
             raise SpecError(
@@ -119,14 +128,14 @@ class PyramidSpec:
             paths or [str(k) for k in range(len(steps) + 1)],
             spacing,
             _floats("translation", translation, len(shape), 0.0),
-            Grid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
-            centred=method != "stride",
+            ChunkGrid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
+            centred=reduction.centred,
         )
         spec = cls(
             levels,
             parsed,
             method,
-            "labels" if labels else "image",
+            kind,
             name or "",
             codec,
             ignore_background,
@@ -135,16 +144,27 @@ class PyramidSpec:
         return spec
 
     @classmethod
-    def from_levels(cls, levels: Sequence[Any], **options: Any) -> PyramidSpec:
-        """Spec that keeps an existing pyramid's levels, largest first; `options` as in `from_array` but for `n_levels`.
+    def from_levels(cls, levels: Sequence[Any], **options: Unpack[SpecOptions]) -> PyramidSpec:
+        """Return the spec of a pyramid that keeps existing levels.
 
-        The factors are those that the shapes allow, ``round(n / m)`` between consecutive levels, unless given.
+        Factors that are not given follow from the shapes: ``round(n / m)`` between consecutive
+        levels.
+
+        Parameters
+        ----------
+        levels
+            Arrays with `shape` and `dtype`, largest first.
+        **options
+            As in `from_array`, without `n_levels`.
 
         Raises
         ------
         SpecError
             If the levels differ in dtype or number of axes.
+        TypeError
+            If an option is unknown.
         """
+        refuse_unknown(options)
         shapes = [_shape_of(level) for level in levels]
         if (
             len({len(s) for s in shapes}) != 1
@@ -156,8 +176,9 @@ class PyramidSpec:
             tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
             for a, b in itertools.pairwise(shapes)
         ]
-        spec = cls.from_array(levels[0], **{"factors": steps, **options})
-        grid = Grid(spec.levels[0].chunks, spec.levels[0].shards)
+        options.setdefault("factors", steps)
+        spec = cls.from_array(levels[0], **options)
+        grid = ChunkGrid(spec.levels[0].chunks, spec.levels[0].shards)
         kept = (
             replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
             for v, s in zip(spec.levels, shapes, strict=True)
@@ -169,10 +190,17 @@ class PyramidSpec:
             raise SpecError(
                 f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels"
             )
-        if self.kind == "labels" and self.method in ("mean", "gaussian", "laplacian"):
+        if self.kind == "labels" and self.reduction.invents_values:
+            *others, last = (r.name for r in methods_for("labels"))
             raise SpecError(
-                f"method {self.method!r} would invent ids: use mode, min, max, median or stride for labels"
+                f"method {self.method!r} would invent ids: "
+                f"use {', '.join(others)} or {last} for labels"
             )
+
+    @property
+    def reduction(self) -> Reduction:
+        """What `method` and `ignore_background` name."""
+        return reduction_of(self.method, ignore_background=self.ignore_background)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -198,13 +226,13 @@ class PyramidSpec:
 
         In float32 for pixels of up to 16 bits, which it holds exactly to a rounding of 2**-8, else in float64.
         """
-        if self.method != "laplacian":
+        residual = self.reduction.residual
+        if residual is None:
             return ()
-        dtype = np.dtype(
-            np.float32 if self.dtype.itemsize <= 2 or self.dtype == np.float32 else np.float64
-        )
+        dtype = residual.dtype(self.dtype)
         return tuple(
-            replace(level, path=f"laplacian/{level.path}", dtype=dtype) for level in self.levels[1:]
+            replace(level, path=f"{residual.group}/{level.path}", dtype=dtype)
+            for level in self.levels[1:]
         )
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
@@ -216,9 +244,12 @@ class PyramidSpec:
             If a chunk or shard does not fit the limit.
         """
         passes = plan_passes(
-            self, [Source.like(self.levels[0])], max_workers=max_workers, memory_limit=memory_limit
+            self,
+            [SourceChunks.like(self.levels[0])],
+            max_workers=max_workers,
+            memory_limit=memory_limit,
         )
-        return peak_of(passes, self.method, [self.levels[0].chunks])
+        return peak_of(passes, self.reduction, [self.levels[0].chunks])
 
     def __str__(self) -> str:
         rows = [
@@ -227,9 +258,8 @@ class PyramidSpec:
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
-        head = (
-            f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method_name(self.method)}"
-        )
+        method = self.reduction.name
+        head = f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method}"
         return "\n".join(
             [
                 head,
@@ -282,7 +312,7 @@ def _levels(
     paths: Sequence[str],
     spacing: tuple[float, ...],
     origin: tuple[float, ...],
-    grid: Grid,
+    grid: ChunkGrid,
     *,
     centred: bool,
 ) -> tuple[Level, ...]:
@@ -297,10 +327,8 @@ def _levels(
         shape = downsampled_shape(shape, step)
         total = tuple(a * b for a, b in zip(total, step, strict=True))
         scale = tuple(s * f for s, f in zip(spacing, total, strict=True))
-        shift = 0.5 if centred else 0.0
-        translation = tuple(
-            t + shift * (b - a) for t, a, b in zip(origin, spacing, scale, strict=True)
-        )
+        shift = centre_shift(spacing, scale) if centred else (0.0,) * len(shape)
+        translation = tuple(t + d for t, d in zip(origin, shift, strict=True))
         levels.append(
             Level(
                 path,

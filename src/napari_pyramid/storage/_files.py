@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage.private_names import run
 
 __all__ = ["Files", "fetch_files", "files_of"]
 
@@ -37,6 +37,9 @@ _MAX_ENTRIES = 200_000
 class Files(Protocol):
     """How a `Node` looks at its store: by key, without knowing where the bytes are."""
 
+    lists_folders_only: bool
+    """Whether `names` are those of directories and of nothing else."""
+
     def read(self, key: str) -> bytes | None:
         """The file's bytes, None when there is no such file; OSError when it cannot be read."""
 
@@ -57,11 +60,15 @@ class Files(Protocol):
     def has(self, key: str) -> bool:
         """Whether the file was fetched before, and is there."""
 
+    def folder(self, path: str) -> str:
+        """Return what tells a directory from all others, whichever links lead to it; `path` itself in a store without links."""
+
 
 class _LocalFiles:
     """A directory on a local disk, read without zarr's event loop: a plate of 384 wells is thousands of small files."""
 
     is_far = False
+    lists_folders_only = True
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
@@ -83,20 +90,25 @@ class _LocalFiles:
     def names(self, directory: str) -> list[str]:
         try:
             with os.scandir(os.path.join(self._root, directory)) as entries:
-                return [entry.name for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir()]
+                return [entry.name for entry in islice(entries, _MAX_ENTRIES) if _is_folder(entry)]
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def folder(self, path: str) -> str:
+        return _real(self._root, path)
 
 
 class _StoreFiles:
     """Any other store, asked one file at a time."""
 
     is_far = False
+    lists_folders_only = False
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.expected_groups: set[str] = set()
         self._index: dict[str, set[str]] | None = None
+        self._local_root = _local_root(store)
 
     def read(self, key: str) -> bytes | None:
         buffer = _answer(self._store.get(key, default_buffer_prototype()))
@@ -114,6 +126,11 @@ class _StoreFiles:
         if self._index is None:
             self._index = _directory_index(self._consolidated_keys())
         return list(self._index.get(directory, ()))
+
+    def folder(self, path: str) -> str:
+        if self._local_root is None:
+            return path
+        return _real(os.fspath(self._local_root), path)
 
     def _listed(self, directory: str) -> list[str]:
         if not self._store.supports_listing:
@@ -209,6 +226,8 @@ def _consolidated(read: Callable[[str], bytes | None]) -> dict[str, Any]:
 class _IndexedFiles(_StoreFiles):
     """A store that lists all its keys at once (zip): the names of every directory are found in one pass."""
 
+    lists_folders_only = True
+
     def names(self, directory: str) -> list[str]:
         if self._index is None:
             self._index = _directory_index(_answer(_collect(self._store.list())))
@@ -227,8 +246,26 @@ def files_of(store: Store, fetched: Mapping[str, bytes | None] | None = None) ->
         return _RemoteFiles(store, fetched)
     if isinstance(store, LocalStore):
         return _LocalFiles(store.root)
-    inner: Any = getattr(store, "_store", store)
-    return _IndexedFiles(store) if isinstance(inner, ZipStore) else _StoreFiles(store)
+    archive: Any = getattr(store, "archive", store)  # a folder of a zip
+    return _IndexedFiles(store) if isinstance(archive, ZipStore) else _StoreFiles(store)
+
+
+def _local_root(store: Store) -> Path | None:
+    """Return the directory that a store presents in another format, None for stores that are no directory."""
+    inner = getattr(store, "inner", store)
+    return inner.root if isinstance(inner, LocalStore) else None
+
+
+def _real(root: str, path: str) -> str:
+    """Return the path without links, with slashes on every system."""
+    return os.path.realpath(os.path.join(root, path)).replace(os.sep, "/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other in a circle
+        return False
 
 
 def fetch_files(store: Store, keys: Iterable[str]) -> dict[str, bytes | None]:
@@ -276,7 +313,7 @@ def _fetch_all(
 def _answer(request: Coroutine[Any, Any, T]) -> T:
     """What a store answers; whatever it raises is an OSError, or one of ours."""
     try:
-        return sync(request)
+        return run(request)
     except (OSError, LayoutError):
         raise
     # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have errors of their own.

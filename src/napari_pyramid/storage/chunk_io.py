@@ -9,7 +9,6 @@ it does not know) the array is read and written in the ordinary way.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import shutil
@@ -21,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
-from zarrs._internal import ChunkItem, CodecPipelineImpl
 
 from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
 __all__ = ["Blocks", "present_blocks"]
@@ -62,11 +61,16 @@ class Blocks:
         self.dtype = array.dtype.newbyteorder("=")
         self._check = check
         self._key = array.metadata.encode_chunk_key
-        self._reader = _pipeline(array, codec_threads)
-        # Several threads put the chunks of a shard in the order in which they are done: other bytes each time.
-        mixed = array.shards is not None and codec_threads > 1
-        self._orders_shards = mixed and self._reader is not None and has_plain_index(array)
-        self._writer = _pipeline(array, 1) if mixed and not self._orders_shards else self._reader
+        self._reader = open_pipeline(array, codec_threads)
+        # Several threads of zarrs store the chunks of a shard in the order in which they end, zarr-python in Morton
+        # order: the bytes of a shard depend on neither if its chunks are put in C order.
+        mixed = array.shards is not None and (codec_threads > 1 or self._reader is None)
+        self._orders_shards = (
+            mixed and isinstance(array.store, LocalStore) and has_plain_index(array)
+        )
+        self._writer = (
+            open_pipeline(array, 1) if mixed and not self._orders_shards else self._reader
+        )
 
     def read(self, region: Region, out: Array) -> None:
         """Fills `out` (C-contiguous, native byte order, shape of `region`); missing chunks are fill value."""
@@ -76,19 +80,21 @@ class Blocks:
             return
         for batch in self._batches(region):
             self._check()
-            self._reader.retrieve_chunks_and_apply_index(batch, out)
+            self._reader.read(batch, out)
 
     def write(self, region: Region, data: Array) -> None:
         """Writes `data` to `region`, which holds whole blocks; blocks that are all fill value are left out."""
         if self._writer is None:
             self._check()
             self.array[region] = data
+            for block in blocks_in(region, self.block) if self._orders_shards else ():
+                self._order_shard(block)
             return
         data = np.ascontiguousarray(data, dtype=self.dtype)
         whole = self._whole_blocks(region)
         for batch in self._batches(whole, region):
             self._check()
-            self._writer.store_chunks_with_indices(batch, data, False)
+            self._writer.write(batch, data)
         for block in blocks_in(region, self.block):
             if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
                 self._check()
@@ -102,10 +108,11 @@ class Blocks:
                     ],
                 )
             if self._orders_shards:
-                put_in_order(
-                    self.file_of(self._index(block)),
-                    math.prod(self.block) // math.prod(self.array.chunks),
-                )
+                self._order_shard(block)
+
+    def _order_shard(self, block: Region) -> None:
+        n_chunks = math.prod(self.block) // math.prod(self.array.chunks)
+        put_in_order(self.file_of(self._index(block)), n_chunks)
 
     def takes_encoded_from(self, other: Blocks) -> bool:
         """Whether a block of `other` can be copied as it is stored: same grid, dtype, fill value and codecs, both in directories."""
@@ -156,18 +163,16 @@ class Blocks:
         assert self._writer is not None
         index = self._index(block)
         everything = [slice(0, n) for n in self.block]
-        self._writer.store_chunks_with_indices(
-            [self._item(index, everything, everything, self.block)], padded, False
-        )
+        self._writer.write([self._part(index, everything, everything, self.block)], padded)
 
-    def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkItem]]:
+    def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkPart]]:
         """The blocks of a region, a few at a time; places are in an array of the shape of `within`."""
         size = max(1, BATCH_BYTES // (math.prod(self.block) * self.dtype.itemsize))
-        items = self._items(region, within or region)
-        while batch := list(itertools.islice(items, size)):
+        parts = self._parts(region, within or region)
+        while batch := list(itertools.islice(parts, size)):
             yield batch
 
-    def _items(self, region: Region, within: Region) -> Iterator[ChunkItem]:
+    def _parts(self, region: Region, within: Region) -> Iterator[ChunkPart]:
         shape = shape_of(within)
         for block in blocks_in(region, self.block):
             index = self._index(block)
@@ -179,19 +184,17 @@ class Blocks:
                 slice(s.start - r.start, s.stop - r.start)
                 for s, r in zip(block, within, strict=True)
             ]
-            yield self._item(index, inside, place, shape)
+            yield self._part(index, inside, place, shape)
 
-    def _item(
+    def _part(
         self,
         index: tuple[int, ...],
         inside: list[slice],
         place: list[slice],
         shape: tuple[int, ...],
-    ) -> ChunkItem:
+    ) -> ChunkPart:
         key = f"{self.array.path}/{self._key(index)}" if self.array.path else self._key(index)
-        return ChunkItem(
-            key=key, chunk_subset=inside, chunk_shape=self.block, subset=place, shape=shape
-        )
+        return chunk_part(key, chunk_shape=self.block, inside=inside, place=place, shape=shape)
 
 
 def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
@@ -215,28 +218,6 @@ def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
 def _is_constant(pixels: Array, value: Any) -> bool:
     """Whether all pixels are `value`; NaN equals NaN."""
     return bool((pixels == value).all() or (value != value and (pixels != pixels).all()))
-
-
-def _pipeline(array: zarr.Array[Any], threads: int) -> CodecPipelineImpl | None:
-    """zarrs' pipeline for an array in a local directory whose dtype and codecs it knows; None for others."""
-    if not isinstance(array.store, LocalStore) or array.ndim == 0 or array.fill_value is None:
-        return None
-    try:
-        return CodecPipelineImpl(
-            json.dumps(array.metadata.to_dict()),
-            store_config=array.store,
-            validate_checksums=True,
-            chunk_concurrent_minimum=threads,
-            chunk_concurrent_maximum=threads,
-            num_threads=threads,
-            direct_io=False,
-        )
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ):  # what zarrs raises for metadata it does not support
-        return None
 
 
 def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:

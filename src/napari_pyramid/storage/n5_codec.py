@@ -13,7 +13,7 @@ import gzip
 import lzma
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,8 +23,9 @@ from zarr.abc.codec import ArrayBytesCodec
 from zarr.registry import register_codec
 
 if TYPE_CHECKING:
-    from zarr.core.array_spec import ArraySpec
-    from zarr.core.buffer import Buffer, NDBuffer
+    from zarr.abc.buffer import Buffer, NDBuffer
+
+    from napari_pyramid.storage.private_names import ArraySpec
 
 __all__ = ["CODEC_NAME", "COMPRESSIONS", "N5BlockCodec", "decode_block"]
 
@@ -117,12 +118,18 @@ class N5BlockCodec(ArrayBytesCodec):
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         raise NotImplementedError("the size of a compressed N5 block is not known in advance")
 
-    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        dtype = chunk_spec.dtype.to_native_dtype()
-        block = await asyncio.to_thread(
-            decode_block, chunk_data.to_bytes(), self.compression, dtype
+    async def decode(
+        self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
+    ) -> list[NDBuffer | None]:
+        return await asyncio.gather(
+            *(asyncio.to_thread(self._decode, data, spec) for data, spec in chunks_and_specs)
         )
-        return chunk_spec.prototype.nd_buffer.from_numpy_array(_fit(block, chunk_spec.shape))
+
+    def _decode(self, data: Buffer | None, spec: ArraySpec) -> NDBuffer | None:
+        if data is None:
+            return None
+        block = decode_block(data.to_bytes(), self.compression, spec.dtype.to_native_dtype())
+        return spec.prototype.nd_buffer.from_numpy_array(_fit(block, spec.shape))
 
 
 def _fit(block: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store
-from zarr.core.buffer import default_buffer_prototype
+from zarr.buffer import default_buffer_prototype
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.n5_codec import CODEC_NAME, COMPRESSIONS
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
+    from zarr.abc.buffer import Buffer, BufferPrototype
 
-__all__ = ["ATTRIBUTES", "N5Store"]
+__all__ = ["N5Store"]
 
 ATTRIBUTES = "attributes.json"
 _METADATA = "zarr.json"
@@ -169,10 +169,10 @@ class N5Store(Store):
         return False
 
     async def set(self, key: str, value: Buffer) -> None:
-        self._check_writable()
+        raise ValueError(f"{key}: an N5 container is read-only")
 
     async def delete(self, key: str) -> None:
-        self._check_writable()
+        raise ValueError(f"{key}: an N5 container is read-only")
 
     def close(self) -> None:
         self._inner.close()

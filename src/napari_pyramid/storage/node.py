@@ -13,17 +13,19 @@ from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import Store
-from zarr.core.array import AsyncArray
 from zarr.storage import StorePath
 
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
+from napari_pyramid.image import ArrayLike
 from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
+from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
 
 __all__ = [
     "UNSAFE_PATH",
     "Kind",
     "Node",
+    "as_path",
     "brief",
     "collected_warnings",
     "natural_key",
@@ -35,6 +37,8 @@ __all__ = [
 UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
 """Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
 
+_NO_FOLDERS = ("c", "__MACOSX")
+"""Where zarr v3 keeps the chunks of an array, and macOS what it adds to zips."""
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
@@ -82,7 +86,7 @@ class Node:
     path
         Path inside the store, "" for the root.
     kind
-        "group" or "array". A directory without metadata is a group with `is_implicit`; only the root can be one.
+        "group" or "array". A directory without metadata is a group with `is_implicit`: the root, or one of `folders`.
     attributes
         The user's attributes: ".zattrs", or "attributes" of "zarr.json". Always a dict.
     location
@@ -97,7 +101,6 @@ class Node:
         *,
         files: Files,
         opened: str,
-        follow_urls: bool,
     ) -> None:
         self.store = store
         self.path = path
@@ -109,11 +112,10 @@ class Node:
         )
         self.kind: Literal["group", "array"] = "array" if is_array else "group"
         self.is_implicit = not metadata
-        self.follow_urls = follow_urls
-        """Whether the user allowed links in the store to lead to other hosts."""
         self.opened = opened
         """What the user opened: path or URL of the root."""
         self._files = files
+        self._said: set[str] = set()
         self._known: dict[str, Node | None] = {}
 
     def __repr__(self) -> str:
@@ -135,8 +137,26 @@ class Node:
 
     @property
     def title(self) -> str:
-        """What to call an image here that has no name of its own: its path, or the root's file name without suffixes."""
+        """What to call an image here that has no name of its own.
+
+        Its path; for the root, the name of what was opened without the suffixes of zarr and N5.
+        """
         return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
+
+    @cached_property
+    def folder(self) -> str:
+        """What tells the node from all others, whichever links lead to it: its real path, or its path inside a zip or URL."""
+        return self.folder_at("")
+
+    def folder_at(self, path: str) -> str:
+        """Return the `folder` of the node at a relative path, which need not exist."""
+        return self._files.folder(_join(self.path, path) if path else self.path)
+
+    @cached_property
+    def is_link(self) -> bool:
+        """Whether the last part of the path is a link to a folder that has another name or place."""
+        above, _, name = self.path.rpartition("/")
+        return bool(name) and self.folder != _join(self._files.folder(above), name)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -185,6 +205,17 @@ class Node:
         """The data type as the metadata spell it, to compare arrays without opening them."""
         return self.metadata.get("data_type" if self.zarr_format == 3 else "dtype")
 
+    @property
+    def is_zarr(self) -> bool:
+        """Whether the store holds zarr, not another format that it presents as zarr v3."""
+        return not hasattr(self.store, "inner")
+
+    def is_first_to_say(self, what: str) -> bool:
+        """Return True once for all nodes of the opened store: thousands of wells have the same flaw."""
+        is_first = what not in self._said
+        self._said.add(what)
+        return is_first
+
     def child(self, path: object) -> Node | None:
         """The node at a relative path, or None when nothing is there or its metadata cannot be read (with a warning).
 
@@ -198,6 +229,7 @@ class Node:
         LayoutError
             If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
         """
+        path = path.removeprefix("./") if isinstance(path, str) else path
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
             raise LayoutError(
                 f"{self.location}: path {brief(path)} is not a path inside the store; not followed"
@@ -238,7 +270,8 @@ class Node:
 
     def _place(self, path: object) -> str | None:
         """The path in the store of a node below that was not looked for before."""
-        path = str(path) if isinstance(path, int) else path
+        path = as_path(path)
+        path = path.removeprefix("./") if isinstance(path, str) else path
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
             return None
         clean = "/".join(part for part in path.split("/") if part)
@@ -248,32 +281,73 @@ class Node:
     def _children(self) -> tuple[Node, ...]:
         names = sorted(self._candidates(), key=natural_key)
         self.prefetch(nodes=names)
-        return tuple(node for name in names if (node := self.child(name)) is not None)
-
-    def children(self) -> tuple[Node, ...]:
-        """The nodes directly below, in natural order (10 after 9); chunk directories are none."""
-        return self._children
-
-    def child_names(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self._children)
+        found = [node for name in names if (node := self.child(name)) is not None]
+        above = self.folders_above()
+        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
 
     @cached_property
-    def _array(self) -> zarr.Array[Any]:
+    def _distinct_children(self) -> tuple[Node, ...]:
+        # a folder goes before the links to it: its own name is the one to show
+        by_folder: dict[str, Node] = {}
+        for node in sorted(self._children, key=lambda node: node.is_link):
+            by_folder.setdefault(node.folder, node)
+        return tuple(node for node in self._children if by_folder[node.folder] is node)
+
+    def children(self, *, distinct: bool = True) -> tuple[Node, ...]:
+        """Return the nodes directly below, in natural order (10 after 9); chunk directories are none.
+
+        Links to a folder above are left out.
+
+        Parameters
+        ----------
+        distinct
+            Leave out all names but one of a folder that has several by links.
+        """
+        return self._distinct_children if distinct else self._children
+
+    def folders(self) -> tuple[Node, ...]:
+        """Return the directories below that have no metadata of their own, in natural order, as implicit groups.
+
+        TensorStore writes none for the groups above its arrays. Names that chunks have are left out. There are none
+        in stores that list files as well: to ask a server for each of them takes too long.
+        """
+        if not self._files.lists_folders_only:
+            return ()
+        nodes = {node.name for node in self._children}
+        names = sorted(
+            name
+            for name in self._candidates()
+            if name not in nodes and not name.isdecimal() and name not in _NO_FOLDERS
+        )
+        found = [self._node(_join(self.path, name), {}) for name in sorted(names, key=natural_key)]
+        above = self.folders_above()
+        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
+
+    def folders_above(self) -> set[str]:
+        """Return the folders of the node and of all that its path leads through."""
+        parts = self.path.split("/") if self.path else []
+        return {self._files.folder("/".join(parts[:i])) for i in range(len(parts) + 1)}
+
+    def child_names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self._distinct_children)
+
+    @cached_property
+    def _array(self) -> ArrayLike:
         try:
             provide_codecs(self.metadata)
             metadata: Any = self._array_metadata()  # one overload for each zarr format
-            array = zarr.Array(AsyncArray(metadata, StorePath(self.store, self.path)))
+            stored = zarr.Array(zarr.AsyncArray(metadata, StorePath(self.store, self.path)))
+            array: ArrayLike = with_regular_chunks(stored)
             if not all(n > 0 for n in array.chunks):
                 raise ValueError(f"chunks are {array.chunks}")
             return array
         # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy answer nonsense in them with
         # whatever their code runs into (KeyError, AttributeError, AssertionError, ...).
         except Exception as error:
-            raise LayoutError(
-                f"{self._metadata_file}: cannot open the array: {one_line(error)}"
-            ) from error
+            reason = why_unreadable(self.metadata) or one_line(error)
+            raise LayoutError(f"{self._metadata_file}: cannot open the array: {reason}") from error
 
-    def array(self) -> zarr.Array[Any]:
+    def array(self) -> ArrayLike:
         """The array, opened without reading a chunk.
 
         Raises
@@ -310,7 +384,8 @@ class Node:
 
     def _candidates(self) -> list[str]:
         try:
-            return [name for name in self._files.names(self.path) if not UNSAFE_PATH.search(name)]
+            listed = {name.rstrip("/") for name in self._files.names(self.path)}
+            return [name for name in listed if not UNSAFE_PATH.search(name)]
         except OSError as error:
             warn(f"{self.location} cannot be listed: {one_line(error)}")
             return []
@@ -325,14 +400,15 @@ class Node:
         return None if metadata is None else self._node(path, metadata)
 
     def _node(self, path: str, metadata: dict[str, Any]) -> Node:
-        return Node(
+        node = Node(
             self.store,
             path,
             metadata,
             files=self._files,
             opened=self.opened,
-            follow_urls=self.follow_urls,
         )
+        node._said = self._said
+        return node
 
     def _read_attributes(self) -> Any:
         try:
@@ -356,11 +432,7 @@ class Node:
 
 
 def root_node(
-    store: Store,
-    opened: str,
-    *,
-    follow_urls: bool = False,
-    fetched: Mapping[str, bytes | None] | None = None,
+    store: Store, opened: str, *, fetched: Mapping[str, bytes | None] | None = None
 ) -> Node:
     """Return the root of a store, a group without attributes when it holds no metadata.
 
@@ -379,7 +451,7 @@ def root_node(
         metadata = _read_metadata(files, "")
     except LayoutError as error:
         raise LayoutError(f"{opened}/{error}") from error
-    return Node(store, "", metadata or {}, files=files, opened=opened, follow_urls=follow_urls)
+    return Node(store, "", metadata or {}, files=files, opened=opened)
 
 
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
@@ -475,6 +547,17 @@ def _read_json(files: Files, key: str) -> Any:
 
 def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
+
+
+def _is_in(inner: str, outer: str) -> bool:
+    """Return whether `inner` is the folder `outer`, or below it."""
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+
+
+def as_path(value: object) -> object:
+    """Return a number as the path that its writer meant; all else as it is."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return str(value) if is_number else value
 
 
 def brief(value: object) -> str:

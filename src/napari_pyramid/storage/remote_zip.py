@@ -7,13 +7,13 @@ import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterable
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
     Store,
 )
-from zarr.core.buffer import Buffer, BufferPrototype
 
 from napari_pyramid.storage.remote import RemoteStore
 from napari_pyramid.storage.remote_file import open_remote_file

@@ -12,19 +12,19 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from zipfile import BadZipFile
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.core.sync import sync
-from zarr.storage import LocalStore, WrapperStore, ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage._files import fetch_files
 from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
+from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.remote import WEB_PAGE, RemoteStore
 from napari_pyramid.storage.transport import Span
 
-__all__ = ["Found", "is_url", "is_zip", "look_at", "open_above", "open_root", "root_of", "withheld"]
+__all__ = ["Found", "is_url", "look_at", "open_above", "open_root", "root_of", "withheld"]
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
@@ -46,10 +46,7 @@ _ROOT_FILES = (
 
 
 def open_root(
-    path: str | os.PathLike[str],
-    *,
-    follow_urls: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> Node:
     """Return the root of what the user opened; a directory without zarr metadata is a group without attributes.
 
@@ -57,8 +54,6 @@ def open_root(
     ----------
     path
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
-    follow_urls
-        Whether links inside the store may lead to other hosts.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
@@ -72,11 +67,11 @@ def open_root(
     if path.lower().startswith("file://"):
         path = unquote(urlsplit(path).path)
     if is_url(path):
-        return root_of(look_at(path, storage_options), follow_urls=follow_urls)
+        return root_of(look_at(path, storage_options))
     if Path(path).name in ("", "..") and "\0" not in path:
         path = os.path.abspath(path)  # "." has no name to call an image by
     opened = path.rstrip("/\\") or path
-    return root_node(_open_local(Path(path)), opened, follow_urls=follow_urls)
+    return root_node(_open_local(Path(path)), opened)
 
 
 def open_above(node: Node) -> Node:
@@ -97,7 +92,7 @@ def open_above(node: Node) -> Node:
         found = _look_for_folder(RemoteStore(connection.at(above)))
     except OSError as error:
         raise LayoutError(str(error)) from error
-    return root_of(found, follow_urls=node.follow_urls)
+    return root_of(found)
 
 
 def is_zip(path: Path) -> bool:
@@ -141,10 +136,9 @@ def _n5_store(store: Store) -> Store:
 
 
 def _open_zip(path: Path) -> Store:
-    store = ZipStore(path, mode="r")
     try:
-        store._sync_open()
-        keys = sync(_keys(store))
+        store = run(ZipStore.open(path, mode="r"))
+        keys = run(_keys(store))
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
         raise LayoutError(f"{path} is no readable zip file: {error}") from error
     return _in_zip(store, keys)
@@ -223,7 +217,7 @@ def _look_for_file(store: RemoteStore) -> Found | None:
     if not address.path:
         return None
     above = RemoteStore(store.connection.at(address.parent))
-    start = sync(above.fetch(address.key, Span(0, _START)))
+    start = run(above.fetch(address.key, Span(0, _START)))
     return Found(above, {}, address.key, start) if start else None
 
 
@@ -251,19 +245,19 @@ def _refused(store: RemoteStore, refusal: str) -> str:
     return f"{public}: the server answers {refusal}: it is private, or not there. Check the address, or give {how}"
 
 
-def root_of(found: Found, *, follow_urls: bool = False) -> Node:
+def root_of(found: Found) -> Node:
     """Return the root of the store that was found; see `open_root`."""
     if found.key:
-        return _remote_file(found, follow_urls=follow_urls)
+        return _remote_file(found)
     store, address = found.store, found.store.address
     is_zarr = any(found.files[name] is not None for name in _ZARR_FILES)
     named = address.format == "n5" or _IN_N5.search(address.path) is not None
     if not is_zarr and (named or found.files["attributes.json"] is not None):
-        return root_node(_n5_store(store), address.public, follow_urls=follow_urls, fetched={})
-    return root_node(store, address.public, follow_urls=follow_urls, fetched=found.files)
+        return root_node(_n5_store(store), address.public, fetched={})
+    return root_node(store, address.public, fetched=found.files)
 
 
-def _remote_file(found: Found, *, follow_urls: bool) -> Node:
+def _remote_file(found: Found) -> Node:
     public = found.store.address.below(found.key).public
     if not found.is_zip:
         raise LayoutError(f"{public} is a file, but neither a zip nor a TIFF: it holds no image")
@@ -274,53 +268,79 @@ def _remote_file(found: Found, *, follow_urls: bool) -> Node:
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
         raise LayoutError(f"{public} is not a readable zip file: {error}") from error
     opened = _in_zip(store, store.keys())
-    return root_node(opened, public, follow_urls=follow_urls, fetched={})
+    return root_node(opened, public, fetched={})
 
 
 async def _keys(store: Store) -> list[str]:
     return [key async for key in store.list()]
 
 
-class _Subfolder(WrapperStore[Store]):
-    """A folder of a zip as a store of its own; read-only, since the zip is opened so."""
+class _Subfolder(Store):
+    """A folder of a zip as a store of its own, which is only read."""
 
-    def __init__(self, store: Store, folder: str = "") -> None:
-        super().__init__(store)
-        self._folder = folder
-
-    def _with_store(self, store: Store) -> _Subfolder:
-        return _Subfolder(store, self._folder)
+    def __init__(self, archive: Store, folder: str) -> None:
+        super().__init__(read_only=True)
+        self.archive = archive
+        self.folder = folder
 
     def __eq__(self, other: object) -> bool:
         return (
-            super().__eq__(other)
-            and isinstance(other, _Subfolder)
-            and self._folder == other._folder
+            isinstance(other, _Subfolder)
+            and self.archive == other.archive
+            and self.folder == other.folder
         )
+
+    # ---- reading ----
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        return await self._store.get(self._folder + key, prototype, byte_range)
+        return await self.archive.get(self.folder + key, prototype, byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Any
     ) -> list[Buffer | None]:
-        return await self._store.get_partial_values(
-            prototype, [(self._folder + key, part) for key, part in key_ranges]
+        return await self.archive.get_partial_values(
+            prototype, [(self.folder + key, part) for key, part in key_ranges]
         )
 
     async def exists(self, key: str) -> bool:
-        return await self._store.exists(self._folder + key)
+        return await self.archive.exists(self.folder + key)
+
+    # ---- listing ----
+
+    @property
+    def supports_listing(self) -> bool:
+        return True
 
     async def list(self) -> AsyncIterator[str]:
-        async for key in self._store.list_prefix(self._folder):
-            yield key.removeprefix(self._folder)
+        async for key in self.list_prefix(""):
+            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        async for key in self._store.list_prefix(self._folder + prefix):
-            yield key.removeprefix(self._folder)
+        async for key in self.archive.list_prefix(self.folder + prefix):
+            yield key.removeprefix(self.folder)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        async for name in self._store.list_dir(self._folder + prefix):
+        async for name in self.archive.list_dir(self.folder + prefix):
             yield name
+
+    # ---- what a read-only store does not do ----
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    async def set(self, key: str, value: Buffer) -> None:
+        raise ValueError(f"{key}: a folder of a zip is read-only")
+
+    async def delete(self, key: str) -> None:
+        raise ValueError(f"{key}: a folder of a zip is read-only")
+
+    def close(self) -> None:
+        self.archive.close()
+        super().close()

@@ -1,0 +1,36 @@
+"""Basic indexes in full: one integer or slice per axis, whatever was left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["written_out"]
+
+
+def written_out(key: Any, ndim: int) -> list[Any]:
+    """Return one index per axis, with the Ellipsis and missing trailing indexes as full slices.
+
+    Parameters
+    ----------
+    key
+        What stands between the brackets: one index, or a tuple of them.
+    ndim
+        Number of axes that are indexed.
+
+    Raises
+    ------
+    IndexError
+        If there are more indexes than axes, or two Ellipses.
+    """
+    keys = list(key) if isinstance(key, tuple) else [key]
+    # Not keys.count or keys.index: they would compare arrays, element by element.
+    at = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if len(at) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    missing = ndim - (len(keys) - len(at))
+    if missing < 0:
+        raise IndexError(
+            f"too many indices: the array has {ndim} axes, but {ndim - missing} were indexed"
+        )
+    split = at[0] if at else len(keys)
+    return keys[:split] + [slice(None)] * missing + keys[split + len(at) :]

@@ -1,0 +1,75 @@
+"""The arguments of a build, as one value. Checks only what needs no source and no disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_pyramid.errors import SpecError
+from napari_pyramid.image import Channel
+from napari_pyramid.metadata.ome_zarr import ZARR_FORMAT, Version
+from napari_pyramid.plan.options import SpecOptions
+from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.regions import Region
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """The arguments of `plan_build`."""
+
+    source: Any
+    destination: str | os.PathLike[str] | None = None
+    spec: PyramidSpec | None = None
+    in_place: bool = False
+    format: Version | None = None
+    image: str | None = None
+    storage_options: Mapping[str, Any] | None = None
+    series: str | None = None
+    overwrite: bool = False
+    resume: bool = True
+    max_workers: int | None = None
+    memory_limit: int | None = None
+    channels: Sequence[Channel] = ()
+    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None
+    label_properties: Sequence[Mapping[str, Any]] = ()
+    executor: Executor | None = None
+    verify: bool = False
+    skip_unreadable: bool = False
+    regions: Sequence[Region] | None = None
+    options: SpecOptions = field(default_factory=SpecOptions)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the request says where the levels go; without it a build can only be planned."""
+        return self.destination is not None or self.in_place or self.regions is not None
+
+    def check(self) -> None:
+        """
+        Raise if the arguments contradict each other.
+
+        Raises
+        ------
+        SpecError
+            If a path is empty, the format cannot be written, or two arguments exclude each other.
+        """
+        for what, path in (("source", self.source), ("destination", self.destination)):
+            if isinstance(path, str) and not path:
+                raise SpecError(f"the path of the {what} is empty: give a path")
+        if self.format is not None and self.format not in ZARR_FORMAT:
+            raise SpecError(
+                f"format {self.format!r} cannot be written: use 0.5 (zarr v3) or 0.4 (zarr v2)"
+            )
+        if self.spec is not None and self.options:
+            names = ", ".join(sorted(self.options))
+            raise SpecError(f"{names}: given beside a spec; put them into the spec")
+        if self.destination is not None and (self.in_place or self.regions is not None):
+            raise SpecError("a destination was given for a build in place: give one of them")
+        if self.regions is not None and (self.verify or self.skip_unreadable):
+            raise SpecError(
+                "verify and skip_unreadable are for whole builds: leave them out with regions"
+            )

@@ -1,0 +1,155 @@
+"""Describe a reduction method: what it computes, and all that a build has to know of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.downsample.identity import code_digest
+
+__all__ = [
+    "Downsampler",
+    "Margins",
+    "Reduce",
+    "Reduction",
+    "Residual",
+    "always",
+    "never",
+    "only_zero",
+    "unless_rounded",
+]
+
+Array = npt.NDArray[Any]
+Factors = tuple[int, ...]
+Margins = Sequence[tuple[int, int]]
+"""Samples before and after a region, along each axis."""
+
+
+class Downsampler(Protocol):
+    """A user's own method: reduces a block of whole windows (partial only at the image's end).
+
+    It must be a function of each window alone, so that the result does not depend on the chunks.
+    """
+
+    def __call__(self, block: Array, factors: Factors, /) -> Array: ...
+
+
+class Reduce(Protocol):
+    """Reduces a region, which comes with `margins` samples of its surroundings.
+
+    There are as many samples as `Reduction.halo` asks for, and fewer only where the image ends.
+    The result has ``ceil(n / f)`` samples of the region without its margins, and the dtype of the
+    block in native byte order.
+    """
+
+    def __call__(self, block: Array, factors: Factors, margins: Margins | None = None) -> Array: ...
+
+
+# ---- which regions of a single value stay so: choices for `Reduction.keeps_constant` -------------
+
+
+def always(fill_value: np.generic) -> bool:
+    """Return True: each result is one of the samples of its window."""
+    return True
+
+
+def never(fill_value: np.generic) -> bool:
+    """Return False: nothing is known of the method."""
+    return False
+
+
+def unless_rounded(fill_value: np.generic) -> bool:
+    """Return whether a weighted mean of equal samples is that value, bit for bit."""
+    return fill_value.dtype.kind != "f" or bool(fill_value == 0)
+
+
+def only_zero(fill_value: np.generic) -> bool:
+    """Return whether `fill_value` is 0: for differences of samples."""
+    return bool(fill_value == 0)
+
+
+# ---- the description -----------------------------------------------------------------------------
+
+
+def _no_halo(factors: Factors) -> tuple[int, ...]:
+    return (0,) * len(factors)
+
+
+def _no_bytes(dtype: np.dtype[Any]) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What a method stores beside each level but the first, computed from the level itself."""
+
+    group: str
+    """Name of the group that holds these arrays; it is also their ``type`` in the metadata."""
+    description: str
+    """A sentence for the metadata."""
+    dtype: Callable[[np.dtype[Any]], np.dtype[Any]]
+    """From the dtype of the levels to that of the residuals."""
+    of: Callable[[Factors], Reduction]
+    """From the factors of a level to the method that computes its residual, by factors of 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A method that reduces arrays by integer factors. `methods.REDUCTIONS` is the table of them.
+
+    Nothing else in the package knows a method by its name: a new method is a new entry there.
+    """
+
+    name: str
+    """For users, and recorded in the metadata."""
+    help: str
+    """One line for people: what the method makes of each window."""
+    reduce: Reduce
+    keeps_constant: Callable[[np.generic], bool]
+    """Whether a region of a single value surely reduces to that value, bit for bit."""
+    invents_values: bool = False
+    """A result may be a value that no sample has, and so is no use for labels."""
+    centred: bool = True
+    """A result belongs to the centre of its window; if False, to its first sample."""
+    halo: Callable[[Factors], tuple[int, ...]] = _no_halo
+    """Samples that are looked at beyond a region, on each side along each axis."""
+    extra_bytes: Callable[[np.dtype[Any]], int] = _no_bytes
+    """Bytes for each sample of the block, margins included, that are needed beside the block."""
+    ignoring_background: Reduce | None = None
+    """The same, counting 0 only where nothing else is; None if the method makes no difference."""
+    is_compiled: bool = False
+    """The first call compiles, which takes seconds."""
+    type: str = ""
+    """What the metadata say of the levels (``type``), if not `name`."""
+    residual: Residual | None = None
+    function: Downsampler | None = None
+    """A user's own function."""
+
+    @property
+    def has_halo(self) -> bool:
+        """Whether the method looks beyond its windows."""
+        return self.halo is not _no_halo
+
+    @property
+    def identity(self) -> str | None:
+        """Tells the method from all others; None if nothing does, as for a user's lambda."""
+        return self.name if self.function is None else code_digest(self.function)
+
+    def block_bytes(
+        self, shape: Sequence[int], factors: Sequence[int], dtype: np.dtype[Any]
+    ) -> int:
+        """Return the bytes that reducing a region of this shape takes, but for the result."""
+        halo = self.halo(tuple(factors))
+        samples = math.prod(n + 2 * h for n, h in zip(shape, halo, strict=True))
+        return samples * (dtype.itemsize + self.extra_bytes(dtype))
+
+    def without_background(self) -> Reduction:
+        """Return the method that counts 0 only where a window holds nothing else."""
+        if self.ignoring_background is None:
+            return self
+        return replace(self, reduce=self.ignoring_background)

@@ -1,0 +1,21 @@
+"""What JSON in metadata may be worth: numbers that can be used, the objects in a list."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+__all__ = ["is_number", "objects"]
+
+_LARGEST = 1e300
+"""Beyond this, products of two numbers overflow."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number to calculate with; a bool is not, nor a huge integer."""
+    # An int that float64 cannot hold is compared without converting it; NaN is below nothing.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def objects(values: object) -> list[dict[str, Any]]:
+    """Return the objects in a list; anything may be there instead of either."""
+    return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []
