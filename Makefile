@@ -15,7 +15,7 @@ help:
 	@echo "make matrix    demo and tests with Python 3.11 to 3.13, the newest and the lowest versions (LEGS=3.11-lowest: one of them)"
 	@echo "make package   build the wheel and the sdist, and check them without napari and beside it"
 	@echo "make lint      ruff, mypy, and deptry: every import is declared, every dependency imported"
-	@echo "make format    let ruff mend the formatting"
+	@echo "make format    let ruff correct the formatting"
 	@echo "make bench     measure all of docs/benchmarks.md again (QUICK=1: the builders side by side, in two minutes)"
 	@echo "make docs      the pages in docs/ as a site in build/site"
 	@echo "make clean     remove everything that make made"

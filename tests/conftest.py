@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
+from hypothesis import HealthCheck, settings
 from scipy import ndimage
 from screen import open_screen
 
@@ -20,6 +21,10 @@ StoreMaker = Callable[..., Path]
 Downsampled = Callable[[np.ndarray, Sequence[int], str], np.ndarray]
 
 SCREEN = pytest.StashKey[Any]()
+
+# An example may take long because the machine has other work.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -96,7 +96,6 @@ def builds(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(build=builds())
@@ -119,7 +118,6 @@ def test_any_build_equals_tensorstore(
 
 @settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(build=builds(), zarr_format=st.sampled_from([2, 3]))

@@ -1,4 +1,4 @@
-"""What is wrong with a store, and the mending of it: every fault is made by hand in a store that is right."""
+"""What is wrong with a store, and the repairing of it: every fault is made by hand in a store that is right."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_factors_that_shapes_show(
     assert step_factors(shape, coarser) == expected
 
 
-# ---- faults, and their mending ---------------------------------------------------------------------------------------
+# ---- faults, and their repairing ---------------------------------------------------------------------------------------
 
 
 def drop_translation(document: Documents) -> None:
@@ -175,7 +175,7 @@ FAULTS = [
     pytest.param(no_scale, "no scale", id="no scale"),
     pytest.param(too_many_channels, "has 2 entries, the image 1 channels", id="too many channels"),
     pytest.param(impossible_window, "start below end", id="window without extent"),
-    pytest.param(no_colour, "'puce' is no colour", id="colour that is none"),
+    pytest.param(no_colour, "'puce' is not a colour", id="colour that is none"),
 ]
 
 
@@ -188,15 +188,15 @@ def test_a_fault_is_found_and_mended(
     pixels = chunk_files(store)
     report = check_store(store)
     assert expected in messages(report)
-    assert any(finding.is_mendable for finding in report.findings)
+    assert any(finding.is_repairable for finding in report.findings)
 
-    mended = repair_store(store)
+    repaired = repair_store(store)
 
     assert check_store(store, pixels=True).findings == ()
     assert chunk_files(store) == pixels
-    assert mended.actions
-    assert mended.backup is not None
-    kept = {f.name: f.read_bytes() for f in Path(mended.backup).iterdir()}
+    assert repaired.actions
+    assert repaired.backup is not None
+    kept = {f.name: f.read_bytes() for f in Path(repaired.backup).iterdir()}
     assert kept.items() <= damaged.items()
     assert kept
 
@@ -233,7 +233,7 @@ def test_nothing_wrong_changes_nothing(store: Path) -> None:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A zip in which something is wrong that would be mended in a directory."""
+    """A zip in which something is wrong that would be repaired in a directory."""
     path = write(tmp_path / "x.ome.zarr", [image(), plain_mean(image(), (2, 2))])
     edit(path, drop_translation)
     return Path(shutil.make_archive(str(tmp_path / "x.zarr"), "zip", path))
@@ -307,12 +307,12 @@ def test_a_label_image_opened_by_itself_is_backed_up_outside_of_the_store(tmp_pa
     damaged = (opened / "zarr.json").read_bytes()
     before = set(store.rglob("*"))
 
-    mended = repair_store(opened)
+    repaired = repair_store(opened)
 
     assert check_store(store).findings == ()
     assert set(store.rglob("*")) == before
-    assert mended.backup is not None
-    backup = Path(mended.backup)
+    assert repaired.backup is not None
+    backup = Path(repaired.backup)
     assert backup.parent == tmp_path
     assert backup.name.startswith("x.ome.zarr.backup-")
     assert {
@@ -322,10 +322,10 @@ def test_a_label_image_opened_by_itself_is_backed_up_outside_of_the_store(tmp_pa
 
 def test_a_store_named_by_a_file_url_is_mended(store: Path) -> None:
     edit(store, drop_translation)
-    mended = repair_store(store.as_uri())
+    repaired = repair_store(store.as_uri())
     assert check_store(store).findings == ()
-    assert mended.backup is not None
-    assert Path(mended.backup).parent == store.parent
+    assert repaired.backup is not None
+    assert Path(repaired.backup).parent == store.parent
 
 
 def test_averaged_labels_are_found(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_consolidated_metadata_of_a_group_inside(tmp_path: Path) -> None:
     assert check_store(tmp_path / "all.zarr").findings == ()
 
 
-# ---- faults that nothing mends ---------------------------------------------------------------------------------------
+# ---- faults that nothing repairs ---------------------------------------------------------------------------------------
 
 
 def test_a_missing_level(store: Path) -> None:
@@ -436,7 +436,7 @@ def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:
         "scale is 1, 1, the shapes say 2, 1",
         "scale is 2, 2, the shapes say 4, 2",
     ]
-    assert not any(finding.is_mendable for finding in report.findings)
+    assert not any(finding.is_repairable for finding in report.findings)
     assert repair_store(store).backup is None
 
 
@@ -540,10 +540,10 @@ def test_the_report_says_what_repair_would_do(store: Path) -> None:
     edit(store, drop_translation)
     text = str(check_store(store))
     assert text.splitlines()[-1].endswith(
-        "1 image with 3 levels: 1 thing wrong, of which --repair mends 1"
+        "1 image with 3 levels: 1 thing wrong, of which --repair repairs 1"
     )
     assert (
-        json.loads(json.dumps(check_store(store).to_json()))["findings"][0]["is_mendable"] is True
+        json.loads(json.dumps(check_store(store).to_json()))["findings"][0]["is_repairable"] is True
     )
 
 
@@ -554,10 +554,10 @@ def test_the_command_exits_with_1_until_it_is_mended(store: Path) -> None:
 
     edit(store, drop_translation)
     assert CliRunner().invoke(app, ["check", str(store)]).exit_code == 1
-    mending = CliRunner().invoke(app, ["check", str(store), "--repair"])
-    assert mending.exit_code == 0
-    assert "mended" in mending.stdout
-    assert "backup" in mending.stdout
+    repairing = CliRunner().invoke(app, ["check", str(store), "--repair"])
+    assert repairing.exit_code == 0
+    assert "repaired" in repairing.stdout
+    assert "backup" in repairing.stdout
     assert CliRunner().invoke(app, ["check", str(store), "--json"]).exit_code == 0
 
 
@@ -571,7 +571,7 @@ def test_what_cannot_be_mended_is_still_printed(archive: Path) -> None:
     assert told.stdout == f"{check_store(archive)}\n"
     assert "translation is missing" in told.stdout
     assert told.stderr.splitlines() == [
-        f"napari-pyramid: {archive}: only zarr directories on this machine can be mended; unpack or copy it first"
+        f"napari-pyramid: {archive}: only zarr directories on this machine can be repaired; unpack or copy it first"
     ]
     as_json = CliRunner().invoke(app, ["check", str(archive), "--repair", "--json"])
     assert as_json.exit_code == 1

@@ -308,6 +308,19 @@ def test_what_was_built_in_place_is_printed_with_all_levels(tmp_path: Path) -> N
     assert [level["shape"] for level in image["levels"]] == [[40, 50], [20, 25], [10, 13]]
 
 
+def test_the_way_out_of_a_refusal_is_a_flag(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((40, 50), np.uint16))
+    command = ["build", tmp_path / "a.npy", tmp_path / "x.ome.zarr", "--levels", "2", "-q"]
+    array = np.load(tmp_path / "a.npy", mmap_mode="r")
+    steps = plan_build(array, tmp_path / "x.ome.zarr", n_levels=2, name="a").steps()
+    next(steps)
+    steps.close()
+    refused = invoke(*command, "--method", "max")
+    assert_one_clear_line(refused, "unfinished work of another recipe", "over with --no-resume")
+    assert "resume=" not in refused[2]
+    assert invoke(*command, "--method", "max", "--no-resume")[0] == 0
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_source_is_opened_once_and_what_was_built_is_opened_once(
     in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

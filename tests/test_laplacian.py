@@ -127,6 +127,19 @@ def test_in_place_beside_a_plain_array(
     )
 
 
+def test_levels_that_are_kept_get_residuals_too(tmp_path: Path, read_level: ReadLevel) -> None:
+    levels = [image()[::f, ::f] for f in (1, 2, 4)]
+    build_pyramid(levels, tmp_path / "x.ome.zarr", method="laplacian", verify=True)
+    for k in (1, 2):
+        smooth = ndimage.gaussian_filter(levels[k].astype(float), 2 / 3, mode="reflect", truncate=4)
+        np.testing.assert_allclose(
+            read_level(tmp_path / "x.ome.zarr" / "laplacian" / str(k)),
+            levels[k] - smooth,
+            rtol=0,
+            atol=1e-3,
+        )
+
+
 @pytest.mark.parametrize(
     ("dtype", "residual"),
     [("uint8", "float32"), ("uint16", "float32"), ("float32", "float32"), ("int32", "float64")],

@@ -6,7 +6,7 @@ import itertools
 import re
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from napari_pyramid import PyramidSpec, SpecError
 from napari_pyramid.downsample import (
     METHODS,
     REDUCTIONS,
+    MethodName,
     Reduction,
     default_method,
     downsampled_shape,
@@ -52,6 +53,10 @@ def test_a_constant_that_is_kept_is_kept_bit_for_bit(reduction: Reduction, fill:
         result = reduction.reduce(np.full((7, 11), fill), factors)
         if reduction.keeps_constant(fill):
             assert (result == fill).all(), factors
+
+
+def test_type_checkers_know_the_methods_of_the_table() -> None:
+    assert get_args(MethodName) == METHODS
 
 
 def test_residuals_keep_zeros_only() -> None:

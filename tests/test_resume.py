@@ -175,7 +175,7 @@ def test_a_changed_source_is_not_resumed(
     change(source)
     with pytest.raises(
         DestinationError,
-        match="another recipe or of a source that has changed: start over with --no-resume",
+        match="another recipe or of a source that has changed: start over with resume=False, or repeat",
     ):
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", resume=False, **OPTIONS)
@@ -526,7 +526,7 @@ def test_work_planned_for_more_memory_is_not_continued_with_less(
     steps.close()
     with pytest.raises(
         SpecError,
-        match=r"planned for .* of memory, but the limit is .*: allow as much \(--memory\), or start over \(--no-resume\)",
+        match=r"planned for .* of memory, but the limit is .*: allow as much with memory_limit=, or start over",
     ):
         build_pyramid(
             source, tmp_path / "x.ome.zarr", name="x", memory_limit=32 * 2**20 + 2**19, **wide

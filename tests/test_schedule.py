@@ -8,7 +8,7 @@ import pytest
 from helpers import Array
 
 from napari_pyramid import PyramidSpec, SpecError
-from napari_pyramid.plan.schedule import SourceChunks, plan_passes
+from napari_pyramid.plan.schedule import PassPlan, SourceChunks, plan_passes, planned_passes
 
 
 def spec_of(shape: tuple[int, ...], **options: object) -> PyramidSpec:
@@ -55,6 +55,33 @@ def test_gaussian_is_one_level_a_pass() -> None:
         memory_limit=2**30,
     )
     assert all(p.first == p.last for p in passes)
+
+
+def test_each_residual_is_written_right_after_its_level() -> None:
+    spec = spec_of((64, 128, 128), n_levels=3, method="laplacian")
+    passes = plan_passes(spec, [SourceChunks((64, 64, 64))], max_workers=2, memory_limit=2**30)
+    written = [[level.path for level in p.levels[p.first : p.last + 1]] for p in passes]
+    assert written == [["0"], ["1"], ["laplacian/1"], ["2"], ["laplacian/2"]]
+    assert [p.levels[p.reads].path for p in passes] == ["0", "0", "1", "1", "2"]
+    assert [p.coarsest for p in passes] == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("method", ["mean", "laplacian"])
+def test_passes_are_made_again_from_their_plan(method: str) -> None:
+    spec = spec_of((64, 128, 128), n_levels=3, method=method)
+    options = {"max_workers": 2, "memory_limit": 2**30}
+    passes = plan_passes(spec, [SourceChunks((64, 64, 64))], **options)
+    again = planned_passes(
+        spec, [*map(PassPlan.of, passes)], [SourceChunks((64, 64, 64))], **options
+    )
+    assert again == passes
+
+
+def test_the_plan_of_a_residual_has_the_number_of_its_level() -> None:
+    """Unfinished work keeps such plans: whatever finishes it must understand them."""
+    spec = spec_of((64, 70, 70), n_levels=2, method="laplacian")
+    passes = plan_passes(spec, [SourceChunks((64, 64, 64))], max_workers=1, memory_limit=2**30)
+    assert PassPlan.of(passes[-1]) == PassPlan(1, 1, None, (32, 35, 35), (32, 35, 35), True)
 
 
 @pytest.mark.parametrize("block", [(1, 1024, 1024), (64, 64, 64), (50, 70, 90), (512, 16, 1024)])

@@ -153,7 +153,7 @@ def test_levels_that_exist_need_overwrite_and_are_then_replaced(plain: Path) -> 
     build_pyramid(plain, in_place=True, **OPTIONS)
     with pytest.raises(
         DestinationError,
-        match=r"has 3 levels already: overwrite them \(--overwrite\), or name a second series",
+        match=r"has 3 levels already: replace .* with overwrite=True, or name a further series",
     ):
         build_pyramid(plain, in_place=True, method="max", **OPTIONS)
     build_pyramid(plain, in_place=True, method="max", overwrite=True, **OPTIONS)
@@ -240,7 +240,7 @@ def test_an_array_in_the_way_is_not_replaced(plain: Path) -> None:
     zarr.open_group(plain).create_array("raw_1", data=np.zeros((3, 3)))
     before = digest(plain)
     with pytest.raises(
-        DestinationError, match=r"raw_1 exists already and is no level of this image"
+        DestinationError, match=r"raw_1 exists already and is not a level of this image"
     ):
         build_pyramid(
             zarr.open_array(plain / "raw", mode="r"), in_place=True, overwrite=True, **OPTIONS
@@ -376,7 +376,7 @@ def file(tmp: Path) -> Path:
         (None, "x.ome.zarr", {}, "a NoneType cannot be a source"),
         (DATA, "x.ome.zarr", {"codec": "zstd-23"}, "codec 'zstd-23' is not known"),
         (DATA, "x.ome.zarr", {"codec": ""}, "codec '' is not known"),
-        (DATA, "other.zarr/0/1/x.zarr", {"n": other}, "lies inside the array"),
+        (DATA, "other.zarr/0/1/x.zarr", {"n": other}, "is inside the array"),
         (DATA.astype("f4"), "other.zarr/labels/seg", {"n": other}, "float32 cannot be labels"),
         (
             DATA,
@@ -430,7 +430,7 @@ def file(tmp: Path) -> Path:
             DATA,
             None,
             {"in_place": True},
-            "only beside a zarr array in a local directory whose chunks are of one size: give a destination instead",
+            "whose chunks are of one size: give a destination for a new store",
         ),
         (
             store,
@@ -442,25 +442,31 @@ def file(tmp: Path) -> Path:
             bare,
             None,
             {"in_place": True},
-            "is the root of its store, with no group to add levels to: build a new store instead",
+            "is the root of its store, with no group to add levels to: give a destination",
         ),
         (
             store,
             "s.zarr",
             {},
-            "is the source: build in place (--in-place), or choose a destination elsewhere",
+            "is the source: build in place with in_place=True, or choose another destination",
         ),
         (store, "s.zarr", {"overwrite": True}, "is the source"),
         (bare, "bare.zarr", {"overwrite": True}, "is the source"),
         (store, "s.zarr/0", {}, "is the source"),
-        (store, "s.zarr/0/c", {}, "is the source or lies inside it"),
-        (store, "s.zarr/sub.ome.zarr", {}, "lies inside the source"),
+        (store, "s.zarr/0/c", {}, "is the source, or inside the source"),
+        (store, "s.zarr/sub.ome.zarr", {}, "is inside the source"),
         (store, ".", {"overwrite": True}, "holds the source"),
         (
             DATA,
             folder,
             {},
-            "exists already: choose another name, or overwrite it (--overwrite, overwrite=True)",
+            "exists already, is not a zarr store and will not be overwritten: choose another",
+        ),
+        (
+            DATA,
+            "other.zarr",
+            {"n": other},
+            "exists already: replace what is there with overwrite=True, or choose another",
         ),
         (DATA, folder, {"overwrite": True}, "is not a zarr store and will not be overwritten"),
         (DATA, file, {"overwrite": True}, "is not a zarr store and will not be overwritten"),
@@ -505,7 +511,7 @@ def test_in_place_says_what_is_wrong_with_the_order_of_axes(tmp_path: Path) -> N
     )
     before = digest(tmp_path)
     with pytest.raises(
-        DestinationError, match=r"channels behind its planes.*give a destination instead"
+        DestinationError, match=r"channels behind its planes.*give a destination for a new store"
     ):
         build_pyramid(tmp_path / "s.zarr", in_place=True, axes="yxc", n_levels=2)
     assert digest(tmp_path) == before

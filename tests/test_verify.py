@@ -16,7 +16,7 @@ from napari_pyramid.build import plan_build
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.verify import Comparer, Difference
-from napari_pyramid.downsample import METHODS, Method, reduction_of
+from napari_pyramid.downsample import METHODS, Reduction, reduction_of
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
 
@@ -26,17 +26,22 @@ def found(
     coarse: str,
     fine: str,
     factors: tuple[int, ...],
-    method: Method,
-    *,
-    residual: bool = False,
+    reduction: Reduction,
 ) -> list[Difference | None]:
     """What comparing all of a stored level says, region by region."""
     above, stored = (
         Reader(zarr.open_array(root / path, mode="r"), check=lambda: None)
         for path in (fine, coarse)
     )
-    comparer = Comparer(above, stored, factors, reduction_of(method), (7, 9), residual=residual)
+    comparer = Comparer(above, stored, factors, reduction, (7, 9))
     return [comparer.compare(region) for region in comparer.regions()]
+
+
+def residual_by(factors: tuple[int, ...]) -> Reduction:
+    """What makes the residual of a level that was reduced by these factors."""
+    residual = reduction_of("laplacian").residual
+    assert residual is not None
+    return residual.of(factors)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -44,11 +49,11 @@ def test_what_was_built_verifies(method: str, tmp_path: Path) -> None:
     root = tmp_path / "x.ome.zarr"
     build_pyramid(DATA, root, method=method, chunks=(8, 8), factors=[(2, 3), (1, 2)], verify=True)
     for k, factors in enumerate([(2, 3), (1, 2)]):
-        regions = found(root, str(k + 1), str(k), factors, method)
+        regions = found(root, str(k + 1), str(k), factors, reduction_of(method))
         assert len(regions) > 1
         assert not any(regions)
     if method == "laplacian":
-        assert not any(found(root, "laplacian/1", "1", (2, 3), method, residual=True))
+        assert not any(found(root, "laplacian/1", "1", (1, 1), residual_by((2, 3))))
 
 
 def test_float_images_with_nan_verify(tmp_path: Path) -> None:
@@ -63,7 +68,7 @@ def test_one_wrong_pixel_is_found_and_placed(value: float, tmp_path: Path) -> No
     level = zarr.open_array(root / "1")
     right = level[13, 20]
     level[13, 20] = value
-    (difference,) = filter(None, found(root, "1", "0", (2, 2), "mean"))
+    (difference,) = filter(None, found(root, "1", "0", (2, 2), reduction_of("mean")))
     assert difference.n_pixels == 1
     assert difference.region[0].start <= 13 < difference.region[0].stop
     assert difference.region[1].start <= 20 < difference.region[1].stop
@@ -74,9 +79,7 @@ def test_a_wrong_residual_is_found(tmp_path: Path) -> None:
     root = tmp_path / "x.ome.zarr"
     build_pyramid(DATA, root, chunks=(8, 8), factors=2, n_levels=2, method="laplacian")
     zarr.open_array(root / "laplacian" / "1")[3, 4] += 1
-    (difference,) = filter(
-        None, found(root, "laplacian/1", "1", (2, 2), "laplacian", residual=True)
-    )
+    (difference,) = filter(None, found(root, "laplacian/1", "1", (1, 1), residual_by((2, 2))))
     assert difference.n_pixels == 1
 
 
@@ -92,7 +95,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def fill_and_spoil(number: int) -> Any:
             done = fill(number)
             if p.first <= wrong <= p.last and wrong:
-                zarr.open_array(self.target.level_directory(wrong))[0, 0] = 12345
+                zarr.open_array(self.target.level_directory(p.levels[wrong]))[0, 0] = 12345
             return done
 
         real.fill = fill_and_spoil
@@ -149,7 +152,9 @@ def test_what_needs_too_much_memory_to_compare_is_refused(tmp_path: Path) -> Non
     )
     assert plain < verified
     build_pyramid(tmp_path / "s.zarr", memory_limit=verified, verify=True, **options)
-    with pytest.raises(SpecError, match=r"--verify\) needs .* of memory, but the limit is"):
+    with pytest.raises(
+        SpecError, match=r"comparing the levels needs .* of memory, but the limit is"
+    ):
         build_pyramid(
             tmp_path / "s.zarr", memory_limit=verified - 1, verify=True, overwrite=True, **options
         )

@@ -12,12 +12,18 @@
     └── LayoutNotice                    nothing is wrong with a store, but its reader did what one may not expect
 
 Wrong arguments are also `ValueError`, so that callers who know nothing of us can catch them.
-None inherits `RuntimeError`: superqt's generator worker takes that for a deleted Qt object and tells no one.
+None inherits `RuntimeError`: superqt's generator worker takes that for a deleted Qt object and
+drops it.
+
+An error says what happened; what to do about it is a list of remedies, which each face puts into
+its own words: ``resume=False`` in Python, ``--no-resume`` on the command line, a button in napari.
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
 
 __all__ = [
     "STORAGE_ERRORS",
@@ -27,6 +33,7 @@ __all__ = [
     "LayoutNotice",
     "LayoutWarning",
     "PyramidError",
+    "Remedy",
     "SourceError",
     "SpecError",
     "VerificationError",
@@ -47,8 +54,72 @@ STORAGE_ERRORS = (
 """What zarr, zarrs, numcodecs, h5py, tifffile and dask raise for data they cannot read or write."""
 
 
+class Remedy(Enum):
+    """What a user can do about an error."""
+
+    OVERWRITE = auto()
+    """Replace what is at the destination."""
+    START_OVER = auto()
+    """Drop unfinished work and begin again."""
+    FINISH = auto()
+    """Repeat the earlier build, which resumes its unfinished work."""
+    IN_PLACE = auto()
+    """Add levels beside the source."""
+    NEW_STORE = auto()
+    """Write a new store instead of adding levels in place."""
+    NEW_NAME = auto()
+    """Choose another destination."""
+    NEW_SERIES = auto()
+    """Name a further series of levels."""
+    MOVE_AWAY = auto()
+    """Move what is in the way to another place."""
+    MORE_MEMORY = auto()
+    """Allow the build more memory."""
+    NO_VERIFY = auto()
+    """Build without comparing the levels."""
+    LABELS = auto()
+    """Say that the pixels are labels."""
+
+
+IN_PYTHON: Mapping[Remedy, str] = {
+    Remedy.OVERWRITE: "replace what is there with overwrite=True",
+    Remedy.START_OVER: "start over with resume=False",
+    Remedy.FINISH: "repeat the earlier call to finish it",
+    Remedy.IN_PLACE: "build in place with in_place=True",
+    Remedy.NEW_STORE: "give a destination for a new store instead",
+    Remedy.NEW_NAME: "choose another destination",
+    Remedy.NEW_SERIES: "name a further series of levels with series=",
+    Remedy.MOVE_AWAY: "move it away",
+    Remedy.MORE_MEMORY: "allow as much with memory_limit=",
+    Remedy.NO_VERIFY: "build without verify=True",
+    Remedy.LABELS: "make the spec with labels=True",
+}
+"""The remedies in the words of the Python interface."""
+
+
 class PyramidError(Exception):
-    """Any error that napari-pyramid raises on purpose; its message is one line for the user."""
+    """Any error that napari-pyramid raises on purpose; `str` gives one line for the user.
+
+    Parameters
+    ----------
+    message
+        What happened, and what to do about it where no remedy says so.
+    remedies
+        What the user can do, best first.
+    """
+
+    def __init__(self, message: str = "", *, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedies = tuple(remedies)
+
+    def in_words(self, words: Mapping[Remedy, str]) -> str:
+        """Return the message, then the remedies that `words` has words for."""
+        known = [words[remedy] for remedy in self.remedies if remedy in words]
+        return f"{self.message}: {', or '.join(known)}" if known else self.message
+
+    def __str__(self) -> str:
+        return self.in_words(IN_PYTHON)
 
 
 class SpecError(PyramidError, ValueError):

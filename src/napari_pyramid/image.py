@@ -95,7 +95,7 @@ class Image:
     """Version of OME-Zarr as the store writes it, "" where it does not say; None for any other
     layout."""
     is_writable: bool = False
-    """Whether levels may be added in place: to OME-Zarr, and beside arrays that no metadata list."""
+    """Whether levels may be added in place: to OME-Zarr, and beside arrays without metadata."""
 
     @property
     def channel_axis(self) -> int | None:

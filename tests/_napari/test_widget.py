@@ -19,6 +19,7 @@ from skimage.transform import pyramid_gaussian
 from napari_pyramid._napari._form import ChoiceForm
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid.build import Build
+from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.downsample import methods_for
 from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
@@ -268,7 +269,7 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
     with monkeypatch.context() as patch:
         patch.setattr("napari_pyramid.build.plan", refuse)
         widget.build.click()
-        qtbot.waitUntil(lambda: bool(ran), timeout=20000)
+        qtbot.waitUntil(lambda: bool(ran), timeout=PATIENCE)
     wait_for_end(widget, qtbot)
     assert ran == [shown]
     assert "Built" in widget.message.text()
@@ -641,14 +642,105 @@ def test_error_is_a_notification_and_changes_nothing(
     assert not viewer.layers["broken"].multiscale
 
 
-def test_existing_store_is_refused(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_existing_store_is_refused_until_it_is_to_be_replaced(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
     zarr.create_group(tmp_path / "there.ome.zarr", attributes={"mine": 1})
-    viewer.add_image(cells())
+    values = cells()
+    viewer.add_image(values)
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "there.ome.zarr", levels=2)
     assert "exists" in widget.message.text()
+    assert "overwrite" not in widget.message.text()
     assert not widget.build.isEnabled()
     assert dict(zarr.open_group(tmp_path / "there.ome.zarr").attrs) == {"mine": 1}
+    assert widget.remedy.isVisible()
+    assert widget.remedy.text() == "Replace"
+    widget.remedy.click()
+    wait_for_end(widget, qtbot)
+    assert "Built" in widget.message.text()
+    assert widget.remedy.isHidden()
+    assert "mine" not in zarr.open_group(tmp_path / "there.ome.zarr").attrs
+    built = zarr.open_array(tmp_path / "there.ome.zarr/1", mode="r")
+    np.testing.assert_array_equal(built[:], plain_mean(values, (2, 2, 2)))
+
+
+def test_what_is_no_store_is_not_replaced(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.zarr").write_text("mine")
+    viewer.add_image(cells())
+    widget = dock()
+    choose(widget, qtbot, destination=tmp_path / "notes.zarr", levels=2)
+    assert "choose another name" in widget.message.text()
+    assert widget.remedy.isHidden()
+    assert not widget.build.isEnabled()
+
+
+@pytest.fixture
+def cancelled(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> BuildPyramid:
+    """The widget after a build from a store on disk that was cancelled half-way."""
+    values = cells((40, 41, 43))
+    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=values, chunks=(8, 8, 8))
+    fill, go_on = TileFiller.fill, threading.Event()
+
+    def held_up(self: TileFiller, number: int) -> Any:
+        """The first tile is filled, the others when Cancel has been pressed."""
+        assert number == 0 or go_on.wait(60)
+        return fill(self, number)
+
+    widget = dock()
+    choose_path(widget, qtbot, tmp_path / "s.zarr")
+    choose(
+        widget, qtbot, destination=tmp_path / "x.ome.zarr", levels=2, chunks="8, 8, 8", method="max"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(TileFiller, "fill", held_up)
+        widget.build.click()
+        qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=PATIENCE)
+        widget.cancel.click()
+        go_on.set()
+        wait_for_end(widget, qtbot)
+    assert "goes on from here" in widget.message.text()
+    assert list(tmp_path.glob(".x.ome.zarr.building"))
+    return widget
+
+
+def test_unfinished_work_of_another_recipe_can_be_started_over(
+    cancelled: BuildPyramid, qtbot: Any, tmp_path: Path, read_level: Any
+) -> None:
+    """Build, Cancel, another method, Build again: there must be a way on."""
+    widget = cancelled
+    choose(widget, qtbot, destination=None, method="min")
+    assert "unfinished work" in widget.message.text()
+    assert "resume=" not in widget.message.text()
+    assert not widget.build.isEnabled()
+    assert widget.remedy.isVisible()
+    assert widget.remedy.text() == "Start over"
+    widget.remedy.click()
+    wait_for_end(widget, qtbot)
+    assert "Built" in widget.message.text()
+    assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
+    values = zarr.open_array(tmp_path / "s.zarr/0", mode="r")[:]
+    built = read_level(tmp_path / "x.ome.zarr" / "1")
+    assert built[0, 0, 0] == values[:2, :2, :2].min()
+    assert built[-1, -1, -1] == values[38:, 40:, 42:].min()
+
+
+def test_the_same_recipe_goes_on_from_unfinished_work(
+    cancelled: BuildPyramid, qtbot: Any, tmp_path: Path
+) -> None:
+    widget = cancelled
+    choose(widget, qtbot, destination=None, method="min")
+    assert not widget.build.isEnabled()
+    choose(widget, qtbot, destination=None, method="max")
+    assert "Goes on where an earlier build stopped" in widget.message.text()
+    assert widget.remedy.isHidden()
+    build(widget, qtbot)
+    assert "Built" in widget.message.text()
+    assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
 
 
 def test_closing_the_dock_stops_the_build(

@@ -255,7 +255,7 @@ def _check_sound(image: Image) -> None:
 _cases = pytest.mark.parametrize(
     ("hierarchy", "zarr_format"), [(name, f) for name in HIERARCHIES for f in (2, 3)]
 )
-_settings = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+_settings = {"suppress_health_check": list(HealthCheck)}
 
 
 @_cases

@@ -147,7 +147,7 @@ class ChoiceForm(QWidget):
         self.method.addItem(f"{AUTO} ({methods[0].name})", None)
         for method in methods:
             self.method.addItem(method.name, method.name)
-            tip = f"Each sample of a level is {method.help}"
+            tip = method.help[0].upper() + method.help[1:]
             self.method.setItemData(self.method.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.method.setCurrentIndex(max(0, self.method.findText(chosen)))
         self.destination.path = destination

@@ -12,7 +12,7 @@ from typing import Any
 from napari_pyramid.axes import default_axes
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.source import directory_of
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Image
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
@@ -41,6 +41,10 @@ class Choice:
     n_levels: int | None = None
     chunks: tuple[int, ...] | None = None
     format: str = "0.5"
+    resume: bool = True
+    """Go on with unfinished work; else start over."""
+    overwrite: bool = False
+    """Replace what is at the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +62,15 @@ class Plan:
         Raises
         ------
         SpecError, DestinationError
-            If the choice does not fit the image, or nothing can be stored at the destination.
+            If the choice does not fit the image, nothing can be stored at the destination, or
+            another build left unfinished work there.
         """
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
-        if choice.destination is not None and os.path.lexists(choice.destination):
-            raise DestinationError(
-                f"{choice.destination} exists: choose another name, or delete it first"
-            )
         build = plan_build(image.levels[0], choice.destination, **_options(image, choice))
+        build.check()
+        if build.unfinished is not None and build.unfinished.refusal is not None:
+            raise build.unfinished.refusal
         return cls(image, choice, build)
 
     def is_of(self, image: LayerImage, choice: Choice) -> bool:
@@ -106,8 +110,15 @@ class Plan:
         return (
             f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write: "
             f"{format_bytes(build.nbytes)} before compression, at most {build.n_files:,} files; "
-            f"{format_bytes(build.peak_memory)} of memory"
+            f"{format_bytes(build.peak_memory)} of memory{self._going_on()}"
         )
+
+    def _going_on(self) -> str:
+        left = self.build.unfinished
+        if left is None or left.action != "resume":
+            return ""
+        done = f"{left.done:,} of {left.total:,} regions done"
+        return f". Goes on where an earlier build stopped: {done}"
 
 
 def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
@@ -115,6 +126,8 @@ def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
         "method": choice.method,
         "n_levels": choice.n_levels,
         "chunks": choice.chunks,
+        "resume": choice.resume,
+        "overwrite": choice.overwrite,
     }
     place = {"in_place": True} if choice.destination is None else {"format": choice.format}
     return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,10 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     from napari_pyramid.layouts import open_images
     from napari_pyramid.storage.address import public_url
 
+    if "qtpy" in sys.modules and "napari" in sys.modules:
+        from napari_pyramid._napari._progressive import watch_current_viewer
+
+        watch_current_viewer()
     paths = [path] if isinstance(path, str) else list(path)
     return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), public_url(p))]
 

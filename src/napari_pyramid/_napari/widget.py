@@ -26,11 +26,13 @@ from napari_pyramid._napari._plan import (
     layer_image_of,
     suggested_destination,
 )
+from napari_pyramid._napari._progressive import watch_current_viewer
+from napari_pyramid._napari._remedies import Action, action_for, worded
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
 from napari_pyramid.downsample import methods_for
-from napari_pyramid.errors import PyramidError, one_line
+from napari_pyramid.errors import PyramidError
 from napari_pyramid.image import Image as StoredImage
 from napari_pyramid.layer_image import METADATA_KEY, LayerImage, image_of_layer, lost_transforms
 from napari_pyramid.layouts import open_images
@@ -58,6 +60,8 @@ class BuildPyramid(QWidget):
         """What `_opened` waits for: it stands for the last path asked about, until the answer is there."""
         self._chosen: LayerImage | None = None
         self._plan: Plan | None = None
+        self._action: Action | None = None
+        """What the button `remedy` does, while it is shown."""
         self.layer = QComboBox()
         self.path = PathField(ask_folder)
         self.image = QComboBox()
@@ -70,6 +74,8 @@ class BuildPyramid(QWidget):
         self.progress = QProgressBar()
         self.progress.setMaximum(_PARTS)
         self.build = QPushButton("Build")
+        self.remedy = QPushButton()
+        self.remedy.hide()
         self.cancel = QPushButton("Cancel")
         self._lay_out()
         self.layer.currentIndexChanged.connect(self._source_changed)
@@ -77,6 +83,7 @@ class BuildPyramid(QWidget):
         self.image.currentIndexChanged.connect(self._image_changed)
         self.form.changed.connect(self._choice_changed)
         self.build.clicked.connect(self.start)
+        self.remedy.clicked.connect(self._start_with_remedy)
         self.cancel.clicked.connect(self.stop)
         # Not a method of the widget: it would be gone with it.
         self.destroyed.connect(self._life.end)
@@ -86,6 +93,7 @@ class BuildPyramid(QWidget):
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
         buttons.addWidget(self.build)
+        buttons.addWidget(self.remedy)
         buttons.addWidget(self.cancel)
         column = QVBoxLayout(self)
         column.addWidget(self.form)
@@ -150,7 +158,7 @@ class BuildPyramid(QWidget):
         self._asked = None
         if outcome.error is not None:
             self._list_images(())
-            self._show_plan(None, one_line(outcome.error))
+            self._show_refusal(outcome.error)
             return
         self._list_images(outcome.result)
         self._image_changed()
@@ -194,7 +202,7 @@ class BuildPyramid(QWidget):
             else:
                 self._chosen = image_of_layer(layer.as_layer_data_tuple())
         except PyramidError as error:
-            self._show_plan(None, str(error))
+            self._show_refusal(error)
 
     def _choice_changed(self) -> None:
         if self._chosen is None:
@@ -203,10 +211,24 @@ class BuildPyramid(QWidget):
             plan = Plan.of(self._chosen, self.form.choice())
             self._show_plan(plan, plan.summary())
         except PyramidError as error:
-            self._show_plan(None, str(error))
+            self._show_refusal(error)
+
+    def _show_refusal(self, error: Exception) -> None:
+        """Show why there is no plan, and a button that does something about it."""
+        self._show_plan(None, worded(error))
+        self._offer(action_for(error))
+
+    def _offer(self, action: Action | None) -> None:
+        """Show the button of a remedy, or hide it."""
+        self._action = action
+        self.remedy.setVisible(action is not None)
+        if action is not None:
+            self.remedy.setText(action.label)
+            self.remedy.setToolTip(action.tooltip)
 
     def _show_plan(self, plan: Plan | None, message: str) -> None:
         self._plan = plan
+        self._offer(None)
         self.table.show_rows(plan.rows() if plan is not None else [])
         if self._life.job is None:
             self.message.setText(message)
@@ -216,9 +238,16 @@ class BuildPyramid(QWidget):
 
     def start(self) -> None:
         """Build what is chosen now. The plan in the table is used if it is still the plan of it."""
-        if self._plan is None or self._life.job is not None:
-            return
-        plan, layer = self._current_plan(self._plan), self.layer.currentData()
+        if self._plan is not None and self._life.job is None:
+            self._start(self._plan, None)
+
+    def _start_with_remedy(self) -> None:
+        """Build what is chosen now, with the remedy that the button offers."""
+        if self._action is not None and self._life.job is None:
+            self._start(None, self._action)
+
+    def _start(self, shown: Plan | None, action: Action | None) -> None:
+        plan, layer = self._current_plan(shown, action), self.layer.currentData()
         if plan is None:
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
@@ -236,16 +265,17 @@ class BuildPyramid(QWidget):
         self.message.setText("Preparing…")
         job.start()
 
-    def _current_plan(self, shown: Plan) -> Plan | None:
-        """Return the plan in the table, or another one if layer or choice have changed since."""
+    def _current_plan(self, shown: Plan | None, action: Action | None) -> Plan | None:
+        """Return `shown`, or another plan if layer or choice are others; None if there is none."""
         self._take_image()
         if self._chosen is None:
             return None
         try:
-            if not shown.is_of(self._chosen, self.form.choice()):
-                shown = Plan.of(self._chosen, self.form.choice())
+            choice = self.form.choice() if action is None else action.applied(self.form.choice())
+            if shown is None or not shown.is_of(self._chosen, choice):
+                shown = Plan.of(self._chosen, choice)
         except PyramidError as error:
-            self._show_plan(None, str(error))
+            self._show_refusal(error)
             return None
         self._show_plan(shown, shown.summary())
         return shown
@@ -280,17 +310,20 @@ class BuildPyramid(QWidget):
             self._life.job = None
             self._show_busy(False)
         self.reset_choices()
+        if not outcome.complete:
+            self._choice_changed()  # there may be unfinished work now
+            if outcome.error is not None:
+                self._offer(self._action or action_for(outcome.error))
         self.message.setText(message)
         if outcome.complete and layer is None:
-            self._open(
-                message
-            )  # levels may have come in place, and a new store needs another name now
+            # Levels may have come in place, and a new store needs another name now.
+            self._open(message)
 
     def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
         """Shows how the build ended; returns it in words."""
         if outcome.error is not None:
-            show_error(str(outcome.error))
-            return str(outcome.error)
+            show_error(worded(outcome.error))
+            return worded(outcome.error)
         if not outcome.complete:
             kept = (
                 " The same build goes on from here if it is started again."
@@ -300,6 +333,7 @@ class BuildPyramid(QWidget):
             return f"Cancelled.{kept}"
         pyramid: Pyramid = outcome.result
         where = plan.choice.destination or group_of(pyramid)
+        watch_current_viewer()
         if layer is not None and layer in self._viewer.layers:
             replace_layer(
                 self._viewer,

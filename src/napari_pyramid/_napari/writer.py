@@ -35,9 +35,12 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
         for _ in saving:
             pass
         return saving.result
+    from napari_pyramid._napari._remedies import worded
     from napari_pyramid._napari._worker_thread import run_in_background
 
     outcome = run_in_background(steps, f"Saving {target.name}")
+    if isinstance(outcome.error, PyramidError):
+        raise type(outcome.error)(worded(outcome.error)) from outcome.error
     if outcome.error is not None:
         raise outcome.error
     if not outcome.complete:

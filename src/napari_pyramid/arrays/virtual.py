@@ -92,7 +92,7 @@ class Cast(_Virtual):
 
 
 class Crop(_Virtual):
-    """The part of an array that begins at `start` (its first sample if left out) and has `shape`."""
+    """The part of an array from `start` on (its first sample if left out) that has `shape`."""
 
     def __init__(
         self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None

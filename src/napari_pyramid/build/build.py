@@ -15,7 +15,7 @@ from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.recover import recover
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.run import Run
-from napari_pyramid.errors import SpecError
+from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.spec import PyramidSpec
@@ -39,15 +39,14 @@ class Unfinished:
     """What a build does with the work: it resumes work of the same recipe and source, and refuses
     to begin beside other work; without `resume`, or if the source cannot be recognised, it
     discards the work."""
+    refusal: DestinationError | None = None
+    """What a run raises, if it refuses to begin."""
 
     def __str__(self) -> str:
         how_far = f"{self.done:,} of {self.total:,} regions done" if self.total else "just begun"
-        which = {
-            "resume": "this build resumes it",
-            "refuse": "of another recipe, or of a source that has changed",
-            "discard": "this build discards it",
-        }
-        return f"unfinished work in {self.directory} ({how_far}): {which[self.action]}"
+        if self.refusal is not None:
+            return f"refused ({how_far}): {self.refusal}"
+        return f"{self.action}s the unfinished work in {self.directory} ({how_far})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +112,7 @@ class Build:
         return self._job.continues and self._request.regions is None
 
     def check(self) -> None:
-        """
-        Raise if the build could not begin now, although it can be planned.
+        """Raise if the build could not begin now, although it can be planned.
 
         Raises
         ------
@@ -206,14 +204,15 @@ def _unfinished(job: Job) -> Unfinished | None:
     if state is None or state.phase == "done":
         return None
     done, total = workspace.count_tiles()
-    same = state.is_current and state.fingerprint == job.fingerprint
-    action: Literal["resume", "refuse", "discard"] = "resume" if same else "refuse"
-    return Unfinished(workspace.directory, done, total, action if job.continues else "discard")
+    if not job.continues:
+        return Unfinished(workspace.directory, done, total, "discard")
+    refusal = job.refusal(state)
+    action: Literal["resume", "refuse"] = "resume" if refusal is None else "refuse"
+    return Unfinished(workspace.directory, done, total, action, refusal)
 
 
 def _check_regions(regions: Sequence[Region], ndim: int) -> None:
-    """
-    Raise if something is not a region.
+    """Raise if something is not a region.
 
     Raises
     ------

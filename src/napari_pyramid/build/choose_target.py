@@ -13,7 +13,7 @@ from napari_pyramid.build.request import Request
 from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.build.targets import Target
 from napari_pyramid.build.update import spec_of_stored_levels, template_of_stored_levels
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.ome_zarr import Version
@@ -83,7 +83,7 @@ def _new_store(
     """Return the new store, its image named after it unless the image has a name."""
     if _is_group_of_level_0(destination, source):
         raise DestinationError(
-            f"{destination} is the source: build in place (--in-place), or choose a destination elsewhere"
+            f"{destination} is the source", remedies=[Remedy.IN_PLACE, Remedy.NEW_NAME]
         )
     is_label = is_label_place(destination)
     version = _version(request.format, destination) if is_label else request.format or "0.5"
@@ -93,7 +93,8 @@ def _new_store(
     spec = request.spec or _spec_of(source, options, version)
     if is_label and spec.kind != "labels":
         raise SpecError(
-            f"{destination} is the place of a label image: make the spec with labels=True"
+            f"{destination} is the place of a label image, but the spec is of an image",
+            remedies=[Remedy.LABELS],
         )
     if not spec.name:
         spec = replace(spec, name=_stem(destination))
@@ -101,8 +102,7 @@ def _new_store(
 
 
 def _version(asked: Version | None, destination: Path) -> Version:
-    """
-    Return the version of OME-Zarr of the image that a label image is added to.
+    """Return the version of OME-Zarr of the image that a label image is added to.
 
     Raises
     ------

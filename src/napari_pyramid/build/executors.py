@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from napari_pyramid.build.fill import Filled, ResidualFiller, TileFiller
+from napari_pyramid.build.fill import Filled, TileFiller
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.storage.private_names import width_of
 
@@ -27,7 +27,7 @@ __all__ = ["check_executor", "filler", "is_remote", "losses_told", "recall", "wi
 _guard = threading.Lock()
 """Around what follows: a worker process may fill tiles in several threads."""
 _locks: dict[Path, FileLock] = {}
-_opened: dict[str, TileFiller | ResidualFiller] = {}
+_opened: dict[str, TileFiller] = {}
 """The filler of the pass that this process works on; one, because passes follow each other."""
 
 
@@ -141,7 +141,7 @@ def _busy(workspace: Path) -> Iterator[None]:
             lock.release()
 
 
-def _opened_once(job: Job, number: int, token: str) -> TileFiller | ResidualFiller:
+def _opened_once(job: Job, number: int, token: str) -> TileFiller:
     """The filler of a pass, for all threads of this process."""
     key = f"{token}-{number}"
     with _guard:

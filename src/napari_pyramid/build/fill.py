@@ -1,4 +1,7 @@
-"""Fills one tile: reads its parts, reduces them level after level in memory, writes whole blocks. Knows no schedule."""
+"""Fill one tile: read its parts, reduce them level after level in memory, write whole blocks.
+
+Knows no schedule.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.build.reader import Reader
-from napari_pyramid.downsample import Reduction, gaussian_radius, gaussian_residual
+from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.plan.passes import Pass, Tile
 from napari_pyramid.regions import Region, blocks_in, shape_of, with_halo
 from napari_pyramid.storage.chunk_io import Blocks
 
-__all__ = ["Filled", "ResidualFiller", "TileFiller"]
+__all__ = ["Filled", "TileFiller"]
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What filling a tile took; bytes are those of pixels, before compression."""
+    """What filling a tile took; bytes are of pixels, before compression."""
 
     number: int
     bytes_read: int = 0
@@ -42,13 +45,16 @@ class TileFiller:
     ----------
     writers
         By level; each opened for writing.
+    reduction
+        By which each level of the pass is made from the one before.
     rereads
-        Levels are read back after writing, because their codec may change them: level k is the reduction of level k - 1
-        *as stored*.
+        Levels are read back after writing, because their codec may change them: level k is the
+        reduction of level k - 1 *as stored*.
     skip_unreadable
         Blocks of the source that cannot be read are taken as fill value.
     skips_absent
-        What has no chunk in the level read is not looked at: new levels are fill value until they are written.
+        What has no chunk in the level read is not looked at: new levels are fill value until they
+        are written.
     check
         Called often; raises to stop.
     """
@@ -72,7 +78,7 @@ class TileFiller:
         self._rereads = rereads
         self._skip_unreadable = skip_unreadable
         self._check = check
-        self._scratch = _Scratch(reader.dtype)
+        self._scratch = _Scratch()
         self._copied = self._copied_from(reader.blocks)
         same_fill = all(_is_same(w.array.fill_value, reader.fill_value) for w in writers.values())
         self._skips_absent = (
@@ -80,7 +86,7 @@ class TileFiller:
         )
 
     def _copied_from(self, source: Blocks | None) -> Blocks | None:
-        """The source if its blocks can be copied as they are stored: encoding is most of the work."""
+        """Return the source if its blocks can be copied as stored: encoding is most of the work."""
         same = (
             self.p.copies
             and source is not None
@@ -89,7 +95,7 @@ class TileFiller:
         return source if same else None
 
     def fill(self, number: int) -> Filled:
-        """Fills one tile.
+        """Fill one tile.
 
         Raises
         ------
@@ -102,7 +108,7 @@ class TileFiller:
         if self._skips_absent and self._reader.is_absent(self._with_halo(tile.read)[0]):
             return Filled(number)
         levels = {
-            k: self._scratch.take(k, shape_of(self._region(tile, k)))
+            k: self._scratch.take(k, shape_of(self._region(tile, k)), self._writers[k].dtype)
             for k in range(self.p.reads + 1, self.p.last + 1)
         }
         parts = self._fill_parts(tile, levels.get(self.p.reads + 1))
@@ -120,7 +126,7 @@ class TileFiller:
         return Filled(number, sum(part.bytes_read for part in parts), written, tuple(unreadable))
 
     def _fill_parts(self, tile: Tile, below: Array | None) -> list[Filled]:
-        """Fills all parts of a tile, in as many threads as read it."""
+        """Fill all parts of a tile, in as many threads as read it."""
         parts, one_at_a_time, failed = self.p.parts(tile), threading.Lock(), threading.Event()
 
         def fill_some() -> list[Filled]:
@@ -145,7 +151,7 @@ class TileFiller:
         return [filled for share in shares for filled in share.result()]
 
     def _fill_part(self, tile: Tile, part: Region, below: Array | None) -> Filled:
-        """Reads one part; writes it if its level is written, and reduces it into its place of the level below."""
+        """Read one part, write it if its level is written, and reduce it into the level below."""
         around, margins = self._with_halo(part)
         factors = self.p.levels[self.p.reads + 1].factors if below is not None else ()
         place = tuple(
@@ -156,7 +162,7 @@ class TileFiller:
             if below is not None:
                 below[place] = self._reader.fill_value
             return Filled(tile.number)
-        block = self._scratch.take("part", shape_of(around))
+        block = self._scratch.take("part", shape_of(around), self._reader.dtype)
         unreadable = self._read(around, block)
         written = (
             self._write(self.p.first, part, block, None if unreadable else self._copied)
@@ -187,7 +193,7 @@ class TileFiller:
         return []
 
     def _read_what_can_be(self, region: Region, out: Array) -> list[Region]:
-        """Block by block; those that fail become fill value and are returned."""
+        """Read block by block; blocks that fail become fill value and are returned."""
         lost = []
         for piece in blocks_in(region, self._reader.block or shape_of(region)):
             inside = tuple(
@@ -218,47 +224,20 @@ class TileFiller:
         return data.nbytes
 
 
-class ResidualFiller:
-    """Fills tiles of a pass that writes the residual of a level."""
-
-    def __init__(self, p: Pass, reader: Reader, writer: Blocks) -> None:
-        self.p = p
-        self._reader = reader
-        self._writer = writer
-
-    def fill(self, number: int) -> Filled:
-        """Fills one tile; see `TileFiller.fill`."""
-        region = self.p[number].read
-        factors = self.p.levels[self.p.first].factors
-        halo = tuple(map(gaussian_radius, factors))
-        around, margins = with_halo(region, halo, self.p.levels[self.p.first].shape)
-        block = np.empty(shape_of(around), self._reader.dtype)
-        self._reader.read(around, block)
-        residual = gaussian_residual(block, factors, margins=margins).astype(self._writer.dtype)
-        try:
-            self._writer.write(region, residual)
-        except STORAGE_ERRORS as exc:
-            raise DestinationError(
-                f"the residual of level {self.p.first} cannot be written: {explained(exc)}"
-            ) from exc
-        return Filled(number, block.nbytes, residual.nbytes)
-
-
 class _Scratch(threading.local):
-    """Buffers of one thread, kept from tile to tile: fresh memory costs more than the reduction itself."""
+    """Buffers of one thread, kept from tile to tile: fresh memory costs more than reducing."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
+    def __init__(self) -> None:
         self._kept: dict[object, Array] = {}
 
-    def take(self, key: object, shape: tuple[int, ...]) -> Array:
-        """An uninitialised C-contiguous array; valid until the same key is taken again."""
+    def take(self, key: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an uninitialised C-contiguous array, valid until `key` is taken again."""
         size = math.prod(shape)
         if key not in self._kept or self._kept[key].size < size:
-            self._kept[key] = np.empty(size, self._dtype)
+            self._kept[key] = np.empty(size, dtype)
         return self._kept[key][:size].reshape(shape)
 
 
 def _is_same(a: Any, b: Any) -> bool:
-    """Two fill values are one; NaN is NaN."""
+    """Return whether two fill values are equal; NaN equals NaN."""
     return bool(a is not None and (a == b or (a != a and b != b)))

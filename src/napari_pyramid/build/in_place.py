@@ -15,17 +15,18 @@ from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.recover import undo_publishing
 from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.build.targets import (
-    create_residuals,
+    create_levels,
     group_around,
     open_level,
     refuse_unwritable,
 )
 from napari_pyramid.build.workspace import Workspace
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.metadata.group import Attributes, find_multiscale
+from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.node import UNSAFE_PATH
@@ -45,8 +46,7 @@ class Base:
 
     @classmethod
     def of(cls, source: BuildSource, series: str | None) -> Base:
-        """
-        Return the base of the levels that are added beside a source.
+        """Return the base of the levels that are added beside a source.
 
         Raises
         ------
@@ -63,8 +63,8 @@ class Base:
         group = group_around(array)
         if group is None:
             raise DestinationError(
-                f"{array} is the root of its store, with no group to add levels to: build a new store instead "
-                f"(napari-pyramid build {array.name} {array.stem}.ome.zarr)"
+                f"{array} is the root of its store, with no group to add levels to",
+                remedies=[Remedy.NEW_STORE],
             )
         if series is not None and is_array(group / series):
             raise SpecError(
@@ -106,8 +106,7 @@ class InPlace:
         return self.base.group
 
     def refuse_existing(self) -> None:
-        """
-        Raise if the levels cannot be put beside level 0.
+        """Raise if the levels cannot be put beside level 0.
 
         Raises
         ------
@@ -124,10 +123,11 @@ class InPlace:
             n = len(entry["datasets"])
             what = f"the series {self.base.series!r}" if self.base.series else "the image"
             raise DestinationError(
-                f"{self.directory}: {what} has {n} levels already: overwrite them (--overwrite), or name a second series (--name)"
+                f"{self.directory}: {what} has {n} levels already",
+                remedies=[Remedy.OVERWRITE, Remedy.NEW_SERIES],
             )
         self._refuse_taken(
-            [level.path for level in (*self.spec.levels[1:], *self.spec.residuals)],
+            [level.path for level in self.spec.all_levels[1:]],
             ours if self.overwrite else [],
         )
 
@@ -147,22 +147,16 @@ class InPlace:
         for path in paths:
             if (self.directory / path).exists() and path not in ours:
                 raise DestinationError(
-                    f"{self.directory / path} exists already and is no level of this image: name a series (--name), or move it away"
+                    f"{self.directory / path} exists already and is not a level of this image",
+                    remedies=[Remedy.NEW_SERIES, Remedy.MOVE_AWAY],
                 )
 
-    def level_directory(self, k: int) -> Path:
-        new = k > 0 and not self.updates
-        return (self.workspace.new if new else self.directory) / self.spec.levels[k].path
-
-    def residual_directory(self, k: int) -> Path:
-        place = self.directory if self.updates else self.workspace.new
-        return place / self.spec.residuals[k - 1].path
+    def level_directory(self, level: Level) -> Path:
+        is_new = level.path != self.base.path and not self.updates
+        return (self.workspace.new if is_new else self.directory) / level.path
 
     def create(self) -> None:
-        names = tuple(a.name for a in self.spec.axes)
-        for level in self.spec.levels[1:]:
-            self.template.create(self.workspace.new / level.path, level, names)
-        create_residuals(self.workspace.new, self.template, self.spec)
+        create_levels(self.workspace.new, self.spec.all_levels[1:], self.template, self.spec)
 
     def surplus(self) -> list[str]:
         """Return the levels of an earlier build that fewer new levels leave over.
@@ -194,7 +188,7 @@ class InPlace:
 
         Can be repeated after a crash.
         """
-        paths = [level.path for level in (*self.spec.levels[1:], *self.spec.residuals)]
+        paths = [level.path for level in self.spec.all_levels[1:]]
         staging = self.workspace.directory
         publishing = Publishing(self.workspace)
         publishing.begin(paths)
@@ -228,8 +222,7 @@ def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:
 
 
 def _check_series(series: str) -> None:
-    """
-    Raise if a series cannot have this name.
+    """Raise if a series cannot have this name.
 
     Raises
     ------
@@ -243,8 +236,7 @@ def _check_series(series: str) -> None:
 
 
 def _array_of(source: BuildSource) -> Path:
-    """
-    Return the directory of the array that levels can be added beside.
+    """Return the directory of the array that levels can be added beside.
 
     Raises
     ------
@@ -253,13 +245,16 @@ def _array_of(source: BuildSource) -> Path:
     """
     if isinstance(source.arrays[0], Transpose):
         raise DestinationError(
-            "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is never changed: give a destination instead"
+            "level 0 has its channels behind its planes, which OME-Zarr does not allow, and is "
+            "never changed",
+            remedies=[Remedy.NEW_STORE],
         )
     array = directory_of(source.arrays[0])
     if array is None or len(source.arrays) != 1:
         raise DestinationError(
             "levels can be added in place only beside a zarr array in a local directory "
-            "whose chunks are of one size: give a destination instead"
+            "whose chunks are of one size",
+            remedies=[Remedy.NEW_STORE],
         )
     return Path(os.path.abspath(array))
 
@@ -268,7 +263,8 @@ def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
     image = source.image
     if image is not None and not image.is_writable:
         raise DestinationError(
-            f"{group} is {image.layout}, which is read but not written: build a new store instead"
+            f"{group} is {image.layout}, which is read but not written",
+            remedies=[Remedy.NEW_STORE],
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import zarr
 
 from napari_pyramid import __version__
-from napari_pyramid.arrays.lazy import forget_stored
-from napari_pyramid.build.fill import ResidualFiller, TileFiller
+from napari_pyramid.arrays.chunked_source import forget_stored
+from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.reader import Reader
 from napari_pyramid.build.source import BuildSource
 from napari_pyramid.build.state import BuildState, UnreadableRegion
@@ -22,12 +22,14 @@ from napari_pyramid.build.verify import Comparer
 from napari_pyramid.build.workspace import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import downsampled_shape
+from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.plan.comparison import compared_block, comparer_bytes
 from napari_pyramid.plan.level import Level
-from napari_pyramid.plan.memory import OVERHEAD, comparer_bytes, peak_of
-from napari_pyramid.plan.passes import Pass, compared_block
+from napari_pyramid.plan.memory import OVERHEAD, peak_of
+from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.schedule import PassPlan, SourceChunks
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
@@ -73,26 +75,31 @@ class Job:
     @property
     def _peak_of_passes(self) -> int:
         blocks = [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
-        return peak_of(self.passes, self.spec.reduction, blocks)
+        return peak_of(self.passes, self.spec.reduction_for, blocks)
 
     @property
     def _comparer_bytes(self) -> int:
-        reduction = self.spec.reduction
-        return max((comparer_bytes(a, b, reduction) for a, b in self._computed), default=0)
+        needed = (comparer_bytes(a, b, self.spec.reduction_for(b)) for a, b in self.computed)
+        return max(needed, default=0)
 
     @property
-    def _computed(self) -> list[tuple[Level, Level]]:
-        """Each level that is computed, with the level above it; those copied from an existing pyramid are not."""
-        return [] if self.keeps_levels else list(itertools.pairwise(self.spec.levels))
+    def computed(self) -> list[tuple[Level, Level]]:
+        """Each level that is computed, after the one that it is computed from."""
+        return [
+            (fine, level)
+            for fine, level in self.spec.derivations
+            if not self.keeps_levels or level.residual_of is not None
+        ]
 
     @property
     def n_comparisons(self) -> int:
         """Regions that are compared before publishing."""
-        regions = sum(
+        if not self.verify:
+            return 0
+        return sum(
             math.prod(downsampled_shape(coarse.shape, compared_block(fine, coarse)))
-            for fine, coarse in self._computed
+            for fine, coarse in self.computed
         )
-        return regions * (2 if self.spec.residuals else 1) if self.verify else 0
 
     @property
     def comparing_workers(self) -> int:
@@ -102,11 +109,11 @@ class Job:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the levels were made, as recorded in the metadata; the same for every run of a build."""
-        return {**self._reductions, "version": __version__}
+        """How the levels were made, as recorded in the metadata; each run of a build has the same."""
+        return {**self._recipe_of_pixels, "version": __version__}
 
     @property
-    def _reductions(self) -> dict[str, Any]:
+    def _recipe_of_pixels(self) -> dict[str, Any]:
         """The recipe without the version of this package.
 
         Empty for levels that are kept: nothing says by which method they were made.
@@ -139,6 +146,23 @@ class Job:
         """Whether unfinished work is kept and gone on with."""
         return self.resume and self.can_resume
 
+    def refusal(self, state: BuildState) -> DestinationError | None:
+        """Return the error to raise if this build cannot resume unfinished work, else None."""
+        where = f"{self.target.workspace.directory} holds unfinished work of"
+        if not state.is_current:
+            return DestinationError(
+                f"{where} an older version of napari-pyramid, which cannot be resumed",
+                remedies=[Remedy.START_OVER],
+            )
+        same_tiles = state.plan == self.plan or state.phase == "done"
+        took_as_empty = bool(state.unreadable) and not self.skip_unreadable
+        if state.fingerprint != self.fingerprint or not same_tiles or took_as_empty:
+            return DestinationError(
+                f"{where} another recipe or of a source that has changed",
+                remedies=[Remedy.START_OVER, Remedy.FINISH],
+            )
+        return None
+
     @property
     def plan(self) -> tuple[PassPlan, ...]:
         """The passes, as far as they decide what the tile numbers in the journals mean.
@@ -156,7 +180,7 @@ class Job:
         return fingerprint(
             {
                 "pixels": PIXELS_VERSION,
-                "recipe": self._reductions,
+                "recipe": self._recipe_of_pixels,
                 "method": self.spec.reduction.identity,
                 "levels": levels,
                 "axes": [repr(a) for a in self.spec.axes],
@@ -169,94 +193,69 @@ class Job:
 
     # ---- pixels ------------------------------------------------------------------------------------------------------
 
-    def reader(self, p: Pass, check: Callable[[], None]) -> Reader:
-        array = (
-            self.source.arrays[p.source]
-            if p.source is not None
-            else open_level(self.target.level_directory(p.reads), writable=False)
-        )
-        return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
-
-    def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller | ResidualFiller:
-        """What fills the tiles of one pass."""
-        if p.residual:
-            residual = open_level(self.target.residual_directory(p.first), writable=True)
-            return ResidualFiller(
-                p,
-                self.reader(p, check),
-                Blocks(residual, codec_threads=p.codec_threads, check=check),
+    def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller:
+        """Return what fills the tiles of one pass."""
+        writers = {
+            k: Blocks(
+                self._open(p.levels[k], writable=True),
+                codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads,
+                check=check,
             )
-        opened = {
-            k: open_level(self.target.level_directory(k), writable=True)
             for k in range(p.first, p.last + 1)
         }
         return TileFiller(
             p,
-            self.reader(p, check),
-            {
-                k: Blocks(
-                    a,
-                    codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads,
-                    check=check,
-                )
-                for k, a in opened.items()
-            },
-            reduction=self.spec.reduction,
+            self._reader(p, check),
+            writers,
+            reduction=self.spec.reduction_for(p.levels[p.last]),
             rereads=not self.target.template.is_lossless,
             skip_unreadable=self.skip_unreadable,
             skips_absent=not self.target.updates,
             check=check,
         )
 
+    def _reader(self, p: Pass, check: Callable[[], None]) -> Reader:
+        source = self.source.arrays[p.source] if p.source is not None else None
+        array = self._open(p.levels[p.reads]) if source is None else source
+        return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
+
     def comparers(self, check: Callable[[], None]) -> Iterator[tuple[str, Comparer]]:
-        """What compares each level, and each residual, with what it was computed from, and its path."""
-        spec = self.spec
-        for k, (fine, coarse) in enumerate(self._computed, start=1):
-            above, stored = (
-                Reader(open_level(self.target.level_directory(i), writable=False), check=check)
-                for i in (k - 1, k)
+        """Yield the path of each computed level, with what compares it with its origin."""
+        for fine, level in self.computed:
+            above, stored = (Reader(self._open(v), check=check) for v in (fine, level))
+            comparer = Comparer(
+                above,
+                stored,
+                level.factors,
+                self.spec.reduction_for(level),
+                compared_block(fine, level),
+                skip_unreadable=self.skip_unreadable and fine is self.spec.levels[0],
             )
-            block = compared_block(fine, coarse)
-            skips = self.skip_unreadable and k == 1
-            yield (
-                coarse.path,
-                Comparer(
-                    above,
-                    stored,
-                    coarse.factors,
-                    spec.reduction,
-                    block,
-                    skip_unreadable=skips,
-                ),
-            )
-            if spec.residuals:
-                residual = Reader(
-                    open_level(self.target.residual_directory(k), writable=False), check=check
-                )
-                yield (
-                    spec.residuals[k - 1].path,
-                    Comparer(
-                        stored, residual, coarse.factors, spec.reduction, block, residual=True
-                    ),
-                )
+            yield level.path, comparer
+
+    def _open(self, level: Level, *, writable: bool = False) -> zarr.Array[Any]:
+        return open_level(self.target.level_directory(level), writable=writable)
 
     def is_intact(self) -> bool:
         """Return False if somebody removed the workspace under the build."""
         return self.target.updates or self.target.workspace.is_intact()
 
     def affected(self, region: Region, p: Pass) -> Region:
-        """What `region` of level 0 changes in the level that a pass reads, as far as the method looks."""
+        """Return what `region` of level 0 changes in the level that a pass reads.
+
+        The halos of the methods are part of it.
+        """
         spans = [s.indices(n)[:2] for s, n in zip(region, self.spec.levels[0].shape, strict=True)]
-        for level in self.spec.levels[1 : p.reads + 1]:
+        for level in p.levels[1 : p.reads + 1]:
             halo = self.spec.reduction.halo(level.factors)
             spans = [
                 ((start - h) // f, -(-(stop + h) // f))
                 for (start, stop), h, f in zip(spans, halo, level.factors, strict=True)
             ]
-        k = p.first if p.residual else p.reads + 1
         halo = (0,) * len(spans)
-        if k <= p.last:
-            halo = self.spec.reduction.halo(self.spec.levels[k].factors)
+        if p.last > p.reads:
+            below = p.levels[p.reads + 1]
+            halo = self.spec.reduction_for(below).halo(below.factors)
         return tuple(
             slice(max(0, start - h), min(n, stop + h))
             for (start, stop), h, n in zip(
@@ -271,7 +270,7 @@ class Job:
 
         Publishing must not depend on the levels: it can be repeated after they were moved.
         """
-        levels = [level.path for level in (*self.spec.levels, *self.spec.residuals)]
+        levels = [level.path for level in self.spec.all_levels]
         return state.publishing(levels, self.target.surplus(), self._describe(state.unreadable))
 
     def _describe(self, unreadable: Sequence[UnreadableRegion]) -> Description:
@@ -281,8 +280,8 @@ class Job:
             recipe["unreadable"] = [region.to_json() for region in unreadable]
         if self.spec.kind == "labels":
             return Description(recipe)
-        last = self.target.level_directory(len(self.spec.levels) - 1)
-        windows, ranges = channel_windows(open_level(last, writable=False), self.spec.axes)
+        coarsest = self._open(self.spec.levels[-1])
+        windows, ranges = channel_windows(coarsest, self.spec.axes)
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
             # Other programs that write such pixels give sliders the range of the dtype.
             info = np.iinfo(self.spec.dtype)

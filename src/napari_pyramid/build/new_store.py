@@ -11,12 +11,13 @@ from typing import Any
 
 from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.source import BuildSource, directory_of
-from napari_pyramid.build.targets import create_residuals, group_around, refuse_unwritable
+from napari_pyramid.build.targets import create_levels, group_around, refuse_unwritable
 from napari_pyramid.build.workspace import Workspace
-from napari_pyramid.errors import DestinationError
+from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
 
@@ -53,8 +54,7 @@ class NewStore:
         *,
         overwrite: bool,
     ) -> NewStore:
-        """
-        Return the target at `directory`; its parent may have to be created.
+        """Return the target at `directory`; its parent may have to be created.
 
         Raises
         ------
@@ -71,7 +71,8 @@ class NewStore:
         for parent in directory.parents:
             if is_array(parent):
                 raise DestinationError(
-                    f"{directory} lies inside the array {parent}, which holds chunks only: choose a destination elsewhere"
+                    f"{directory} is inside the array {parent}, which holds chunks only",
+                    remedies=[Remedy.NEW_NAME],
                 )
         refuse_unwritable(store_root(directory).parent)
         return cls(
@@ -96,8 +97,7 @@ class NewStore:
         )
 
     def refuse_existing(self) -> None:
-        """
-        Raise if the directory is taken.
+        """Raise if the directory is taken.
 
         Raises
         ------
@@ -106,32 +106,27 @@ class NewStore:
         """
         if not os.path.lexists(self.directory):
             return
-        if not self.overwrite:
-            raise DestinationError(
-                f"{self.directory} exists already: choose another name, or overwrite it (--overwrite, overwrite=True)"
-            )
         if not is_zarr(self.directory) and (
             not self.directory.is_dir() or any(self.directory.iterdir())
         ):
             raise DestinationError(
-                f"{self.directory} is not a zarr store and will not be overwritten: choose another name"
+                f"{self.directory} exists already, is not a zarr store and will not be overwritten",
+                remedies=[Remedy.NEW_NAME],
+            )
+        if not self.overwrite:
+            raise DestinationError(
+                f"{self.directory} exists already", remedies=[Remedy.OVERWRITE, Remedy.NEW_NAME]
             )
 
     @property
     def is_label(self) -> bool:
         return is_label_place(self.directory)
 
-    def level_directory(self, k: int) -> Path:
-        return self.workspace.new / self.spec.levels[k].path
-
-    def residual_directory(self, k: int) -> Path:
-        return self.workspace.new / self.spec.residuals[k - 1].path
+    def level_directory(self, level: Level) -> Path:
+        return self.workspace.new / level.path
 
     def create(self) -> None:
-        names = tuple(a.name for a in self.spec.axes)
-        for level in self.spec.levels:
-            self.template.create(self.workspace.new / level.path, level, names)
-        create_residuals(self.workspace.new, self.template, self.spec)
+        create_levels(self.workspace.new, self.spec.all_levels, self.template, self.spec)
 
     def surplus(self) -> list[str]:
         """Return an empty list: a new store replaces no single levels."""
@@ -174,16 +169,13 @@ def _refuse_overlap(directory: Path, source: BuildSource) -> None:
             continue
         real, there = Path(os.path.realpath(found)), Path(os.path.realpath(directory))
         root = store_root(real)
+        elsewhere = [Remedy.NEW_NAME, Remedy.IN_PLACE]
         if there == real or real in there.parents:
             raise DestinationError(
-                f"{directory} is the source or lies inside it: choose a destination elsewhere, or build in place (--in-place)"
+                f"{directory} is the source, or inside the source", remedies=elsewhere
             )
         group = group_around(real)
         if group is not None and group in there.parents and there.parent != group / "labels":
-            raise DestinationError(
-                f"{directory} lies inside the source {group}: choose a destination elsewhere, or build in place (--in-place)"
-            )
+            raise DestinationError(f"{directory} is inside the source {group}", remedies=elsewhere)
         if there == root or there in real.parents:
-            raise DestinationError(
-                f"{directory} holds the source {found}: choose a destination elsewhere, or build in place (--in-place)"
-            )
+            raise DestinationError(f"{directory} holds the source {found}", remedies=elsewhere)

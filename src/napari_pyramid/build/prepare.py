@@ -14,7 +14,7 @@ from napari_pyramid.build.job import Job
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.source import BuildSource, reordered, resolve_source
 from napari_pyramid.build.targets import Target
-from napari_pyramid.errors import SpecError
+from napari_pyramid.errors import Remedy, SpecError
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.schedule import Limits, SourceChunks, plan_passes, planned_passes
@@ -118,8 +118,7 @@ def _resuming(job: Job, request: Request, limits: Limits) -> Job:
 
 
 def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
-    """
-    Raise if a spec does not fit the source.
+    """Raise if a spec does not fit the source.
 
     Raises
     ------
@@ -154,7 +153,8 @@ def _check_still_fits(job: Job, limit: int) -> None:
     if job.peak_memory > limit:
         raise SpecError(
             f"the unfinished work in {job.target.workspace.directory} was planned for {format_bytes(job.peak_memory)} of memory, but the limit is "
-            f"{format_bytes(limit)}: allow as much (--memory), or start over (--no-resume)"
+            f"{format_bytes(limit)}",
+            remedies=[Remedy.MORE_MEMORY, Remedy.START_OVER],
         )
 
 
@@ -167,10 +167,12 @@ def _check_verifiable(job: Job, limit: int) -> None:
     """
     if not job.target.template.is_lossless:
         raise SpecError(
-            f"levels in the codec of {job.target.directory} change when they are stored, and cannot be verified: build without --verify"
+            f"levels in the codec of {job.target.directory} change when they are stored, and "
+            "cannot be verified",
+            remedies=[Remedy.NO_VERIFY],
         )
     if job.peak_memory > limit:
         raise SpecError(
-            f"comparing the levels (--verify) needs {format_bytes(job.peak_memory)} of memory, but the limit is {format_bytes(limit)}: "
-            "choose smaller chunks or a higher memory limit"
+            f"comparing the levels needs {format_bytes(job.peak_memory)} of memory, but the limit "
+            f"is {format_bytes(limit)}: choose smaller chunks or a higher memory limit"
         )

@@ -64,7 +64,7 @@ class Meter:
     n_tiles
         Of each pass, to fill.
     compared
-        The levels of which each is compared with the one above after the build, in `n_comparisons` regions.
+        The levels that others are compared with after the build, in `n_comparisons` regions.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Meter:
         compared: Sequence[Level] = (),
         n_comparisons: int = 0,
     ) -> None:
-        samples = sum(float(math.prod(level.shape)) for level in compared[:-1])
+        samples = sum(float(math.prod(level.shape)) for level in compared)
         self._work_of_comparing = samples / max(1, n_comparisons)
         self._total = sum(n_tiles) + n_comparisons
         self._all_work = (

@@ -49,8 +49,7 @@ class Request:
         return self.destination is not None or self.in_place or self.regions is not None
 
     def check(self) -> None:
-        """
-        Raise if the arguments contradict each other.
+        """Raise if the arguments contradict each other.
 
         Raises
         ------

@@ -20,7 +20,14 @@ from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
 from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
-from napari_pyramid.errors import DestinationError, SourceError, VerificationError, explained
+from napari_pyramid.errors import (
+    DestinationError,
+    PyramidError,
+    Remedy,
+    SourceError,
+    VerificationError,
+    explained,
+)
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
@@ -53,7 +60,10 @@ class Run:
         passes = self.job.passes
         self._source = self.job.source.identity
         self._meter = Meter(
-            passes, [p.n_tiles for p in passes], self.job.spec.levels, self.job.n_comparisons
+            passes,
+            [p.n_tiles for p in passes],
+            [fine for fine, _ in self.job.computed],
+            self.job.n_comparisons,
         )
 
     # ---- the whole build -------------------------------------------------------------------------------------------
@@ -85,7 +95,7 @@ class Run:
             workspace.start_over()  # to go on from it would give the same again
             raise
         except (OSError, DestinationError, SourceError) as exc:
-            raise self._told(exc) from exc
+            raise self._explained(exc) from exc
         finally:
             self._stop.set()
             self._leave(began, published)
@@ -104,20 +114,17 @@ class Run:
                 "the source has vanished or changed while it was read; what was built is removed: build it again"
             )
 
-    def _told(self, error: Exception) -> Exception:
-        """The error with the path that it is about, as one of ours."""
+    def _explained(self, error: Exception) -> PyramidError:
+        """Return the error as one of ours, with the path that it is about."""
         job = self.job
+        remedies = error.remedies if isinstance(error, PyramidError) else ()
+        message = error.message if isinstance(error, PyramidError) else explained(error)
         if isinstance(error, SourceError):
-            return SourceError(self._located(job.source.origin, str(error)))
-        return DestinationError(
-            self._located(
-                job.target.directory,
-                str(error) if isinstance(error, DestinationError) else explained(error),
-            )
-        )
+            return SourceError(self._located(job.source.origin, message), remedies=remedies)
+        return DestinationError(self._located(job.target.directory, message), remedies=remedies)
 
     def _located(self, path: Path | None, message: str) -> str:
-        """The message with the path that it is about, if it does not name it, and whether anything is kept."""
+        """Return the message with the path, unless it names it, and whether work is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
         keeps = self.job.continues and not self.job.target.updates
         kept = "; what is done is kept" if keeps and self._meter.done else ""
@@ -152,7 +159,9 @@ class Run:
         if state is not None and state.phase == "done" and state.fingerprint != job.fingerprint:
             state = None
         if state is not None and job.continues:
-            self._check_resumable(state)
+            refusal = job.refusal(state)
+            if refusal is not None:
+                raise refusal
             if state.phase == "pixels":
                 job.target.refuse_existing()
         else:
@@ -165,34 +174,9 @@ class Run:
         self._state = state
         return state
 
-    def _check_resumable(self, state: BuildState) -> None:
-        """
-        Raise if this build cannot resume the unfinished work.
-
-        Raises
-        ------
-        DestinationError
-            If an older version of this program left the work, or the work is of another recipe or
-            source, or took chunks as empty that this build has to read.
-        """
-        job, directory = self.job, self.job.target.workspace.directory
-        if not state.is_current:
-            raise DestinationError(
-                f"{directory} holds unfinished work of an older version of napari-pyramid, which cannot be resumed: "
-                "start over with --no-resume (resume=False)"
-            )
-        same = state.fingerprint == job.fingerprint and (
-            state.plan == job.plan or state.phase == "done"
-        )
-        if not same or (state.unreadable and not job.skip_unreadable):
-            raise DestinationError(
-                f"{directory} holds unfinished work of another recipe or of a source that has changed: "
-                "start over with --no-resume (resume=False), or repeat the earlier command to finish it"
-            )
-
     @contextmanager
     def _journals(self) -> Iterator[list[Journal]]:
-        """Open the journal of every pass, and count the tiles that an earlier run of the job filled."""
+        """Open the journal of every pass, and count the tiles that an earlier run filled."""
         with ExitStack() as stack:
             journals = []
             for i, p in enumerate(self.job.passes):
@@ -230,7 +214,7 @@ class Run:
                             f"{self.job.target.directory}: the unfinished work was removed while it was built; start again"
                         )
                     if self._meter.is_due():
-                        yield self._meter.progress(p.last)
+                        yield self._meter.progress(p.coarsest)
         finally:
             self._stop_all(own, pending)
 
@@ -347,7 +331,7 @@ class Run:
             for i, (p, touched) in enumerate(zip(job.passes, numbers, strict=True)):
                 yield from self._fill_pass(i, p, iter(touched), None)
         except (OSError, DestinationError, SourceError) as exc:
-            raise self._told(exc) from exc
+            raise self._explained(exc) from exc
         finally:
             self._stop.set()
             workspace.discard()
@@ -355,8 +339,7 @@ class Run:
         return job.opened()
 
     def _refuse_unfinished(self) -> None:
-        """
-        Raise if a build was stopped whose levels would change while they are updated.
+        """Raise if a build was stopped whose levels would change while they are updated.
 
         Raises
         ------
@@ -367,7 +350,8 @@ class Run:
         state = workspace.state
         if state is not None and state.phase != "done":
             raise DestinationError(
-                f"{workspace.directory} holds unfinished work: finish that build first, or start it over with --no-resume (resume=False)"
+                f"{workspace.directory} holds unfinished work",
+                remedies=[Remedy.FINISH, Remedy.START_OVER],
             )
 
 

@@ -6,7 +6,7 @@ Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +18,10 @@ from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 
-__all__ = ["Target", "create_residuals", "group_around", "open_level", "refuse_unwritable"]
+__all__ = ["Target", "create_levels", "group_around", "open_level", "refuse_unwritable"]
 
 
 class Target(Protocol):
@@ -51,8 +52,7 @@ class Target(Protocol):
         """Whether existing levels are changed where they are, instead of new ones being made."""
 
     def refuse_existing(self) -> None:
-        """
-        Raise if the destination is taken.
+        """Raise if the destination is taken.
 
         Raises
         ------
@@ -60,11 +60,8 @@ class Target(Protocol):
             If publishing would lose something, or replace what may not be overwritten.
         """
 
-    def level_directory(self, k: int) -> Path:
-        """Return the directory of the array of level `k` while it is built."""
-
-    def residual_directory(self, k: int) -> Path:
-        """Return the directory of the residual of level `k` while it is built."""
+    def level_directory(self, level: Level) -> Path:
+        """Return the directory of the array of a level, or of a residual, while it is built."""
 
     def create(self) -> None:
         """Create the arrays of all levels in the workspace."""
@@ -88,15 +85,20 @@ def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
     )
 
 
-def create_residuals(root: Path, template: ArrayTemplate, spec: PyramidSpec) -> None:
-    """Makes the group and the arrays of the residuals, if the method has any."""
-    if spec.residuals:
-        Attributes.create(root / "laplacian", template.zarr_format).save()
-    for level in spec.residuals:
-        of_floats = ArrayTemplate.new(
-            level.dtype, zarr_format=template.zarr_format, codec=spec.codec
-        )
-        of_floats.create(root / level.path, level, tuple(a.name for a in spec.axes))
+def create_levels(
+    root: Path, levels: Iterable[Level], template: ArrayTemplate, spec: PyramidSpec
+) -> None:
+    """Make the arrays of `levels` of a spec, and the group of the residuals among them."""
+    residual = spec.reduction.residual
+    if spec.residuals and residual is not None:
+        Attributes.create(root / residual.group, template.zarr_format).save()
+    for level in levels:
+        made = template
+        if level.residual_of is not None:  # of another dtype than the levels
+            made = ArrayTemplate.new(
+                level.dtype, zarr_format=template.zarr_format, codec=spec.codec
+            )
+        made.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
 def group_around(array: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Recomputes levels from the ones above and compares, region by region, in any number of threads. Reads only."""
+"""Compare levels with what they were computed from, region by region, in any number of threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.build.reader import Reader
-from napari_pyramid.downsample import Reduction, gaussian_residual
+from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SourceError
 from napari_pyramid.regions import Region, blocks_in, with_halo
 
@@ -35,16 +35,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
-    """Compares a stored level, or the residual of one, with what the level above (or the level itself) gives."""
+    """Compares a stored level with what it was computed from."""
 
     fine: Reader
-    """The level above; for a residual the level itself."""
+    """What it was computed from."""
     stored: Reader
     factors: tuple[int, ...]
     reduction: Reduction
     block: tuple[int, ...]
     """What is compared at once, in samples of what is stored."""
-    residual: bool = False
     skip_unreadable: bool = False
     """What cannot be read was taken as fill value and listed: it is not compared."""
 
@@ -74,15 +73,10 @@ class Comparer:
         return Difference(region, int((~same).sum()), float(apart.max()))
 
     def _recomputed(self, region: Region) -> Array:
-        steps = (1,) * len(region) if self.residual else self.factors
         under = tuple(
             slice(s.start * f, min(s.stop * f, n))
-            for s, f, n in zip(region, steps, self.fine.shape, strict=True)
+            for s, f, n in zip(region, self.factors, self.fine.shape, strict=True)
         )
-        halo = self.reduction.halo(self.factors)
-        around, margins = with_halo(under, halo, self.fine.shape)
-        if self.residual:
-            return gaussian_residual(self.fine[around], self.factors, margins=margins).astype(
-                self.stored.dtype
-            )
-        return self.reduction.reduce(self.fine[around], self.factors, margins)
+        around, margins = with_halo(under, self.reduction.halo(self.factors), self.fine.shape)
+        found = self.reduction.reduce(self.fine[around], self.factors, margins)
+        return found.astype(self.stored.dtype, copy=False)

@@ -2,7 +2,7 @@
 
     .embryo.ome.zarr.building/      beside the outermost zarr store that the destination is in
         lock, owner.json            who is building; the lock is the operating system's, and dies with its process
-        state.json                  a `BuildState`: fingerprint of the recipe, and how far the build is
+        state.json                  a `BuildState`: fingerprint of the recipe, how far the build is
         journal-0, journal-1, ...   one byte a tile: 1 when all its blocks are written
         new/                        the levels, as arrays of a zarr group
         old/                        what the new replaced, until all is in its place

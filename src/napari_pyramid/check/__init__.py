@@ -1,4 +1,4 @@
-"""Says what is wrong with a store: levels, transforms, and what metadata claim beside them. Knows how things should be; mends nothing."""
+"""Find faults in a store: in its levels, its transforms and its other metadata. Repairs nothing."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ class Report:
     n_levels: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
-    """What is worth knowing and not wrong: the method that the pixels fit, levels that are stored elsewhere."""
+    """Facts that are not faults: the method that the pixels fit, levels stored elsewhere."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the report as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
-        n_mendable = sum(finding.is_mendable for finding in self.findings)
+        n_repairable = sum(finding.is_repairable for finding in self.findings)
         verdict = (
             f"{_count(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
         )
-        hint = f", of which --repair mends {n_mendable}" if n_mendable else ""
-        last = f"{self.path}: {_count(self.n_images, 'image')} with {_count(self.n_levels, 'level')}: {verdict}{hint}"
+        hint = f", of which --repair repairs {n_repairable}" if n_repairable else ""
+        size = f"{_count(self.n_images, 'image')} with {_count(self.n_levels, 'level')}"
+        last = f"{self.path}: {size}: {verdict}{hint}"
         return "\n".join([*map(str, self.findings), *self.notes, last])
 
 
@@ -57,23 +58,24 @@ def check_store(
     pixels: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Return everything that is wrong with a store of any known layout.
+    """Return the faults of a store of any known layout.
 
-    Checked are: that each level is there and can be read; order and shapes of the levels; scales and translations of
-    OME-Zarr 0.4 and later against the factors that the shapes show; consolidated metadata against the files; omero
-    channels against the array; listed labels against the groups; and whatever the reader warns of.
+    The checks: each level is there and can be read; order and shapes of the levels; scales and
+    translations of OME-Zarr 0.4 and later against the factors between the shapes; consolidated
+    metadata against the files; omero channels against the array; listed labels against the groups;
+    and the warnings of the reader.
 
     Parameters
     ----------
     pixels
-        Also recompute samples of each level from the level above, see `check_pixels`.
+        Also recompute samples of each level from the level above; see `check_pixels`.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
-        If nothing is there at all.
+        If there is nothing at the path.
     """
     path = os.fspath(path)
     with collected_warnings() as warned:
@@ -94,10 +96,14 @@ def check_store(
         notes = _check_pixels(images, findings) if pixels else []
     path = public_url(path)
     notes += [str(w) for w in warned if isinstance(w, LayoutNotice)]
-    told = [Finding(path, "", str(w)) for w in warned if not isinstance(w, LayoutNotice)]
+    warnings_found = [Finding(path, "", str(w)) for w in warned if not isinstance(w, LayoutNotice)]
     n_levels = sum(len(image.levels) for image in images)
     return Report(
-        path, len(images), n_levels, tuple(dict.fromkeys([*told, *findings])), tuple(notes)
+        path,
+        len(images),
+        n_levels,
+        tuple(dict.fromkeys([*warnings_found, *findings])),
+        tuple(notes),
     )
 
 
@@ -108,7 +114,7 @@ def _metadata_findings(
         root = stores.open_root(path, storage_options=storage_options)
     except LayoutError:  # TIFF and the like: no zarr metadata to look at
         yield from (
-            finding for image in images for finding in check_geometry(image, mendable=False)
+            finding for image in images for finding in check_geometry(image, repairable=False)
         )
         return
     levels = {level.path for image in images for level in image.levels}
@@ -123,9 +129,9 @@ def _check_pixels(images: Sequence[Image], findings: list[Finding]) -> list[str]
 
     notes: list[str] = []
     for image in images:
-        wrong, told = check_pixels(image)
+        wrong, facts = check_pixels(image)
         findings += wrong
-        notes += told
+        notes += facts
     return notes
 
 
@@ -136,7 +142,7 @@ def _unreadable(image: Image, level: StoredLevel) -> Iterator[Finding]:
         return
     try:
         np.asarray(array[tuple(slice(n // 2, n // 2 + 1) for n in array.shape)])
-    # Not narrower: what a codec raises on bytes that are none of its own is up to the codec.
+    # Every exception: codecs raise whatever their authors chose when the bytes are not their own.
     except Exception as error:
         yield Finding(level.path or image.path, "", f"level cannot be read: {one_line(error)}")
 

@@ -1,4 +1,4 @@
-"""Compares what a store's metadata say beside the levels with what is there: consolidated copies, omero, labels, axes. Knows no pixels."""
+"""Check the metadata beside the levels: consolidated copies, omero, labels and axes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "check_labels",
     "groups_above",
     "has_sound_base",
-    "is_mendable",
+    "is_repairable",
     "listed_node",
     "omero_problems",
 ]
@@ -29,13 +29,16 @@ __all__ = [
 _TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
 
 
-def is_mendable(image: Image) -> bool:
+def is_repairable(image: Image) -> bool:
     """Whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
     return (image.ome_version or "").startswith(("0.4", "0.5"))
 
 
 def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
-    """Whether the document gives level 0 a scale that others can be derived from, or gives none to any level: then it is 1."""
+    """Return whether the scales of all levels can be derived from level 0.
+
+    They can if level 0 has a scale, or if no level has one: then the scale of level 0 is 1.
+    """
     name = image.levels[0].path.removeprefix(f"{image.path}/")
     for entry in objects(ome.get("multiscales")):
         for dataset in objects(entry.get("datasets")):
@@ -61,7 +64,10 @@ def _is_scale(scale: object, ndim: int) -> bool:
 
 
 def check_consolidated(group: Node, levels: Iterable[str]) -> Iterator[Finding]:
-    """Whether the consolidated copy in a group says what the nodes' own files say (zarr-python trusts the copy)."""
+    """Yield a fault for each consolidated copy that differs from the node's own file.
+
+    zarr-python trusts the copy.
+    """
     entries = _consolidated_entries(group)
     for key in consolidated_keys(group, levels):
         own = read_json(group, key)
@@ -76,11 +82,14 @@ def check_consolidated(group: Node, levels: Iterable[str]) -> Iterator[Finding]:
                 else ""
             )
         if problem:
-            yield Finding(group.path, "consolidated metadata", problem, is_mendable=True)
+            yield Finding(group.path, "consolidated metadata", problem, is_repairable=True)
 
 
 def consolidated_keys(group: Node, levels: Iterable[str]) -> list[str]:
-    """Files that a group's consolidated metadata copy, and those of the levels in it, which they should; none without such metadata."""
+    """Return the files that the consolidated metadata of a group copy, or should copy.
+
+    The metadata of the levels should be copied. Empty for a group without consolidated metadata.
+    """
     entries = _consolidated_entries(group)
     prefix = f"{group.path}/" if group.path else ""
     inside = sorted(
@@ -110,19 +119,22 @@ def _consolidated_entries(root: Node) -> dict[str, Any]:
 
 
 def groups_above(images: Iterable[Image]) -> list[str]:
-    """Paths of the images and of all groups that they are in, "" for the root: where consolidated copies may be."""
+    """Return the paths of the images and of all groups above them; ``""`` is the root.
+
+    Each of them may have consolidated metadata.
+    """
     parts = (image.path.split("/") if image.path else [] for image in images)
     return sorted({"/".join(part[:n]) for part in parts for n in range(len(part) + 1)} | {""})
 
 
 def check_documents(root: Node, image: Image) -> Iterator[Finding]:
-    """What the image's group says of levels, axes, channels and labels."""
+    """Yield faults in the metadata of an image's group: levels, axes, channels and labels."""
     node = root.child(image.path) if image.path else root
     if node is None or node.kind != "group":
-        yield from check_geometry(image, mendable=False)
+        yield from check_geometry(image, repairable=False)
         return
     ome = ome_part(node.attributes)
-    yield from check_geometry(image, mendable=is_mendable(image) and has_sound_base(ome, image))
+    yield from check_geometry(image, repairable=is_repairable(image) and has_sound_base(ome, image))
     if image.ome_version is not None and image.axes is not None:
         yield from _check_axes(image)
     if isinstance(omero := ome.get("omero"), dict):
@@ -130,7 +142,7 @@ def check_documents(root: Node, image: Image) -> Iterator[Finding]:
             1 if image.channel_axis is None else image.levels[0].array.shape[image.channel_axis]
         )
         for key, message in omero_problems(omero, n_channels):
-            yield Finding(image.path, key, message, is_mendable=is_mendable(image))
+            yield Finding(image.path, key, message, is_repairable=is_repairable(image))
     yield from check_labels(node)
 
 
@@ -138,20 +150,20 @@ def omero_problems(omero: Mapping[str, Any], n_channels: int) -> Iterator[tuple[
     """Key and message of everything in omero that a viewer cannot use."""
     channels = omero.get("channels")
     if not isinstance(channels, list):
-        yield "omero.channels", "is no list"
+        yield "omero.channels", "is not a list"
         return
     if len(channels) != n_channels:
         yield "omero.channels", f"has {len(channels)} entries, the image {n_channels} channels"
     for i, channel in enumerate(channels):
         key = f"omero.channels[{i}]"
         if not isinstance(channel, dict):
-            yield key, "is no object"
+            yield key, "is not an object"
             continue
         color = channel.get("color")
         if color is not None and not (
             isinstance(color, str) and re.fullmatch(r"#?[0-9A-Fa-f]{6}", color)
         ):
-            yield f"{key}.color", f"{color!r} is no colour: expected six hexadecimal digits"
+            yield f"{key}.color", f"{color!r} is not a colour: expected six hexadecimal digits"
         window = channel.get("window")
         if window is not None and not _is_window(window):
             yield f"{key}.window", "start and end must be numbers, start below end"
@@ -177,7 +189,10 @@ def _check_axes(image: Image) -> Iterator[Finding]:
 
 
 def check_labels(node: Node) -> Iterator[Finding]:
-    """Labels that are listed and absent are common; those that are there and not listed are not shown."""
+    """Yield the labels that are listed and absent, and those that exist and are not listed.
+
+    Viewers show listed labels only.
+    """
     group = node.child("labels") if node.attributes else None
     if group is None or group.kind != "group":
         return
@@ -185,12 +200,14 @@ def check_labels(node: Node) -> Iterator[Finding]:
     where = group.path
     if not isinstance(listed, list):
         if listed is not None or group.child_names():
-            yield Finding(where, "labels", "is missing or no list", is_mendable=True)
+            yield Finding(where, "labels", "is missing or no list", is_repairable=True)
         return
     names = group.child_names()
     for name in listed:
         if listed_node(group, name) is None:
-            yield Finding(where, "labels", f"lists {name!r}, which is not there", is_mendable=True)
+            yield Finding(
+                where, "labels", f"lists {name!r}, which is not there", is_repairable=True
+            )
     for name in names:
         child = group.child(name)
         if (
@@ -200,12 +217,15 @@ def check_labels(node: Node) -> Iterator[Finding]:
             and "multiscales" in ome_part(child.attributes)
         ):
             yield Finding(
-                where, "labels", f"does not list {name!r}, which is there", is_mendable=True
+                where, "labels", f"does not list {name!r}, which is there", is_repairable=True
             )
 
 
 def listed_node(group: Node, path: object) -> Node | None:
-    """What the reader finds at a path that is listed, which may lead through directories that are no groups; None when nothing."""
+    """Return the node at a listed path, or None.
+
+    The path may lead through directories without metadata.
+    """
     try:
         return group.child(path)
     except LayoutError:
@@ -213,7 +233,7 @@ def listed_node(group: Node, path: object) -> Node | None:
 
 
 def read_json(group: Node, key: str) -> Any:
-    """A document below a group, None when it is not there or no JSON."""
+    """Return a JSON document below a group, or None if it is missing or not JSON."""
     try:
         return json.loads(group.read_bytes(key) or b"null")
     except (ValueError, RecursionError):
@@ -221,7 +241,7 @@ def read_json(group: Node, key: str) -> Any:
 
 
 def _without_copies(document: Any) -> Any:
-    """Copies may hold empty copies of their own."""
+    """Return a document without the empty consolidated copies that copies may hold."""
     if not isinstance(document, dict):
         return document
     return {

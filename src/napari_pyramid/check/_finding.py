@@ -1,4 +1,4 @@
-"""One thing that is wrong with a store. Knows neither how it was found nor how to mend it."""
+"""A fault of a store, as a value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Finding:
     path: str
     """Of the group or array inside the store, or of the store itself."""
     key: str
-    """Of the metadata, "" where it is none."""
+    """Key of the metadata; ``""`` for a fault that is not in the metadata."""
     message: str
-    is_mendable: bool = False
-    """Whether `repair_store` mends it: metadata that follow from others."""
+    is_repairable: bool = False
+    """Whether `repair_store` can repair it, because other metadata say what is right."""
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.path, self.key) if part)

@@ -1,4 +1,4 @@
-"""Compares the shapes of an image's levels with each other and with the scales and translations they claim. Reads no pixels."""
+"""Compare the shapes of an image's levels with their scales and translations."""
 
 from __future__ import annotations
 
@@ -34,8 +34,14 @@ def _has_own_transforms(image: Image) -> bool:
     return since_0_4 and all(isinstance(level.array, zarr.Array) for level in image.levels)
 
 
-def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:
-    """Order, shapes, scales and translations of the levels; `mendable` says whether transforms that are wrong could be mended."""
+def check_geometry(image: Image, *, repairable: bool) -> Iterator[Finding]:
+    """Yield faults in order, shapes, scales and translations of the levels.
+
+    Parameters
+    ----------
+    repairable
+        Whether wrong transforms can be repaired.
+    """
     where = image.path
     shapes = [level.array.shape for level in image.levels]
     factors = _total_factors(image)
@@ -47,14 +53,15 @@ def check_geometry(image: Image, *, mendable: bool) -> Iterator[Finding]:
                 yield Finding(
                     where,
                     "",
-                    f"level {b!r} of shape {m} is no reduction by integer factors of level {a!r} of shape {n}",
+                    f"level {b!r} of shape {m} is not a reduction by integer factors "
+                    f"of level {a!r} of shape {n}",
                 )
         return
     if any(n == m for n, m in itertools.pairwise(shapes)):
         yield Finding(where, "", f"levels of equal shape: {', '.join(map(str, shapes))}")
     for wrong in wrong_transforms(image):
         name = wrong.level.path.removeprefix(f"{image.path}/")
-        yield Finding(where, f"dataset {name!r}", wrong.message, is_mendable=mendable)
+        yield Finding(where, f"dataset {name!r}", wrong.message, is_repairable=repairable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +129,11 @@ def _expected_transforms(
 def _expected_scale(
     image: Image, base: Sequence[float], level: StoredLevel, total: Sequence[int]
 ) -> tuple[float, ...]:
-    """The scale by integer factors; by the ratio of the shapes where whole windows leave a rest of level 0 and the level says so.
+    """Return the scale that a level should have: the scale of level 0 times the integer factors.
 
-    ome-zarr-py resizes 5 planes to 2, each of them 2.5 planes thick; others leave the fifth out. The shapes are the same.
+    The ratio of the shapes counts instead where the factors do not divide level 0 and the level's
+    own scale is that ratio: ome-zarr-py resizes 5 planes to 2 of 2.5 planes each, while other
+    writers leave the fifth out, and the shapes are the same.
     """
     full, shape = image.levels[0].array.shape, level.array.shape
     said = level.scale or (math.nan,) * len(base)
@@ -140,7 +149,7 @@ def _expected_scale(
 
 
 def _total_factors(image: Image) -> list[tuple[int, ...]] | None:
-    """Factors of each level relative to level 0, as the shapes show them; None when they show none."""
+    """Return the factors of each level relative to level 0, or None if the shapes show none."""
     totals = [(1,) * image.levels[0].array.ndim]
     for above, level in itertools.pairwise(image.levels):
         step = step_factors(above.array.shape, level.array.shape, _said(above, level))
@@ -159,9 +168,10 @@ def _said(above: StoredLevel, level: StoredLevel) -> tuple[float, ...] | None:
 def step_factors(
     shape: Sequence[int], coarser: Sequence[int], said: Sequence[float] | None = None
 ) -> tuple[int, ...] | None:
-    """Integer factors between two shapes, by rounding up or down; None where there are none.
+    """Return the integer factors between two shapes, by rounding up or down, or None.
 
-    Small shapes allow several: then the one that the scales say, else the one that other axes have, else the smallest.
+    Small shapes allow several factors: then the factor from the scales counts, else the factor of
+    other axes, else the smallest.
     """
     allowed = [_allowed(n, m) for n, m in zip(shape, coarser, strict=True)]
     if not all(allowed):

@@ -1,4 +1,4 @@
-"""Recomputes samples of each level from the level above and compares. Knows the methods of `downsample`, and no metadata but the method's name."""
+"""Recompute samples of each level from the level above, and compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from napari_pyramid.check._finding import Finding
 from napari_pyramid.check._geometry import step_factors
-from napari_pyramid.downsample import METHODS, REDUCTIONS, MethodName, downsample
+from napari_pyramid.downsample import (
+    METHODS,
+    REDUCTIONS,
+    RESIDUAL_GROUPS,
+    MethodName,
+    downsample,
+)
 from napari_pyramid.errors import one_line
 from napari_pyramid.image import ArrayLike, Image
 
@@ -50,25 +56,28 @@ class _Fit:
 
     def __str__(self) -> str:
         region = ", ".join(f"{s.start}:{s.stop}" for s in self.where)
-        return f"{self.n_wrong:,} of {self.n_samples:,} samples differ, by at most {self.largest:g}, first in region [{region}]"
+        return (
+            f"{self.n_wrong:,} of {self.n_samples:,} samples differ, "
+            f"by at most {self.largest:g}, first in region [{region}]"
+        )
 
 
 def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
-    """Findings for levels that are not what they say, and a note for each that is.
+    """Return the faults of the pixels of all levels, and a note for each level without fault.
 
-    The method is the one that the image names (``type``); if it names none of ours, whichever fits. Integers must be
-    equal, or within 1 of a mean (writers round in several ways), floats within the rounding of a mean. Labels must
-    have no id that the level above has not.
+    The method is the one that the image names (``type``), or else any method that fits. Integers
+    must be equal, or within 1 of a mean, since writers round in several ways; floats within the
+    rounding of a mean. Labels must not have an id that the level above does not have.
     """
-    if str(image.metadata.get("type", "")).lower() == "laplacian":
-        return [], [f"{image.name} pixels: residuals of a laplacian pyramid, not compared"]
+    if str(image.metadata.get("type", "")).lower() in RESIDUAL_GROUPS:
+        return [], [f"{image.name} pixels: residuals of a pyramid, not compared"]
     findings: list[Finding] = []
     notes: list[str] = []
     said = _method_of(image)
     for above, level in itertools.pairwise(image.levels):
         factors = step_factors(above.array.shape, level.array.shape)
         if factors is None or max(factors) == 1:
-            continue  # the shapes are wrong, which is told elsewhere
+            continue  # the shapes are wrong, which check_geometry reports
         try:
             samples = list(_samples(above.array, level.array, factors))
         # Not narrower: codecs raise what they like on chunks that are broken.
@@ -80,25 +89,29 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
                 Finding(
                     level.path,
                     "pixels",
-                    f"ids that the level above has not, such as {invented[0]}: averaged, not chosen",
+                    f"ids that the level above does not have, such as {invented[0]}: "
+                    "averaged, not chosen",
                 )
             )
             continue
-        wrong, told = _judge(said, samples, factors)
+        wrong, fact = _judge(said, samples, factors)
         if wrong and image.kind == "labels" and said is None:
-            wrong, told = (
+            wrong, fact = (
                 None,
                 "every id is also in the level above",
             )  # sampled at some other place: still labels
         if wrong:
             findings.append(Finding(level.path, "pixels", wrong))
         else:
-            notes.append(f"{level.path} pixels: {told}")
+            notes.append(f"{level.path} pixels: {fact}")
     return findings, notes
 
 
 def _method_of(image: Image) -> str | None:
-    """The method of ours that the image names. "gaussian" alone is the name of any smoothed pyramid (zarr-specs issue 50)."""
+    """Return the built-in method that the image names, or None.
+
+    ``"gaussian"`` alone does not count: it names any smoothed pyramid (zarr-specs issue 50).
+    """
     said = str(image.metadata.get("type", "")).lower()
     provenance = image.metadata.get("metadata")
     is_ours = isinstance(provenance, dict) and str(provenance.get("method", "")).startswith(
@@ -109,7 +122,7 @@ def _method_of(image: Image) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A region of a level, and what lies under it in the level above, with the surroundings that a gaussian needs."""
+    """A region of a level, and the region of the level above it, with a halo."""
 
     region: Region
     stored: npt.NDArray[Any]
@@ -143,7 +156,7 @@ def _invented(samples: list[_Sample]) -> list[Any]:
 def _judge(
     said: str | None, samples: list[_Sample], factors: tuple[int, ...]
 ) -> tuple[str | None, str]:
-    """What is wrong, if anything, else what was found."""
+    """Return the fault of a level or None, and else the method that fits."""
     fits = {said: _fit(said, samples, factors)} if said else {}
     if not said or fits[said].n_wrong:
         fits = {method: _fit(method, samples, factors) for method in METHODS}
@@ -166,10 +179,8 @@ def _judge(
     ):
         return None, f"mean of the level above, rounded another way: {fits['mean']}"
     best = said or min(fits, key=lambda method: fits[method].total)
-    return (
-        f"not the {best} of the level above{'' if said else ', nor what another method makes'}: {fits[best]}",
-        "",
-    )
+    others = "" if said else ", nor the result of another method"
+    return f"not the {best} of the level above{others}: {fits[best]}", ""
 
 
 def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
@@ -184,7 +195,7 @@ def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
 
 
 def _regions(shape: tuple[int, ...]) -> Iterator[Region]:
-    """The first, the last, the middle and some others of the shape, the same ones each time; none twice."""
+    """Return the first, the last, the middle and some other regions: always the same, each once."""
     sides = tuple(min(n, _SIDE if i >= len(shape) - 3 else 1) for i, n in enumerate(shape))
     random = np.random.default_rng(0)
     fractions = [

@@ -1,4 +1,4 @@
-"""Mends metadata that follow from others: transforms, omero, lists of labels, consolidated copies. Never touches a pixel."""
+"""Repair metadata that other metadata decide: transforms, omero, labels, consolidated copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_pyramid.check._documents import (
     check_labels,
     groups_above,
     has_sound_base,
-    is_mendable,
+    is_repairable,
     listed_node,
     omero_problems,
 )
@@ -41,62 +41,69 @@ __all__ = ["Repair", "repair_store"]
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was mended."""
+    """The repairs of a store."""
 
     backup: str | None
     """Directory with the files as they were, or None when nothing was changed."""
     actions: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the repairs as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
         if self.backup is None:
-            return "nothing could be mended"
+            return "nothing could be repaired"
         return "\n".join(
             [
-                *(f"mended {action}" for action in self.actions),
+                *(f"repaired {action}" for action in self.actions),
                 f"the files as they were: {self.backup}",
             ]
         )
 
 
 def repair_store(path: str | os.PathLike[str]) -> Repair:
-    """Mends what `check_store` calls mendable. The files that change are copied first, to a directory beside the outermost store.
+    """Repair the faults of a store that other metadata decide.
+
+    The files that change are copied first, to a directory beside the outermost store. Pixels are
+    never changed.
 
     Raises
     ------
     DestinationError
-        If the store is no directory on this machine.
+        If the store is not a directory on this machine.
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    with collected_warnings():  # check_store has told them
+    with collected_warnings():  # check_store reports them
         root = None if is_remote(os.fspath(path)) else stores.open_root(path)
         if root is None or not isinstance(root.store, LocalStore):
             raise DestinationError(
-                f"{public_url(os.fspath(path))}: only zarr directories on this machine can be mended; unpack or copy it first"
+                f"{public_url(os.fspath(path))}: only zarr directories on this machine can be repaired; unpack or copy it first"
             )
         images = open_images(path)
         backup = _Backup(Path(os.path.abspath(root.store.root)))
         actions = [
             action
             for image in images
-            if is_mendable(image)
-            for action in _mend_image(root, image, backup)
+            if is_repairable(image)
+            for action in _repair_image(root, image, backup)
         ]
         actions += [
             action
             for image in images
-            for action in _mend_labels(root.child(image.path) if image.path else root, backup)
+            for action in _repair_labels(root.child(image.path) if image.path else root, backup)
         ]
-        actions += _mend_consolidated(path, images, backup)
+        actions += _repair_consolidated(path, images, backup)
     return Repair(os.fspath(backup.directory) if actions else None, tuple(actions))
 
 
 class _Backup:
-    """Copies of files as they were before the first change, beside the outermost store: inside, readers would find an image in them."""
+    """Copies of files from before the first change.
+
+    They are beside the outermost store, since readers would find an image in a copy inside the
+    store.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -107,7 +114,7 @@ class _Backup:
         )
 
     def attributes(self, path: str) -> Attributes:
-        """The attributes of a group, of which a copy is kept."""
+        """Return the attributes of a group, and keep a copy of their file."""
         attributes = Attributes(self.root / path)
         self.keep(Path(path) / (".zattrs" if attributes.zarr_format == 2 else "zarr.json"))
         return attributes
@@ -121,7 +128,7 @@ class _Backup:
         shutil.copy2(found, copy)
 
 
-def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
+def _repair_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
     node = root.child(image.path) if image.path else root
     if node is None or node.kind != "group":
         return
@@ -145,7 +152,10 @@ def _mend_image(root: Node, image: Image, backup: _Backup) -> Iterator[str]:
 
 
 def _set_transforms(image: Image, multiscales: Sequence[Any], node: Node) -> None:
-    """Transforms of the levels that are wrong, as they follow from level 0, in each series that has all of the image's levels."""
+    """Correct the wrong transforms of levels, in each series that has all levels of the image.
+
+    Scale and translation follow from level 0 and the factors.
+    """
     expected = {
         wrong.level.path.removeprefix(f"{image.path}/"): wrong for wrong in wrong_transforms(image)
     }
@@ -172,7 +182,10 @@ def _set_transforms(image: Image, multiscales: Sequence[Any], node: Node) -> Non
 def _outer(
     entry: Mapping[str, Any], ndim: int, node: Node
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scale and translation that OME-Zarr applies to all levels after their own (0.4, "multiscales" metadata), as the reader takes them."""
+    """Return the scale and translation that apply to all levels after their own transforms.
+
+    Source: OME-Zarr 0.4, "multiscales" metadata.
+    """
     try:
         matrix = compose(entry.get("coordinateTransformations") or [], ndim, node)
     except LayoutError:
@@ -181,7 +194,10 @@ def _outer(
 
 
 def _set_channels(ome: dict[str, Any], n_channels: int) -> None:
-    """What a viewer cannot use is taken out, so that it chooses itself; a colour must be there (OME-Zarr 0.4, "omero")."""
+    """Remove windows that a viewer cannot use, so that it chooses its own, and add missing colours.
+
+    OME-Zarr 0.4, "omero" metadata, requires a colour.
+    """
     channels = ome["omero"].get("channels")
     if not isinstance(channels, list):
         del ome["omero"]
@@ -198,7 +214,7 @@ def _set_channels(ome: dict[str, Any], n_channels: int) -> None:
     ome["omero"]["channels"] = kept
 
 
-def _mend_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
+def _repair_labels(image: Node | None, backup: _Backup) -> Iterator[str]:
     if image is None or image.kind != "group" or not (wrong := list(check_labels(image))):
         return
     group = image.child("labels")
@@ -224,10 +240,13 @@ def _is_image(group: Node, name: str) -> bool:
     )
 
 
-def _mend_consolidated(
+def _repair_consolidated(
     path: str | os.PathLike[str], images: Sequence[Image], backup: _Backup
 ) -> Iterator[str]:
-    """Last, since everything before has changed what is copied; the innermost first, since the outer copies hold them too."""
+    """Rewrite consolidated metadata, the innermost first, since outer copies hold inner ones.
+
+    This is the last repair, since the others change what is copied.
+    """
     root = stores.open_root(path)
     levels = {level.path for image in images for level in image.levels}
     for group in (root.child(above) if above else root for above in reversed(groups_above(images))):

@@ -1,6 +1,7 @@
-"""The command line: napari-pyramid plan | build | info | check | demo. Knows no pixels; every command imports what it needs when it runs.
+"""Run the command line: napari-pyramid plan | build | info | check | demo.
 
-Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed (one line on stderr), 2 usage, 130 interrupted.
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed (one line on
+stderr), 2 usage, 130 interrupted. Each command imports what it needs when it runs.
 """
 
 from napari_pyramid.cli._commands import app

@@ -149,7 +149,7 @@ def build(
 def info(
     path: PathArgument, *, storage_option: StorageOptions = None, as_json: JsonOption = False
 ) -> None:
-    """Print what a store holds: layout, images, levels, shapes, chunks, codec, axes, scale, units, channels, labels, size."""
+    """Print what a store holds: layout, images, levels, axes, scale, channels, labels, size."""
     from napari_pyramid.info import describe
 
     found = describe(path, storage_options=storage_options(storage_option))
@@ -178,18 +178,18 @@ def check(
 
     options = storage_options(storage_option)
     report = check_store(path, pixels=pixels, storage_options=options)
-    mended = refused = None
+    repaired = refused = None
     if repair and report.findings:
         try:
-            mended = repair_store(path)
+            repaired = repair_store(path)
             report = check_store(path, pixels=pixels, storage_options=options)
         except (PyramidError, OSError) as error:
             refused = error  # raised below: what was found is printed all the same
     if as_json:
-        _print_json({**report.to_json(), **({"repaired": mended.to_json()} if mended else {})})
+        _print_json({**report.to_json(), **({"repaired": repaired.to_json()} if repaired else {})})
     else:
-        if mended:
-            print(mended)
+        if repaired:
+            print(repaired)
         print(report)
     if refused:
         raise refused

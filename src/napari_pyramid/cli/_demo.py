@@ -1,4 +1,7 @@
-"""The demo: builds a pyramid of the brain that comes with the package, and shows it in napari. Knows how to do without a display."""
+"""Build a pyramid of the brain that comes with the package, and show it in napari.
+
+Without a display, napari draws it to a picture in a window under Xvfb.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,7 @@ def run(destination: str, *, overwrite: bool) -> None:
         _show(destination)
         return
     _show(destination, PICTURE)
-    print(
-        f"There is no display: napari drew the pyramid into {PICTURE} instead (in a window under Xvfb)."
-    )
+    print(f"No display: napari drew the pyramid into {PICTURE} instead (in a window under Xvfb).")
 
 
 def _has_display() -> bool:
@@ -61,12 +62,14 @@ def _show(*arguments: str) -> None:
     if len(arguments) > 1:
         if shutil.which(SCREEN[0]) is None:
             raise PyramidError(
-                f"there is no display and no {SCREEN[0]}: install Xvfb (Debian: apt-get install xvfb xauth), or open {arguments[0]} elsewhere"
+                f"neither a display nor {SCREEN[0]} was found: install Xvfb "
+                f"(Debian: apt-get install xvfb xauth), or open {arguments[0]} elsewhere"
             )
         command = [*SCREEN, *command]
         environment |= {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"}
     if subprocess.run(command, env=environment, check=False).returncode:
         say(
-            f'napari did not show {arguments[0]}; is it installed? pip install "napari-pyramid[all]"'
+            f"napari did not show {arguments[0]}; is it installed? "
+            'pip install "napari-pyramid[all]"'
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What people write for the options of plan and build, declared once and parsed once. Knows no command."""
+"""Declare and parse the options of plan and build."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.in_place and self.format is not None:
             raise typer.BadParameter(
-                "--format is for a new store: levels added --in-place are of the zarr format of level 0"
+                "--format is for a new store: levels added --in-place "
+                "are of the zarr format of level 0"
             )
 
     @property
@@ -183,7 +184,7 @@ class Recipe:
 
 
 def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of `Recipe` in place of its parameter `recipe`."""
+    """Give a command the options of `Recipe` in place of its parameter `recipe`."""
     hints = get_type_hints(Recipe, include_extras=True)
     options = [
         inspect.Parameter(

@@ -1,4 +1,7 @@
-"""Opens a pyramid in napari, or draws the window to a picture: python -m napari_pyramid.cli._show PATH [PICTURE]."""
+"""Open a pyramid in napari, or draw the window to a picture.
+
+Usage: ``python -m napari_pyramid.cli._show PATH [PICTURE]``.
+"""
 
 from __future__ import annotations
 

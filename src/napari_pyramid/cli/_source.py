@@ -26,18 +26,18 @@ __all__ = ["OpenedSource", "open_source"]
 
 @dataclass(frozen=True, slots=True)
 class OpenedSource:
-    """What the engine is given."""
+    """A source that is opened, and the options that its file decides."""
 
     data: Any
-    """An opened image, so that the engine knows what is beside level 0; else an array, or the levels
-    of a pyramid that are kept."""
+    """An opened image, so that the engine knows the files beside level 0; else an array, or levels
+    that are kept."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords of `iter_build` that whoever read the array knows."""
+    """Keywords of `iter_build` that the file or the reader plugin decides."""
 
     def with_recipe(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keywords of `iter_build`: what the user gave, else what is known.
+        """Return the keywords of `iter_build`: the given ones, else the ones that the file decides.
 
-        Channels that are known are of no use for axes of which the user makes other channels.
+        Known channels are left out if the given axes make another number of channels.
         """
         options = {**self.options, **given}
         if "axes" in given and "channels" in options:

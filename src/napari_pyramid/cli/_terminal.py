@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 from typer.core import TyperCommand
 
-from napari_pyramid.errors import DestinationError, PyramidError
+from napari_pyramid.errors import DestinationError, PyramidError, Remedy
 
 if TYPE_CHECKING:
     from napari_pyramid.build import Progress
@@ -29,6 +29,21 @@ METHODS_HERE = "{methods}"
 """In the help of an option: the names of the reduction methods."""
 
 INTERRUPTED = 130
+
+IN_FLAGS: Mapping[Remedy, str] = {
+    Remedy.OVERWRITE: "replace what is there with --overwrite",
+    Remedy.START_OVER: "start over with --no-resume",
+    Remedy.FINISH: "repeat the earlier command to finish it",
+    Remedy.IN_PLACE: "build in place with --in-place",
+    Remedy.NEW_STORE: "give a DESTINATION for a new store instead of --in-place",
+    Remedy.NEW_NAME: "choose another DESTINATION",
+    Remedy.NEW_SERIES: "name a further series of levels with --name",
+    Remedy.MOVE_AWAY: "move it away",
+    Remedy.MORE_MEMORY: "allow as much with --memory",
+    Remedy.NO_VERIFY: "build without --verify",
+    Remedy.LABELS: "build with --labels",
+}
+"""The remedies of errors in the words of the command line."""
 
 
 def say(message: str) -> None:
@@ -57,7 +72,7 @@ class Command(TyperCommand):
             sys.exit(INTERRUPTED)
         except (typer.BadParameter, typer.Exit):
             raise
-        # Not narrower: whatever goes wrong, nobody wants to read our stack; the environment variable is for those who do.
+        # Every exception: users want one line; the environment variable shows the traceback.
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
@@ -71,10 +86,14 @@ class Command(TyperCommand):
 
 
 def _naming_file(error: Exception, asked: Mapping[str, Any]) -> str:
-    """The message of an error, with the path that the user gave; the engine sees an array, not the file that it is from."""
+    """Return the message of an error with the path that the user gave.
+
+    The engine sees an array, not the file that it comes from.
+    """
+    message = error.in_words(IN_FLAGS) if isinstance(error, PyramidError) else str(error)
     name = asked.get("destination" if isinstance(error, DestinationError) else "source")
-    named = name is None or isinstance(error, OSError) or Path(name).name in str(error)
-    return str(error) if named else f"{name}: {error}"
+    named = name is None or isinstance(error, OSError) or Path(name).name in message
+    return message if named else f"{name}: {message}"
 
 
 @contextmanager
@@ -123,7 +142,7 @@ class Interrupt:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Any]:
-    """A function to call with each `Progress` of a build; draws on stderr, on a terminal only what changes."""
+    """Return a function to call with each `Progress` of a build; it draws on stderr."""
     if quiet:
         yield lambda step: None
         return

@@ -10,6 +10,7 @@ from napari_pyramid.downsample.limits import (
 from napari_pyramid.downsample.methods import (
     METHODS,
     REDUCTIONS,
+    RESIDUAL_GROUPS,
     Method,
     MethodName,
     default_method,
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_NDIM",
     "METHODS",
     "REDUCTIONS",
+    "RESIDUAL_GROUPS",
     "Downsampler",
     "Method",
     "MethodName",

@@ -36,6 +36,7 @@ from napari_pyramid.errors import SpecError
 __all__ = [
     "METHODS",
     "REDUCTIONS",
+    "RESIDUAL_GROUPS",
     "Method",
     "MethodName",
     "default_method",
@@ -188,6 +189,9 @@ REDUCTIONS: tuple[Reduction, ...] = (MEAN, MODE, MEDIAN, MIN, MAX, STRIDE, GAUSS
 
 METHODS: tuple[str, ...] = tuple(reduction.name for reduction in REDUCTIONS)
 """Names of the built-in methods."""
+
+RESIDUAL_GROUPS: tuple[str, ...] = tuple(r.residual.group for r in REDUCTIONS if r.residual)
+"""Names of the groups that hold residuals: the ``type`` of their multiscales."""
 
 
 # ---- choosing from it ----------------------------------------------------------------------------

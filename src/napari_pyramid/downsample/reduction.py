@@ -14,6 +14,7 @@ from napari_pyramid.downsample.identity import code_digest
 
 __all__ = [
     "Downsampler",
+    "Factors",
     "Margins",
     "Reduce",
     "Reduction",

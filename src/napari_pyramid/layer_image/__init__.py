@@ -1,4 +1,4 @@
-"""What napari layers are as images: a layer, or what a reader plugin gives for one, becomes something to build.
+"""A napari layer, or what a reader plugin gives for one, becomes an image to build.
 
 Both faces use this package, so that a file gives the same store from the viewer and from the
 command line. It imports neither napari nor pandas, but where a plugin's words need them.

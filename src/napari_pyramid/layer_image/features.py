@@ -1,4 +1,4 @@
-"""The features table of a Labels layer as rows of JSON, which OME-Zarr keeps as label properties. Imports neither napari nor pandas."""
+"""The features table of a Labels layer as rows of JSON, which OME-Zarr keeps as label properties."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ __all__ = ["label_rows"]
 
 
 def label_rows(features: Any, name: str) -> list[dict[str, Any]]:
-    """A row per label with the values that the table has of it; its column "index" says which label each is about.
+    """Return a row per label with the values that the table has for it.
 
-    Dates and times become ISO 8601 text, durations and infinities the text that Python has for them, arrays lists.
+    The column "index" says which label a row is about. Dates and times become ISO 8601 text,
+    durations and infinities the text that Python has for them, arrays lists.
 
     Parameters
     ----------
     features
-        A pandas table, or anything with columns by name; None for none.
+        A pandas table, or anything with columns by name; None if there is no table.
     name
-        Of the layer, for messages.
+        Name of the layer, for messages.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def label_rows(features: Any, name: str) -> list[dict[str, Any]]:
                 plain = _plain(value)
             except TypeError as error:
                 raise SpecError(
-                    f"{name!r}: column {key!r} of its features holds a {error}, which cannot be stored: make it text or numbers"
+                    f"{name!r}: column {key!r} of its features holds a {error}, which cannot be "
+                    "stored: make it text or numbers"
                 ) from None
             if plain is not None:
                 row[key] = plain
@@ -55,17 +57,18 @@ def _label(value: Any, name: str) -> int:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         raise SpecError(
-            f"{name!r}: column 'index' of its features holds {value!r}: it must say which label each row is about, as a whole number"
+            f"{name!r}: column 'index' of its features holds {value!r}: it must say which label "
+            "each row is about, as a whole number"
         ) from None
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; None where there is none.
+    """Return a value as JSON has it; None for a missing value.
 
     Raises
     ------
     TypeError
-        If JSON has nothing like it; the message is the name of its type.
+        If JSON has nothing like the value; the message is the name of its type.
     """
     if isinstance(
         value, np.datetime64 | np.timedelta64

@@ -217,7 +217,7 @@ def _colormap(given: Any) -> Any:
 
 
 def _label_colormap(given: Any) -> Any:
-    """Return the colours of labels as an object with ``color_dict``, where a reader gives a dict."""
+    """Return the colours of labels under ``color_dict``, where a reader gives a plain dict."""
     if not isinstance(given, Mapping) or "color_dict" in given:
         return given
     return {"color_dict": {label: _rgba(color) for label, color in given.items()}}

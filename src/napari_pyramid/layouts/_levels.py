@@ -30,7 +30,7 @@ class LevelEntry:
 
 
 def open_levels(
-    node: Node, entries: Iterable[LevelEntry], source: str, *, residuals: bool = False
+    node: Node, entries: Iterable[LevelEntry], source: str, *, any_dtype: bool = False
 ) -> tuple[StoredLevel, ...]:
     """The levels that can be read, largest first; what is left out or put in order is told in a warning each.
 
@@ -42,16 +42,16 @@ def open_levels(
     ----------
     source
         The metadata that name the levels, for messages: ``".zattrs: multiscales[0]"``.
-    residuals
-        The levels after the first are what smoothing took from them, and signed, whatever the first is: they may have
-        another data type, and all are then shown in one that holds both.
+    any_dtype
+        The levels may differ in data type, as residuals do, which are signed; all are then shown in
+        one that holds them all.
     """
     opened: list[tuple[StoredLevel, ArrayLike]] = []
     for entry in entries:
         try:
             array_node = _array_node(node, entry.array)
             array = array_node.array()
-            _check_fits(array, [a for _, a in opened], any_dtype=residuals)
+            _check_fits(array, [a for _, a in opened], any_dtype=any_dtype)
         except LayoutError as error:
             warn(f"{node.location} ({source}): level {brief(_path_of(entry))} is left out: {error}")
             continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_pyramid.axes import Axis, clean_unit, default_axes
+from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
@@ -108,7 +109,7 @@ class _Reader:
             for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)
         ]
         levels = open_levels(
-            self.node, entries, self.where, residuals=self.multiscale.get("type") == "laplacian"
+            self.node, entries, self.where, any_dtype=self.multiscale.get("type") in RESIDUAL_GROUPS
         )
         if not levels:
             return None

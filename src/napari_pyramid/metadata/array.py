@@ -1,4 +1,4 @@
-"""The JSON of the arrays that a pyramid is made of: new ones, or ones like a given array. Knows nothing of OME-Zarr."""
+"""Write the metadata of a pyramid's arrays: new arrays, or arrays like a given one."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class ArrayTemplate:
         codec: str | None = None,
         fill_value: Any = None,
     ) -> ArrayTemplate:
-        """A little-endian array with nested chunk keys and one compressor.
+        """Return the template of little-endian arrays with nested chunk keys and one compressor.
 
         Parameters
         ----------
         codec
-            ``"blosc-CNAME-LEVEL"`` (zstd, lz4, lz4hc, zlib, blosclz; byte shuffle), ``"zstd-LEVEL"``, ``"gzip-LEVEL"``
-            or ``"none"``; None for `DEFAULT_CODEC`.
+            ``"blosc-CNAME-LEVEL"`` (zstd, lz4, lz4hc, zlib, blosclz; byte shuffle),
+            ``"zstd-LEVEL"``, ``"gzip-LEVEL"`` or ``"none"``; None for `DEFAULT_CODEC`.
         fill_value
-            What missing chunks are; None for 0.
+            Value of the samples of missing chunks; None for 0.
 
         Raises
         ------
@@ -83,7 +83,10 @@ class ArrayTemplate:
 
     @classmethod
     def like(cls, directory: Path, *, codec: str | None = None) -> ArrayTemplate:
-        """That of the array stored in `directory`: its dtype, fill value, chunk keys and codecs, unless one is given."""
+        """Return the template of arrays like the array in `directory`.
+
+        They have its dtype, fill value, chunk keys and codecs, unless a codec is given.
+        """
         path = directory / "zarr.json"
         zarr_format = 3 if path.exists() else 2
         metadata = json.loads((path if zarr_format == 3 else directory / ".zarray").read_text())
@@ -114,7 +117,8 @@ class ArrayTemplate:
         if self.zarr_format == 2:
             if level.shards:
                 raise SpecError(
-                    f"shards {level.shards} need zarr v3 (OME-Zarr 0.5): build that, or ask for no shards"
+                    f"shards {level.shards} need zarr v3 (OME-Zarr 0.5): "
+                    "build that, or build without shards"
                 )
             return {**metadata, "shape": list(level.shape), "chunks": list(level.chunks)}
         metadata.update(
@@ -130,7 +134,7 @@ class ArrayTemplate:
         return metadata
 
     def create(self, directory: Path, level: Level, dimension_names: tuple[str, ...]) -> None:
-        """Makes the (empty) array of one level."""
+        """Create the empty array of one level."""
         write_json(
             directory / ("zarr.json" if self.zarr_format == 3 else ".zarray"),
             self.of_level(level, dimension_names),
@@ -171,7 +175,7 @@ _LOSSLESS = frozenset(
 
 
 def _json_number(value: Any) -> Any:
-    """A number as zarr v2 and v3 write it: NaN and infinities are words."""
+    """Return a number as zarr v2 and v3 write it: NaN and infinities as words."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
@@ -200,7 +204,7 @@ def _sharding(chunks: tuple[int, ...], codecs: list[dict[str, Any]]) -> dict[str
 
 
 def _unsharded(codecs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The codecs of the chunks, whether they sit in shards or not."""
+    """Return the codecs of the chunks, whether the array has shards or not."""
     for codec in codecs:
         if codec.get("name") == "sharding_indexed":
             return list(codec["configuration"]["codecs"])

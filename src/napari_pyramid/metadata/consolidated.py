@@ -1,7 +1,7 @@
-"""Consolidated metadata: keeps those of a group and the groups above it true after a change below them.
+"""Keep the consolidated metadata of a group and the groups above it up to date.
 
-Not by zarr-python's own function: it warns that zarr v3 has none of them in its specification, and to silence a warning
-is to change it for all threads of the process.
+zarr-python's own function is not used: it warns that zarr v3 does not specify consolidated
+metadata, and silencing a warning silences it for all threads of the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _V2_FILES = (".zgroup", ".zarray", ".zattrs")
 
 
 def has_consolidated(group: Path) -> bool:
-    """Whether a group's own metadata list what is below it (``.zmetadata``, or ``consolidated_metadata`` in v3)."""
+    """Return whether a group has consolidated metadata.
+
+    They are ``.zmetadata`` in zarr v2, and ``consolidated_metadata`` in v3.
+    """
     if (group / ".zmetadata").is_file():
         return True
     document = _read(group / "zarr.json")
@@ -28,12 +31,12 @@ def has_consolidated(group: Path) -> bool:
 
 
 def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
-    """Writes the consolidated metadata of `group` and of every zarr group above it anew, where there are any.
+    """Rewrite the consolidated metadata of `group` and of every zarr group above it that has any.
 
     Parameters
     ----------
     staging
-        Where they are written first, see `write_json`.
+        Directory in which they are written first; see `write_json`.
     """
     for directory in (group, *group.parents):
         if not any((directory / name).is_file() for name in ("zarr.json", ".zgroup")):
@@ -99,7 +102,7 @@ def _folders(directory: Path) -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is none."""
+    """Return the JSON object in a file, or None."""
     try:
         document = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The attributes of a group on disk, read and replaced as a whole, and OME-Zarr's multiscales among them."""
+"""Read and replace the attributes of a group on disk, with OME-Zarr's multiscales among them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.downsample import REDUCTIONS
+from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.json_files import write_json
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
@@ -16,17 +16,17 @@ __all__ = ["Attributes", "find_multiscale", "listed_multiscales", "named_paths"]
 
 
 class Attributes:
-    """The attributes of one group on disk, read and replaced as a whole, and where OME-Zarr keeps its own in them.
+    """The attributes of one group on disk, read and replaced as a whole.
 
     Parameters
     ----------
     staging
-        Where new metadata are written first, see `write_json`.
+        Directory in which new metadata are written first; see `write_json`.
 
     Raises
     ------
     DestinationError
-        If there are metadata, but no objects where objects must be: they would be lost.
+        If the metadata have another value where an object must be: it would be lost.
     """
 
     def __init__(self, directory: Path, *, staging: Path | None = None) -> None:
@@ -50,10 +50,11 @@ class Attributes:
             self.all["ome"] = self._object("ome", self.all["ome"])
 
     def _object(self, key: str, value: Any) -> dict[str, Any]:
-        """A value that must be an object; null is an empty one."""
+        """Return a value that must be an object; null counts as an empty object."""
         if not isinstance(value, dict | None):
             raise DestinationError(
-                f"{self._path}: {key} is {type(value).__name__}, expected an object; mend it by hand first"
+                f"{self._path}: {key} is {type(value).__name__}, expected an object; "
+                "correct it by hand first"
             )
         return value or {}
 
@@ -61,7 +62,10 @@ class Attributes:
     def create(
         cls, directory: Path, zarr_format: int, *, staging: Path | None = None
     ) -> Attributes:
-        """Makes the group if there is none; its attributes are written by `save`."""
+        """Return the attributes of a group, which is created if it does not exist.
+
+        The attributes are written by `save`.
+        """
         if zarr_format == 2 and not (directory / "zarr.json").exists():
             write_json(directory / ".zgroup", {"zarr_format": 2}, staging=staging)
         return cls(directory, staging=staging)
@@ -78,7 +82,8 @@ class Attributes:
     def ome(self) -> dict[str, Any]:
         """The object that holds OME-Zarr's keys; changes are kept by `save`.
 
-        Where there are none yet, it is ``"ome"`` of 0.5 in zarr v3, and all attributes in v2.
+        Without OME-Zarr metadata it is a new ``"ome"`` object of 0.5 in zarr v3, and all attributes
+        in v2.
         """
         found = ome_part(self.all)
         if self.zarr_format == 3 and found is self.all and not has_ome_keys(found):
@@ -86,20 +91,24 @@ class Attributes:
         return found
 
     def save(self) -> None:
+        """Write the attributes, in one step."""
         write_json(self._path, self._document, staging=self._staging)
 
 
 def find_multiscale(attributes: Attributes, path: str, series: str | None) -> dict[str, Any] | None:
-    """The first entry of ``multiscales`` that names the array at `path`, at any place; of the name `series` if one is given.
+    """Return the first entry of ``multiscales`` that names the array at `path`.
+
+    If `series` is given, the entry must have that name.
 
     Returns
     -------
-    dict, or None if there is no such entry
+    dict or None
 
     Raises
     ------
     DestinationError
-        If the metadata are of a version whose levels cannot be added to, or other levels have the name of the series.
+        If the metadata are of a version whose levels cannot be added to, or other levels have the
+        name of the series.
     """
     if series is not None:
         _refuse_taken_name(attributes, path, series)
@@ -108,7 +117,7 @@ def find_multiscale(attributes: Attributes, path: str, series: str | None) -> di
             continue
         if "coordinateSystems" in entry:
             raise DestinationError(
-                f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6 yet; build a new store"
+                f"{attributes.directory}: levels cannot be added to OME-Zarr 0.6; build a new store"
             )
         if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"]):
             return entry
@@ -116,21 +125,21 @@ def find_multiscale(attributes: Attributes, path: str, series: str | None) -> di
 
 
 def listed_multiscales(attributes: Attributes) -> list[dict[str, Any]]:
-    """The entries of ``multiscales`` that have ``datasets``; none where there are no such metadata."""
+    """Return the entries of ``multiscales`` that have ``datasets``."""
     listed = attributes.ome.get("multiscales")
     entries = listed if isinstance(listed, list) else []
     return [e for e in entries if isinstance(e, dict) and isinstance(e.get("datasets"), list)]
 
 
 def named_paths(entry: Mapping[str, Any]) -> list[str]:
-    """The paths that an entry of ``multiscales`` names."""
+    """Return the paths that an entry of ``multiscales`` names."""
     found = (d.get("path") for d in entry["datasets"] if isinstance(d, dict))
     return [path for path in found if isinstance(path, str)]
 
 
 def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
     """Refuse a series whose group would hold residuals, or the levels of the image itself."""
-    if any(r.residual is not None and r.residual.group == series for r in REDUCTIONS):
+    if series in RESIDUAL_GROUPS:
         raise DestinationError(
             f"{attributes.directory}: {series!r} is the name of residuals, "
             "and cannot be that of a series: choose another name"
@@ -146,15 +155,15 @@ def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON file as an object; an empty one where there is no file."""
+    """Return the JSON object in a file; an empty object if the file does not exist."""
     if not path.exists():
         return {}
     try:
         document = json.loads(path.read_text())
     except ValueError as error:
-        raise DestinationError(f"{path}: not JSON ({error}); mend it by hand first") from error
+        raise DestinationError(f"{path}: not JSON ({error}); correct it by hand first") from error
     if not isinstance(document, dict):
         raise DestinationError(
-            f"{path}: {type(document).__name__} instead of an object; mend it by hand first"
+            f"{path}: {type(document).__name__} instead of an object; correct it by hand first"
         )
     return document

@@ -1,4 +1,6 @@
-"""Writes OME-Zarr metadata: new images (0.4 in zarr v2, 0.5 in zarr v3), added levels, labels, series. No pixels.
+"""Write OME-Zarr metadata: new images, added levels, labels and series.
+
+New images are of version 0.4 in zarr v2, and of 0.5 in zarr v3.
 
 Every document is replaced in one step, and every key that is not ours is kept as it was.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
+from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.group import (
     Attributes,
@@ -44,21 +47,24 @@ class Description:
     """What is said of an image besides its levels."""
 
     recipe: Mapping[str, Any]
-    """How the levels were made: recorded in ``multiscales.metadata``. Without a method: they are kept as they were given."""
+    """How the levels were made, as recorded in ``multiscales.metadata``.
+
+    Without a method, the levels are kept as they were given.
+    """
     channels: tuple[Channel, ...] = ()
     ranges: tuple[tuple[float, float], ...] = ()
-    """Lowest and highest pixel of each channel, or of its dtype: the range of its contrast slider."""
+    """Lowest and highest pixel of each channel, or of its dtype: ends of the contrast slider."""
     label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     label_properties: tuple[Mapping[str, Any], ...] = ()
 
 
-# ---- a new image -----------------------------------------------------------------------------------------------------
+# ---- a new image
 
 
 def write_image(
     directory: Path, spec: PyramidSpec, description: Description, version: Version
 ) -> None:
-    """Publishes an image whose levels are all in `directory`: writes the group's metadata."""
+    """Write the metadata of the group `directory`, which holds all levels of an image."""
     attributes = Attributes.create(directory, ZARR_FORMAT[version])
     attributes.ome.update(image_attributes(spec, description, version))
     attributes.save()
@@ -67,7 +73,10 @@ def write_image(
 def image_attributes(
     spec: PyramidSpec, description: Description, version: Version
 ) -> dict[str, Any]:
-    """``multiscales``, and ``omero`` or ``image-label``, of one image (OME-Zarr 0.4 and 0.5, "multiscales" metadata)."""
+    """Return ``multiscales``, and ``omero`` or ``image-label``, of one image.
+
+    Source: OME-Zarr 0.4 and 0.5, "multiscales" metadata.
+    """
     entry = {
         **({"version": version} if version == "0.4" else {}),
         "name": spec.name,
@@ -84,23 +93,24 @@ def image_attributes(
 
 
 def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
-    """A second multiscale of the residuals, which shares the base with the first (zarr-specs issue 50)."""
-    if not spec.residuals:
+    """Return a second multiscale, of the residuals and the base of the first, if there are some.
+
+    The layout is that of zarr-specs issue 50.
+    """
+    residual = spec.reduction.residual
+    if residual is None or not spec.residuals:
         return []
-    datasets = [
-        {**d, "path": r.path} for d, r in zip(entry["datasets"][1:], spec.residuals, strict=True)
-    ]
-    about = {
-        **entry["metadata"],
-        "description": "Each residual is the level minus itself smoothed, signed.",
-    }
+    base, *datasets = entry["datasets"]
     return [
         {
             **entry,
-            "name": "laplacian",
-            "datasets": [entry["datasets"][0], *datasets],
-            "type": "laplacian",
-            "metadata": about,
+            "name": residual.group,
+            "datasets": [
+                base,
+                *({**d, "path": r.path} for d, r in zip(datasets, spec.residuals, strict=True)),
+            ],
+            "type": residual.group,
+            "metadata": {**entry["metadata"], "description": residual.description},
         }
     ]
 
@@ -121,11 +131,17 @@ def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) ->
 
 
 def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The SHOULDs ``type`` and ``metadata``: what made the levels, with which version and arguments."""
+    """Return ``type`` and ``metadata``: the method, version and arguments that made the levels.
+
+    The specification says SHOULD of both.
+    """
     arguments = {k: v for k, v in recipe.items() if k != "version"}
     if "method" in recipe:
         named = {"type": spec.reduction.type or recipe["method"]}
-        description = "Each level is reduced from the one before, as stored; integer means are rounded half to even."
+        description = (
+            "Each level is reduced from the one before, as stored; "
+            "integer means are rounded half to even."
+        )
         method = "napari_pyramid.downsample"
     else:
         named = (
@@ -202,7 +218,7 @@ def _image_label(description: Description, version: Version) -> dict[str, Any]:
     return out
 
 
-# ---- levels added beside level 0 ----------------------------------------------------------------------------------
+# ---- levels added beside level 0
 
 
 def add_levels(
@@ -213,18 +229,19 @@ def add_levels(
     series: str | None = None,
     staging: Path | None = None,
 ) -> None:
-    """Publishes the levels after level 0 in the group that holds level 0, which may be of OME-Zarr already or not.
+    """Add the levels after level 0 to the metadata of the group that holds level 0.
 
-    In an OME-Zarr group only ``datasets`` grows, with transforms derived from those of level 0 as it says them
-    (0.1 to 0.3 have none), besides ``type`` and ``metadata``; all else stays. A group of plain arrays becomes OME-Zarr
-    0.4 (zarr v2) or 0.5 (zarr v3).
+    In an OME-Zarr group only ``datasets`` grows, with transforms derived from the transforms of
+    level 0 (0.1 to 0.3 have none), and ``type`` and ``metadata`` are set; all else stays. A group
+    of plain arrays becomes OME-Zarr 0.4 (zarr v2) or 0.5 (zarr v3).
 
     Parameters
     ----------
     series
-        Name of a second series: the levels become an entry of their own in ``multiscales`` that shares level 0.
+        Name of a second series: the levels become another entry of ``multiscales``, which shares
+        level 0.
     staging
-        Where the metadata are written first, see `write_json`.
+        Directory in which the metadata are written first; see `write_json`.
 
     Raises
     ------
@@ -258,7 +275,10 @@ def add_levels(
 def _add_image(
     attributes: Attributes, spec: PyramidSpec, description: Description, series: str | None
 ) -> None:
-    """The first entry of level 0, under the name of the series if it is one; entries of other arrays of the group stay."""
+    """Put a new entry of level 0 first in ``multiscales``; entries of other arrays stay.
+
+    A second series gets its own name, and is added last.
+    """
     made = image_attributes(spec, description, "0.4" if attributes.zarr_format == 2 else "0.5")
     if series is not None:
         made["multiscales"][0]["name"] = series
@@ -272,14 +292,14 @@ def _add_image(
 
 
 def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
-    """Paths of levels and residuals that `add_levels` would leave unnamed: those of the earlier levels which it replaces."""
+    """Return the paths of earlier levels and residuals that `add_levels` would not name."""
     attributes = Attributes(directory)
     entry = find_multiscale(attributes, spec.levels[0].path, series)
     if entry is None:
         return []
     replaced = [entry, *_residuals_of(attributes, entry)]
     others = [m for m in listed_multiscales(attributes) if not any(m is r for r in replaced)]
-    named = {level.path for level in (*spec.levels, *spec.residuals)} | {
+    named = {level.path for level in spec.all_levels} | {
         path for m in others for path in named_paths(m)
     }
     return [path for path in paths_of(attributes, entry) if path not in named]
@@ -291,12 +311,14 @@ def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries that `_residual_entry` made of the levels of an entry."""
-    paths = [f"laplacian/{path}" for path in named_paths(entry)[1:]]
+    """Return the entries that `_residual_entry` made of the levels of an entry."""
+    _, *paths = named_paths(entry) or [""]
     return [
         m
         for m in listed_multiscales(attributes)
-        if m.get("type") == "laplacian" and paths and named_paths(m)[1:] == paths
+        if m.get("type") in RESIDUAL_GROUPS
+        and paths
+        and named_paths(m)[1:] == [f"{m['type']}/{path}" for path in paths]
     ]
 
 
@@ -320,18 +342,18 @@ def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, An
     )
 
 
-# ---- groups above images ---------------------------------------------------------------------------------------------
+# ---- groups above images
 
 
 def register_label(
     labels: Path, name: str, version: Version, *, staging: Path | None = None
 ) -> None:
-    """Lists the label image `name` in the group `labels` of an image, which is made if there is none.
+    """List the label image `name` in the group `labels`, which is created if it does not exist.
 
     Parameters
     ----------
     staging
-        Where the metadata are written first, see `write_json`.
+        Directory in which the metadata are written first; see `write_json`.
     """
     attributes = Attributes.create(labels, ZARR_FORMAT[version], staging=staging)
     listed = attributes.ome.setdefault("labels", [])
@@ -341,7 +363,9 @@ def register_label(
 
 
 def write_series(path: Path, names: Sequence[str], version: Version = "0.5") -> None:
-    """Makes `path` a collection of images in its groups `names`, in this order (OME-Zarr "bioformats2raw.layout" 3).
+    """Make `path` a collection of the images in its groups `names`, in this order.
+
+    Source: OME-Zarr, "bioformats2raw.layout" 3.
 
     Readers that know the transitional layout of bioformats2raw show all of them.
     """

@@ -20,7 +20,7 @@ class Level:
     path: str
     shape: tuple[int, ...]
     factors: tuple[int, ...]
-    """Relative to the level before; ones for level 0."""
+    """Relative to the level that it is computed from; ones for level 0 and for residuals."""
     total_factors: tuple[int, ...]
     """Relative to level 0."""
     scale: tuple[float, ...]
@@ -30,6 +30,8 @@ class Level:
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None
     dtype: np.dtype[Any]
+    residual_of: int | None = None
+    """For a residual: the number of the level that it is computed from, which has its shape."""
 
     @property
     def nbytes(self) -> int:

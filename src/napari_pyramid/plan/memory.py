@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from napari_pyramid.downsample import Reduction, downsampled_shape, gaussian_radius
+from napari_pyramid.downsample import Reduction, downsampled_shape
 from napari_pyramid.plan.level import Level
-from napari_pyramid.plan.passes import Pass, compared_block
+from napari_pyramid.plan.passes import Pass
+from napari_pyramid.regions import shape_of
 
-__all__ = [
-    "OVERHEAD",
-    "available_memory",
-    "comparer_bytes",
-    "default_limit",
-    "peak_of",
-    "worker_bytes",
-]
+__all__ = ["OVERHEAD", "available_memory", "default_limit", "peak_of", "worker_bytes"]
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
@@ -80,46 +74,41 @@ def worker_bytes(p: Pass, reduction: Reduction, source_block: int) -> int:
     One part of the source for each of the tile's readers, with its reduction before it is put in its place; the levels
     that they are reduced to; and per codec thread two copies of a block: the pixels and their encoded bytes.
     """
-    size = p.levels[0].dtype.itemsize
-    tile = p[0]
-    part = math.prod(p.part) * size
-    levels = sum(_samples(tile.regions[k - p.first]) for k in range(p.reads + 1, p.last + 1)) * size
-    reduced = 0
-    if p.residual:
-        halo = [gaussian_radius(f) for f in p.levels[p.first].factors]
-        part = math.prod(n + 2 * h for n, h in zip(p.part, halo, strict=True)) * (size + 5 * 8)
+    read = p.levels[p.reads]
+    part, reduced = math.prod(p.part) * read.dtype.itemsize, 0
     if p.last > p.reads:
-        factors = p.levels[p.reads + 1].factors
-        reduced = math.prod(downsampled_shape(p.part, factors)) * size
-        part = reduction.block_bytes(p.part, factors, p.levels[0].dtype)
-    written = max(math.prod(p.levels[k].write_shape) for k in range(p.first, p.last + 1)) * (
-        8 if p.residual else size
+        below = p.levels[p.reads + 1]
+        part = reduction.block_bytes(p.part, below.factors, read.dtype)
+        reduced = math.prod(downsampled_shape(p.part, below.factors)) * below.dtype.itemsize
+    regions = dict(enumerate(p[0].regions, start=p.first))
+    levels = sum(
+        math.prod(shape_of(regions[k])) * p.levels[k].dtype.itemsize
+        for k in range(p.reads + 1, p.last + 1)
+    )
+    written = max(
+        math.prod(v.write_shape) * v.dtype.itemsize for v in p.levels[p.first : p.last + 1]
     )
     return p.readers * (part + reduced) + levels + 2 * p.codec_threads * max(written, source_block)
 
 
-def comparer_bytes(fine: Level, coarse: Level, reduction: Reduction) -> int:
-    """Bytes that one worker holds while it compares a level with the level above it."""
-    size = coarse.dtype.itemsize
-    block = compared_block(fine, coarse)
-    under = tuple(min(b * f, n) for b, f, n in zip(block, coarse.factors, fine.shape, strict=True))
-    decoded = max(math.prod(fine.chunks) * fine.dtype.itemsize, math.prod(coarse.chunks) * size)
-    results = math.prod(block) * (2 * size + 5)  # wanted, found, and five arrays of truth
-    return reduction.block_bytes(under, coarse.factors, fine.dtype) + results + 2 * decoded
-
-
 def peak_of(
-    passes: Sequence[Pass], reduction: Reduction, source_chunks: Sequence[tuple[int, ...]]
+    passes: Sequence[Pass],
+    reduction_for: Callable[[Level], Reduction],
+    source_chunks: Sequence[tuple[int, ...]],
 ) -> int:
-    """Bytes at the peak of a build: the largest of its passes' peaks; `source_chunks` are those of each given source array."""
+    """Return the bytes at the peak of a build: the largest of its passes' peaks.
+
+    Parameters
+    ----------
+    reduction_for
+        See `PyramidSpec.reduction_for`.
+    source_chunks
+        The chunk shape of each given source array.
+    """
     peaks = []
     for p in passes:
-        chunk = source_chunks[p.source] if p.source is not None else p.levels[p.reads].chunks
-        peaks.append(
-            p.workers * worker_bytes(p, reduction, math.prod(chunk) * p.levels[0].dtype.itemsize)
-        )
+        read = p.levels[p.reads]
+        chunk = source_chunks[p.source] if p.source is not None else read.chunks
+        decoded = math.prod(chunk) * read.dtype.itemsize
+        peaks.append(p.workers * worker_bytes(p, reduction_for(p.levels[p.last]), decoded))
     return OVERHEAD + max(peaks, default=0)
-
-
-def _samples(region: Sequence[slice]) -> int:
-    return math.prod(s.stop - s.start for s in region)

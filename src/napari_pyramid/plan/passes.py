@@ -19,11 +19,7 @@ from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.plan.level import Level
 from napari_pyramid.regions import Region
 
-__all__ = ["Pass", "Tile", "aligned_part", "aligned_tile", "compared_block", "factors_between"]
-
-
-COMPARED_SAMPLES = 2**20
-"""Of the finer of two levels: what is compared at once stays in the processor's cache."""
+__all__ = ["Pass", "Tile", "aligned_part", "aligned_tile", "factors_between"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ class Pass:
     """Fills the levels `first` to `last`; sizes are in samples, one per axis."""
 
     levels: tuple[Level, ...]
-    """All levels of the pyramid."""
+    """Each computed from the one before: those of the pyramid, or some of them and a residual."""
     first: int
     last: int
     source: int | None
@@ -55,15 +51,17 @@ class Pass:
     """Tiles that are filled at once."""
     codec_threads: int = 1
     """Threads that each of them has: they share the parts, or the blocks of one part."""
-    residual: bool = False
-    """Writes not level `first` but its residual, from the level as stored."""
 
     @property
     def reads(self) -> int:
         """The level whose geometry is read: `first` itself for a copy, else the one before."""
-        if self.residual:
-            return self.first
         return self.source if self.source is not None else self.first - 1
+
+    @property
+    def coarsest(self) -> int:
+        """The coarsest level that is written, or the one whose residual is."""
+        of = self.levels[self.last].residual_of
+        return self.last if of is None else of
 
     @property
     def copies(self) -> bool:
@@ -141,21 +139,6 @@ def factors_between(levels: Sequence[Level], fine: int, coarse: int) -> tuple[in
     for k in range(fine + 1, coarse + 1):
         out = tuple(a * b for a, b in zip(out, levels[k].factors, strict=True))
     return out
-
-
-def compared_block(fine: Level, coarse: Level) -> tuple[int, ...]:
-    """What of a level is compared with the level above at once: about what lies under one chunk of it, more if it is small."""
-    block = [
-        min(-(-c // f), n)
-        for c, f, n in zip(fine.chunks, coarse.factors, coarse.shape, strict=True)
-    ]
-    for axis in reversed(range(len(block))):
-        while (
-            block[axis] < coarse.shape[axis]
-            and 2 * math.prod(block) * math.prod(coarse.factors) <= COMPARED_SAMPLES
-        ):
-            block[axis] = min(2 * block[axis], coarse.shape[axis])
-    return tuple(block)
 
 
 def aligned_tile(levels: Sequence[Level], first: int, last: int) -> tuple[int, ...]:

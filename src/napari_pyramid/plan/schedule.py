@@ -39,7 +39,9 @@ class Plannable(Protocol):
     def levels(self) -> tuple[Level, ...]: ...
 
     @property
-    def reduction(self) -> Reduction: ...
+    def chains(self) -> tuple[tuple[Level, ...], ...]: ...
+
+    def reduction_for(self, level: Level, /) -> Reduction: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,14 @@ class PassPlan:
     tile: tuple[int, ...]
     part: tuple[int, ...]
     residual: bool
+    """It writes the residual of level `first`, not the level."""
 
     @classmethod
     def of(cls, p: Pass) -> PassPlan:
         """Return the plan of a pass."""
-        return cls(p.first, p.last, p.source, p.tile, p.part, p.residual)
+        of = p.levels[p.last].residual_of
+        first, last = (p.first, p.last) if of is None else (of, of)
+        return cls(first, last, p.source, p.tile, p.part, of is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +130,21 @@ def plan_passes(
         If a chunk or shard does not fit the limit.
     """
     limits = Limits.of(max_workers, memory_limit)
-    room = _Room(spec, limits.workers, limits.memory)
-    if len(sources) > 1:
-        return tuple(room.choose(k, k, k, source.block) for k, source in enumerate(sources))
-    first = 1 if sources[0].is_level_0 else 0
+    room = _Room.of(spec, spec.levels, limits)
     passes: list[Pass] = []
+    first = 1 if len(sources) == 1 and sources[0].is_level_0 else 0
     while first < len(spec.levels):
-        block = sources[0].block if not passes else spec.levels[first - 1].chunks
-        passes.append(room.deepest(first, None if passes else 0, block))
-        first = passes[-1].last + 1
-        if spec.reduction.residual is not None and passes[-1].first > 0:
-            passes.append(room.residual(passes[-1]))
+        if len(sources) > 1:
+            p = room.choose(first, first, first, sources[first].block)
+        else:
+            block = sources[0].block if not passes else spec.levels[first - 1].chunks
+            p = room.deepest(first, None if passes else 0, block)
+        passes.append(p)
+        first = p.last + 1
+        for chain in spec.chains[max(p.first, 1) : p.last + 1]:  # while caches hold their levels
+            beside = _Room.of(spec, chain, limits)
+            end = len(chain) - 1
+            passes.append(beside.choose(end, end, None, chain[-2].chunks))
     return tuple(passes)
 
 
@@ -152,12 +161,13 @@ def planned_passes(
     Unfinished work keeps its tiles.
     """
     limits = Limits.of(max_workers, memory_limit)
-    room = _Room(spec, limits.workers, limits.memory)
     passes = []
     for q in plan:
-        p = Pass(spec.levels, q.first, q.last, q.source, q.tile, q.part, residual=q.residual)
-        block = sources[q.source].block if q.source is not None else spec.levels[p.reads].chunks
-        passes.append(room.staffed(p, block))
+        levels = spec.chains[q.first if q.residual else 0]
+        first, last = (q.first + q.residual, q.last + q.residual)
+        p = Pass(levels, first, last, q.source, q.tile, q.part)
+        block = sources[q.source].block if q.source is not None else levels[p.reads].chunks
+        passes.append(_Room.of(spec, levels, limits).staffed(p, block))
     return tuple(passes)
 
 
@@ -165,19 +175,24 @@ def planned_passes(
 class _Room:
     """What a pass must fit into."""
 
-    spec: Plannable
+    levels: tuple[Level, ...]
+    reduction: Reduction
     workers: int
     limit: int
 
+    @classmethod
+    def of(cls, spec: Plannable, levels: tuple[Level, ...], limits: Limits) -> _Room:
+        return cls(levels, spec.reduction_for(levels[-1]), limits.workers, limits.memory)
+
     @property
     def itemsize(self) -> int:
-        return self.spec.levels[0].dtype.itemsize
+        return self.levels[0].dtype.itemsize
 
     def deepest(self, first: int, source: int | None, block: tuple[int, ...] | None) -> Pass:
-        """The pass from `first` that fuses the most levels while its tiles stay small and many."""
-        levels = self.spec.levels
+        """Return the pass from `first` that fuses the most levels, with small and many tiles."""
+        levels = self.levels
         shallowest = first if source is None or first == 1 else 0
-        if self.spec.reduction.has_halo:  # the neighbours are needed as they are stored
+        if self.reduction.has_halo:  # the neighbours are needed as they are stored
             return self.choose(first, first, source, block)
         shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
@@ -196,30 +211,14 @@ class _Room:
                 return p
         return shallow
 
-    def residual(self, p: Pass) -> Pass:
-        """The pass that writes the residual of the level that `p` writes."""
-        level = self.spec.levels[p.first]
-        whole = Pass(
-            self.spec.levels,
-            p.first,
-            p.first,
-            None,
-            level.write_shape,
-            level.write_shape,
-            residual=True,
-        )
-        chosen = self.staffed(whole, level.write_shape)
-        if self._bytes(chosen, level.write_shape) + OVERHEAD > self.limit:
-            raise SpecError(
-                f"the residual of level {p.first} does not fit the memory limit of {format_bytes(self.limit)}: choose smaller chunks or shards"
-            )
-        return chosen
-
     def choose(
         self, first: int, last: int, source: int | None, block: tuple[int, ...] | None
     ) -> Pass:
-        """The pass `first` to `last` with as many workers as fit; source blocks are read once if that fits as well."""
-        levels = self.spec.levels
+        """Return the pass `first` to `last` with as many workers as fit.
+
+        Source blocks are read once if that fits as well.
+        """
+        levels = self.levels
         reads = source if source is not None else first - 1
         for grid in (block, None):
             tile = aligned_tile(levels, first, last)
@@ -233,14 +232,13 @@ class _Room:
         needed = self._bytes(p, block) + OVERHEAD
         what = "shards" if levels[last].shards else "chunks"
         raise SpecError(
-            f"level {last} with {what} {levels[last].write_shape} needs {format_bytes(needed)} of memory, "
-            f"but the limit is {format_bytes(self.limit)}: choose smaller {what} or a higher memory limit"
+            f"level {levels[last].path} with {what} {levels[last].write_shape} needs "
+            f"{format_bytes(needed)} of memory, but the limit is {format_bytes(self.limit)}: "
+            f"choose smaller {what} or a higher memory limit"
         )
 
     def _bytes(self, p: Pass, block: tuple[int, ...] | None) -> int:
-        return worker_bytes(
-            p, self.spec.reduction, math.prod(block) * self.itemsize if block else 0
-        )
+        return worker_bytes(p, self.reduction, math.prod(block) * self.itemsize if block else 0)
 
     def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
         """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
@@ -280,7 +278,7 @@ class _Room:
                 strict=True,
             )
         ]
-        if self.spec.reduction.has_halo:  # a part has margins: the fewer, the less is read twice
+        if self.reduction.has_halo:  # a part has margins: the fewer, the less is read twice
             whole = replace(p, part=tuple(extent))
             return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
         for axis in reversed(range(len(extent))):

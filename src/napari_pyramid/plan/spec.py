@@ -213,27 +213,56 @@ class PyramidSpec:
     @property
     def nbytes(self) -> int:
         """Bytes of all levels before compression."""
-        return sum(level.nbytes for level in (*self.levels, *self.residuals))
+        return sum(level.nbytes for level in self.all_levels)
 
     @property
     def n_files(self) -> int:
         """Chunk or shard files of all levels, if none is empty."""
-        return sum(level.n_files for level in (*self.levels, *self.residuals))
+        return sum(level.n_files for level in self.all_levels)
 
     @property
     def residuals(self) -> tuple[Level, ...]:
-        """For the method ``"laplacian"``: what is stored beside levels 1, 2, ...: the level minus itself smoothed, signed.
-
-        In float32 for pixels of up to 16 bits, which it holds exactly to a rounding of 2**-8, else in float64.
-        """
+        """What the method stores beside levels 1, 2, ..., if it does (laplacian)."""
         residual = self.reduction.residual
         if residual is None:
             return ()
-        dtype = residual.dtype(self.dtype)
         return tuple(
-            replace(level, path=f"{residual.group}/{level.path}", dtype=dtype)
-            for level in self.levels[1:]
+            replace(
+                level,
+                path=f"{residual.group}/{level.path}",
+                factors=(1,) * self.ndim,
+                dtype=residual.dtype(self.dtype),
+                residual_of=k,
+            )
+            for k, level in enumerate(self.levels[1:], start=1)
         )
+
+    @property
+    def all_levels(self) -> tuple[Level, ...]:
+        """The levels and their residuals: all arrays of the pyramid."""
+        return (*self.levels, *self.residuals)
+
+    @property
+    def derivations(self) -> tuple[tuple[Level, Level], ...]:
+        """Pairs of levels: each one that is computed, after the one that it is computed from."""
+        beside = (chain[-2:] for chain in self.chains[1:])
+        return (*itertools.pairwise(self.levels), *((parent, end) for parent, end in beside))
+
+    @property
+    def chains(self) -> tuple[tuple[Level, ...], ...]:
+        """Levels of which each is computed from the one before: the pyramid, then one per residual.
+
+        Chain k ends with the residual of level k.
+        """
+        ends = enumerate(self.residuals, start=1)
+        return (self.levels, *((*self.levels[: k + 1], residual) for k, residual in ends))
+
+    def reduction_for(self, level: Level) -> Reduction:
+        """Return how `level`, or a residual, is made from the level that it is computed from."""
+        residual = self.reduction.residual
+        if level.residual_of is None or residual is None:
+            return self.reduction
+        return residual.of(self.levels[level.residual_of].factors)
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
         """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
@@ -249,7 +278,7 @@ class PyramidSpec:
             max_workers=max_workers,
             memory_limit=memory_limit,
         )
-        return peak_of(passes, self.reduction, [self.levels[0].chunks])
+        return peak_of(passes, self.reduction_for, [self.levels[0].chunks])
 
     def __str__(self) -> str:
         rows = [

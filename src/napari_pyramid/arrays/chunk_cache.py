@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ChunkCache", "default_budget"]
+__all__ = ["ChunkCache", "default_budget", "machine_memory"]
 
-_Index = tuple[int, ...]
-_Key = tuple[int, _Index]
+Index = tuple[int, ...]
+_Key = tuple[int, Index]
 """A number for the array, and the coordinates of the chunk in it."""
 _Array = npt.NDArray[Any]
 
@@ -25,7 +26,7 @@ class _Block:
     """Chunks that were read at once, and share their memory."""
 
     token: int
-    chunks: Mapping[_Index, _Array]
+    chunks: Mapping[Index, _Array]
     nbytes: int
 
 
@@ -49,7 +50,7 @@ class ChunkCache:
         """Number of chunks."""
         return len(self._home)
 
-    def get(self, token: int, index: _Index) -> _Array | None:
+    def get(self, token: int, index: Index) -> _Array | None:
         with self._lock:
             number = self._home.get((token, index))
             if number is None:
@@ -57,14 +58,23 @@ class ChunkCache:
             self._blocks.move_to_end(number)
             return self._blocks[number].chunks[index]
 
-    def put(self, token: int, block: _Array, chunks: Mapping[_Index, _Array]) -> None:
-        """Keeps `chunks`, which are views of `block`."""
+    def __contains__(self, key: tuple[int, Index]) -> bool:
+        """Whether a chunk is there; it does not count as used."""
+        return key in self._home
+
+    def put(self, token: int, chunks: Mapping[Index, _Array]) -> None:
+        """Keep `chunks` of an array; chunks that are views of the same memory count, and are dropped, together."""
+        blocks: dict[int, dict[Index, _Array]] = {}
+        for index, chunk in chunks.items():
+            blocks.setdefault(_owner(chunk), {})[index] = chunk
         with self._lock:
             self._drop_released()
-            number = next(self._numbers)
-            self._blocks[number] = _Block(token, chunks, block.nbytes)
-            self._home.update(((token, index), number) for index in chunks)
-            self.nbytes += block.nbytes
+            for block in blocks.values():
+                number = next(self._numbers)
+                nbytes = sum(map(_nbytes, block.values()))
+                self._blocks[number] = _Block(token, block, nbytes)
+                self._home.update(((token, index), number) for index in block)
+                self.nbytes += nbytes
             while self.nbytes > self.budget:
                 self._drop(next(iter(self._blocks)))
 
@@ -100,10 +110,27 @@ class ChunkCache:
                 del self._home[block.token, index]
 
 
+def _owner(chunk: _Array) -> int:
+    """Return what identifies the memory that a chunk keeps alive."""
+    owner: Any = chunk
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return id(owner)
+
+
+def _nbytes(chunk: _Array) -> int:
+    """Return the bytes of a chunk in memory; a broadcast one has a single sample."""
+    return chunk.itemsize if 0 in chunk.strides else chunk.nbytes
+
+
 def default_budget() -> int:
     """An eighth of the machine's memory, at most 1 GiB."""
+    return min(1 << 30, machine_memory() // 8)
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that the machine has; 8 GiB where it does not say."""
     try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        total = 8 << 30
-    return min(1 << 30, total // 8)
+        return 8 << 30

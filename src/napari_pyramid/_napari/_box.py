@@ -1,0 +1,158 @@
+"""The command "Full resolution here": a box of the finest level that fits, as a layer of its own.
+
+The box is around the centre of the view, or the bounding box of a drawn rectangle. Its data are a part of the level, read
+when they are looked at; contrast limits, colormap and gamma follow the layer that it is a part of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.notifications import show_warning
+from napari.utils.transforms import Affine
+from napari.viewer import Viewer
+
+from napari_pyramid._napari._preferences import volume_bytes
+from napari_pyramid.arrays.grid import Grid
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.layer_image import METADATA_KEY
+
+__all__ = ["add_box", "box_of", "full_resolution_here"]
+
+Region = tuple[slice, ...]
+_LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity", "visible")
+
+
+def full_resolution_here(viewer: Viewer) -> None:
+    """Add a box of the active layer at full resolution around the centre of the view, or around a drawn rectangle."""
+    active = viewer.layers.selection.active
+    drawn = None
+    if isinstance(active, Shapes):
+        drawn = active
+        active = next((v for v in reversed(viewer.layers) if _has_levels(v) and v.visible), None)
+    if active is None or not _has_levels(active):
+        show_warning("Select an image with several resolutions, or a rectangle drawn over one.")
+        return
+    add_box(viewer, active, drawn)
+
+
+def add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
+    """Add the box to `viewer`, and return its layer; see `full_resolution_here`."""
+    from napari.experimental import link_layers
+
+    from napari_pyramid._napari._progressive import grids_of_layer
+
+    views: list[LazyArray] = list(layer.data)
+    displayed = [a - viewer.dims.ndim + layer.ndim for a in viewer.dims.displayed]
+    displayed = [a for a in displayed if a >= 0]
+    centre, size = _wanted(viewer, layer, drawn)
+    level, region = box_of(views, grids_of_layer(layer), centre, size, displayed, volume_bytes())
+    view = views[level][region]
+    grid = grids_of_layer(layer)[level]
+    axes = [i for i, r in enumerate(views[0].ranges) if isinstance(r, range)][: layer.ndim]
+    factors = np.array([grid.factors[a] for a in axes])
+    start = np.array([s.start for s in region[: layer.ndim]]) * factors
+    start += [grid.offsets[a] for a in axes]
+    _, state, kind = layer.as_layer_data_tuple()
+    for key in ("locked_data_level", "features", "properties"):
+        state.pop(key, None)
+    linear = _linear_part(layer)
+    state |= {
+        "multiscale": False,
+        "name": f"{layer.name} (level {level}, box)",
+        "metadata": {k: v for k, v in state["metadata"].items() if k != METADATA_KEY},
+        "scale": np.asarray(layer.scale) * factors,
+        "translate": np.asarray(layer.translate) + linear @ start,
+    }
+    box = Layer.create(view, state, kind)
+    viewer.add_layer(box)
+    names = [name for name in _LINKED if hasattr(layer, name) and name != "visible"]
+    if isinstance(layer, Image):
+        link_layers([layer, box], names)
+    return box
+
+
+def box_of(
+    views: Sequence[LazyArray],
+    grids: Sequence[Grid],
+    centre: npt.ArrayLike,
+    size: Sequence[float] | None,
+    displayed: Sequence[int],
+    budget: int,
+) -> tuple[int, Region]:
+    """Return the finest level whose box fits into `budget` bytes, and the box in it.
+
+    Parameters
+    ----------
+    views
+        The levels.
+    centre
+        In samples of level 0, one for each axis.
+    size
+        Side of the box along each axis in samples of level 0; when left out, a box of level 0 that fills the budget.
+    displayed
+        Axes along which the box is small; it is as long as the level along others.
+    budget
+        Bytes of one displayed part of the box, as 4-byte samples.
+    """
+    origin_axes = [i for i, r in enumerate(views[0].ranges) if isinstance(r, range)]
+    side = max(1, int((budget / 4) ** (1 / max(1, len(displayed))) + 1e-9))
+    middle = np.asarray(centre, float)
+    for level, view in enumerate(views):
+        region = []
+        for axis, length in enumerate(view.shape):
+            if axis not in displayed:
+                region.append(slice(0, length))
+                continue
+            factor = grids[level].factors[origin_axes[axis]]
+            wanted = side if size is None else math.ceil(size[axis] / factor)
+            n = min(length, max(1, wanted))
+            first = round(middle[axis] / factor - n / 2)
+            first = min(max(0, first), length - n)
+            region.append(slice(first, first + n))
+        lengths = [s.stop - s.start for a, s in enumerate(region) if a in displayed]
+        if math.prod(lengths) * 4 <= budget or level == len(views) - 1:
+            return level, tuple(region)
+    raise AssertionError("no level")
+
+
+def _has_levels(layer: Any) -> bool:
+    return (
+        isinstance(layer, Image | Labels)
+        and bool(layer.multiscale)
+        and all(isinstance(view, LazyArray) for view in layer.data)
+    )
+
+
+def _wanted(
+    viewer: Any, layer: Any, drawn: Any
+) -> tuple[npt.NDArray[np.float64], Sequence[float] | None]:
+    """Return centre and size in samples of level 0: of the last rectangle drawn, else the centre of the view alone."""
+    if drawn is not None and len(drawn.data):
+        corners = np.array([drawn.data_to_world(c) for c in np.asarray(drawn.data[-1])])
+        inside = np.array([layer.world_to_data(c) for c in corners])
+        low, high = inside.min(0), inside.max(0)
+        size = np.maximum(high - low, 1)
+        flat = size <= 1  # a rectangle has no depth: as deep as it is wide
+        size[flat] = size.max()
+        return (low + high) / 2, size.tolist()
+    point = np.asarray(viewer.dims.point, float)
+    shown = list(viewer.dims.displayed)
+    point[shown] = _camera(viewer).center[-len(shown) :]
+    return np.asarray(layer.world_to_data(point)), None
+
+
+def _camera(viewer: Any) -> Any:
+    """Return the camera, which napari moves to the scene."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def _linear_part(layer: Any) -> npt.NDArray[np.float64]:
+    """Return the matrix from samples of level 0 to the layer's own coordinates, without its affine."""
+    transform = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim)
+    return np.asarray(transform.linear_matrix)

@@ -1,0 +1,335 @@
+"""Shows the layers that this plugin opened at once, and sharpens them while chunks arrive. Knows no chunk and no store.
+
+A watcher looks at each layer that comes into a viewer. napari slices the layers that are ours from pictures of
+`ProgressiveLevels`, and is asked to draw again when a picture has changed; ``layer.data`` stays as it is.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_pyramid._napari._preferences import shows_progressively
+from napari_pyramid._napari._private import before_insert, main_window, set_loaded, slice_from
+from napari_pyramid._napari._volume import VolumeLevels, hidden_index
+from napari_pyramid.arrays.chunk_loader import ChunkLoader
+from napari_pyramid.arrays.grid import Grid, grids_of
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.progressive import ProgressiveLevels, Role
+from napari_pyramid.layer_image import METADATA_KEY
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+__all__ = ["ProgressiveLayer", "grids_of_layer", "watch", "watch_current_viewer"]
+
+SHORTEST_REST, LONGEST_REST = 0.03, 0.5
+"""Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
+RETRY_EVERY, RETRIES = 5.0, 6
+"""Seconds until chunks that cannot be read are tried again, and how often."""
+NAMED = 3
+"""Unreadable chunks of a layer that are named; of more there is one word."""
+
+_watchers: weakref.WeakKeyDictionary[Any, _Watcher] = weakref.WeakKeyDictionary()
+_loaders: weakref.WeakValueDictionary[str, ChunkLoader] = weakref.WeakValueDictionary()
+"""One for each opened store, so that a slow server does not hold up the others."""
+
+
+def watch_current_viewer() -> None:
+    """Watch the viewer that is in front, if there is one."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is not None:
+        watch(viewer)
+
+
+def watch(viewer: Viewer) -> None:
+    """Show layers progressively that this plugin opened, from now on."""
+    if viewer not in _watchers:
+        _watchers[viewer] = _Watcher(viewer)
+
+
+class _Watcher:
+    """The layers of one viewer that are shown progressively."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        window = main_window(viewer)
+        self._window: weakref.ref[QObject] | None = None
+        if isinstance(window, QObject):
+            self._window = weakref.ref(window)
+            window.destroyed.connect(self._on_closed)
+        self._dims = viewer.dims
+        self._shown: dict[Any, ProgressiveLayer] = {}
+        before_insert(viewer.layers, self._on_insert)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def _on_insert(self, layer: Any) -> None:
+        window = self._window() if self._window is not None else None
+        if window is not None and shows_progressively() and _is_ours(layer):
+            shown = ProgressiveLayer(layer, window)
+            if shown.installed:
+                self._shown[layer] = shown
+                if self._dims.ndisplay == 3:
+                    QTimer.singleShot(0, shown.follow_into_3d)
+
+    def _on_ndisplay(self, event: Any) -> None:
+        for shown in self._shown.values():
+            shown.show_in(event.value)
+
+    def _on_removed(self, event: Any) -> None:
+        if (shown := self._shown.pop(event.value, None)) is not None:
+            shown.close()
+
+    def _on_closed(self) -> None:
+        for shown in self._shown.values():
+            shown.stop()
+        self._shown.clear()
+
+
+def _is_ours(layer: Any) -> bool:
+    return (
+        METADATA_KEY in layer.metadata
+        and bool(getattr(layer, "multiscale", False))
+        and ProgressiveLevels.fits(list(layer.data))
+    )
+
+
+class _Bridge(QObject):
+    """Carries news from the threads of the loader to the main thread."""
+
+    changed = Signal()
+    failed = Signal(str)
+
+
+class ProgressiveLayer:
+    """One layer that shows what is in memory, and draws again while the rest arrives.
+
+    Parameters
+    ----------
+    layer
+        A multiscale layer of chunked `LazyArray`s.
+    window
+        What ends when the layer is not drawn any more; the timers belong to it.
+    """
+
+    def __init__(self, layer: Layer, window: QObject) -> None:
+        self._layer = weakref.ref(layer)
+        self._views: list[LazyArray] = list(layer.data)
+        self._axes = [i for i, r in enumerate(self._views[0].ranges) if isinstance(r, range)]
+        """Axes of the arrays that are axes of the layer."""
+        self._grids = grids_of_layer(layer)
+        self._scheduled = False
+        self._rest = SHORTEST_REST
+        self._named: list[str] = []
+        self._retries_left = RETRIES
+        self._bridge = _Bridge(window)
+        self._bridge.changed.connect(self._on_change, Qt.ConnectionType.QueuedConnection)
+        self._bridge.failed.connect(self._on_failure, Qt.ConnectionType.QueuedConnection)
+        self._draw_timer = _timer(self._bridge, self._draw)
+        self._retry_timer = _timer(self._bridge, self._retry)
+        self._levels = ProgressiveLevels(
+            self._views,
+            _loader_of(layer),
+            grids=self._grids,
+            on_change=self._schedule,
+            on_failure=self._report,
+        )
+        layer.events.visible.connect(self._on_visible)
+        self._point: Sequence[float] = ()
+        """Where the hidden axes were sliced last; NaN for displayed ones."""
+        self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
+        self.installed = slice_from(layer, self)
+
+    def close(self) -> None:
+        """Stop reading and drawing."""
+        self.stop()
+        for timer in (self._draw_timer, self._retry_timer):
+            timer.stop()
+        self._bridge.deleteLater()
+
+    def stop(self) -> None:
+        """Stop reading."""
+        self._levels.close()
+
+    def show_in(self, ndisplay: int) -> None:
+        """Follow the view into 3-D, where the finest level that fits is loaded, and back."""
+        if ndisplay == 3 and self.n_displayed == 3:
+            self._volume.enter([a for a, p in enumerate(self._point) if np.isnan(p)])
+        else:
+            self._volume.leave()
+
+    def follow_into_3d(self) -> None:
+        """Follow a view that was in 3-D when the layer came."""
+        self.show_in(3)
+
+    @property
+    def n_displayed(self) -> int:
+        """Number of axes of the layer that were displayed when it was sliced last."""
+        return int(np.isnan(self._point).sum())
+
+    def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> _ShownArray:
+        """Return what napari slices in place of ``layer.data[level]``."""
+        self._point = point
+        role: Role = "thumbnail" if thumbnail else "view"
+        return _ShownArray(
+            self._views[level], level, self._levels, role, self._planes(level, point)
+        )
+
+    def _planes(self, level: int, point: Sequence[float]) -> dict[int, int]:
+        """Return the indexes of a level along the hidden axes that it is coarser along."""
+        grid, shape = self._grids[level], self._views[level].shape
+        return {
+            axis: int(grid.nearest(position, self._axes[axis], length))
+            for axis, (position, length) in enumerate(zip(point, shape, strict=False))
+            if not np.isnan(position) and grid.factors[self._axes[axis]] != 1
+        }
+
+    def _view_of(self, level: int) -> LazyArray | None:
+        """Return what the view shows of a level, or None if it is not in 3-D."""
+        if self.n_displayed != 3:
+            return None
+        planes = self._planes(level, self._point)
+        key = tuple(hidden_index(p, planes.get(axis)) for axis, p in enumerate(self._point))
+        view: LazyArray = self._views[level][key]
+        return view
+
+    def offsets(self, level: int) -> list[float]:
+        """Return the position of a level's first sample along the axes of the layer, in samples of level 0."""
+        return [self._grids[level].offsets[axis] for axis in self._axes]
+
+    def _schedule(self) -> None:
+        """Have the layer drawn again soon. Called on any thread."""
+        if not self._scheduled:
+            self._scheduled = True
+            _emit(self._bridge.changed)
+
+    def _report(self, message: str) -> None:
+        """Tell the user of a chunk that cannot be read. Called on any thread."""
+        _emit(self._bridge.failed, message)
+
+    def _on_change(self) -> None:
+        if not self._draw_timer.isActive():
+            self._draw_timer.start(int(self._rest * 1000))
+
+    def _draw(self) -> None:
+        self._scheduled = False
+        layer = self._layer()
+        if layer is None:
+            return
+        waiting = self._levels.is_waiting
+        if self.n_displayed == 3 and (self._volume.advance() or waiting):
+            # A volume is drawn when all of it has come: giving it to the graphics card takes long.
+            set_loaded(layer, not waiting)
+            if waiting:
+                self._schedule()
+            return
+        start = time.perf_counter()
+        layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
+        self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
+        set_loaded(layer, not self._levels.is_waiting)
+
+    def _on_failure(self, message: str) -> None:
+        from napari.utils.notifications import show_warning
+
+        self._named.append(message)
+        if len(self._named) <= NAMED:
+            show_warning(message)
+        elif len(self._named) == NAMED + 1:
+            layer = self._layer()
+            show_warning(f"More chunks of {layer.name if layer else 'the image'} cannot be read.")
+        if not self._retry_timer.isActive() and self._retries_left:
+            self._retry_timer.start(int(RETRY_EVERY * 1000))
+
+    def _retry(self) -> None:
+        self._retries_left -= 1
+        self._levels.retry()
+        if self._levels.has_failed and self._retries_left:
+            self._retry_timer.start(int(RETRY_EVERY * 1000))
+
+    def _on_visible(self) -> None:
+        layer = self._layer()
+        if layer is not None and not layer.visible:
+            self._levels.close()
+
+
+class _ShownArray:
+    """A level as napari's slicing sees it: indexed like the level, and read as far as it is in memory.
+
+    Parameters
+    ----------
+    planes
+        Index along hidden axes, in place of what napari computes, which is half a sample off.
+    """
+
+    def __init__(
+        self,
+        view: LazyArray,
+        level: int,
+        levels: ProgressiveLevels,
+        role: Role,
+        planes: Mapping[int, int],
+    ) -> None:
+        self._view, self._level, self._levels, self._role = view, level, levels, role
+        self._planes = planes
+        self.shape, self.dtype, self.ndim, self.size = view.shape, view.dtype, view.ndim, view.size
+        self.chunks = view.chunks
+
+    def __getitem__(self, key: Any) -> _ShownArray:
+        keys = list(key) if isinstance(key, tuple) else [key]
+        planes = self._planes if self.ndim == len(keys) else {}
+        for axis, plane in planes.items():
+            if isinstance(keys[axis], slice):
+                if len(range(*keys[axis].indices(self.shape[axis]))) == 1:
+                    keys[axis] = slice(plane, plane + 1)
+            else:
+                keys[axis] = plane
+        view = self._view[tuple(keys)]
+        kept = {} if view.ndim < self.ndim else self._planes
+        return _ShownArray(view, self._level, self._levels, self._role, kept)
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        pixels = self._levels.show(self._level, self._view, self._role)
+        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+
+def grids_of_layer(layer: Layer) -> list[Grid]:
+    """Return where the samples of the levels are, as the store says, or else as their shapes do."""
+    shapes = [view.chunked_source.shape for view in layer.data]
+    stored = (layer.metadata.get(METADATA_KEY) or {}).get("levels") or []
+    scales, translations = (
+        [level.get(key) for level in stored] for key in ("scale", "translation")
+    )
+    return grids_of(shapes, scales, translations)
+
+
+def _loader_of(layer: Layer) -> ChunkLoader:
+    """Return the loader of the store that a layer is from."""
+    source = str(layer.metadata[METADATA_KEY].get("source"))
+    loader = _loaders.get(source)
+    if loader is None:
+        loader = _loaders[source] = ChunkLoader()
+    return loader
+
+
+def _timer(parent: QObject, slot: Callable[[], None]) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.timeout.connect(slot)
+    return timer
+
+
+def _emit(signal: Any, *values: Any) -> None:
+    with suppress(RuntimeError):  # the window has gone, and the bridge with it
+        signal.emit(*values)

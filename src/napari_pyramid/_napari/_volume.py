@@ -1,0 +1,102 @@
+"""Loads the finest level that fits while a layer is shown in 3-D, coarser levels first, and unlocks it in 2-D.
+
+napari shows the coarsest level in 3-D unless a level is locked. A level is locked when all of it has been read, so that
+neither reading nor composing it holds up the window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_pyramid._napari._preferences import volume_bytes
+from napari_pyramid._napari._private import largest_texture
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.progressive import ProgressiveLevels
+
+__all__ = ["VolumeLevels", "finest_that_fits", "hidden_index"]
+
+_TEXTURES = ("uint8", "uint16", "float32")
+"""Data types that napari gives to the graphics card as they are; others become float32."""
+
+
+def finest_that_fits(
+    views: Sequence[LazyArray], displayed: Sequence[int], budget: int, side: int
+) -> int:
+    """Return the finest level of which the displayed axes fit into `budget` bytes and `side` samples; else the coarsest."""
+    itemsize = views[0].dtype.itemsize if views[0].dtype.name in _TEXTURES else 4
+    for level, view in enumerate(views):
+        lengths = [view.shape[axis] for axis in displayed]
+        if max(lengths) <= side and math.prod(lengths) * itemsize <= budget:
+            return level
+    return len(views) - 1
+
+
+class VolumeLevels:
+    """The level of one layer in 3-D.
+
+    Parameters
+    ----------
+    layer
+        Returns the layer, or None when it has gone.
+    view_of
+        Returns the part of a level that the 3-D view shows, or None in 2-D.
+    """
+
+    def __init__(
+        self,
+        layer: Callable[[], Any],
+        views: Sequence[LazyArray],
+        levels: ProgressiveLevels,
+        view_of: Callable[[int], LazyArray | None],
+    ) -> None:
+        self._layer, self._views, self._levels, self._view_of = layer, views, levels, view_of
+        self._target: int | None = None
+        """Level to come to; None in 2-D, or if the user chose a level."""
+        self._locked: int | None = None
+        """Level that was locked here."""
+
+    def enter(self, displayed: Sequence[int]) -> None:
+        """Begin to refine: the view is in 3-D."""
+        layer = self._layer()
+        if layer is None or getattr(layer, "locked_data_level", 0) is not None:
+            return  # this napari locks no levels, or the user has locked one
+        self._target = finest_that_fits(self._views, displayed, volume_bytes(), largest_texture())
+        self._prepare(len(self._views) - 2)
+
+    def leave(self) -> None:
+        """Return to napari's choice of levels: the view is in 2-D."""
+        layer, locked = self._layer(), self._locked
+        self._target = self._locked = None
+        self._levels.unprepare()
+        if layer is not None and locked is not None and layer.locked_data_level == locked:
+            layer.locked_data_level = None
+
+    def advance(self) -> bool:
+        """Show the level that has been read, if it has, and have the next one read; return whether it did."""
+        layer, ready = self._layer(), self._levels.prepared_level
+        if layer is None or ready is None or self._target is None:
+            return False
+        if layer.locked_data_level != self._locked:  # the user has chosen another one
+            self._target = None
+            return False
+        self._locked = ready
+        layer.locked_data_level = ready
+        self._prepare(ready - 1)
+        return True
+
+    def _prepare(self, level: int) -> None:
+        if self._target is not None and level >= self._target:
+            view = self._view_of(level)
+            if view is not None:
+                self._levels.prepare(level, view)
+
+
+def hidden_index(position: float, plane: int | None) -> int | slice:
+    """Return the index of a level along one axis: all of a displayed one, the plane of a hidden one."""
+    if np.isnan(position):
+        return slice(None)
+    return plane if plane is not None else int(np.round(position))

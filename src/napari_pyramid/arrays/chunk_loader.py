@@ -1,0 +1,207 @@
+"""ChunkLoader: decodes wanted chunks in the background, the most urgent first. Knows no levels and no viewer.
+
+A client says what it wants now; that replaces what it wanted before, so chunks that left the view are not read. Threads
+are started when there is work and end when there is none.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from napari_pyramid.arrays.chunk_reader import Index
+from napari_pyramid.arrays.chunked_source import ChunkedSource
+from napari_pyramid.arrays.parallel import THREADS
+
+__all__ = ["ChunkLoader", "Client", "Wanted"]
+
+Array = npt.NDArray[Any]
+Wanted = tuple[ChunkedSource, Index]
+_Key = tuple[int, Index]
+
+
+class Client(Protocol):
+    """Receiver of chunks. Its methods are called on threads of the loader."""
+
+    def deliver(self, source: ChunkedSource, chunks: dict[Index, Array]) -> None:
+        """Take chunks that were wanted; they must not be written to."""
+
+    def fail(self, source: ChunkedSource, index: Index, error: Exception) -> None:
+        """Take note that a wanted chunk cannot be read."""
+
+
+class _Request:
+    """What one client waits for, in the order in which it is to be read."""
+
+    __slots__ = ("failed", "left", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
+        """Chunks that have not come: urgent ones, and ones to read ahead."""
+        self.left: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
+        """Those of them that no thread has taken."""
+        self.failed: set[_Key] = set()
+        """Urgent chunks that could not be read, while they are still wanted."""
+
+    def settled(self, keys: Mapping[_Key, Index], errors: Mapping[Index, Exception]) -> list[Index]:
+        """Note that chunks were read or failed; return those that the client waits for.
+
+        Urgent ones count as waited for until they are delivered.
+        """
+        mine = []
+        for key, index in keys.items():
+            if key in self.waiting[0] and index in errors:
+                self.failed.add(key)
+            if key in self.waiting[0] or self.waiting[1].pop(key, None) is not None:
+                mine.append(index)
+            for left in self.left:
+                left.pop(key, None)
+        return mine
+
+
+class ChunkLoader:
+    """Reads chunks for its clients on a few threads; safe to use from any thread."""
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._threads = threads
+        self._requests: dict[Client, _Request] = {}
+        self._in_flight: set[_Key] = set()
+        self._n_running = 0
+        self._changed = threading.Condition()
+
+    def want(self, client: Client, urgent: Iterable[Wanted], ahead: Iterable[Wanted] = ()) -> None:
+        """Replace what `client` wants; `ahead` is read while no client waits for urgent chunks.
+
+        Urgent chunks are delivered whether they are in memory or must be read; chunks of `ahead` only when they are
+        read. A chunk that failed is not tried again as long as it stays wanted, but see `retry`.
+        """
+        with self._changed:
+            request = self._requests.setdefault(client, _Request())
+            asked = {_key(wanted): wanted for wanted in urgent}
+            request.failed &= asked.keys()
+            more = {_key(w): w for w in ahead if not w[0].has(w[1])}
+            request.waiting = (
+                {key: wanted for key, wanted in asked.items() if key not in request.failed},
+                {key: wanted for key, wanted in more.items() if key not in asked},
+            )
+            request.left = (request.waiting[0].copy(), request.waiting[1].copy())
+            self._start_threads()
+            self._changed.notify_all()
+
+    def retry(self, client: Client, urgent: Iterable[Wanted]) -> None:
+        """As `want`, and try again what could not be read."""
+        with self._changed:
+            if client in self._requests:
+                self._requests[client].failed.clear()
+        self.want(client, urgent)
+
+    def drop(self, client: Client) -> None:
+        """Forget a client; chunks that are being decoded for it are not delivered."""
+        with self._changed:
+            self._requests.pop(client, None)
+            self._changed.notify_all()
+
+    def is_waiting(self, client: Client) -> bool:
+        """Whether urgent chunks of `client` are still to come."""
+        with self._changed:
+            return client in self._requests and bool(self._requests[client].waiting[0])
+
+    def wait(self, client: Client, seconds: float) -> bool:
+        """Wait at most `seconds` for the urgent chunks of `client`; return whether all have come or failed."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while client in self._requests and self._requests[client].waiting[0]:
+                remaining = end - time.monotonic()
+                if remaining <= 0:
+                    return False
+                self._changed.wait(remaining)
+        return True
+
+    def _start_threads(self) -> None:
+        n_left = sum(len(left) for request in self._requests.values() for left in request.left)
+        for _ in range(min(self._threads - self._n_running, n_left)):
+            self._n_running += 1
+            threading.Thread(target=self._work, name="chunk loader", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            while batch := self._take():
+                self._read(*batch)
+        finally:
+            with self._changed:
+                self._n_running -= 1
+                self._start_threads()  # for what came after the last look
+
+    def _take(self) -> tuple[ChunkedSource, list[Index]] | None:
+        """Return the next chunks to read, all of one source; the most urgent of any client first."""
+        with self._changed:
+            for urgency in (0, 1):
+                for request in self._requests.values():
+                    batch = self._next_of(request.left[urgency])
+                    if batch is not None:
+                        return batch
+        return None
+
+    def _next_of(self, left: dict[_Key, Wanted]) -> tuple[ChunkedSource, list[Index]] | None:
+        indexes: list[Index] = []
+        source, size = None, 1
+        for key, wanted in list(left.items()):
+            if source is None and key not in self._in_flight:
+                source = wanted[0]
+                size = source.batch_size(len(left), self._threads)
+            if source is not None and wanted[0] is not source:
+                break
+            del left[key]  # a chunk in flight is delivered to all who wait for it
+            if key not in self._in_flight:
+                self._in_flight.add(key)
+                indexes.append(wanted[1])
+            if len(indexes) == size:
+                break
+        return None if source is None else (source, indexes)
+
+    def _read(self, source: ChunkedSource, indexes: list[Index]) -> None:
+        keys = {(source.token, index): index for index in indexes}
+        found, errors = _loaded(source, indexes)
+        with self._changed:
+            self._in_flight -= keys.keys()
+            waiting = [
+                (client, request.waiting[0], request.settled(keys, errors))
+                for client, request in self._requests.items()
+            ]
+        for client, _, mine in waiting:
+            if chunks := {index: found[index] for index in mine if index in found}:
+                client.deliver(source, chunks)
+            for index in mine:
+                if index in errors:
+                    client.fail(source, index, errors[index])
+        with self._changed:
+            for _, urgent, mine in waiting:
+                for index in mine:
+                    urgent.pop((source.token, index), None)
+            self._changed.notify_all()
+
+
+def _loaded(
+    source: ChunkedSource, indexes: list[Index]
+) -> tuple[dict[Index, Array], dict[Index, Exception]]:
+    """Return the chunks, and why others cannot be read: a damaged chunk does not lose those read with it."""
+    try:
+        return source.load(indexes), {}
+    except Exception as error:  # codecs and stores raise whatever their authors liked
+        if len(indexes) == 1:
+            return {}, {indexes[0]: error}
+    found: dict[Index, Array] = {}
+    errors: dict[Index, Exception] = {}
+    for index in indexes:
+        one, why = _loaded(source, [index])
+        found |= one
+        errors |= why
+    return found, errors
+
+
+def _key(wanted: Wanted) -> _Key:
+    return wanted[0].token, wanted[1]

@@ -1,0 +1,239 @@
+"""ChunkedSource: the chunks of one array, decoded once for all its views and kept in one bounded cache.
+
+Knows shapes, chunks and memory; knows nothing of levels, layouts or viewers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import count, product
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.arrays.chunk_cache import ChunkCache, default_budget
+from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks, chunk_reader
+from napari_pyramid.arrays.parallel import THREADS, run_together
+from napari_pyramid.errors import SourceError
+from napari_pyramid.image import ArrayLike
+
+__all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
+
+_Array = npt.NDArray[Any]
+_Part = tuple[int, slice, slice]
+"""Number of a chunk along one axis, a piece of the result, and where the piece is in the chunk."""
+
+
+class ChunkedSource:
+    """The array behind a family of views; its cached chunks are dropped when the last view is gone.
+
+    Parameters
+    ----------
+    source
+        The array. Without ``chunks``, or if ``is_chunked`` is False, all of it counts as one chunk that is never kept.
+    cached
+        Whether decoded chunks are kept.
+    """
+
+    _tokens = count()
+    _alive: ClassVar[weakref.WeakValueDictionary[int, ChunkedSource]] = (
+        weakref.WeakValueDictionary()
+    )
+
+    def __init__(self, source: ArrayLike, *, cached: bool = True) -> None:
+        self.source = source
+        self.shape = tuple(source.shape)
+        self.dtype = np.dtype(source.dtype)
+        self.chunked = bool(getattr(source, "chunks", None)) and getattr(source, "is_chunked", True)
+        self.cached = cached and self.chunked
+        self.chunks = tuple(max(1, int(c)) for c in getattr(source, "chunks", None) or self.shape)
+        self.location = str(getattr(source, "store_path", None) or f"a {type(source).__name__}")
+        # A number of our own: the id() of an array that is gone may come back with another.
+        self.token = next(self._tokens)
+        self.n_forgotten = 0
+        self._alive[self.token] = self
+        weakref.finalize(self, CACHE.release, self.token)
+
+    @classmethod
+    def alive(cls) -> list[ChunkedSource]:
+        """The sources that still have a view."""
+        return [source for ref in cls._alive.valuerefs() if (source := ref()) is not None]
+
+    def forget(self) -> None:
+        """Drop the chunks that are kept: they changed in the store."""
+        if "reader" in vars(self):
+            self.reader.forget()
+        self.n_forgotten += 1
+        CACHE.forget(self.token)
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a decoded chunk."""
+        return math.prod(self.chunks) * self.dtype.itemsize
+
+    @property
+    def fill_value(self) -> Any:
+        """The value of samples that are not stored; 0 where the array has none."""
+        value = getattr(self.source, "fill_value", None)
+        return 0 if value is None else value
+
+    @cached_property
+    def reader(self) -> ChunkReader:
+        """What reads the chunks."""
+        return chunk_reader(self.source, self.chunks)
+
+    def read(self, ranges: tuple[range, ...]) -> _Array:
+        """The samples at the product of `ranges`, as a new array."""
+        out = np.empty([len(r) for r in ranges], self.dtype)
+        if not out.size:
+            return out
+        if not self.chunked or not (self.cached or self.reads_chunks_alone):
+            self._read_box(ranges, out)
+            return out
+        axes = [list(chunk_parts(r, c)) for r, c in zip(ranges, self.chunks, strict=True)]
+        touched = math.prod(
+            len(parts) * min(c, n)
+            for parts, c, n in zip(axes, self.chunks, self.shape, strict=True)
+        )
+        if touched * self.dtype.itemsize <= CACHE.budget // 2 and self.cached:
+            self._read_chunks(axes, out, keep=True)
+        elif self.reads_chunks_alone or any(abs(r.step) != 1 for r in ranges):
+            self._read_chunks(axes, out, keep=False)
+        else:
+            self._read_box(ranges, out)
+        return out
+
+    @property
+    def reads_chunks_alone(self) -> bool:
+        """Whether neighbouring chunks cost as much apart as in one call."""
+        return not isinstance(self.reader, SlicedChunks)
+
+    def _read_chunks(self, axes: list[list[_Part]], out: _Array, *, keep: bool) -> None:
+        """Fill `out` chunk by chunk: from the cache, and the others as their batch is decoded."""
+        missing: dict[Index, tuple[Any, Any]] = {}
+        for parts in product(*axes):
+            index, target, inside = zip(*parts, strict=True) if parts else ((), (), ())
+            chunk = self.get(index) if keep else None
+            if chunk is None:
+                missing[index] = target, inside
+            else:
+                out[target] = chunk[inside]
+
+        def read(batch: list[Index]) -> None:
+            chunks = self.load(batch) if keep else self.fetch(batch)
+            for index in batch:
+                target, inside = missing[index]
+                out[target] = chunks[index][inside]
+
+        left = list(missing)
+        size = self.batch_size(len(left)) if left else 1
+        run_together(read, [left[i : i + size] for i in range(0, len(left), size)])
+
+    def batch_size(self, n_chunks: int, n_threads: int = THREADS) -> int:
+        """Number of chunks to read in one call, so that all threads have work."""
+        size = self.reader.chunks_per_call
+        return max(1, min(size, -(-n_chunks // n_threads))) if self.reads_chunks_alone else size
+
+    def has(self, index: Index) -> bool:
+        """Whether a chunk is in memory."""
+        return (self.token, index) in CACHE
+
+    def get(self, index: Index) -> _Array | None:
+        """The chunk in memory, or None."""
+        return CACHE.get(self.token, index)
+
+    def load(self, indexes: list[Index]) -> dict[Index, _Array]:
+        """The chunks at `indexes`, from memory or else from the source; they are kept, and must not be written to.
+
+        Raises
+        ------
+        SourceError
+            As `fetch`.
+        """
+        kept = {index: chunk for index in indexes if (chunk := self.get(index)) is not None}
+        missing = [index for index in indexes if index not in kept]
+        if missing:
+            written = self.n_forgotten
+            found = self.fetch(missing)
+            if (
+                self.cached and written == self.n_forgotten
+            ):  # else the store was written to meanwhile
+                CACHE.put(self.token, found)
+            kept |= found
+        return kept
+
+    def fetch(self, indexes: list[Index]) -> dict[Index, _Array]:
+        """The chunks at `indexes`, from the source.
+
+        Raises
+        ------
+        SourceError
+            If one of them cannot be read; the message names array and chunk.
+        """
+        try:
+            return self.reader.read(indexes)
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Codecs raise whatever their authors liked, RuntimeError and plain Exception among them.
+            raise SourceError(
+                f"{self.location}: cannot read chunk {self._culprit(indexes)}: "
+                f"{error or type(error).__name__}"
+            ) from error
+
+    def _culprit(self, indexes: list[Index]) -> str:
+        """The first of the chunks that cannot be read by itself, in words."""
+        for index in indexes if len(indexes) > 1 else ():
+            try:
+                self.reader.read([index])
+            except Exception:  # as in fetch
+                return ", ".join(map(str, index))
+        return ", ".join(map(str, indexes[0]))
+
+    def _read_box(self, ranges: tuple[range, ...], out: _Array) -> None:
+        """Fill `out` with one read of the source, which knows best how to read all of a region."""
+        box = tuple(slice(min(r[0], r[-1]), max(r[0], r[-1]) + 1) for r in ranges)
+        try:
+            values = np.asarray(self.source[box], dtype=self.dtype)
+        except MemoryError:
+            raise
+        except Exception as error:  # as in fetch
+            region = ", ".join(f"{s.start}:{s.stop}" for s in box)
+            raise SourceError(
+                f"{self.location}: cannot read [{region}]: {error or type(error).__name__}"
+            ) from error
+        out[...] = values[tuple(slice(None, None, r.step) for r in ranges)]
+
+
+def forget_stored(directory: str | os.PathLike[str]) -> None:
+    """Drop the kept chunks of every array in `directory`, and of arrays of unknown location: they may be made of these."""
+    written = os.path.realpath(directory)
+    for source in ChunkedSource.alive():
+        root = getattr(getattr(source.source, "store", None), "root", None)
+        place = (
+            written
+            if root is None
+            else os.path.realpath(os.path.join(root, getattr(source.source, "path", "")))
+        )
+        if f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
+            source.forget()
+
+
+def chunk_parts(indexes: range, chunk: int) -> Iterator[_Part]:
+    """Cut `indexes` at chunk edges."""
+    step, start = indexes.step, 0
+    while start < len(indexes):
+        number, inside = divmod(indexes[start], chunk)
+        room = chunk - 1 - inside if step > 0 else inside
+        n = min(room // abs(step) + 1, len(indexes) - start)
+        stop = inside + n * step
+        yield number, slice(start, start + n), slice(inside, stop if stop >= 0 else None, step)
+        start += n
+
+
+CACHE = ChunkCache(default_budget())

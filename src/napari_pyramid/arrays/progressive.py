@@ -1,0 +1,277 @@
+"""ProgressiveLevels: pictures of the levels of one image that are there at once and become exact as chunks arrive.
+
+Says which chunks a picture needs, which coarser ones to read before them, and which to read ahead; the loader reads
+them. Knows levels and where their samples are; knows nothing of viewers. Only `show` approximates: the levels themselves
+give exact samples to whoever indexes them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from napari_pyramid.arrays import chunked_source
+from napari_pyramid.arrays.chunk_loader import ChunkLoader, Wanted
+from napari_pyramid.arrays.chunk_reader import Index
+from napari_pyramid.arrays.chunked_source import ChunkedSource
+from napari_pyramid.arrays.grid import Grid, grids_of
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.picture import LevelSource, Picture
+
+__all__ = ["ProgressiveLevels", "Role"]
+
+Array = npt.NDArray[Any]
+Role = Literal["view", "thumbnail", "prepared"]
+
+PATIENCE = 0.012
+"""Seconds to wait for chunks before coarser samples are shown: what is quick needs no approximation."""
+FIRST_PATIENCE = 0.04
+"""Seconds to wait while nothing at all is in memory."""
+COARSE_STEPS = 2
+"""Chunks that are this many levels coarser are read first, if only still coarser ones are in memory."""
+BASE_BYTES = 64 * 2**20
+"""The coarsest level is read whole and kept, if it is not larger."""
+AHEAD_SHARE = 4
+"""One part in so many of the memory for chunks is filled ahead of the view."""
+
+
+class ProgressiveLevels:
+    """The levels of one image for one viewer.
+
+    Parameters
+    ----------
+    levels
+        Views of chunked arrays, largest first, all with the same axes; at most one integer index away from their arrays.
+    grids
+        Where the samples of the levels are, over the axes of the arrays; guessed from the shapes when left out.
+    loader
+        Reads the chunks.
+    on_change
+        Called on any thread when a picture has changed.
+    on_failure
+        Called on any thread with the name of an array and the reason, once for each chunk that cannot be read.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[LazyArray],
+        loader: ChunkLoader,
+        *,
+        grids: Sequence[Grid] | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        on_failure: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        sources = [level.chunked_source for level in levels]
+        grids = grids or grids_of([source.shape for source in sources])
+        self.levels = [LevelSource(s, g) for s, g in zip(sources, grids, strict=True)]
+        self._views = tuple(levels)
+        self._loader = loader
+        self._on_change = on_change
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._pictures: dict[Role, Picture] = {}
+        self._moved: tuple[int, int] | None = None
+        """Axis along which the view moved last, and in which direction."""
+        self._base: dict[Index, Array] = {}
+        """Chunks of the coarsest level, for as long as the image is shown."""
+        self._reported: set[tuple[int, Index]] = set()
+        self._written: tuple[int, ...] = ()
+        self._number_of = {source.token: i for i, source in enumerate(sources)}
+
+    @classmethod
+    def fits(cls, levels: Sequence[Any]) -> bool:
+        """Whether `levels` can be shown progressively."""
+        return all(
+            isinstance(level, LazyArray)
+            and level.is_chunked
+            and len(level.ranges) == len(levels[0].ranges)
+            for level in levels
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether chunks in view are still to come."""
+        return self._loader.is_waiting(self)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether chunks in view cannot be read."""
+        return any(picture.failed for picture in list(self._pictures.values()))
+
+    def close(self) -> None:
+        """Stop reading; what `show` is asked for next starts it again."""
+        self._loader.drop(self)
+        self._pictures.clear()
+
+    def show(self, level: int, view: LazyArray, role: Role = "view") -> Array:
+        """Return what is in memory of `view`, a part of ``levels[level]``, and have the rest read.
+
+        The array is painted further while chunks arrive, and `on_change` called; a later call for the same view returns
+        it again. It must not be written to.
+        """
+        ranges = _ranges_of(view)
+        with self._lock:
+            written = tuple(v.source.n_forgotten for v in self.levels)
+            if written != self._written:  # the store changed
+                self._written = written
+                self._pictures.clear()
+                self._base.clear()
+            prepared = self._pictures.get("prepared")
+            if role == "view" and prepared is not None and prepared.shows(level, ranges):
+                self._pictures["view"] = self._pictures.pop("prepared")
+            picture = self._pictures.get(role)
+            if picture is None or not picture.shows(level, ranges):
+                picture = self._look(level, ranges, role)
+        return picture.pixels.reshape(view.shape)
+
+    def prepare(self, level: int, view: LazyArray) -> None:
+        """Have all of `view`, a part of ``levels[level]``, read after what is in view, for a later `show`."""
+        with self._lock:
+            picture = Picture(self.levels, level, _ranges_of(view), self._find, behind=False)
+            self._pictures["prepared"] = picture
+            self._loader.want(self, self._urgent(), self._ahead())
+        if not picture.missing:  # all of it was in memory
+            self._on_change()
+
+    def unprepare(self) -> None:
+        """Stop preparing."""
+        with self._lock:
+            if self._pictures.pop("prepared", None) is not None:
+                self._loader.want(self, self._urgent(), self._ahead())
+
+    @property
+    def prepared_level(self) -> int | None:
+        """The level that was prepared, once all of it has been read."""
+        picture = self._pictures.get("prepared")
+        return picture.level if picture is not None and not picture.missing else None
+
+    def retry(self) -> None:
+        """Try again to read the chunks that could not be read."""
+        self._loader.retry(self, list(self._urgent()))
+
+    def deliver(self, source: ChunkedSource, chunks: dict[Index, Array]) -> None:
+        """Paint chunks that have come. Called by the loader."""
+        level = self._number_of[source.token]
+        if level == len(self.levels) - 1 and self._keeps_base:
+            self._base |= chunks
+        changed = False
+        for picture in list(self._pictures.values()):
+            if picture.level == level:
+                for index, chunk in chunks.items():
+                    changed |= picture.paint(index, chunk)
+            elif picture.level < level:
+                changed |= picture.paint_behind(level)
+        if changed:
+            self._on_change()
+
+    def fail(self, source: ChunkedSource, index: Index, error: Exception) -> None:
+        """Mark a chunk that cannot be read. Called by the loader."""
+        level = self._number_of[source.token]
+        pictures = [p for p in list(self._pictures.values()) if p.level == level]
+        failed = [picture.fail(index) for picture in pictures]
+        if any(failed):
+            self._on_change()
+        if (source.token, index) not in self._reported:
+            self._reported.add((source.token, index))
+            self._on_failure(str(error))
+
+    def _look(self, level: int, ranges: tuple[range, ...], role: Role) -> Picture:
+        """Make the picture of a new view, and ask for what it lacks."""
+        if role == "view":
+            self._note_move(level, ranges)
+        picture = self._pictures[role] = Picture(self.levels, level, ranges, self._find)
+        self._loader.want(self, self._urgent(), self._ahead())
+        if picture.missing:
+            nothing = picture.coarsest_shown == len(self.levels)
+            self._loader.wait(self, FIRST_PATIENCE if nothing else PATIENCE)
+        return picture
+
+    def _find(self, level: int, index: Index) -> Array | None:
+        if level == len(self.levels) - 1 and index in self._base:
+            return self._base[index]
+        return self.levels[level].source.get(index)
+
+    def _urgent(self) -> Iterator[Wanted]:
+        """Chunks that the pictures lack: first a few coarse ones where they would show much less, then the exact ones."""
+        for role, picture in self._pictures.items():
+            quick = picture.level + COARSE_STEPS
+            if role != "prepared" and quick < min(picture.coarsest_shown, len(self.levels)):
+                source = self.levels[quick].source
+                yield from ((source, index) for index in picture.chunks_at(quick))
+        for _, picture in sorted(self._pictures.items(), key=lambda item: item[0] == "prepared"):
+            yield from ((picture.source, index) for index in list(picture.missing))
+
+    def _ahead(self) -> Iterator[Wanted]:
+        """Chunks to read next: the coarsest level, the next ones where the view moved, and those around it."""
+        if self._keeps_base:
+            yield from self._base_chunks()
+        picture = self._pictures.get("view")
+        if picture is None:
+            return
+        source, room = picture.source, chunked_source.CACHE.budget // AHEAD_SHARE
+        nbytes = source.chunk_nbytes
+        for index in self._neighbours(picture):
+            room -= nbytes
+            if room < 0:
+                return
+            yield source, index
+
+    def _neighbours(self, picture: Picture) -> Iterator[Index]:
+        grid, source = picture.grid, picture.source
+        counts = [-(-n // c) for n, c in zip(source.shape, source.chunks, strict=True)]
+        if self._moved is not None:
+            axis, direction = self._moved
+            edge = grid[axis][-1 if direction > 0 else 0] + direction
+            if 0 <= edge < counts[axis]:
+                yield from product(*grid[:axis], [edge], *grid[axis + 1 :])
+        wide = [
+            [n for n in range(numbers[0] - 1, numbers[-1] + 2) if 0 <= n < count]
+            if len(r) > 1 and view_axis
+            else numbers
+            for numbers, count, r, view_axis in zip(
+                grid, counts, picture.ranges, self._is_view_axis(), strict=True
+            )
+        ]
+        inside = set(product(*grid))
+        yield from (index for index in product(*wide) if index not in inside)
+
+    def _is_view_axis(self) -> list[bool]:
+        """Whether an axis of the arrays is an axis of the levels; an axis of channels is not."""
+        return [isinstance(r, range) for r in self._views[0].ranges]
+
+    def _note_move(self, level: int, ranges: tuple[range, ...]) -> None:
+        before = self._pictures.get("view")
+        if before is None:
+            return
+        earlier, grid = self.levels[before.level].grid, self.levels[level].grid
+        for axis, (old, new) in enumerate(zip(before.ranges, ranges, strict=True)):
+            if len(old) == len(new) == 1:
+                step = grid.centres(new, axis)[0] - earlier.centres(old, axis)[0]
+                if abs(step) > max(grid.factors[axis], earlier.factors[axis]) / 2:
+                    self._moved = axis, 1 if step > 0 else -1
+
+    @property
+    def _keeps_base(self) -> bool:
+        return self._views[-1].nbytes <= BASE_BYTES
+
+    def _base_chunks(self) -> Iterator[Wanted]:
+        source = self.levels[-1].source
+        axes = [
+            range(-(-n // c)) if isinstance(r, range) else [r // c]
+            for r, n, c in zip(self._views[-1].ranges, source.shape, source.chunks, strict=True)
+        ]
+        for index in product(*axes):
+            chunk = self._base.get(index)
+            if chunk is None and (chunk := source.get(index)) is None:
+                yield source, index
+            else:
+                self._base[index] = chunk
+
+
+def _ranges_of(view: LazyArray) -> tuple[range, ...]:
+    """Return what is viewed along each axis of the array; an axis that was dropped is a range of one sample."""
+    return tuple(r if isinstance(r, range) else range(r, r + 1) for r in view.ranges)

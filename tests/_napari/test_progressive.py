@@ -1,0 +1,294 @@
+"""In a window, layers that this plugin opened never wait: coarser samples at once, exact ones as they arrive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.settings import get_settings
+from napari.utils.notifications import notification_manager
+
+from napari_pyramid._napari import _private, _progressive, _volume
+from napari_pyramid.arrays import progressive
+from napari_pyramid.arrays.chunk_reader import SlicedChunks
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.layer_image import METADATA_KEY
+
+GATES: list[threading.Event] = []
+
+
+class Gated:
+    """A level in chunks of which reads wait until the gate is open; those in `broken` fail."""
+
+    def __init__(self, values: np.ndarray, chunks: tuple[int, ...]) -> None:
+        self.values, self.chunks = values, chunks
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+        self.gate = threading.Event()
+        self.gate.set()
+        GATES.append(self.gate)
+        self.broken: set[tuple[int, ...]] = set()
+        self.n_reads = 0
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        assert self.gate.wait(60)
+        self.n_reads += 1
+        if tuple(s.start // c for s, c in zip(key, self.chunks, strict=True)) in self.broken:
+            raise OSError("bad sector")
+        return self.values[key].copy()
+
+
+def volume(dtype: str = "u2") -> list[Gated]:
+    """Two levels, of which every sample is known: level 1 holds every second sample of level 0."""
+    z, y, x = np.meshgrid(*map(np.arange, (60, 200, 300)), indexing="ij")
+    fine = (z * 7 + y * 3 + x).astype(dtype)
+    return [Gated(fine, (8, 50, 50)), Gated(fine[::2, ::2, ::2].copy(), (8, 50, 50))]
+
+
+@pytest.fixture(autouse=True)
+def gates() -> Iterator[list[threading.Event]]:
+    """Gates that a failed test leaves closed would hold up the next one."""
+    yield GATES
+    for gate in GATES:
+        gate.set()
+    GATES.clear()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progressive, "PATIENCE", 0.0)
+    monkeypatch.setattr(SlicedChunks, "chunks_per_call", 1)
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def slicing(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """napari's own asynchronous slicing, off and on; the viewer is made after it."""
+    experimental = get_settings().experimental
+    before = experimental.async_
+    experimental.async_ = request.param
+    yield request.param
+    experimental.async_ = before
+
+
+@pytest.fixture
+def window(slicing: bool, make_napari_viewer: Callable[..., Any]) -> Any:
+    viewer = make_napari_viewer(show=True)
+    _progressive.watch(viewer)
+    return viewer
+
+
+def opened(viewer: Any, levels: list[Gated], kind: str = "image", **options: Any) -> Any:
+    metadata = {METADATA_KEY: {"source": f"store {id(levels)}", "levels": []}}
+    data = [LazyArray(level) for level in levels]
+    if kind == "labels":
+        return viewer.add_labels(data, multiscale=True, metadata=metadata, **options)
+    return viewer.add_image(
+        data, multiscale=True, metadata=metadata, contrast_limits=(0, 900), **options
+    )
+
+
+def pixels(layer: Any) -> np.ndarray:
+    """What napari draws."""
+    return np.asarray(layer._slice.image.raw)
+
+
+def is_exact(layer: Any, levels: list[Gated], z: int) -> bool:
+    k = layer.data_level
+    (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]
+    return np.array_equal(pixels(layer), levels[k].values[z // 2**k, y0 : y1 + 1, x0 : x1 + 1])
+
+
+def at_level_0(viewer: Any, layer: Any, qtbot: Any) -> None:
+    viewer.scene.camera.zoom = 3.0
+    qtbot.waitUntil(lambda: layer.data_level == 0, timeout=10000)
+
+
+def test_step_shows_coarser_samples_at_once_and_then_exact_ones(window: Any, qtbot: Any) -> None:
+    levels = volume()
+    layer = opened(window, levels)
+    at_level_0(window, layer, qtbot)
+    qtbot.waitUntil(lambda: levels[1].n_reads > 0 and not reads(), timeout=10000)
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 45)
+    (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]
+    coarse = levels[1].values[22].repeat(2, 0).repeat(2, 1)[y0 : y1 + 1, x0 : x1 + 1]
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=10000)
+    qtbot.waitUntil(lambda: not layer.loaded, timeout=10000)  # napari's sign
+    assert tuple(layer.contrast_limits) == (0, 900)
+    levels[0].gate.set()
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=10000)
+    qtbot.waitUntil(lambda: layer.loaded, timeout=10000)
+
+
+def reads() -> bool:
+    """Whether chunks are being read."""
+    return any(thread.name == "chunk loader" for thread in threading.enumerate())
+
+
+def test_who_indexes_the_data_gets_exact_samples(window: Any, qtbot: Any) -> None:
+    levels = volume()
+    layer = opened(window, levels)
+    at_level_0(window, layer, qtbot)
+    window.dims.set_current_step(0, 20)
+    np.testing.assert_array_equal(np.asarray(layer.data[0][20]), levels[0].values[20])
+    assert type(layer.data[0]) is LazyArray
+
+
+def test_labels_show_labels_that_exist(window: Any, qtbot: Any) -> None:
+    levels = volume("i4")
+    for level in levels:
+        level.values = (level.values // 100) * 100
+    layer = opened(window, levels, "labels")
+    at_level_0(window, layer, qtbot)
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 45)
+    qtbot.waitUntil(lambda: bool((pixels(layer) % 100 == 0).all()), timeout=10000)
+    levels[0].gate.set()
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=10000)
+
+
+def test_plane_of_a_coarse_level_is_the_one_that_is_there(window: Any, qtbot: Any) -> None:
+    """Plane 59 of a halved axis is in plane 29; napari rounds to 30."""
+    levels = volume()
+    layer = opened(window, levels)
+    window.scene.camera.zoom = 0.4
+    window.dims.set_current_step(0, 59)
+    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 59), timeout=10000)
+    window.dims.set_current_step(0, 37)
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 37), timeout=10000)
+
+
+def test_samples_of_a_coarse_level_are_in_their_place(window: Any, qtbot: Any) -> None:
+    """Sample 3 of level 1 covers samples 6 and 7 of level 0; napari centres it on 6."""
+    levels = volume()
+    layer = opened(window, levels)
+    window.scene.camera.zoom = 0.4
+    window.dims.set_current_step(0, 10)
+    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 10), timeout=10000)
+    for position in (6, 7):
+        level, value = layer.get_value((10, position, position), world=True)
+        assert (level, value) == (1, levels[1].values[5, 3, 3])
+
+
+def test_unreadable_chunk_is_named_once(window: Any, qtbot: Any) -> None:
+    notification_manager.records.clear()
+    levels = volume()
+    for index in ((5, 1, 2), (5, 0, 0)):
+        levels[0].broken.add(index)
+    layer = opened(window, levels)
+    at_level_0(window, layer, qtbot)
+    for z in (41, 20, 42, 43):
+        window.dims.set_current_step(0, z)
+        qtbot.wait(60)
+    qtbot.waitUntil(lambda: any("bad sector" in m for m in messages()), timeout=10000)
+    qtbot.wait(200)
+    named = [m for m in messages() if "bad sector" in m]
+    assert len(named) == len(set(named)) <= 2
+    good = pixels(layer)[60:90, 60:90]
+    np.testing.assert_array_equal(good, levels[0].values[43, 60:90, 60:90])
+
+
+def messages() -> list[str]:
+    return [str(record.message) for record in notification_manager.records]
+
+
+def test_closing_amid_reads_ends_at_once(
+    slicing: bool, make_napari_viewer: Any, qtbot: Any
+) -> None:
+    levels = volume()
+    viewer = make_napari_viewer(show=True)
+    _progressive.watch(viewer)
+    layer = opened(viewer, levels)
+    at_level_0(viewer, layer, qtbot)
+    levels[0].gate.clear()
+    viewer.dims.set_current_step(0, 45)
+    qtbot.wait(50)
+    start = time.process_time()
+    viewer.close()
+    assert time.process_time() - start < 1  # nothing waits at the gate; else it would never end
+    n = levels[0].n_reads
+    levels[0].gate.set()
+    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    assert levels[0].n_reads <= n + 2  # one for each thread
+
+
+def test_removed_layer_is_not_read(window: Any, qtbot: Any) -> None:
+    levels = volume()
+    layer = opened(window, levels)
+    at_level_0(window, layer, qtbot)
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 45)
+    qtbot.wait(50)
+    window.layers.remove(layer)
+    n = levels[0].n_reads
+    levels[0].gate.set()
+    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    assert levels[0].n_reads <= n + 2  # one for each thread
+
+
+def test_switched_off_in_the_preferences(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progressive, "shows_progressively", lambda: False)
+    layer = opened(window, volume())
+    assert "_slice_request_class" not in vars(layer._slicing_state)
+
+
+def test_layers_of_others_are_left_alone(window: Any) -> None:
+    layer = window.add_image([LazyArray(level) for level in volume()], multiscale=True)
+    assert "_slice_request_class" not in vars(layer._slicing_state)
+
+
+def test_other_napari_slices_as_ever(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_private, "_FIELDS", frozenset({"a field that this napari does not have"}))
+    layer = opened(window, volume())
+    assert "_slice_request_class" not in vars(layer._slicing_state)
+
+
+def three_levels() -> list[Gated]:
+    fine = volume()[0].values
+    return [Gated(fine[:: 2**k, :: 2**k, :: 2**k].copy(), (8, 50, 50)) for k in range(3)]
+
+
+def test_3d_shows_coarser_levels_first_and_2d_unlocks(window: Any, qtbot: Any) -> None:
+    levels = three_levels()
+    layer = opened(window, levels)
+    shown: list[int | None] = []
+    layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), levels[0].values), timeout=20000)
+    assert shown == [1, 0]
+    window.dims.ndisplay = 2
+    assert layer.locked_data_level is None
+
+
+def test_3d_keeps_to_its_budget(window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = three_levels()
+    monkeypatch.setattr(_volume, "volume_bytes", lambda: levels[1].values.nbytes)
+    layer = opened(window, levels)
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: layer.locked_data_level == 1, timeout=20000)
+    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    assert layer.locked_data_level == 1
+
+
+def test_level_that_the_user_locked_stays(window: Any, qtbot: Any) -> None:
+    layer = opened(window, three_levels())
+    layer.locked_data_level = 1
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    window.dims.ndisplay = 2
+    assert layer.locked_data_level == 1
+
+
+def test_finest_level_that_fits() -> None:
+    views = [LazyArray(np.zeros((60 >> k, 200 >> k, 300 >> k), "u2")) for k in range(3)]
+    nbytes = [view.nbytes for view in views]
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0], 2048) == 0
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0] - 1, 2048) == 1
+    assert _volume.finest_that_fits(views, (0, 1, 2), nbytes[0], 299) == 1
+    assert _volume.finest_that_fits(views, (0, 1, 2), 1, 1) == 2
+    as_float = [LazyArray(np.zeros(view.shape, "i2")) for view in views]  # 4 bytes each
+    assert _volume.finest_that_fits(as_float, (0, 1, 2), nbytes[0], 2048) == 1
