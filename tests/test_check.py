@@ -519,7 +519,7 @@ def test_warnings_of_others_are_not_swallowed(
     edit(store, lambda document: datasets(document).append({"path": "gone"}))
     seen = []
 
-    def noisy(path: Path) -> object:
+    def noisy(path: Path, **_: object) -> object:
         seen.append(list(warnings.filters))
         warnings.warn("not ours", stacklevel=1)
         return open_images(path)

@@ -21,6 +21,7 @@ from napari_pyramid.image import Channel, Image, StoredLevel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
@@ -127,21 +128,28 @@ class StoreInfo:
         return None if None in sizes.values() else sum(size or 0 for size in sizes.values())
 
 
-def describe(path: str | os.PathLike[str], images: Sequence[Image] | None = None) -> StoreInfo:
+def describe(
+    path: str | os.PathLike[str] | object,
+    images: Sequence[Image] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> StoreInfo:
     """Describe the store at a path or URL.
 
     Parameters
     ----------
     images
         The images of the store, if they are open already; None opens them.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    found = open_images(path) if images is None else images
-    return StoreInfo(os.fspath(path), tuple(map(_image_info, found)))
+    found = open_images(path, storage_options=storage_options) if images is None else images
+    return StoreInfo(place_of(path), tuple(map(_image_info, found)))
 
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:

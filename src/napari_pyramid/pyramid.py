@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.image import ArrayLike, Channel, Image, pick_image
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
 
@@ -76,24 +78,41 @@ class Pyramid:
         return f"<Pyramid {self.name!r} {self.levels[0].dtype} {shapes}>"
 
 
-def open_pyramids(path: str | os.PathLike[str]) -> tuple[Pyramid, ...]:
-    """All images and label images of a store, in any layout that is known; reads metadata, no pixels.
+def open_pyramids(
+    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Pyramid, ...]:
+    """Return all images and label images of a store, in any layout that is known; read metadata, no pixels.
+
+    Parameters
+    ----------
+    path
+        A directory, a file, or a URL; or an opened store: a zarr Group, Array or Store, an icechunk session.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    images = open_images(path)
+    images = open_images(path, storage_options=storage_options)
     return tuple(Pyramid(image, images) for image in images)
 
 
-def open_pyramid(path: str | os.PathLike[str], name: str | None = None) -> Pyramid:
-    """The first image of a store, or the one of that name (or path inside the store).
+def open_pyramid(
+    path: str | os.PathLike[str] | object,
+    name: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Pyramid:
+    """Return the first image of a store, or the one of that name (or path inside the store).
+
+    `path` and `storage_options` are as in `open_pyramids`.
 
     Raises
     ------
     LayoutError
         If nothing is there, no layout recognises it, or it has no image of that name.
     """
-    return Pyramid(pick_image(open_images(path), name, os.fspath(path)))
+    images = open_images(path, storage_options=storage_options)
+    return Pyramid(pick_image(images, name, place_of(path)))

@@ -68,13 +68,47 @@ def test_top_of_the_repository_has_the_same_manifest() -> None:
         "folder/a.n5/attributes.json",
         "slide.svs",
         "slide.ome.tiff",
+        "https://host/a.zarr/A/1/0",
+        "https://host/a.zarr/recon-1/em/fibsem-uint8",
+        "https://host/a.n5/em/s",
+        "https://host/zarr/1b7e8e3a-9ea5-4b0f-8f2b-6f3f0d5a8e61/",
+        "https://host/zarr/1b7e8e3a-9ea5-4b0f-8f2b-6f3f0d5a8e61",
+        "https://host/data/fafb_v14_clahe",
+        "https://host/v0.5/96x0",
+        "https://host/a (b) c.zarr/0",
+        "https://host/cells?sig=1",
+        "https://host/a.ozx?sig=1",
+        "https://host/cog.tif",
+        "s3://bucket/path/to/x",
+        "gs://h01-release/data/20210601/c3",
+        "az://container/x",
+        "precomputed://gs://bucket/em",
+        "zarr://https://host/x",
+        "n5://s3://bucket/x",
+        "https://host/x/|zarr3:",
+        "https://hms-dbmi.github.io/vizarr/?source=https://host/a.zarr",
+        "https://ome.github.io/ome-ngff-validator/?source=https://host/a.zarr",
+        "https://neuroglancer-demo.appspot.com/#!%7B%22layers%22%3A%5B%5D%7D",
     ],
 )
 def test_reader_is_offered(plugins: PluginManager, path: str) -> None:
     assert [r.command for r in plugins.iter_compatible_readers(path)] == ["napari-pyramid.read"]
 
 
-@pytest.mark.parametrize("path", ["a.tif", "a.png", "a.zip", "package.json", "a.csv"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.tif",
+        "a.png",
+        "a.zip",
+        "package.json",
+        "a.csv",
+        "https://host/a.png",
+        "https://host/folder.zarr.d/a.csv",
+        "https://host/page.html",
+        "https://host/v1/a.npy",
+    ],
+)
 def test_reader_stays_out_of_the_way(plugins: PluginManager, path: str) -> None:
     """napari asks the user wherever two readers are offered."""
     assert list(plugins.iter_compatible_readers(path)) == []

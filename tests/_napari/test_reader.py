@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from servers import web_server
 
 from napari_pyramid import open_pyramid
 from napari_pyramid._napari.reader import get_reader, read
@@ -60,6 +61,34 @@ def test_metadata_file_opens_its_folder(ome_zarr: Any) -> None:
     """File > Open cannot pick folders."""
     path = ome_zarr(ramp((6, 20, 22)), "zyx")
     assert [m["name"] for _, m, _ in read(str(path / "zarr.json"))] == ["image"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "{url}/x.zarr",
+        "{url}/x.zarr/?signature=1",
+        "{url}/x.zarr/zarr.json?signature=1",
+        "zarr://{url}/x.zarr",
+        "{url}/x.zarr|zarr3:",
+        "https://hms-dbmi.github.io/vizarr/?source={url}/x.zarr",
+        "https://ome.github.io/ome-ngff-validator/?source={url}/x.zarr",
+    ],
+)
+def test_a_url_is_read_however_it_is_pasted(ome_zarr: Any, spelling: str) -> None:
+    path = ome_zarr(ramp((6, 20, 22)), "zyx", name="x.zarr")
+    with web_server(path.parent) as web:
+        url = spelling.format(url=web.url)
+        assert get_reader(url) is read
+        ((levels, meta, _),) = read(url)
+        np.testing.assert_array_equal(np.asarray(levels[0]), ramp((6, 20, 22)))
+    assert meta["name"] == "x"
+    assert meta["metadata"]["pyramid"]["source"] == f"{web.url}/x.zarr"
+
+
+@pytest.mark.parametrize("url", ["https://host/a.png", "https://host/a.csv?x=1", "https:///x"])
+def test_a_url_of_something_else_is_declined_without_a_request(url: str) -> None:
+    assert get_reader(url) is None
 
 
 def test_several_paths_are_read_one_after_the_other(ome_zarr: Any) -> None:

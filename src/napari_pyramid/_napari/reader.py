@@ -6,6 +6,7 @@ Imports nothing heavy: napari asks every reader about every path.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -31,6 +32,12 @@ _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _START = 1024
 """Bytes of an XML file in which BigDataViewer's root element is, after its declaration."""
 _SUFFIXES = (".zarr", ".n5", ".levels")
+_URL_SUFFIXES = (
+    *_SUFFIXES,
+    *(".ozx", ".zip", ".tif", ".tiff", ".btf", ".tf8"),
+    *(".svs", ".ndpi", ".scn", ".bif", ".qptiff", ".ptif", ".ptiff"),
+)
+"""Last parts of URLs with any other suffix are not ours: pictures, tables, pages."""
 _FEW = 64
 """Entries of a folder that are looked at: a pyramid without metadata of its own shows itself in the first ones."""
 
@@ -58,18 +65,19 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     """
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
+    from napari_pyramid.storage.address import public_url
 
     if "qtpy" in sys.modules and "napari" in sys.modules:
         from napari_pyramid._napari._progressive import watch_current_viewer
 
         watch_current_viewer()
     paths = [path] if isinstance(path, str) else list(path)
-    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), p)]
+    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), public_url(p))]
 
 
 def _may_be_ours(path: str) -> bool:
     if "://" in path:
-        return True
+        return _may_be_our_url(path)
     if os.path.isdir(path):
         return (
             path.rstrip("/\\").lower().endswith(_SUFFIXES)
@@ -84,6 +92,28 @@ def _may_be_ours(path: str) -> bool:
     except OSError:
         return False
     return start[:4] in _MAGIC or (path.lower().endswith(".xml") and b"<SpimData" in start)
+
+
+def _may_be_our_url(url: str) -> bool:
+    """Whether a URL may lead to a store, by its looks: a request would keep napari waiting."""
+    from napari_pyramid.errors import LayoutError
+    from napari_pyramid.storage.address import is_remote, parse_address
+
+    if not is_remote(url):
+        return True
+    try:
+        address = parse_address(url)
+    except LayoutError:
+        return False
+    if not address.is_http or address.format is not None:
+        return True
+    suffix = re.search(r"\.[a-z][a-z0-9]{0,7}$", address.name.lower())
+    folders = f"/{address.path.lower()}/"
+    return (
+        suffix is None
+        or suffix[0] in _URL_SUFFIXES
+        or any(mark in folders for mark in (".zarr/", ".n5/", "/zarr/"))
+    )
 
 
 def _store_of(path: str) -> str:

@@ -39,6 +39,7 @@ from napari_pyramid.image import Image as StoredImage
 from napari_pyramid.layer_image import METADATA_KEY, LayerImage, image_of_layer, lost_transforms
 from napari_pyramid.layouts import open_images
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.address import public_url
 
 if TYPE_CHECKING:
     import napari
@@ -385,6 +386,8 @@ def _title(image: StoredImage) -> str:
 
 def _origin_path(layer: Any) -> str | None:
     known = layer.metadata.get(METADATA_KEY, {}).get("source") or layer.source.path
+    if known is not None and layer.source.path and public_url(str(layer.source.path)) == str(known):
+        known = layer.source.path  # with the query string that the server asks for
     return None if known is None else str(known)
 
 

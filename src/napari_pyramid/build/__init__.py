@@ -37,6 +37,7 @@ def plan_build(
     in_place: bool = False,
     format: Version | None = None,
     image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     series: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
@@ -73,6 +74,9 @@ def plan_build(
     image
         Name or path of the image to build from, where `source` is a path that holds several; None
         takes the first.
+    storage_options
+        Credentials and the like for a `source` that is a URL: see
+        `napari_pyramid.storage.connect.OPTIONS`.
     series
         In place: name of a further series of levels that shares level 0.
     overwrite
@@ -131,6 +135,7 @@ def plan_build(
             in_place=in_place,
             format=format,
             image=image,
+            storage_options=storage_options,
             series=series,
             overwrite=overwrite,
             resume=resume,
@@ -157,6 +162,7 @@ def build_pyramid(
     in_place: bool = False,
     format: Version | None = None,
     image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     series: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
@@ -197,6 +203,7 @@ def build_pyramid(
         in_place=in_place,
         format=format,
         image=image,
+        storage_options=storage_options,
         series=series,
         overwrite=overwrite,
         resume=resume,
@@ -221,6 +228,7 @@ def iter_build(
     in_place: bool = False,
     format: Version | None = None,
     image: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     series: str | None = None,
     overwrite: bool = False,
     resume: bool = True,
@@ -270,6 +278,7 @@ def iter_build(
         in_place=in_place,
         format=format,
         image=image,
+        storage_options=storage_options,
         series=series,
         overwrite=overwrite,
         resume=resume,

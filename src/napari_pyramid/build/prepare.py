@@ -47,7 +47,9 @@ def prepare_job(request: Request) -> Job:
 
 def _resolve(request: Request) -> tuple[BuildSource, SpecOptions]:
     """Return the opened source, and the options of its spec with what the source knows itself."""
-    source = resolve_source(request.source, name=request.image)
+    source = resolve_source(
+        request.source, name=request.image, storage_options=request.storage_options
+    )
     if request.spec is not None:
         return source, {}
     source, options = reordered(source, {**source.options(), **_given(request.options)})

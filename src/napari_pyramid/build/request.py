@@ -28,6 +28,7 @@ class Request:
     in_place: bool = False
     format: Version | None = None
     image: str | None = None
+    storage_options: Mapping[str, Any] | None = None
     series: str | None = None
     overwrite: bool = False
     resume: bool = True

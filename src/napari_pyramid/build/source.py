@@ -9,12 +9,14 @@ import hashlib
 import math
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from napari_pyramid.arrays.lazy import LazyArray
@@ -23,6 +25,7 @@ from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.storage.irregular import with_regular_chunks
+from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["BuildSource", "directory_of", "reordered", "resolve_source"]
 
@@ -39,8 +42,10 @@ class BuildSource:
     """The path that was given, if it is that of something on this machine."""
 
     @classmethod
-    def of_image(cls, image: Image, path: str | os.PathLike[str]) -> BuildSource:
-        """Return level 0 of an image that a layout opened at `path` as the source."""
+    def of_image(cls, image: Image, path: object) -> BuildSource:
+        """Return level 0 of an image that a layout opened at `path`, or in a store, as the source."""
+        if not isinstance(path, str | os.PathLike):
+            return cls((image.levels[0].array,), image)
         origin = Path(path)
         return cls((image.levels[0].array,), image, origin if origin.exists() else None)
 
@@ -94,15 +99,23 @@ class BuildSource:
         return {**options, "labels": self.image.kind == "labels", "name": self.image.name}
 
 
-def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
+def resolve_source(
+    source: Any,
+    *,
+    name: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> BuildSource:
     """Return the arrays of a source, opened.
 
     Parameters
     ----------
     source
         A path or URL of anything that the layouts read (its first image, or the one called
-        `name`); an array-like; a list or tuple of array-likes, which are the levels of an existing
-        pyramid, largest first; or a `BuildSource`, which is returned as it is.
+        `name`), or a zarr Group or Store; an array-like; a list or tuple of array-likes, which are
+        the levels of an existing pyramid, largest first; or a `BuildSource`, which is returned as
+        it is.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
@@ -113,11 +126,11 @@ def resolve_source(source: Any, *, name: str | None = None) -> BuildSource:
     """
     if isinstance(source, BuildSource):
         return source
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike | zarr.Group | Store):
         from napari_pyramid.layouts import open_images
 
-        images = open_images(source)
-        return BuildSource.of_image(pick_image(images, name, os.fspath(source)), source)
+        images = open_images(source, storage_options=storage_options)
+        return BuildSource.of_image(pick_image(images, name, place_of(source)), source)
     if isinstance(source, list | tuple):
         if not source:
             raise SpecError("an empty list of levels cannot be a source: give at least level 0")

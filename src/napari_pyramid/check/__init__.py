@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from napari_pyramid.errors import LayoutError, LayoutNotice, one_line
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage import stores
+from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import collected_warnings
 
 __all__ = ["Finding", "Report", "check_store", "repair_store"]
@@ -51,7 +52,12 @@ class Report:
         return "\n".join([*map(str, self.findings), *self.notes, last])
 
 
-def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report:
+def check_store(
+    path: str | os.PathLike[str],
+    *,
+    pixels: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Report:
     """Return the faults of a store of any known layout.
 
     The checks: each level is there and can be read; order and shapes of the levels; scales and
@@ -63,6 +69,8 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
     ----------
     pixels
         Also recompute samples of each level from the level above; see `check_pixels`.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
@@ -72,10 +80,11 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
     path = os.fspath(path)
     with collected_warnings() as warned:
         try:
-            images = open_images(path)
+            images = open_images(path, storage_options=storage_options)
         except LayoutError as error:
             if "://" not in path and not os.path.exists(path):
                 raise
+            path = public_url(path)
             return Report(path, 0, 0, (Finding(path, "", str(error)),))
         findings = [
             finding
@@ -83,8 +92,9 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
             for level in image.levels
             for finding in _unreadable(image, level)
         ]
-        findings += _metadata_findings(path, images)
+        findings += _metadata_findings(path, images, storage_options)
         notes = _check_pixels(images, findings) if pixels else []
+    path = public_url(path)
     notes += [str(w) for w in warned if isinstance(w, LayoutNotice)]
     warnings_found = [Finding(path, "", str(w)) for w in warned if not isinstance(w, LayoutNotice)]
     n_levels = sum(len(image.levels) for image in images)
@@ -97,9 +107,11 @@ def check_store(path: str | os.PathLike[str], *, pixels: bool = False) -> Report
     )
 
 
-def _metadata_findings(path: str, images: Sequence[Image]) -> Iterator[Finding]:
+def _metadata_findings(
+    path: str, images: Sequence[Image], storage_options: Mapping[str, Any] | None
+) -> Iterator[Finding]:
     try:
-        root = stores.open_root(path)
+        root = stores.open_root(path, storage_options=storage_options)
     except LayoutError:  # TIFF and the like: no zarr metadata to look at
         yield from (
             finding for image in images for finding in check_geometry(image, repairable=False)

@@ -30,6 +30,7 @@ from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligne
 from napari_pyramid.metadata.consolidated import rewrite_consolidated
 from napari_pyramid.metadata.group import Attributes
 from napari_pyramid.storage import stores
+from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.node import Node, collected_warnings
@@ -75,11 +76,10 @@ def repair_store(path: str | os.PathLike[str]) -> Repair:
         If nothing is there, or no layout recognises it.
     """
     with collected_warnings():  # check_store reports them
-        root = stores.open_root(path)
-        if not isinstance(root.store, LocalStore):
+        root = None if is_remote(os.fspath(path)) else stores.open_root(path)
+        if root is None or not isinstance(root.store, LocalStore):
             raise DestinationError(
-                f"{os.fspath(path)}: only zarr directories on this machine can be repaired; "
-                "unpack or copy it first"
+                f"{public_url(os.fspath(path))}: only zarr directories on this machine can be repaired; unpack or copy it first"
             )
         images = open_images(path)
         backup = _Backup(Path(os.path.abspath(root.store.root)))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_pyramid.cli._options import Recipe, with_recipe
+from napari_pyramid.cli._options import Recipe, StorageOptions, storage_options, with_recipe
 from napari_pyramid.cli._terminal import Command, say
 from napari_pyramid.errors import PyramidError
 
@@ -39,7 +39,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @app.command(cls=Command)
 @with_recipe
-def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False) -> None:
+def plan(
+    source: SourceArgument,
+    *,
+    recipe: Recipe,
+    storage_option: StorageOptions = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print what a build would write: levels, shapes, chunks, files, bytes and peak memory.
 
     Nothing is written.
@@ -48,7 +54,12 @@ def plan(source: SourceArgument, *, recipe: Recipe, as_json: JsonOption = False)
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
 
-    opened = open_source(source, recipe.image, keep_levels=recipe.keeps_levels)
+    opened = open_source(
+        source,
+        recipe.image,
+        keep_levels=recipe.keeps_levels,
+        storage_options=storage_options(storage_option),
+    )
     planned = plan_build(opened.data, **opened.with_recipe(recipe.build_options()))
     _say_if_small(len(planned.spec.levels), recipe)
     if as_json:
@@ -94,6 +105,7 @@ def build(
             metavar="ADDRESS", help="Work on the dask.distributed cluster at this address."
         ),
     ] = None,
+    storage_option: StorageOptions = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +119,12 @@ def build(
 
     if recipe.in_place:
         recover(source)
-    opened = open_source(source, recipe.image, keep_levels=recipe.keeps_levels)
+    opened = open_source(
+        source,
+        recipe.image,
+        keep_levels=recipe.keeps_levels,
+        storage_options=storage_options(storage_option),
+    )
     planned = plan_build(
         opened.data,
         destination,
@@ -129,11 +146,13 @@ def build(
 
 
 @app.command(cls=Command)
-def info(path: PathArgument, *, as_json: JsonOption = False) -> None:
+def info(
+    path: PathArgument, *, storage_option: StorageOptions = None, as_json: JsonOption = False
+) -> None:
     """Print what a store holds: layout, images, levels, axes, scale, channels, labels, size."""
     from napari_pyramid.info import describe
 
-    found = describe(path)
+    found = describe(path, storage_options=storage_options(storage_option))
     if as_json:
         _print_json(found.to_json())
     else:
@@ -151,17 +170,19 @@ def check(
         bool,
         typer.Option("--repair", help="Mend the metadata (never pixels), after a backup of them."),
     ] = False,
+    storage_option: StorageOptions = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with a store; exit status 1 when something is."""
     from napari_pyramid.check import check_store, repair_store
 
-    report = check_store(path, pixels=pixels)
+    options = storage_options(storage_option)
+    report = check_store(path, pixels=pixels, storage_options=options)
     repaired = refused = None
     if repair and report.findings:
         try:
             repaired = repair_store(path)
-            report = check_store(path, pixels=pixels)
+            report = check_store(path, pixels=pixels, storage_options=options)
         except (PyramidError, OSError) as error:
             refused = error  # raised below: what was found is printed all the same
     if as_json:

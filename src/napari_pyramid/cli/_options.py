@@ -13,7 +13,28 @@ import typer
 
 from napari_pyramid.cli._terminal import METHODS_HERE
 
-__all__ = ["Recipe", "with_recipe"]
+__all__ = ["Recipe", "StorageOptions", "storage_options", "with_recipe"]
+
+StorageOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        help="For a URL: profile=NAME, anonymous=true, region, endpoint, headers.NAME and others; may be repeated.",
+    ),
+]
+
+
+def storage_options(given: list[str] | None) -> dict[str, str] | None:
+    """Return the options of `--storage-option KEY=VALUE`, None where there are none."""
+    found = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"--storage-option {key}: expected KEY=VALUE")
+        found[key.strip()] = value
+    return found or None
+
 
 _Number = TypeVar("_Number", int, float)
 _BYTES = {

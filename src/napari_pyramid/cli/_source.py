@@ -18,6 +18,7 @@ from napari_pyramid.errors import LayoutError, SourceError
 from napari_pyramid.image import pick_image
 from napari_pyramid.layer_image import LayerImage, images_of_layers, layers_in_viewer, losses
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import warn
 
 __all__ = ["OpenedSource", "open_source"]
@@ -48,7 +49,13 @@ class OpenedSource:
         return options
 
 
-def open_source(path: str, image: str | None = None, *, keep_levels: bool = True) -> OpenedSource:
+def open_source(
+    path: str,
+    image: str | None = None,
+    *,
+    keep_levels: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> OpenedSource:
     """Open a store of one of our layouts, a .npy file, or a file that an installed plugin reads.
 
     Parameters
@@ -61,6 +68,8 @@ def open_source(path: str, image: str | None = None, *, keep_levels: bool = True
         Whether the levels of a plugin's multiscale image are the levels of the pyramid, as they are
         when napari saves it; otherwise all are built from level 0. Stores of our layouts are always
         built from level 0.
+    storage_options
+        Credentials and the like for a URL.
 
     Raises
     ------
@@ -75,16 +84,19 @@ def open_source(path: str, image: str | None = None, *, keep_levels: bool = True
     if path.lower().endswith(".npy"):
         return _from_npy(Path(path))
     try:
-        images = open_images(path)
+        images = open_images(path, storage_options=storage_options)
     except LayoutError as error:
-        if "://" not in path and not Path(path).exists():
+        if "://" in path:
+            raise
+        if not Path(path).exists():
             raise SourceError(f"{path} does not exist") from None
         found = _from_plugin(path, image, error)
         data = found.source if keep_levels else found.levels[0]
         return OpenedSource(data, {k: v for k, v in found.build_options.items() if v})
+    place = public_url(path)
     if image is None:
-        _warn_of_others(path, [i.name or i.path for i in images])
-    return OpenedSource(BuildSource.of_image(pick_image(images, image, path), path))
+        _warn_of_others(place, [i.name or i.path for i in images])
+    return OpenedSource(BuildSource.of_image(pick_image(images, image, place), path))
 
 
 def _warn_of_others(path: str, names: Sequence[str]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import zarr
 
@@ -34,8 +34,11 @@ from napari_pyramid.layouts import (
     xcube,
     zarr_conventions,
 )
+from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.storage import stores
+from napari_pyramid.storage.address import is_remote
 from napari_pyramid.storage.node import Node
+from napari_pyramid.storage.store_objects import open_object
 
 __all__ = ["LAYOUTS", "SPECIAL_OPENERS", "Layout", "open_images", "read_node"]
 
@@ -111,29 +114,48 @@ SPECIAL_OPENERS: tuple[Opener, ...] = (tiff, precomputed, bdv)
 """Formats of files that are not zarr stores, or that refer to one; tried before `LAYOUTS`."""
 
 
-def open_images(path: str | os.PathLike[str]) -> tuple[Image, ...]:
+def open_images(
+    path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Image, ...]:
     """Return all images and label images of a store, in the store's order, without reading pixels.
 
     Parameters
     ----------
     path
-        Directory, zip file or URL of a store, or of a group or array in one.
+        Directory, zip file or URL of a store, or of a group or array in one; or an opened store, see `open_object`.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing exists at `path`, or no layout recognises it; the message names the file.
     """
-    for opener in SPECIAL_OPENERS:
-        if (special := opener.open_path(os.fspath(path))) is not None:
-            return tuple(special)
-    root = stores.open_root(path)
+    if not isinstance(path, str | os.PathLike):
+        return _images_of(open_object(path))
+    path = os.fspath(path)
+    if is_remote(path):
+        found = stores.look_at(path, storage_options)
+        for file_layout in (tiff, precomputed):
+            if (special := file_layout.open_remote(found)) is not None:
+                return tuple(special)
+        root = stores.root_of(found)
+    else:
+        for opener in SPECIAL_OPENERS:
+            if (special := opener.open_path(path)) is not None:
+                return tuple(special)
+        root = stores.open_root(path)
+    return _images_of(root)
+
+
+def _images_of(root: Node) -> tuple[Image, ...]:
     images = read_node(root)
     if images is None:
         images = collection.walk(root, read_node)
     if not images:
         raise LayoutError(
-            f"{root.location}: there is no image that can be read; "
+            stores.withheld(root)
+            or f"{root.location}: there is no image that can be read; "
             f"looked for {', '.join(x.NAME for x in LAYOUTS)}"
         )
     return _once(root, images)
@@ -166,6 +188,8 @@ def _pixels(root: Node, path: str, array: ArrayLike) -> object:
 
 def read_node(node: Node) -> Sequence[Image] | None:
     """Return the images of a group or array by the first layout that recognises it, or None."""
+    if node.is_far and (document := find_document(node)) is not None:
+        prefetch_levels(node, document)  # before a layout asks for one level after another
     for layout in LAYOUTS:
         if (images := layout.read(node)) is not None:
             return images

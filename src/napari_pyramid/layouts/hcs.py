@@ -11,7 +11,7 @@ from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.storage.json_values import objects
-from napari_pyramid.storage.node import Node, as_path, brief, warn
+from napari_pyramid.storage.node import Kind, Node, as_path, brief, prefetch_nodes, warn
 
 NAME = "OME-Zarr plate"
 
@@ -77,6 +77,9 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
     if not isinstance(listed, list):
         warn(f"{where}: plate.wells is {brief(listed)}, expected a list; ignored")
         return
+    paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in listed]
+    node.prefetch(groups=paths)
+    _prefetch_fields(node, paths)
     seen = set()
     for number, entry in enumerate(listed):
         path = entry.get("path") if isinstance(entry, Mapping) else entry
@@ -97,6 +100,21 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
                 _position(entry, well, names, number),
                 _fields(well, content, f"{well.location}/{document.where}"),
             )
+
+
+def _prefetch_fields(node: Node, wells: Sequence[object]) -> None:
+    """Read the metadata of all fields of a plate side by side, where the store is on another host."""
+    wanted: list[tuple[Node, object, Kind | None]] = []
+    for path in wells if node.is_far else ():
+        try:
+            well = node.child(path)
+        except LayoutError:
+            continue  # told when the well is read
+        document = find_document(well) if well is not None else None
+        content = document.content.get("well") if document is not None else None
+        if well is not None and isinstance(content, Mapping):
+            wanted += [(well, e.get("path"), "group") for e in objects(content.get("images"))]
+    prefetch_nodes(wanted)
 
 
 def _position(entry: object, well: Node, names: Sequence[Sequence[Any]], number: int) -> Position:

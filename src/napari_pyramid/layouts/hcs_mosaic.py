@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from napari_pyramid.arrays.virtual import Mosaic, MosaicTile
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike, Channel, Image, StoredLevel
-from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
 from napari_pyramid.storage.json_values import objects
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.node import Node, prefetch_nodes, warn
 
 __all__ = ["Field", "Position", "Well", "stitch"]
 
@@ -139,6 +139,7 @@ class _FieldGrid:
     ) -> _FieldGrid | None:
         """Return the grid of the fields that fit the first one; None without such fields."""
         like = _array_node(first, number) or first
+        _prefetch_arrays([well.fields[0].node for well in wells if well.fields], number)
         fitting = [(well.position, _fitting(well, like, number)) for well in wells]
         lengths = [
             max(axis)
@@ -256,8 +257,12 @@ def _reduced(
 def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
     """Return the fields with the rank and data type of `like`, each with its largest array."""
     found = []
+    first: Node | None = None
     for field in well.fields:
-        array = _array_node(field.node, number)
+        # On another host, the fields of a well are taken to be like its first: a request for each would double the time.
+        is_taken = first is not None and field.node.is_far and number < len(_datasets(field.node))
+        array = first if is_taken else _array_node(field.node, number)
+        first = first or array
         if array is None:
             warn(f"{field.node.location} is left out: level {number} is missing")
         elif (
@@ -350,6 +355,7 @@ def _read(field: Node) -> Image | None:
     document = find_document(field)
     if document is None:
         return None
+    prefetch_levels(field, document)
     images = read_multiscales(field, document, document.version or "")
     return images[0] if images else None
 
@@ -360,6 +366,14 @@ def _number_of(field: Node, level: StoredLevel) -> int:
     return next(
         (i for i, array in enumerate(arrays) if array is not None and array.path == level.path), 0
     )
+
+
+def _prefetch_arrays(fields: Sequence[Node], number: int) -> None:
+    """Read the metadata of one level of the fields side by side, where the store is on another host."""
+    paths = [
+        (field, datasets[number]) for field in fields if number < len(datasets := _datasets(field))
+    ]
+    prefetch_nodes([(field, _path(dataset), "array") for field, dataset in paths])
 
 
 def _array_node(field: Node, number: int) -> Node | None:

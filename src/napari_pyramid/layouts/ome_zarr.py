@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
-from napari_pyramid.layouts.ome_zarr_document import Document, find_document, is_ome
+from napari_pyramid.layouts.ome_zarr_document import (
+    Document,
+    find_document,
+    is_ome,
+)
 from napari_pyramid.layouts.ome_zarr_labels import as_labels, is_label_group, read_labels
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.layouts.ome_zarr_scene import read_scene
@@ -49,26 +54,28 @@ def _is_in_labels(node: Node) -> bool:
     spatialdata keeps its labels in such a group, with or without "image-label".
     """
     above = node.path.rpartition("/")[0]
-    return above.rpartition("/")[2] == "labels" if above else _is_labels_group(_above_root(node))
+    if above:
+        return above.rpartition("/")[2] == "labels"
+    return _name_above(node) == "labels" and _is_group_above(node)
 
 
-def _above_root(node: Node) -> str:
-    """Return the path of the group above the root or above a child of the root.
+def _name_above(node: Node) -> str:
+    """Return the name of the folder that holds a root or a child of a root.
 
     Links and relative parts of the opened path are resolved.
     """
-    opened = node.opened
-    if not stores.is_url(opened):
-        opened = os.path.realpath(opened)
-    return opened if node.path else opened.replace("\\", "/").rpartition("/")[0]
+    opened = node.opened if stores.is_url(node.opened) else os.path.realpath(node.opened)
+    parts = re.split(r"[/\\]", opened)
+    return parts[-1 if node.path else -2] if len(parts) > 1 else ""
 
 
-def _is_labels_group(path: str) -> bool:
-    """Return whether a path is a zarr group named "labels"; a plain folder may hold anything."""
-    if path.replace("\\", "/").rpartition("/")[2] != "labels":
-        return False
+def _is_group_above(node: Node) -> bool:
+    """Return whether the folder that holds a root or a child of a root is a zarr group.
+
+    A plain folder with the name "labels" may hold anything.
+    """
     try:
-        root = stores.open_root(path)
+        root = stores.open_above(node)
     except LayoutError:
         return False
     return root.kind == "group" and not root.is_implicit

@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.node import Node, brief, warn
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
-__all__ = ["Document", "find_document", "is_ome", "layout_name"]
+__all__ = ["Document", "find_document", "is_ome", "layout_name", "prefetch_levels"]
 
 _MOST = 64
 """Limit of the multiscales whose versions are read."""
@@ -120,6 +120,17 @@ def _is_5d(node: Node, multiscale: Mapping[str, Any]) -> bool:
 def _datasets(multiscale: Mapping[str, Any]) -> list[Any]:
     datasets = multiscale.get("datasets")
     return datasets if isinstance(datasets, list) else []
+
+
+def prefetch_levels(node: Node, document: Document) -> None:
+    """Read what an image's document names in one round trip, where the store is on another host."""
+    multiscales = document.content.get("multiscales")
+    listed = multiscales if isinstance(multiscales, list) else [multiscales]
+    datasets = [d for m in listed if isinstance(m, Mapping) for d in _datasets(m)]
+    if datasets:
+        paths = [d.get("path") if isinstance(d, Mapping) else d for d in datasets]
+        is_label_image = "labels" in node.path.split("/") or "image-label" in document.content
+        node.prefetch(arrays=paths, nodes=[] if is_label_image else ["labels"])
 
 
 def _checked(document: Document, node: Node) -> Document:

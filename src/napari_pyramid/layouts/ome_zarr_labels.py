@@ -12,7 +12,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.storage.node import Node, as_path, brief, warn
+from napari_pyramid.storage.node import Node, as_path, brief, prefetch_nodes, warn
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 
@@ -36,7 +36,12 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
     """
     found: list[Image] = []
     seen = group.folders_above()
-    for path in _listed(group):
+    listed = _listed(group)
+    levels = [] if image is None else [v.path[len(image.path) :] for v in image.levels]
+    # Most label images have the levels of their image: asking for both saves a round trip to another host.
+    likely = [f"{name}/{level.lstrip('/')}" for name in listed for level in levels]
+    group.prefetch(nodes=listed, arrays=likely, names=True)
+    for path in listed:
         node = _labels_node(group, path)
         if (
             node is not None
@@ -60,6 +65,7 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:
     """Warn of labels that other fields list, but not the first one, whose labels are shown."""
+    prefetch_nodes([(node, "labels", None) for node in others[:_ASKED]])
     shown = _label_names(first)
     found = {
         name: node

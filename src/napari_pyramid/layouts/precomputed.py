@@ -22,8 +22,10 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import numbers
 from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.remote import RemoteStore
+from napari_pyramid.storage.stores import Found
 
-__all__ = ["FILES", "NAME", "TensorStoreArray", "open_path"]
+__all__ = ["FILES", "NAME", "TensorStoreArray", "open_path", "open_remote"]
 
 NAME = "neuroglancer precomputed"
 _FILE = "info"
@@ -54,9 +56,54 @@ def open_path(path: str) -> Sequence[Image] | None:
     LayoutError
         If TensorStore is not installed, or if no scale can be opened.
     """
-    info = _read_info(path)
+    try:
+        with open(os.path.join(path, _FILE), "rb") as file:
+            content = file.read(_MAX_INFO_BYTES)
+    except (OSError, ValueError):
+        return None
+    info = _volume(content)
     if info is None:
         return None
+    return _images(info, {"driver": "file", "path": path}, path)
+
+
+def open_remote(found: Found) -> Sequence[Image] | None:
+    """Return the volume of a folder on another host, or None where its "info" is of something else.
+
+    Raises
+    ------
+    LayoutError
+        As `open_path`; also for a host whose volumes TensorStore does not read.
+    """
+    info = _volume(found.files.get(_FILE) or b"")
+    if info is None:
+        return None
+    return _images(info, _kvstore(found.store), found.store.address.public)
+
+
+def _kvstore(store: RemoteStore) -> dict[str, Any]:
+    """The spec by which TensorStore reads the same place."""
+    address = store.address
+    if address.is_http:
+        query = f"?{address.query}" if address.query else ""
+        spec = {
+            "driver": "http",
+            "base_url": f"{address.scheme}://{address.host}{query}",
+            "path": f"/{address.path}/",
+        }
+        headers = [f"{name}: {value}" for name, value in store.connection.headers.items()]
+        return {**spec, "headers": headers} if headers else spec
+    if address.scheme == "gs":
+        return {"driver": "gcs", "bucket": address.host, "path": f"{address.path}/"}
+    if address.scheme == "s3":
+        spec = {"driver": "s3", "bucket": address.host, "path": f"{address.path}/"}
+        return {**spec, **store.connection.s3_settings}
+    raise LayoutError(
+        f"{address.public}: {NAME} is read from http, https, s3 and gs, not from {address.scheme}"
+    )
+
+
+def _images(info: dict[str, Any], kvstore: dict[str, Any], path: str) -> list[Image]:
     try:
         import tensorstore
     except ImportError as error:
@@ -67,7 +114,7 @@ def open_path(path: str) -> Sequence[Image] | None:
     levels = [
         level
         for index in range(len(info["scales"]))
-        if (level := _level(tensorstore, path, info, index)) is not None
+        if (level := _level(tensorstore, path, kvstore, info, index)) is not None
     ]
     if not levels:
         raise LayoutError(f"{path}/info: none of its scales can be opened")
@@ -88,12 +135,11 @@ def open_path(path: str) -> Sequence[Image] | None:
     ]
 
 
-def _read_info(path: str) -> dict[str, Any] | None:
-    """Return the content of "info"; None if it is missing or of another type."""
+def _volume(content: bytes) -> dict[str, Any] | None:
+    """Return the content of an "info" file; None if it is of another type."""
     try:
-        with open(os.path.join(path, _FILE), "rb") as file:
-            info = json.loads(file.read(_MAX_INFO_BYTES))
-    except (OSError, ValueError, RecursionError):
+        info = json.loads(content[:_MAX_INFO_BYTES])
+    except (ValueError, RecursionError):
         return None
     is_volume = (
         isinstance(info, dict)
@@ -103,7 +149,9 @@ def _read_info(path: str) -> dict[str, Any] | None:
     return info if is_volume else None
 
 
-def _level(tensorstore: Any, path: str, info: dict[str, Any], index: int) -> StoredLevel | None:
+def _level(
+    tensorstore: Any, path: str, kvstore: dict[str, Any], info: dict[str, Any], index: int
+) -> StoredLevel | None:
     """Return one scale with axes c, z, y, x; without c if there is only one channel.
 
     None, with a warning, if the scale cannot be opened.
@@ -122,7 +170,7 @@ def _level(tensorstore: Any, path: str, info: dict[str, Any], index: int) -> Sto
     )
     spec = {
         "driver": "neuroglancer_precomputed",
-        "kvstore": {"driver": "file", "path": path},
+        "kvstore": kvstore,
         "scale_index": index,
     }
     try:

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
+from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.axes import centre_shift
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
+from napari_pyramid.layouts._remote_tiff import RemoteTiffLevel
 from napari_pyramid.layouts._tiff_metadata import TiffMetadata, hostile_ome, tiff_metadata
 from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.remote_file import RemoteFile, open_remote_file
+from napari_pyramid.storage.stores import Found
 
 if TYPE_CHECKING:
     from tifffile import FileHandle, TiffFile, TiffPageSeries
 
-__all__ = ["NAME", "open_path"]
+__all__ = ["NAME", "open_path", "open_remote"]
 
 NAME = "TIFF"
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -42,20 +46,43 @@ def open_path(path: str) -> Sequence[Image] | None:
     LayoutError
         If tifffile is not installed or cannot read the file.
     """
-    if not _is_tiff(path):
+    return _images_of(path, path) if _is_tiff(path) else None
+
+
+def open_remote(found: Found) -> Sequence[Image] | None:
+    """Return the images of a TIFF on another host, read by ranges; None for another file.
+
+    Raises
+    ------
+    LayoutError
+        As `open_path`.
+    """
+    if found.start[:4] not in _MAGIC:
         return None
+    public = found.store.address.below(found.key).public
+    try:
+        file = open_remote_file(found.store, found.key)
+    except OSError as error:
+        raise LayoutError(str(error)) from error
+    if file is None:
+        raise LayoutError(f"{public} is no longer there")
+    return _images_of(file, public)
+
+
+def _images_of(source: str | RemoteFile, path: str) -> list[Image]:
     try:
         import tifffile
     except ImportError as error:
         raise LayoutError(
             f'{path}: TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"'
         ) from error
+    opened: Any = source  # tifffile's types do not know of files that are not of IO's
     try:
-        file = tifffile.TiffFile(path)
+        file = tifffile.TiffFile(opened)
         if file.is_ome and (problem := hostile_ome(file.ome_metadata or "")):
             warn(f"{path}: {problem}; the OME-XML is ignored")
             file.close()
-            file = tifffile.TiffFile(path, is_ome=False)
+            file = tifffile.TiffFile(opened, is_ome=False)
         # The file is closed when the last level that reads from it is gone.
         weakref.finalize(file, file.filehandle.close)
         for other in _other_files(file):
@@ -63,7 +90,9 @@ def open_path(path: str) -> Sequence[Image] | None:
         series = [s for s in file.series if 0 not in s.shape and s.ndim >= 2]
         if any(len(s.levels) > 1 for s in series):
             series = [s for s in series if s.name not in _SLIDE_EXTRAS]
-        images = [_image(file, s, n, path, alone=len(series) == 1) for n, s in enumerate(series)]
+        images = [
+            _image(file, s, n, path, source, alone=len(series) == 1) for n, s in enumerate(series)
+        ]
     # Every exception: tifffile raises errors of many types on tags with nonsense.
     except Exception as error:
         raise LayoutError(
@@ -98,11 +127,19 @@ def _is_tiff(path: str) -> bool:
         return False
 
 
-def _image(file: TiffFile, series: TiffPageSeries, number: int, path: str, *, alone: bool) -> Image:
+def _image(
+    file: TiffFile,
+    series: TiffPageSeries,
+    number: int,
+    path: str,
+    source: str | RemoteFile,
+    *,
+    alone: bool,
+) -> Image:
     stem = re.sub(r"(\.ome)?\.[^.]+$", "", os.path.basename(path), flags=re.IGNORECASE)
     described = tiff_metadata(file, series, number)
     name = stem if alone else f"{stem} {described.name or series.name or number}"
-    levels = tuple(_level(series, i, described) for i in range(len(series.levels)))
+    levels = tuple(_level(series, i, described, source) for i in range(len(series.levels)))
     return Image(
         name,
         levels,
@@ -114,12 +151,17 @@ def _image(file: TiffFile, series: TiffPageSeries, number: int, path: str, *, al
     )
 
 
-def _level(series: TiffPageSeries, index: int, described: TiffMetadata) -> StoredLevel:
+def _level(
+    series: TiffPageSeries, index: int, described: TiffMetadata, source: str | RemoteFile
+) -> StoredLevel:
     level = series.levels[index]
     page = level.keyframe
     by_page = not page.is_tiled and page.nbytes <= _PAGE_BYTES
     store = series.aszarr(level=index, chunkmode="page" if by_page else None)
     array: Any = zarr.open_array(store, mode="r")
+    if isinstance(source, RemoteFile):
+        # Crop turns every index that NumPy knows into a region.
+        array = Crop(RemoteTiffLevel(array, source), array.shape)
     if described.scale is None:
         return StoredLevel(str(index), array)
     factors = shape_ratio(series.levels[0].shape, level.shape)

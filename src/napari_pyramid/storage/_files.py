@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -16,12 +17,18 @@ from zarr.storage import LocalStore, ZipStore
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.private_names import run
 
-__all__ = ["Files", "files_of"]
+__all__ = ["Files", "fetch_files", "files_of"]
 
 T = TypeVar("T")
 
 _MAX_METADATA_BYTES = 64 * 2**20
 """A plate's consolidated metadata may reach tens of megabytes; anything beyond this is no metadata."""
+
+_SIDE_BY_SIDE = 128
+"""Requests for small files that are under way at once."""
+
+_METADATA_NAMES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "attributes.json"}
+_NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 _MAX_ENTRIES = 200_000
 """Directories with more entries than this hold chunks; their later names are not looked at."""
@@ -39,6 +46,20 @@ class Files(Protocol):
     def names(self, directory: str) -> list[str]:
         """Names in a directory that may be directories themselves, in any order; [] when there is none."""
 
+    is_far: bool
+    """Whether a read takes a round trip to another host, so that `prefetch` is worth its while."""
+    expected_groups: set[str]
+    """Paths where metadata name a group: of zarr v2, its attributes alone are asked for."""
+
+    def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+        """Read many files, and names in directories, side by side where each takes a round trip.
+
+        `read` and `names` then have them at once.
+        """
+
+    def has(self, key: str) -> bool:
+        """Whether the file was fetched before, and is there."""
+
     def folder(self, path: str) -> str:
         """Return what tells a directory from all others, whichever links lead to it; `path` itself in a store without links."""
 
@@ -46,10 +67,18 @@ class Files(Protocol):
 class _LocalFiles:
     """A directory on a local disk, read without zarr's event loop: a plate of 384 wells is thousands of small files."""
 
+    is_far = False
     lists_folders_only = True
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self.expected_groups: set[str] = set()
+
+    def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+        pass
+
+    def has(self, key: str) -> bool:
+        return False
 
     def read(self, key: str) -> bytes | None:
         try:
@@ -72,16 +101,24 @@ class _LocalFiles:
 class _StoreFiles:
     """Any other store, asked one file at a time."""
 
+    is_far = False
     lists_folders_only = False
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.expected_groups: set[str] = set()
         self._index: dict[str, set[str]] | None = None
         self._local_root = _local_root(store)
 
     def read(self, key: str) -> bytes | None:
         buffer = _answer(self._store.get(key, default_buffer_prototype()))
         return None if buffer is None else _bounded(buffer.to_bytes(), key)
+
+    def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+        pass
+
+    def has(self, key: str) -> bool:
+        return False
 
     def names(self, directory: str) -> list[str]:
         if names := self._listed(directory):
@@ -99,20 +136,91 @@ class _StoreFiles:
         if not self._store.supports_listing:
             return []
         try:
-            return _answer(_collect(self._store.list_dir(directory)))
+            names = _answer(_directories(self._store, directory))
+            return [name for name in names if name not in _METADATA_NAMES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
 
     def _consolidated_keys(self) -> list[str]:
         """Most web servers list nothing: consolidated metadata are then the only names, stale or not."""
-        for file in ("zarr.json", ".zmetadata"):
-            try:
-                root = json.loads(self.read(file) or b"null")
-                found = (root["consolidated_metadata"] if file == "zarr.json" else root)["metadata"]
-                return [key if file == ".zmetadata" else f"{key}/zarr.json" for key in found]
-            except (OSError, ValueError, TypeError, KeyError, RecursionError):
-                continue
-        return []
+        return list(_consolidated(self.read))
+
+
+class _RemoteFiles(_StoreFiles):
+    """A store on another host: files are kept once they are read, and many are read side by side.
+
+    Consolidated metadata stand in for the files that they hold.
+    """
+
+    is_far = True
+
+    def __init__(self, store: Store, fetched: Mapping[str, bytes | None]) -> None:
+        super().__init__(store)
+        self._fetched = dict(fetched)
+        self._names: dict[str, list[str]] = {}
+        self._add_consolidated()
+
+    def read(self, key: str) -> bytes | None:
+        if key not in self._fetched:
+            self._fetched[key] = super().read(key)
+        return self._fetched[key]
+
+    def has(self, key: str) -> bool:
+        return self._fetched.get(key) is not None
+
+    def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
+        wanted = [key for key in dict.fromkeys(keys) if key not in self._fetched]
+        listed = [name for name in directories if self._must_be_listed(name)]
+        # What cannot be read now fails again, with its name, when somebody asks for it.
+        files, names = _fetch_all(self._store, wanted, listed)
+        self._fetched |= files
+        self._names |= names
+
+    def names(self, directory: str) -> list[str]:
+        if self._must_be_listed(directory):
+            self._names[directory] = self._listed(directory)
+        if directory in self._names:
+            return self._names[directory]
+        return list(self._consolidated_index().get(directory, ()))
+
+    def _must_be_listed(self, directory: str) -> bool:
+        """Whether nothing that was read says what is in a directory."""
+        if directory in self._names:
+            return False
+        index = self._consolidated_index()
+        parent, _, name = directory.rpartition("/")
+        return directory not in index and name not in index.get(parent, ())
+
+    def _consolidated_index(self) -> dict[str, set[str]]:
+        if self._index is None:
+            self._index = _directory_index(self._consolidated_keys())
+        return self._index
+
+    def _add_consolidated(self) -> None:
+        held = _consolidated(self._fetched.get)
+        for key, document in held.items():
+            self._fetched.setdefault(key, json.dumps(document).encode())
+        for key in held:  # what a node that is held has no file for
+            directory, _, name = key.rpartition("/")
+            if name in _NODE_FILES:
+                for other in (*_NODE_FILES, ".zattrs"):
+                    self._fetched.setdefault(f"{directory}/{other}".lstrip("/"), None)
+
+
+def _consolidated(read: Callable[[str], bytes | None]) -> dict[str, Any]:
+    """Key -> document of each metadata file that the root's consolidated metadata hold."""
+    for file in ("zarr.json", ".zmetadata"):
+        try:
+            root = json.loads(read(file) or b"null")
+            found = (root["consolidated_metadata"] if file == "zarr.json" else root)["metadata"]
+            return {
+                key if file == ".zmetadata" else f"{key}/zarr.json": document
+                for key, document in found.items()
+                if isinstance(document, dict)
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+    return {}
 
 
 class _IndexedFiles(_StoreFiles):
@@ -126,8 +234,16 @@ class _IndexedFiles(_StoreFiles):
         return list(self._index.get(directory, ()))
 
 
-def files_of(store: Store) -> Files:
-    """The quickest way to read small files from the store."""
+def files_of(store: Store, fetched: Mapping[str, bytes | None] | None = None) -> Files:
+    """Return the quickest way to read small files from the store.
+
+    Parameters
+    ----------
+    fetched
+        For a store on another host: files that were read already, None for those that are missing.
+    """
+    if fetched is not None:
+        return _RemoteFiles(store, fetched)
     if isinstance(store, LocalStore):
         return _LocalFiles(store.root)
     archive: Any = getattr(store, "archive", store)  # a folder of a zip
@@ -152,6 +268,48 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def fetch_files(store: Store, keys: Iterable[str]) -> dict[str, bytes | None]:
+    """Return many small files of a store on another host, read side by side; None for each that is missing.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    """
+    return _fetch_all(store, list(keys), is_strict=True)[0]
+
+
+def _fetch_all(
+    store: Store,
+    keys: Sequence[str],
+    directories: Sequence[str] = (),
+    *,
+    is_strict: bool = False,
+) -> tuple[dict[str, bytes | None], dict[str, list[str]]]:
+    """Files, and names in directories; without those that cannot be had, unless `is_strict`."""
+
+    async def one(key: str, room: asyncio.Semaphore) -> bytes | None:
+        async with room:
+            buffer = await store.get(key, default_buffer_prototype())
+        return None if buffer is None else _bounded(buffer.to_bytes(), key)
+
+    async def all_of_them() -> list[Any]:
+        room = asyncio.Semaphore(_SIDE_BY_SIDE)
+        files = (one(key, room) for key in keys)
+        names = (_directories(store, directory) for directory in directories)
+        return await asyncio.gather(*files, *names, return_exceptions=True)
+
+    answers = _answer(all_of_them()) if keys or directories else []
+    for answer in answers:
+        if isinstance(answer, BaseException) and (is_strict or not isinstance(answer, Exception)):
+            raise answer
+    found = [
+        {asked: a for asked, a in zip(of, part, strict=True) if not isinstance(a, BaseException)}
+        for of, part in ((keys, answers[: len(keys)]), (directories, answers[len(keys) :]))
+    ]
+    return found[0], found[1]
+
+
 def _answer(request: Coroutine[Any, Any, T]) -> T:
     """What a store answers; whatever it raises is an OSError, or one of ours."""
     try:
@@ -161,6 +319,12 @@ def _answer(request: Coroutine[Any, Any, T]) -> T:
     # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have errors of their own.
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+async def _directories(store: Store, directory: str) -> list[str]:
+    """Names in a directory; of a store that knows, only those of directories: a chunk is no node."""
+    # Some stores ask for a running event loop when they begin to list.
+    return await _collect(getattr(store, "list_directories", store.list_dir)(directory))
 
 
 async def _collect(names: AsyncIterator[str]) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = ["N5Store"]
 
 ATTRIBUTES = "attributes.json"
 _METADATA = "zarr.json"
+_OF_ZARR_2 = (".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _ARRAY_KEYS = ("dimensions", "blockSize", "dataType", "compression", "compressionType")
 _INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 _DATA_TYPES = (*_INTEGERS, "float32", "float64")
@@ -69,6 +70,8 @@ class N5Store(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         path, _, name = key.rpartition("/")
+        if name in _OF_ZARR_2:
+            return None  # a container of N5 has none, and a request for it would be in vain
         if name != _METADATA:
             return await self._inner.get(_block_key(key), prototype, byte_range)
         attributes = await self._attributes_of(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -23,11 +23,13 @@ from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
 
 __all__ = [
     "UNSAFE_PATH",
+    "Kind",
     "Node",
     "as_path",
     "brief",
     "collected_warnings",
     "natural_key",
+    "prefetch_nodes",
     "root_node",
     "warn",
 ]
@@ -40,6 +42,7 @@ _NO_FOLDERS = ("c", "__MACOSX")
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
+Kind = Literal["group", "array"]
 _collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", default=None)
 
 
@@ -117,6 +120,11 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.location!r}, {self.kind})"
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the store is on another host, so that each read takes a round trip."""
+        return self._files.is_far
 
     @property
     def location(self) -> str:
@@ -231,9 +239,48 @@ class Node:
             self._known[path] = self._load(_join(self.path, path))
         return self._known[path]
 
+    def prefetch(
+        self,
+        *,
+        arrays: Iterable[object] = (),
+        groups: Iterable[object] = (),
+        nodes: Iterable[object] = (),
+        names: bool = False,
+    ) -> None:
+        """Read the metadata of many nodes below side by side, where the store is on another host; else do nothing.
+
+        Paths are as some metadata hold them: those that `child` would refuse are passed over.
+
+        Parameters
+        ----------
+        arrays, groups
+            Where one is expected, so that less needs to be asked. A node of the other kind is found all the same.
+        nodes
+            Where either may be, or nothing.
+        names
+            Also the names of what is in this group, for `children`.
+        """
+        kinds: tuple[tuple[Iterable[object], Kind | None], ...] = (
+            (arrays, "array"),
+            (groups, "group"),
+            (nodes, None),
+        )
+        wanted = [(self, path, kind) for paths, kind in kinds for path in paths]
+        prefetch_nodes(wanted, listed=[self] if names else [])
+
+    def _place(self, path: object) -> str | None:
+        """The path in the store of a node below that was not looked for before."""
+        path = as_path(path)
+        path = path.removeprefix("./") if isinstance(path, str) else path
+        if not isinstance(path, str) or UNSAFE_PATH.search(path):
+            return None
+        clean = "/".join(part for part in path.split("/") if part)
+        return None if clean in self._known else _join(self.path, clean)
+
     @cached_property
     def _children(self) -> tuple[Node, ...]:
         names = sorted(self._candidates(), key=natural_key)
+        self.prefetch(nodes=names)
         found = [node for name in names if (node := self.child(name)) is not None]
         above = self.folders_above()
         return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
@@ -345,13 +392,12 @@ class Node:
 
     def _load(self, path: str) -> Node | None:
         try:
-            metadata = _read_metadata(self._files, path)
+            above = None if self.is_implicit else self.zarr_format
+            metadata = _read_metadata(self._files, path, above=above)
         except LayoutError as error:
             warn(f"{self.opened}/{error}; left out")
             return None
-        if metadata is None:
-            return None
-        return self._node(path, metadata)
+        return None if metadata is None else self._node(path, metadata)
 
     def _node(self, path: str, metadata: dict[str, Any]) -> Node:
         node = Node(
@@ -385,15 +431,22 @@ class Node:
         return "/" if nested else "."
 
 
-def root_node(store: Store, opened: str) -> Node:
-    """The root of a store, a group without attributes when it holds no metadata.
+def root_node(
+    store: Store, opened: str, *, fetched: Mapping[str, bytes | None] | None = None
+) -> Node:
+    """Return the root of a store, a group without attributes when it holds no metadata.
+
+    Parameters
+    ----------
+    fetched
+        As in `files_of`.
 
     Raises
     ------
     LayoutError
         If there are metadata, but they cannot be read; the message names the file.
     """
-    files = files_of(store)
+    files = files_of(store, fetched)
     try:
         metadata = _read_metadata(files, "")
     except LayoutError as error:
@@ -401,9 +454,67 @@ def root_node(store: Store, opened: str) -> Node:
     return Node(store, "", metadata or {}, files=files, opened=opened)
 
 
-def _read_metadata(files: Files, path: str) -> dict[str, Any] | None:
-    """The node's own metadata, zarr v3 before v2; None when nothing is there."""
-    for file in ("zarr.json", ".zarray", ".zgroup"):
+_METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
+_FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
+    "array": (".zarray",),
+    # In zarr v2, attributes where a group is expected are enough: half as many requests for a plate.
+    "group": (".zattrs",),
+    None: (*_METADATA_FILES, ".zattrs"),
+}
+
+
+def prefetch_nodes(
+    wanted: Sequence[tuple[Node, object, Kind | None]], *, listed: Sequence[Node] = ()
+) -> None:
+    """Read the metadata of nodes of one store side by side, where it is on another host; else do nothing.
+
+    Parameters
+    ----------
+    wanted
+        A node, the path of another below it, and what is expected there; see `Node.prefetch`.
+    listed
+        Groups whose names are read, too.
+    """
+    nodes = [node for node, _, _ in wanted] + list(listed)
+    if not nodes or not nodes[0]._files.is_far:
+        return
+    files = nodes[0]._files
+    keys: list[str] = []
+    again: list[str] = []
+    for node, path, kind in wanted:
+        place = node._place(path)
+        if place is None:
+            continue
+        is_v3 = node.zarr_format == 3 and not node.is_implicit
+        names = ("zarr.json",) if is_v3 else _FILES_OF[kind]
+        keys += [_join(place, name) for name in names]
+        if kind is not None:
+            again.append(_join(place, names[0]))
+        if kind == "group" and not is_v3:
+            files.expected_groups.add(place)
+    files.prefetch(keys, directories=[node.path for node in listed])
+    others = [key.rpartition("/")[0] for key in again if not files.has(key)]
+    rest = ("zarr.json",) if nodes[0].zarr_format == 3 else _METADATA_FILES
+    files.prefetch(_join(place, name) for place in others for name in rest)
+
+
+def _read_metadata(
+    files: Files, path: str, *, above: Literal[2, 3] | None = None
+) -> dict[str, Any] | None:
+    """The node's own metadata, zarr v3 before v2; None when nothing is there.
+
+    On another host, where each file is a round trip, what was fetched and the format of the group above come first.
+    """
+    order: Sequence[str] = _METADATA_FILES
+    if files.is_far:
+        if path in files.expected_groups and files.has(_join(path, ".zattrs")):
+            return {"zarr_format": 2}
+        if above is not None:
+            order = ("zarr.json",) if above == 3 else (".zarray", ".zgroup", "zarr.json")
+        order = sorted(order, key=lambda file: not files.has(_join(path, file)))
+        if not files.has(_join(path, order[0])):
+            files.prefetch(_join(path, file) for file in order)
+    for file in order:
         key = _join(path, file)
         metadata = _read_json(files, key)
         if metadata is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,59 +14,85 @@ from zipfile import BadZipFile
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
-from zarr.storage import FsspecStore, LocalStore, ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage._files import fetch_files
+from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
+from napari_pyramid.storage.remote import WEB_PAGE, RemoteStore
+from napari_pyramid.storage.transport import Span
 
-__all__ = ["is_url", "open_root"]
+__all__ = ["Found", "is_url", "look_at", "open_above", "open_root", "root_of", "withheld"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
-_NAMED_ZIP = re.compile(r"\.(zip|ozx)$", re.IGNORECASE)
+_NAMED_FILE = re.compile(r"\.(?!(zarr|n5|levels|precomputed)$)[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
+"""Last parts of URLs that are rather files than folders."""
+_START = 16
+"""First bytes of a file that show what it is."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
-_MODULE_OF_SCHEME = {
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
-"""What fsspec needs besides itself for a scheme."""
-_NOT_IN_EXTRA = ("gcsfs", "adlfs")
-"""Those that ``napari-pyramid[remote]`` does not bring; they bring fsspec."""
+_ROOT_FILES = (
+    *_ZARR_FILES,
+    ".zattrs",
+    ".zmetadata",
+    ".zlevels",
+    "attributes.json",
+    "datasource-properties.json",
+    "info",
+)
+"""Files that show what a store on another host is, fetched side by side in one round trip."""
 
 
-def open_root(path: str | os.PathLike[str]) -> Node:
-    """The root of what the user opened; a directory without zarr metadata is a group without attributes.
+def open_root(
+    path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> Node:
+    """Return the root of what the user opened; a directory without zarr metadata is a group without attributes.
 
     Parameters
     ----------
     path
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
     LayoutError
-        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, or the
-        module for the URL's scheme is not installed.
+        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, the server refuses every
+        request, or the module for the URL's scheme is not installed.
     """
     path = os.fspath(path)
-    if path.startswith("file://"):
+    if path.lower().startswith("file://"):
         path = unquote(urlsplit(path).path)
-    if not is_url(path) and Path(path).name in ("", "..") and "\0" not in path:
+    if is_url(path):
+        return root_of(look_at(path, storage_options))
+    if Path(path).name in ("", "..") and "\0" not in path:
         path = os.path.abspath(path)  # "." has no name to call an image by
     opened = path.rstrip("/\\") or path
-    return root_node(_open_url(opened) if is_url(path) else _open_local(Path(path)), opened)
+    return root_node(_open_local(Path(path)), opened)
 
 
-def is_url(path: str) -> bool:
-    """Whether the path starts with a scheme ("https://"); a drive letter is none."""
-    return _URL.match(path) is not None
+def open_above(node: Node) -> Node:
+    """Return what holds a node as a root: what the user opened, or the directory that holds it when the node is that.
+
+    Raises
+    ------
+    LayoutError
+        As `open_root`.
+    """
+    store = getattr(node.store, "inner", node.store)  # N5 is presented by a store around it
+    if not isinstance(store, RemoteStore):
+        opened = os.path.realpath(node.opened)
+        return open_root(opened if node.path else os.path.dirname(opened))
+    connection = store.connection
+    above = store.address if node.path else store.address.parent
+    try:
+        found = _look_for_folder(RemoteStore(connection.at(above)))
+    except OSError as error:
+        raise LayoutError(str(error)) from error
+    return root_of(found)
 
 
 def is_zip(path: Path) -> bool:
@@ -115,13 +141,17 @@ def _open_zip(path: Path) -> Store:
         keys = run(_keys(store))
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
         raise LayoutError(f"{path} is no readable zip file: {error}") from error
+    return _in_zip(store, keys)
+
+
+def _in_zip(store: Store, keys: list[str]) -> Store:
+    """What is in a zip: zarr, or N5 that is presented as zarr; in its only folder, where it has one."""
     folder = _wrapping_folder(keys)
     wrapped: Store = _Subfolder(store, folder) if folder else store
-    is_zarr = any(key.rpartition("/")[2] in _ZARR_FILES for key in keys)
-    is_n5 = any(
-        key.rpartition("/")[2] == "attributes.json" for key in keys
-    )  # the root of N5 may have none
-    return _n5_store(wrapped) if is_n5 and not is_zarr else wrapped
+    names = {key.rpartition("/")[2] for key in keys}
+    # The root of N5 may have no attributes.
+    is_n5 = "attributes.json" in names and names.isdisjoint(_ZARR_FILES)
+    return _n5_store(wrapped) if is_n5 else wrapped
 
 
 def _wrapping_folder(keys: list[str]) -> str:
@@ -132,29 +162,113 @@ def _wrapping_folder(keys: list[str]) -> str:
     return f"{tops.pop()}/"
 
 
-def _open_url(url: str) -> Store:
-    if _NAMED_ZIP.search(urlsplit(url).path):
-        raise LayoutError(
-            f"{url} is a zip file on another host, which is not read in place: download it and open the copy"
-        )
-    scheme = url.partition("://")[0].lower()
-    backend = _MODULE_OF_SCHEME.get(scheme, "fsspec")
-    for module in ("fsspec", backend):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            missing = (
-                f"{backend}: pip install {backend}"
-                if backend in _NOT_IN_EXTRA
-                else f'{module}: pip install "napari-pyramid[remote]"'
-            )
-            raise LayoutError(f'{url}: "{scheme}" needs the package {missing}') from error
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a URL, after one round trip or two."""
+
+    store: RemoteStore
+    """The store at the URL; where a file is there, the store of the folder that it is in."""
+    files: Mapping[str, bytes | None]
+    """The files of `_ROOT_FILES`, None for those that are missing."""
+    key: str = ""
+    """Name of the file in the store, "" for a folder."""
+    start: bytes = b""
+    """The first bytes of the file."""
+
+    @property
+    def is_zip(self) -> bool:
+        return self.start[:4] in _ZIP_MAGIC
+
+
+def look_at(url: str, options: Mapping[str, Any] | None = None) -> Found:
+    """Return what is at a URL: a folder with the files of a store, or a file by its first bytes.
+
+    Raises
+    ------
+    LayoutError
+        If the host cannot be reached, refuses every request, or the options or the URL are wrong.
+    """
+    from napari_pyramid.storage.connect import open_remote  # only URLs pay for it
+
+    address = parse_address(url)
+    folder = Found(open_remote(address, options), {})
+    is_file_first = _NAMED_FILE.search(address.name) is not None
     try:
-        store = FsspecStore.from_url(url, read_only=True)
-    # Not narrower: fsspec and its back ends raise their own classes for unknown schemes, hosts and credentials.
-    except Exception as error:
-        raise LayoutError(f"{url} cannot be opened: {type(error).__name__}: {error}") from error
-    return _n5_store(store) if _IN_N5.search(urlsplit(url).path) else store
+        if is_file_first and (file := _look_for_file(folder.store)) is not None:
+            return file
+        folder = _look_for_folder(folder.store)
+        if any(content is not None for content in folder.files.values()):
+            return folder
+        if not is_file_first and (file := _look_for_file(folder.store)) is not None:
+            return file
+    except OSError as error:
+        raise LayoutError(str(error)) from error
+    if folder.store.refusal is not None:
+        raise LayoutError(_refused(folder.store, folder.store.refusal))
+    return folder
+
+
+def _look_for_folder(store: RemoteStore) -> Found:
+    return Found(store, fetch_files(store, _ROOT_FILES))
+
+
+def _look_for_file(store: RemoteStore) -> Found | None:
+    address = store.address
+    if not address.path:
+        return None
+    above = RemoteStore(store.connection.at(address.parent))
+    start = run(above.fetch(address.key, Span(0, _START)))
+    return Found(above, {}, address.key, start) if start else None
+
+
+def withheld(node: Node) -> str | None:
+    """Return why nothing of an opened store could be read, None where that is not for want of rights."""
+    store = getattr(node.store, "inner", node.store)
+    if not isinstance(store, RemoteStore) or store.withheld is None:
+        return None
+    return _refused(store, store.withheld)
+
+
+def _refused(store: RemoteStore, refusal: str) -> str:
+    """Why nothing of a store can be read, and what to do."""
+    public = store.address.public
+    if refusal == WEB_PAGE:
+        return (
+            f"{public}: the server answers with a web page: give the address of the "
+            "store itself, or log in first and give a signed one"
+        )
+    how = (
+        "a URL that is signed, name:password@ before the host, or a header (--storage-option headers.NAME=VALUE)"
+        if store.address.is_http
+        else "a profile or keys (--storage-option profile=NAME), or anonymous=true where the bucket is public"
+    )
+    return f"{public}: the server answers {refusal}: it is private, or not there. Check the address, or give {how}"
+
+
+def root_of(found: Found) -> Node:
+    """Return the root of the store that was found; see `open_root`."""
+    if found.key:
+        return _remote_file(found)
+    store, address = found.store, found.store.address
+    is_zarr = any(found.files[name] is not None for name in _ZARR_FILES)
+    named = address.format == "n5" or _IN_N5.search(address.path) is not None
+    if not is_zarr and (named or found.files["attributes.json"] is not None):
+        return root_node(_n5_store(store), address.public, fetched={})
+    return root_node(store, address.public, fetched=found.files)
+
+
+def _remote_file(found: Found) -> Node:
+    public = found.store.address.below(found.key).public
+    if not found.is_zip:
+        raise LayoutError(f"{public} is a file, but neither a zip nor a TIFF: it holds no image")
+    from napari_pyramid.storage.remote_zip import RemoteZipStore
+
+    try:
+        store = RemoteZipStore(found.store, found.key)
+    except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
+        raise LayoutError(f"{public} is not a readable zip file: {error}") from error
+    opened = _in_zip(store, store.keys())
+    return root_node(opened, public, fetched={})
 
 
 async def _keys(store: Store) -> list[str]:
@@ -164,7 +278,7 @@ async def _keys(store: Store) -> list[str]:
 class _Subfolder(Store):
     """A folder of a zip as a store of its own, which is only read."""
 
-    def __init__(self, archive: ZipStore, folder: str) -> None:
+    def __init__(self, archive: Store, folder: str) -> None:
         super().__init__(read_only=True)
         self.archive = archive
         self.folder = folder

@@ -1,0 +1,197 @@
+"""Parses what users paste as the address of a store: URLs, links of viewers, schemes of Neuroglancer.
+
+An address has a public part for messages and metadata, and secrets that only requests get: the query string (presigned
+URLs, SAS tokens) and a user's name and password. Knows nothing of servers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from napari_pyramid.errors import LayoutError
+
+__all__ = ["Address", "is_remote", "is_url", "parse_address", "public_url"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_FORMATS = ("zarr", "zarr2", "zarr3", "n5", "precomputed")
+"""Schemes of Neuroglancer that name a format, and are followed by a URL."""
+_PIPE = re.compile(r"^(.*?)\|([a-z0-9_-]+):.*$", re.DOTALL)
+"""Neuroglancer's newer spelling: ``https://host/x/|zarr2:``."""
+_LINK_KEYS = ("source", "url", "image", "images", "image_url", "zarr", "fileToLoad")
+"""Parameters of viewers' links that hold the address of a store: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer."""
+_METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
+"""Files that people paste for the folder that they describe."""
+_SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
+_UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SAFE = "/%:@!$&'()*+,;=~-._"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is, with what only its server should see."""
+
+    scheme: str
+    """Lower case: "https", "s3", "gs", "az", or any that fsspec knows."""
+    host: str
+    """Host and port, or the bucket."""
+    path: str
+    """Without slashes at either end. Percent-encoded for http and https, as it is for buckets."""
+    query: str = ""
+    credentials: str = ""
+    """``name:password``."""
+    format: str | None = None
+    """What the address says of the format: "zarr", "n5", "precomputed"."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.public!r})"
+
+    @property
+    def public(self) -> str:
+        """The address without its secrets, readable: for messages, names and metadata."""
+        path = unquote(self.path) if self.is_http else self.path
+        return f"{self.scheme}://{self.host}/{path}" if path else f"{self.scheme}://{self.host}"
+
+    @property
+    def is_http(self) -> bool:
+        return self.scheme in ("http", "https")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, decoded; the host or bucket for its root."""
+        return self.public.rpartition("/")[2]
+
+    @property
+    def key(self) -> str:
+        """The last part of the path as a key of the store above it, "" for a root."""
+        last = self.path.rpartition("/")[2]
+        return unquote(last) if self.is_http else last
+
+    @property
+    def parent(self) -> Address:
+        """The address of the folder that the last part of the path is in."""
+        return replace(self, path=self.path.rpartition("/")[0])
+
+    def below(self, key: str) -> Address:
+        """The address of a key below this one."""
+        added = quote(key, safe=_SAFE.replace("%", "")) if self.is_http else key
+        return replace(self, path=f"{self.path}/{added}".strip("/"))
+
+    @property
+    def requested(self) -> str:
+        """The whole URL with its query, as a request has it; credentials go into a header."""
+        url = f"{self.scheme}://{self.host}/{self.path}"
+        return f"{url}?{self.query}" if self.query else url
+
+
+def is_url(path: str) -> bool:
+    """Return whether `path` begins with a scheme ("https://"); a drive letter is not one."""
+    return _URL.match(path) is not None
+
+
+def is_remote(path: str) -> bool:
+    """Return whether `path` is a URL of something that is not a file of this machine."""
+    return is_url(path) and not path.lower().startswith("file://")
+
+
+def public_url(path: str) -> str:
+    """Return a path as it is, and a URL without its query string and credentials."""
+    if not is_remote(path):
+        return path
+    try:
+        return parse_address(path).public
+    except LayoutError:
+        return re.sub(r"//[^/@]*@", "//", path.partition("?")[0])
+
+
+def parse_address(text: str) -> Address:
+    """Return the address of the store that a URL, or a link to a viewer of it, leads to.
+
+    Parameters
+    ----------
+    text
+        ``https://host/x.zarr?signature``, ``s3://bucket/key``, ``precomputed://gs://bucket/key``,
+        ``https://host/x/|zarr3:``, ``https://viewer/?source=https://host/x.zarr``, or a link of Neuroglancer with its
+        state behind ``#!``.
+
+    Raises
+    ------
+    LayoutError
+        If the text is not such a URL, or has no host.
+    """
+    text = text.strip()
+    kind = None
+    if (piped := _PIPE.match(text)) and is_url(text) and "#!" not in text:
+        text, kind = piped[1], piped[2]
+    scheme, _, rest = text.partition("://")
+    if scheme.lower() in _FORMATS:
+        kind, text = scheme.lower(), rest
+        if not is_url(text):
+            text = f"https://{text}"
+    linked = _linked(text)
+    if linked is not None:
+        return parse_address(linked)
+    address = _plain_address(text, _format_of(kind))
+    return address.parent if address.name in _METADATA_FILES else address
+
+
+def _format_of(kind: str | None) -> str | None:
+    return "zarr" if kind in ("zarr2", "zarr3") else kind.split("-")[-1] if kind else None
+
+
+def _plain_address(text: str, kind: str | None) -> Address:
+    scheme, _, rest = text.partition("://")
+    scheme = _SAME.get(scheme.lower(), scheme.lower())
+    if scheme not in ("http", "https"):
+        host, _, path = rest.partition("/")
+        if not host:
+            raise LayoutError(f"{scheme}:// is given without a bucket or host")
+        return Address(scheme, host, path.strip("/"), format=kind)
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise LayoutError(f"{text.partition('?')[0]} is not a URL: {error}") from None
+    if not host:
+        raise LayoutError(f"{scheme}:// is given without a host")
+    credentials, at, _ = parts.netloc.rpartition("@")
+    path = quote(_UNESCAPED.sub("%25", parts.path), safe=_SAFE).strip("/")
+    return Address(
+        scheme, f"{host}{port}", path, parts.query, unquote(credentials) if at else "", kind
+    )
+
+
+def _linked(text: str) -> str | None:
+    """The address of a store in a link to a viewer, or None for an address that is not such a link."""
+    if not text.lower().startswith(("http://", "https://")):
+        return None
+    before, _, fragment = text.partition("#")
+    if fragment.startswith("!"):
+        return _in_neuroglancer(unquote(fragment[1:]))
+    # The part behind "?" may be in the fragment: viewers with a router of their own put it there.
+    for query in (before.partition("?")[2], fragment.partition("?")[2]):
+        given = dict(parse_qsl(query))
+        for key in _LINK_KEYS:
+            if is_url(given.get(key, "")):
+                return given[key]
+    return None
+
+
+def _in_neuroglancer(state: str) -> str | None:
+    """The address of the first layer that has one in a state of Neuroglancer."""
+    try:
+        layers = json.loads(state)["layers"]
+        sources: list[Any] = [layer["source"] for layer in layers if "source" in layer]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    for source in sources:
+        first = source[0] if isinstance(source, list) and source else source
+        url = first.get("url") if isinstance(first, dict) else first
+        if isinstance(url, str) and is_url(url):
+            return url
+    return None

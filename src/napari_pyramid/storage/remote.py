@@ -1,0 +1,488 @@
+"""RemoteStore: a bucket or web server as a read-only zarr store, whatever its server says for "missing".
+
+Public hosts answer a missing key with 404, 403 (S3 without the right to list), 400, or a web page with status 200. All
+of these are "missing" here, as long as the server still gives out what it gave out before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    Store,
+    SuffixByteRequest,
+)
+
+from napari_pyramid.errors import LayoutNotice
+from napari_pyramid.storage.address import Address
+from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.transport import (
+    Answer,
+    BeyondEndError,
+    RangeIgnoredError,
+    RefusedError,
+    Span,
+    Transport,
+    TransportError,
+    UnusualAnswerError,
+)
+
+__all__ = ["WEB_PAGE", "Connection", "RemoteStore"]
+
+T = TypeVar("T")
+WEB_PAGE = "a web page"
+"""How a server refused that answered with a page for people."""
+_WHOLE_BYTES = 256 * 2**20
+"""Objects of servers without ranges that are kept, at most; one object is kept whatever its size."""
+_ENOUGH_REFUSALS = 3
+"""After so many objects whose parts a server does not send, all of its objects are read whole."""
+_METADATA = (".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", ".zlevels", ".xml", "info")
+_PAGE_START = 512
+
+
+class Connection(Protocol):
+    """An address with the means to reach it; can be pickled."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every request over HTTP, with what they say of the user."""
+        ...
+
+    @property
+    def s3_settings(self) -> Mapping[str, Any]:
+        """Region, endpoint and kind of credentials of a bucket of S3, as TensorStore spells them."""
+        ...
+
+    def transports(self) -> Sequence[Transport]:
+        """Transports to try in order: with one set of credentials after another."""
+        ...
+
+    def fallback(self) -> Transport | None:
+        """The transport for answers that the others do not take, and for lists of links."""
+        ...
+
+    def at(self, address: Address) -> Connection:
+        """The same for another address of the same host."""
+        ...
+
+
+class RemoteStore(Store):
+    """The objects below an address.
+
+    Parameters
+    ----------
+    connection
+        Where the store is, and how it is reached. The first of its transports whose answer is not a refusal is kept.
+    attempts
+        How often a request is made whose answer was cut short.
+    """
+
+    def __init__(self, connection: Connection, *, attempts: int = 5) -> None:
+        super().__init__(read_only=True)
+        self.connection = connection
+        self.address = connection.address
+        self._attempts = attempts
+        self._start()
+
+    def _start(self) -> None:
+        self._transports = list(self.connection.transports())
+        self._is_settled = len(self._transports) == 1
+        self._witness: str | None = None
+        self._has_answered = False
+        self._first_refusal: str | None = None
+        self._proved = -1.0
+        self._no_ranges: set[str] = set()
+        self._no_suffixes = False
+        self._whole: OrderedDict[str, Future[Answer]] = OrderedDict()
+        self._whole_lock = threading.Lock()
+        self._probing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.connection, self._attempts
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(state[0], attempts=state[1])  # type: ignore[misc]
+        self._is_open = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteStore) and self.address == other.address
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
+    def __str__(self) -> str:
+        return self.address.public
+
+    def __repr__(self) -> str:
+        return f"RemoteStore({self.address.public!r})"
+
+    @property
+    def refusal(self) -> str | None:
+        """How the server refused the first request, when it refused all; None when it answered any."""
+        return None if self._has_answered else self._first_refusal
+
+    @property
+    def withheld(self) -> str | None:
+        """As `refusal`, also when it said of some objects that they are missing; None when it gave out any."""
+        return None if self._witness is not None else self._first_refusal
+
+    # ---- reading ----
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        content = await self.fetch(key, _span(byte_range))
+        return None if content is None else prototype.buffer.from_bytes(content)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return list(
+            await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
+        )
+
+    async def fetch(self, key: str, span: Span | None = None) -> bytes | None:
+        """Return an object or a part of it, None when it is missing.
+
+        Raises
+        ------
+        OSError
+            If the request failed, also when it was repeated; the message is one line that names the key.
+        """
+        answer = await self._fetched(key, span)
+        return None if answer is None else answer.content
+
+    async def _fetched(self, key: str, span: Span | None) -> Answer | None:
+        try:
+            answer = await self._answered(key, span)
+            if await self._is_page(key, span, answer):
+                self._forget_whole(key)
+                raise RefusedError(200, WEB_PAGE)
+        except FileNotFoundError:
+            self._has_answered = True
+            return None
+        except RefusedError as refusal:
+            await self._take_for_missing(key, refusal)
+            return None
+        except TransportError as error:
+            raise OSError(f"{self._named(key)}: {error}") from None
+        self._has_answered = True
+        self._witness = self._witness or key
+        if key in self._whole and key not in self._no_ranges:
+            self._note_whole(key)
+        return answer
+
+    async def fetch_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes] | None:
+        """Return several parts of an object, given as first byte and end; None when it is missing. Near parts share a request.
+
+        Raises
+        ------
+        OSError
+            As `fetch`.
+        """
+        if not self._reads_whole(key):
+            try:
+                return await self._transport.get_ranges(key, spans)
+            except FileNotFoundError:
+                return None
+            except TransportError:
+                pass  # one by one, each with all that `fetch` does
+        parts = await asyncio.gather(*(self.fetch(key, Span(*span)) for span in spans))
+        found = [part for part in parts if part is not None]
+        return found if len(found) == len(parts) else None
+
+    @property
+    def _transport(self) -> Transport:
+        return self._transports[0]
+
+    def _named(self, key: str) -> str:
+        return f"{self.address.public}/{key}" if key else self.address.public
+
+    async def _answered(self, key: str, span: Span | None) -> Answer:
+        """The answer by the first credentials that are not refused, and by ranges where the server has them."""
+        if span is not None and self._reads_whole(key):
+            return await self._part_of_whole(key, span)
+        if span is None and self._no_ranges and not key.endswith(_METADATA):
+            return await self._whole_object(key)
+        asks_for_last = span is not None and span.start < 0 and not self._no_suffixes
+        try:
+            if span is not None and span.start < 0 and self._no_suffixes:
+                return await self._suffix(key, -span.start)
+            answer = await self._by_any(lambda transport: transport.get(key, span))
+        except RangeIgnoredError:
+            if span is None:
+                raise
+            if asks_for_last:
+                self._no_suffixes = True  # as Azure: other ranges may be had
+                return await self._answered(key, span)
+            return await self._part_of_whole(key, span)
+        except BeyondEndError:
+            return Answer(b"", size=None)
+        return answer
+
+    async def _suffix(self, key: str, n: int) -> Answer:
+        """The last bytes of an object by its size, where a server does not know of "the last"."""
+        size = await self._size(key)
+        return await self._by_any(lambda t: t.get(key, Span(max(0, size - n), size)))
+
+    async def _size(self, key: str) -> int:
+        first = await self._by_any(lambda transport: transport.get(key, Span(0, 1)))
+        return len(first.content) if first.size is None else first.size
+
+    async def _by_any(self, request: Callable[[Transport], Awaitable[T]]) -> T:
+        while True:
+            transport = self._transport
+            try:
+                result = await self._repeated(lambda: request(transport))  # noqa: B023
+            except RefusedError:
+                others = [] if self._is_settled else self._transports[1:]
+                for other in others:
+                    try:
+                        result = await self._repeated(lambda: request(other))  # noqa: B023
+                    except (RefusedError, FileNotFoundError):
+                        continue  # a missing object is no proof of being let in
+                    self._transports, self._is_settled = [other], True
+                    return result
+                raise
+            except UnusualAnswerError:
+                fallback = self.connection.fallback()
+                if fallback is None or not self._replace(transport, fallback):
+                    raise
+                continue
+            self._is_settled = True
+            return result
+
+    def _replace(self, transport: Transport, fallback: Transport) -> bool:
+        """Use another transport from now on; False when it is that one already."""
+        if self._transport is transport:
+            if type(transport) is type(fallback):
+                return False
+            self._transports, self._is_settled = [fallback], True
+        return True
+
+    async def _repeated(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a request whose answer was cut short; obstore itself repeats what was not answered at all."""
+        pause = 0.05
+        for left in reversed(range(self._attempts)):
+            try:
+                return await request()
+            except TransportError as error:
+                if not error.again or not left:
+                    raise
+            await asyncio.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, 5.0)
+        raise AssertionError("unreachable")
+
+    # ---- what is missing ----
+
+    async def _is_page(self, key: str, span: Span | None, answer: Answer) -> bool:
+        """Whether a server answered with a page for people where there should be an object."""
+        if span is not None and span.start != 0:
+            if not answer.kind.startswith("text/html"):
+                return False
+            answer = await self._answered(key, Span(0, _PAGE_START))
+        start = answer.content[:_PAGE_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        if not start.startswith(b"<") or key.endswith((".html", ".htm")):
+            return False
+        if b"<!doctype html" in start or b"<html" in start:
+            return True
+        return answer.kind.startswith("text/html") and not start.startswith(b"<?xml")
+
+    async def _take_for_missing(self, key: str, refusal: RefusedError) -> None:
+        """Return when a refused key is missing; raise when the server has begun to refuse everything.
+
+        A signature that expires must not turn into empty pixels: what was given out before must be given out still.
+        """
+        self._first_refusal = self._first_refusal or str(refusal)
+        if self._witness is None or key.endswith(_METADATA):
+            return
+        arrived = time.monotonic()
+        lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with lock:
+            if self._proved >= arrived:
+                return
+            started = time.monotonic()
+            try:
+                answer = await self._answered(self._witness, None)
+                if await self._is_page(self._witness, None, answer):
+                    raise RefusedError(200, WEB_PAGE)
+            except (TransportError, FileNotFoundError) as error:
+                raise OSError(
+                    f"{self._named(key)}: the server answers {refusal}, and no longer gives out what it "
+                    f"did before ({error}): open the store again, with a new signature or login"
+                ) from None
+            self._proved = started
+
+    # ---- servers without ranges ----
+
+    def _reads_whole(self, key: str) -> bool:
+        return key in self._no_ranges or len(self._no_ranges) >= _ENOUGH_REFUSALS
+
+    async def _part_of_whole(self, key: str, span: Span) -> Answer:
+        answer = await self._whole_object(key)
+        content = answer.content
+        part = content[span.start :] if span.start < 0 else content[span.start : span.end]
+        return Answer(part, answer.kind, len(content))
+
+    async def _whole_object(self, key: str) -> Answer:
+        """An object that is read once and kept for its other parts."""
+        with self._whole_lock:
+            future = self._whole.get(key)
+            is_mine = future is None
+            if future is None:
+                future = self._whole[key] = Future()
+            self._whole.move_to_end(key)
+        if not is_mine:
+            return await asyncio.wrap_future(future)
+        try:
+            answer = await self._by_any(lambda transport: transport.get(key))
+        except BaseException as error:
+            self._forget_whole(key)
+            future.set_exception(error)
+            future.exception()  # seen, also when nobody else waits
+            raise
+        future.set_result(answer)
+        return answer
+
+    def _forget_whole(self, key: str) -> None:
+        with self._whole_lock:
+            self._whole.pop(key, None)
+
+    def _note_whole(self, key: str) -> None:
+        is_first = not self._no_ranges
+        self._no_ranges.add(key)
+        with self._whole_lock:
+            done = [f.result() for f in self._whole.values() if f.done() and not f.exception()]
+            size = sum(len(answer.content) for answer in done)
+            while size > _WHOLE_BYTES and len(self._whole) > 1:
+                _, oldest = self._whole.popitem(last=False)
+                size -= len(oldest.result().content) if oldest.done() else 0
+        if is_first:
+            warn(
+                f"{self._named(key)}: the server does not send parts of an object, so each shard or file is read whole",
+                LayoutNotice,
+            )
+
+    # ---- looking around ----
+
+    async def exists(self, key: str) -> bool:
+        return await self.fetch(key, Span(0, 1)) is not None
+
+    async def getsize(self, key: str) -> int:
+        try:
+            return await self._size(key)
+        except RangeIgnoredError:
+            return len((await self._whole_object(key)).content)
+        except BeyondEndError:
+            return 0
+        except TransportError as error:
+            raise OSError(f"{self._named(key)}: {error}") from None
+
+    async def tail(self, key: str, n: int) -> tuple[bytes, int] | None:
+        """Return the last `n` bytes of an object and its size; None when it is missing.
+
+        Raises
+        ------
+        OSError
+            As `fetch`.
+        """
+        answer = await self._fetched(key, Span(-n))
+        if answer is None:
+            return None
+        is_all = len(answer.content) < n
+        size = len(answer.content) if is_all else answer.size or await self.getsize(key)
+        return answer.content, size
+
+    async def names(self, directory: str) -> list[tuple[str, bool]]:
+        """Name of each entry of a directory, and whether it is a directory itself; [] where the server lists nothing.
+
+        Raises
+        ------
+        OSError
+            If the request failed.
+        """
+        transport: Transport | None = self._transport
+        if self.address.is_http:
+            transport = self.connection.fallback()
+        try:
+            if transport is None:
+                return []
+            return await self._repeated(lambda: transport.names(directory.strip("/")))
+        except (FileNotFoundError, RefusedError, RangeIgnoredError):
+            return []
+        except TransportError as error:
+            raise OSError(f"{self._named(directory)}: {error}") from None
+
+    async def is_empty(self, prefix: str) -> bool:
+        return not await self.names(prefix)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        for name, _ in await self.names(prefix):
+            yield name
+
+    async def list_directories(self, prefix: str) -> AsyncIterator[str]:
+        """The names in a directory that are directories themselves."""
+        for name, is_directory in await self.names(prefix):
+            if is_directory:
+                yield name
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        directory, _, start = prefix.rpartition("/")
+        for name, is_directory in await self.names(directory):
+            path = f"{directory}/{name}".lstrip("/")
+            if not name.startswith(start):
+                continue
+            if is_directory:
+                async for key in self.list_prefix(f"{path}/"):
+                    yield key
+            else:
+                yield path
+
+    async def list(self) -> AsyncIterator[str]:
+        async for key in self.list_prefix(""):
+            yield key
+
+    # ---- what a read-only store does not do ----
+
+    @property
+    def supports_listing(self) -> bool:
+        return True
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:
+        self._check_writable()
+
+
+def _span(byte_range: ByteRequest | None) -> Span | None:
+    if byte_range is None:
+        return None
+    if isinstance(byte_range, RangeByteRequest):
+        return Span(byte_range.start, byte_range.end)
+    if isinstance(byte_range, OffsetByteRequest):
+        return Span(byte_range.offset)
+    assert isinstance(byte_range, SuffixByteRequest)
+    return Span(-byte_range.suffix)

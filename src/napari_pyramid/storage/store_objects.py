@@ -1,0 +1,86 @@
+"""Turns an opened store of another package into a node: a zarr Group, Array or Store, an icechunk session, a mapping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from typing import Any
+
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath
+
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.node import Node, root_node
+
+__all__ = ["is_path", "open_object", "place_of"]
+
+
+def is_path(given: object) -> bool:
+    """Return whether `given` is a path or URL rather than an opened store."""
+    return isinstance(given, str | os.PathLike)
+
+
+def open_object(given: object) -> Node:
+    """Return the node that an opened store, or a group or array in one, is.
+
+    Parameters
+    ----------
+    given
+        A zarr Group, Array, Store or StorePath; what has a zarr store as its ``store`` (an icechunk session); an object
+        store of obstore; a mapper of fsspec; a dictionary of keys and bytes.
+
+    Raises
+    ------
+    LayoutError
+        If it is none of these, or its metadata cannot be read.
+    """
+    store, path = _store_and_path(given)
+    root = root_node(store, _name_of(store))
+    node = root.child(path) if path else root
+    if node is None:
+        raise LayoutError(f"{root.location}/{path}: there is no group or array")
+    return node
+
+
+def place_of(given: object) -> str:
+    """Return where an opened store, or a path, is: for messages and metadata."""
+    if isinstance(given, str | os.PathLike):
+        return public_url(os.fspath(given))
+    store, path = _store_and_path(given)
+    return f"{_name_of(store)}/{path}" if path else _name_of(store)
+
+
+def _store_and_path(given: Any) -> tuple[Store, str]:
+    if isinstance(given, zarr.Group | zarr.Array):
+        return given.store, given.path
+    if isinstance(given, StorePath):
+        return given.store, given.path
+    if isinstance(given, Store):
+        return given, ""
+    if type(given).__module__.startswith("obstore"):
+        return ObjectStore(given, read_only=True), ""
+    if isinstance(getattr(given, "store", None), Store):
+        return given.store, ""
+    if hasattr(given, "fs") and hasattr(given, "root"):
+        return FsspecStore.from_mapper(given, read_only=True), ""
+    if isinstance(given, MutableMapping):
+        return MemoryStore(dict(given), read_only=True), ""
+    raise LayoutError(
+        f"a {type(given).__name__} cannot be opened: expected a path, a URL, or a zarr Group, Array or Store"
+    )
+
+
+def _name_of(store: Store) -> str:
+    if isinstance(store, LocalStore):
+        return str(store.root)
+    if isinstance(store, FsspecStore):
+        return public_url(f"{_scheme_of(store)}://{store.path}")
+    address = getattr(store, "address", None)
+    return getattr(address, "public", None) or type(store).__name__
+
+
+def _scheme_of(store: FsspecStore) -> str:
+    protocol = store.fs.protocol
+    return str(protocol if isinstance(protocol, str) else protocol[0])
