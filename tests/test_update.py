@@ -191,7 +191,7 @@ def test_there_must_be_levels(tmp_path: Path) -> None:
         "0", shape=SHAPE, chunks=(8, 8, 8), dtype="uint8"
     )
     with pytest.raises(
-        DestinationError, match="no levels whose regions could be computed anew: build them first"
+        DestinationError, match="no levels whose regions could be rebuilt: build them first"
     ):
         build_pyramid(tmp_path / "x.zarr", in_place=True, regions=[REGION])
 

@@ -1,4 +1,4 @@
-"""Build: a pyramid that is planned and checked, ready to be built. Knows no face."""
+"""Hold a pyramid that is planned and checked, and run its build."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Unfinished:
     """Work that an earlier build left at the destination."""
 
     directory: Path
-    """Where the work is: beside the store."""
+    """Directory of the work, beside the store."""
     done: int
     """Regions that are written."""
     total: int
-    """Regions that the earlier build had to write; 0 if it had not begun to write any."""
+    """Regions that the earlier build had to write; 0 if it had not started to write."""
     action: Literal["resume", "refuse", "discard"]
-    """What a build does with the work: it resumes work of the same recipe and source, and refuses
+    """Action of a build on the work: it resumes work of the same recipe and source, and refuses
     to begin beside other work; without `resume`, or if the source cannot be recognised, it
     discards the work."""
     refusal: DestinationError | None = None
-    """What a run raises, if it refuses to begin."""
+    """Error that a run raises, if it refuses to begin."""
 
     def __str__(self) -> str:
-        how_far = f"{self.done:,} of {self.total:,} regions done" if self.total else "just begun"
+        how_far = f"{self.done:,} of {self.total:,} regions done" if self.total else "just started"
         if self.refusal is not None:
             return f"{self.refusal.message} ({how_far})"
         return f"{self.action}s the unfinished work in {self.directory} ({how_far})"
@@ -79,7 +79,7 @@ class Build:
 
     @property
     def destination(self) -> Path | None:
-        """The group that will hold the levels; None if the request did not say where."""
+        """The group that will hold the levels; None for a request without a destination."""
         return self._job.target.directory if self._request.has_target else None
 
     @property
@@ -94,7 +94,7 @@ class Build:
 
     @property
     def n_files(self) -> int:
-        """Chunk or shard files that will be written, if none is empty."""
+        """Chunk or shard files that will be written, if every one holds data."""
         return sum(level.n_files for level in self.written_levels)
 
     @property
@@ -156,7 +156,7 @@ class Build:
         """
         request = self._request
         if request.in_place and recover(request.source):
-            return plan(request).steps()  # the plan was of a store with half of its new levels
+            return plan(request).steps()  # planned while half of the new levels were in place
         self.check()
         run = Run(self._job, request.executor)
         return run.steps() if request.regions is None else run.update(request.regions)

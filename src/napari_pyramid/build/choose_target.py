@@ -1,4 +1,4 @@
-"""Choose the target of a build from its request: a new store, a label image, or the group of level 0."""
+"""Choose the target of a build: a new store, a label image, or the group of level 0."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def _version(asked: Version | None, destination: Path) -> Version:
     fitting: Version = "0.5" if (labels.parent / "zarr.json").is_file() else "0.4"
     if asked not in (None, fitting):
         raise SpecError(
-            f"format {asked} does not fit {labels.parent}, whose labels must be {fitting}: leave the format out"
+            f"format {asked} does not fit {labels.parent}, whose labels must be {fitting}: "
+            "leave the format out"
         )
     return fitting
 

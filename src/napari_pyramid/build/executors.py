@@ -1,4 +1,4 @@
-"""Fills tiles in other processes or on other machines, through any executor; knows no progress, no journal."""
+"""Fill tiles in other processes or on other machines, through any executor."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from napari_pyramid.storage.private_names import width_of
 if TYPE_CHECKING:
     from napari_pyramid.build.job import Job
 
-__all__ = ["check_executor", "filler", "is_remote", "losses_told", "recall", "window"]
+__all__ = ["check_executor", "filler", "is_remote", "lost_workers_explained", "recall", "window"]
 
 _guard = threading.Lock()
-"""Around what follows: a worker process may fill tiles in several threads."""
+"""Guards `_locks` and `_opened`: a worker process may fill tiles in several threads."""
 _locks: dict[Path, FileLock] = {}
 _opened: dict[str, TileFiller] = {}
-"""The filler of the pass that this process works on; one, because passes follow each other."""
+"""Filler of the pass that this process works on: one entry, because passes follow each other."""
 
 
 def is_remote(executor: Executor | None) -> bool:
-    """Whether tiles leave this process: threads share its memory."""
+    """Return whether tiles are filled outside of this process, that is, not in its threads."""
     return executor is not None and not isinstance(executor, ThreadPoolExecutor)
 
 
 def check_executor(executor: Executor | None, job: Job) -> None:
-    """
+    """Raise if the workers of an executor cannot open the source of a job.
+
     Raises
     ------
     SpecError
@@ -45,21 +46,28 @@ def check_executor(executor: Executor | None, job: Job) -> None:
     """
     if is_remote(executor) and not job.source.is_portable:
         raise SpecError(
-            "other processes cannot open this source: an executor needs a zarr array in a directory; save the source first, or use threads"
+            "other processes cannot open this source: an executor needs a zarr array in a "
+            "directory; save the source first, or use threads"
         )
 
 
 def window(executor: Executor | None, workers: int) -> int:
-    """How many tiles to hand out at once, where `workers` of them fit in the memory of one process."""
+    """Return how many tiles may be pending at once.
+
+    Parameters
+    ----------
+    workers
+        Number of tiles that fit in the memory of one process.
+    """
     if executor is None:
-        return 2 * workers  # to our own threads, of which there are no more
+        return 2 * workers  # threads of our own: exactly `workers` of them run
     if not is_remote(executor):
         return workers
     return 2 * max(workers, width_of(executor))
 
 
 def filler(job: Job, number: int) -> Callable[[int], Filled]:
-    """A picklable function that fills a tile of pass `number` by its number, wherever it is called."""
+    """Return a picklable callable ``fill(tile_number)`` for pass `number`, for other processes."""
     workspace = job.target.workspace.directory
     token = uuid.uuid4().hex
     (workspace / "token").write_text(token)
@@ -67,20 +75,25 @@ def filler(job: Job, number: int) -> Callable[[int], Filled]:
 
 
 def _portable(job: Job) -> Job:
-    """The job without what cannot travel: one thread a worker, and no lock of ours."""
+    """Return the job for other processes: with one codec thread per worker."""
     return replace(job, passes=tuple(replace(p, codec_threads=1) for p in job.passes))
 
 
 def recall(job: Job) -> None:
-    """Waits for the tiles under way elsewhere, and lets no other begin: an executor may cancel a call and run it still."""
+    """Wait for the tiles that other processes are filling, and let no further tile start.
+
+    An executor may run a call that it has reported as cancelled. Without the token it fills
+    nothing.
+    """
     workspace = job.target.workspace
     (workspace.directory / "token").unlink(missing_ok=True)
     workspace.wait_for_workers()
 
 
 @contextmanager
-def losses_told(executor: Executor | None) -> Iterator[None]:
-    """
+def lost_workers_explained(executor: Executor | None) -> Iterator[None]:
+    """Replace the errors that mean a lost worker by one that says what to do.
+
     Raises
     ------
     DestinationError
@@ -89,28 +102,30 @@ def losses_told(executor: Executor | None) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        told = _told(exc) if is_remote(executor) else None
-        if told is None:
+        message = _loss_message(exc) if is_remote(executor) else None
+        if message is None:
             raise
-        raise DestinationError(told) from exc
+        raise DestinationError(message) from exc
 
 
-def _told(error: Exception) -> str | None:
-    """What the loss of a worker means; None for an error that is none."""
+def _loss_message(error: Exception) -> str | None:
+    """Return a message if `error` means a lost worker or a closed executor, else None."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    if (
-        isinstance(error, BrokenExecutor) or "KilledWorker" in names
-    ):  # the latter is dask's, which may not be installed
-        return "a worker process ended, perhaps out of memory: try fewer workers or a smaller memory limit"
+    # By name: KilledWorker is a class of dask, which may not be installed.
+    if isinstance(error, BrokenExecutor) or "KilledWorker" in names:
+        return (
+            "a worker process ended, perhaps out of memory: "
+            "try fewer workers or a smaller memory limit"
+        )
     if isinstance(error, CancelledError):
         return "the executor was closed, or its workers were lost: run it again"
     return None
 
 
 def _fill(job: Job, number: int, workspace: str, token: str, tile: int) -> Filled:
-    """Fills one tile, unless the build that wanted it has ended or has been replaced by another."""
+    """Fill one tile, unless its build has ended or another build has replaced it."""
     directory = Path(workspace)
-    _check_token(directory, token)  # first: the lock would make a removed workspace anew
+    _check_token(directory, token)  # first: the lock would create a removed workspace again
     with _busy(directory):
         _check_token(directory, token)
         return _opened_once(job, number, token).fill(tile)
@@ -129,11 +144,14 @@ def _check_token(workspace: Path, token: str) -> None:
 
 @contextmanager
 def _busy(workspace: Path) -> Iterator[None]:
-    """Tells whoever builds next that this process may still be writing, until the last of its threads has left."""
+    """Hold a lock that tells the next build that this process may still be writing.
+
+    The lock is released when the last thread of the process has left.
+    """
     path = workspace / f"worker-{os.getpid()}.lock"
     with _guard:
         lock = _locks.setdefault(path, FileLock(path, thread_local=False))
-        lock.acquire()  # it counts how often
+        lock.acquire()  # counted: each thread releases it once
     try:
         yield
     finally:
@@ -142,7 +160,7 @@ def _busy(workspace: Path) -> Iterator[None]:
 
 
 def _opened_once(job: Job, number: int, token: str) -> TileFiller:
-    """The filler of a pass, for all threads of this process."""
+    """Return the filler of a pass, which all threads of this process share."""
     key = f"{token}-{number}"
     with _guard:
         if key not in _opened:

@@ -29,34 +29,34 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What filling a tile took; bytes are of pixels, before compression."""
+    """Record of a filled tile; bytes are bytes of pixels, before compression."""
 
     number: int
     bytes_read: int = 0
     bytes_written: int = 0
     unreadable: tuple[Region, ...] = ()
-    """Regions of the level read that were taken as fill value."""
+    """Unreadable regions of the level that is read; they count as fill value."""
 
 
 class TileFiller:
-    """Fills tiles of one pass, in any order, from any number of threads.
+    """Filler of the tiles of one pass, in any order, from any number of threads.
 
     Parameters
     ----------
     writers
-        By level; each opened for writing.
+        Arrays of the levels by number, opened for writing.
     reduction
-        By which each level of the pass is made from the one before.
+        Method that makes each level of the pass from the level before.
     rereads
         Levels are read back after writing, because their codec may change them: level k is the
         reduction of level k - 1 *as stored*.
     skip_unreadable
-        Blocks of the source that cannot be read are taken as fill value.
+        Read blocks of the source that cannot be read as fill value.
     skips_absent
-        What has no chunk in the level read is not looked at: new levels are fill value until they
-        are written.
+        Skip regions whose source chunks are all missing. Only for new levels, which read as fill
+        value anyway.
     check
-        Called often; raises to stop.
+        Function that is called often, and raises to stop the build.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class TileFiller:
 
 
 class _Scratch(threading.local):
-    """Buffers of one thread, kept from tile to tile: fresh memory costs more than reducing."""
+    """Buffers of one thread, kept from tile to tile: new memory costs more time than reducing."""
 
     def __init__(self) -> None:
         self._kept: dict[object, Array] = {}

@@ -1,4 +1,4 @@
-"""InPlace: a target that exists, the group of level 0. Refuses whatever would lose something."""
+"""Add levels to the group of level 0, and refuse a build that would lose something."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Base:
             )
         if series is not None and is_array(group / series):
             raise SpecError(
-                f"{series!r} cannot be the name of a series: {group / series} is an array; choose another name"
+                f"{series!r} cannot be the name of a series: {group / series} is an array; "
+                "choose another name"
             )
         _refuse_foreign_layout(source, group)
         refuse_unwritable(group)
@@ -98,11 +99,13 @@ class InPlace:
         overwrite: bool,
         updates: bool,
     ) -> InPlace:
+        """Return the target beside `base`, with the workspace of its group."""
         workspace = Workspace(base.group, in_place=True)
         return cls(base, spec, template, workspace, overwrite or updates, updates)
 
     @property
     def directory(self) -> Path:
+        """Group that holds level 0."""
         return self.base.group
 
     def refuse_existing(self) -> None:
@@ -132,7 +135,7 @@ class InPlace:
         )
 
     def _refuse_larger(self, ours: Sequence[str]) -> None:
-        """Replacing the levels of an image by those of one of its coarser ones would lose its level 0."""
+        """Raise if the image has a larger level than the base: its level 0 would be replaced."""
         size = math.prod(open_level(self.directory / self.base.path, writable=False).shape)
         for path in ours:
             if (
@@ -140,7 +143,8 @@ class InPlace:
                 and math.prod(open_level(self.directory / path, writable=False).shape) > size
             ):
                 raise DestinationError(
-                    f"{self.directory}: {self.base.path!r} is a coarser level of an image whose level 0 is {path!r}: build from that one"
+                    f"{self.directory}: {self.base.path!r} is a coarser level of an image whose "
+                    f"level 0 is {path!r}: build from that one"
                 )
 
     def _refuse_taken(self, paths: Sequence[str], ours: Sequence[str]) -> None:
@@ -152,10 +156,12 @@ class InPlace:
                 )
 
     def level_directory(self, level: Level) -> Path:
+        """Return the directory of a level while it is built: in the workspace if it is new."""
         is_new = level.path != self.base.path and not self.updates
         return (self.workspace.new if is_new else self.directory) / level.path
 
     def create(self) -> None:
+        """Create the arrays of the levels after level 0 in the workspace."""
         create_levels(self.workspace.new, self.spec.all_levels[1:], self.template, self.spec)
 
     def surplus(self) -> list[str]:
@@ -181,6 +187,7 @@ class InPlace:
         )
 
     def undo(self) -> None:
+        """Restore the group as it was before a publishing that did not end."""
         undo_publishing(self.workspace)
 
     def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
@@ -204,13 +211,15 @@ class InPlace:
         refresh_consolidated(self.directory, staging=staging)
 
     def identity(self) -> dict[str, Any]:
+        """Return the metadata template and the series, for the fingerprint."""
         return {"template": self.template.metadata, "series": self.base.series}
 
 
 def level_paths(base: str, n_levels: int, series: str | None) -> list[str]:
-    """Paths of the levels beside the array `base`: ``s0`` is followed by ``s1``, ``raw`` by ``raw_1``.
+    """Return the paths of the levels beside the array `base`, which comes first.
 
-    A second series of levels gets a group of its own name.
+    ``s0`` is followed by ``s1``, and ``raw`` by ``raw_1``. A second series of levels gets a group
+    of its own name.
     """
     if series is not None:
         return [base, *(f"{series}/{k}" for k in range(1, n_levels))]
@@ -231,7 +240,8 @@ def _check_series(series: str) -> None:
     """
     if UNSAFE_PATH.search(series) or "/" in series or series in _RESERVED:
         raise SpecError(
-            f"{series!r} cannot be the name of a series: its levels go into a group of that name; use letters, digits, - and _"
+            f"{series!r} cannot be the name of a series: its levels go into a group of that name; "
+            "use letters, digits, - and _"
         )
 
 
@@ -271,4 +281,4 @@ def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
 _RESERVED = frozenset(
     ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME")
 )
-"""What zarr, OME-Zarr and we ourselves keep beside levels."""
+"""Names that zarr, OME-Zarr and this package use beside levels."""

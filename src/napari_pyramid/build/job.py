@@ -1,4 +1,4 @@
-"""A build that can be begun: source, spec, target and passes, and what each of them says of the others."""
+"""Combine source, spec, target and passes into a job, and derive values from them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = ["Job"]
 PIXELS_VERSION = 1
 """Part of the fingerprint: increase it whenever the same recipe gives other bytes.
 
-Unfinished work of a release with another number is not resumed. The version of the package is no
+Unfinished work of a release with another number is not resumed. The version of the package is not
 part of the fingerprint: most releases change no pixel, and dropped work may be days old.
 """
 
 
 @dataclass(frozen=True)
 class Job:
-    """A build that can be begun."""
+    """A validated build: its source, spec, target and passes."""
 
     source: BuildSource
     target: Target
@@ -62,6 +62,7 @@ class Job:
 
     @property
     def spec(self) -> PyramidSpec:
+        """Spec of the pyramid, which the target holds."""
         return self.target.spec
 
     @property
@@ -84,7 +85,7 @@ class Job:
 
     @property
     def computed(self) -> list[tuple[Level, Level]]:
-        """Each level that is computed, after the one that it is computed from."""
+        """Pairs of levels: the level that is read, and the level that is computed from it."""
         return [
             (fine, level)
             for fine, level in self.spec.derivations
@@ -103,20 +104,20 @@ class Job:
 
     @property
     def comparing_workers(self) -> int:
-        """Threads that compare levels: as many as need no more memory than the passes, at least one."""
+        """Threads that compare levels: as many as fit in the memory of the passes, at least one."""
         fitting = (self._peak_of_passes - OVERHEAD) // max(1, self._comparer_bytes)
         return max(1, min((fitting, *(p.workers * p.codec_threads for p in self.passes))))
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """How the levels were made, as recorded in the metadata; every run has the same."""
+        """Method, factors and version, as the metadata record them; equal for all runs."""
         return {**self._recipe_of_pixels, "version": __version__}
 
     @property
     def _recipe_of_pixels(self) -> dict[str, Any]:
         """The recipe without the version of this package.
 
-        Empty for levels that are kept: nothing says by which method they were made.
+        Empty for levels that are kept: the method that made them is unknown.
         """
         if self.keeps_levels:
             return {}
@@ -130,20 +131,21 @@ class Job:
 
     @property
     def keeps_levels(self) -> bool:
-        """The levels are copied from those of an existing pyramid."""
+        """Whether the levels are copied from the levels of an existing pyramid."""
         return len(self.source.arrays) > 1
 
     @property
     def can_resume(self) -> bool:
-        """Whether source and method can be told from others.
+        """Whether a later run can recognise the source and the method.
 
-        An array in memory cannot, nor can a user's method that is no plain function of a module.
+        An array in memory has no identity, nor has a user's method unless it is a plain function
+        of a module.
         """
         return self.source.identity is not None and self.spec.reduction.identity is not None
 
     @property
     def continues(self) -> bool:
-        """Whether unfinished work is kept and gone on with."""
+        """Whether unfinished work is kept, and resumed by a later run."""
         return self.resume and self.can_resume
 
     def refusal(self, state: BuildState) -> DestinationError | None:
@@ -165,14 +167,15 @@ class Job:
 
     @property
     def plan(self) -> tuple[PassPlan, ...]:
-        """The passes, as far as they decide what the tile numbers in the journals mean.
+        """The parts of the passes that give the tile numbers in the journals their meaning.
 
-        They depend on workers and memory, which are no part of the fingerprint.
+        They depend on workers and memory, which are not part of the fingerprint.
         """
         return tuple(map(PassPlan.of, self.passes))
 
     @cached_property
     def fingerprint(self) -> str:
+        """Digest of recipe, levels, source and target; a run resumes only work with its own."""
         levels = [
             [v.path, v.shape, v.factors, v.scale, v.translation, v.chunks, v.shards, str(v.dtype)]
             for v in self.spec.levels
@@ -191,7 +194,7 @@ class Job:
             }
         )
 
-    # ---- pixels ------------------------------------------------------------------------------------------------------
+    # ---- pixels ----------------------------------------------------------------------------------
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller:
         """Return what fills the tiles of one pass."""
@@ -263,7 +266,7 @@ class Job:
             )
         )
 
-    # ---- metadata ----------------------------------------------------------------------------------------------------
+    # ---- metadata --------------------------------------------------------------------------------
 
     def publishing(self, state: BuildState) -> BuildState:
         """Return the state in which complete levels move into place, with all that is computed.

@@ -1,4 +1,4 @@
-"""Which tiles of a pass are done, on disk."""
+"""Record on disk which tiles of a pass are done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Journal", "count_tiles"]
 
 
 class Journal:
-    """Which tiles of one pass are done, on disk; marking one is a single byte written."""
+    """The done tiles of one pass, on disk; marking a tile writes a single byte."""
 
     def __init__(self, path: Path, n_tiles: int) -> None:
         self.n_tiles = n_tiles
@@ -21,7 +21,7 @@ class Journal:
         self.n_done, _ = count_tiles(path)
 
     def left(self) -> Iterator[int]:
-        """Numbers of the tiles that are not done, as of when each is asked for."""
+        """Yield the numbers of the tiles that are not done, and read the file block by block."""
         for start in range(0, self.n_tiles, 2**16):
             self._file.seek(start)
             for i, done in enumerate(self._file.read(2**16)):
@@ -29,11 +29,13 @@ class Journal:
                     yield start + i
 
     def mark(self, number: int) -> None:
+        """Record that a tile is done."""
         self._file.seek(number)
         self._file.write(b"\x01")
         self.n_done += 1
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""A target that does not exist yet: a store, or a label image in an existing one, published by one rename."""
+"""Build a new store, or a new label image in an existing one; publish it by one rename."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["NewStore", "is_label_place"]
 
 
 def is_label_place(directory: Path) -> bool:
-    """Whether a directory is ``labels/NAME`` of an image."""
+    """Return whether a directory is ``labels/NAME`` of an image."""
     labels = directory.parent
     return labels.name == "labels" and is_zarr(labels.parent)
 
@@ -102,7 +102,7 @@ class NewStore:
         Raises
         ------
         DestinationError
-            If something is there that is not to be overwritten, or that is no zarr store.
+            If something is there that must not be overwritten, or that is not a zarr store.
         """
         if not os.path.lexists(self.directory):
             return
@@ -120,12 +120,15 @@ class NewStore:
 
     @property
     def is_label(self) -> bool:
+        """Whether the store is a label image of an existing image."""
         return is_label_place(self.directory)
 
     def level_directory(self, level: Level) -> Path:
+        """Return the directory of a level in the workspace."""
         return self.workspace.new / level.path
 
     def create(self) -> None:
+        """Create the arrays of all levels in the workspace."""
         create_levels(self.workspace.new, self.spec.all_levels, self.template, self.spec)
 
     def surplus(self) -> list[str]:
@@ -133,6 +136,7 @@ class NewStore:
         return []
 
     def undo(self) -> None:
+        """Put back the store that an unfinished publishing has replaced."""
         Publishing(self.workspace).undo()
 
     def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
@@ -149,6 +153,7 @@ class NewStore:
         refresh_consolidated(self.directory.parent, staging=staging)
 
     def identity(self) -> dict[str, Any]:
+        """Return the version and the metadata template, for the fingerprint."""
         return {"version": self.version, "template": self.template.metadata}
 
 

@@ -1,4 +1,4 @@
-"""Make a job from a request: resolve the source, choose the target, plan the passes, check. Writes nothing."""
+"""Make a job from a request: resolve the source, choose the target, plan the passes, check."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prepare_job(request: Request) -> Job:
     if request.verify:
         _check_verifiable(job, limits.memory)
     for level in target.spec.levels[target.first :]:
-        target.template.of_level(level, ())  # refuses shards in zarr v2
+        target.template.of_level(level, ())  # raises if zarr v2 is given shards
     return job
 
 
@@ -62,7 +62,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(source: BuildSource, target: Target, request: Request, limits: Limits) -> Job:
-    """Return the job, with what is known of the image where the request says nothing."""
+    """Return the job, with values of the source's image for what the request leaves out."""
     known = source.image
     colors, properties = request.label_colors, tuple(request.label_properties)
     if known is not None:
@@ -123,28 +123,32 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
     Raises
     ------
     SpecError
-        If the spec was made for another array, a level is no smaller than the level before (no
+        If the spec was made for another array, a level is not smaller than the level before (no
         reader shows it), or the path of a level leads out of the store.
     """
     for level in spec.levels:
         if UNSAFE_PATH.search(level.path):
             raise SpecError(
-                f"level path {level.path!r} leads out of the store, or names nothing in it: use names such as 0 or scale/0"
+                f"level path {level.path!r} leads out of the store, or names nothing in it: "
+                "use names such as 0 or scale/0"
             )
     for array, level in zip(source.arrays, spec.levels, strict=False):
         if tuple(array.shape) != level.shape or np.dtype(array.dtype) != spec.dtype:
             raise SpecError(
-                f"the spec is of {level.shape} {spec.dtype}, but the source is {tuple(array.shape)} {array.dtype}: make the spec from it"
+                f"the spec is of {level.shape} {spec.dtype}, but the source is "
+                f"{tuple(array.shape)} {array.dtype}: make the spec from it"
             )
     for k, (fine, coarse) in enumerate(itertools.pairwise(spec.levels), start=1):
         if len(source.arrays) == 1 and coarse.shape == fine.shape:
             raise SpecError(
-                f"level {k} would be no smaller than level {k - 1}: factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels"
+                f"level {k} would be no smaller than level {k - 1}: "
+                f"factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels"
             )
 
 
 def _check_still_fits(job: Job, limit: int) -> None:
-    """
+    """Raise if unfinished work does not fit the memory limit of this build.
+
     Raises
     ------
     SpecError
@@ -152,18 +156,19 @@ def _check_still_fits(job: Job, limit: int) -> None:
     """
     if job.peak_memory > limit:
         raise SpecError(
-            f"the unfinished work in {job.target.workspace.directory} was planned for {format_bytes(job.peak_memory)} of memory, but the limit is "
-            f"{format_bytes(limit)}",
+            f"the unfinished work in {job.target.workspace.directory} was planned for "
+            f"{format_bytes(job.peak_memory)} of memory, but the limit is {format_bytes(limit)}",
             remedies=[Remedy.MORE_MEMORY, Remedy.START_OVER],
         )
 
 
 def _check_verifiable(job: Job, limit: int) -> None:
-    """
+    """Raise if the levels of a job cannot be verified.
+
     Raises
     ------
     SpecError
-        If levels do not keep the pixels they are given, or comparing them needs more memory than there is.
+        If the codec of the levels is lossy, or comparing them needs more memory than the limit.
     """
     if not job.target.template.is_lossless:
         raise SpecError(

@@ -17,21 +17,21 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 PACE = 0.05
-"""Seconds between two reports at least, but for the last."""
+"""Shortest time between two reports in seconds; the last one may come earlier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is."""
+    """Progress of a build."""
 
     level: int
     """The coarsest level that is being written."""
     done: int
-    """Regions done, those of an earlier, interrupted build included."""
+    """Regions done, including the regions that an earlier, interrupted build did."""
     total: int
     """Regions to write, and with `verify` to compare."""
     bytes_read: int
-    """Of pixels, before compression, in this run."""
+    """Bytes of pixels, before compression, in this run."""
     bytes_written: int
     elapsed: float
     """Seconds since this run began."""
@@ -57,14 +57,16 @@ class Steps(Generic[S, R]):
 
 
 class Meter:
-    """Counts regions, bytes and work; work is the samples that are read, which time is proportional to.
+    """Counter of regions, bytes and work, from which the remaining time is estimated.
+
+    Work is the number of samples read: the time of a tile is roughly proportional to it.
 
     Parameters
     ----------
     n_tiles
-        Of each pass, to fill.
+        Number of tiles to fill in each pass.
     compared
-        The levels that others are compared with after the build, in `n_comparisons` regions.
+        Levels that are read again to verify the build, in `n_comparisons` regions.
     """
 
     def __init__(
@@ -88,24 +90,25 @@ class Meter:
         self.done = 0
 
     def had_done(self, p: Pass, n_tiles: int) -> None:
-        """An earlier run filled these tiles."""
+        """Count tiles that an earlier run filled."""
         self.done += n_tiles
         self._work_before += _work(p) * n_tiles
         self._work += _work(p) * n_tiles
 
     def filled(self, p: Pass, bytes_read: int, bytes_written: int) -> None:
-        """A tile is filled."""
+        """Count a tile that was filled."""
         self.done += 1
         self._read += bytes_read
         self._written += bytes_written
         self._work += _work(p)
 
     def compared(self, n_regions: int) -> None:
+        """Count regions that were compared."""
         self.done += n_regions
         self._work += n_regions * self._work_of_comparing
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last time it was."""
+        """Return whether the next report is due; if it is, the clock starts again."""
         now = time.monotonic()
         if now - self._reported < PACE:
             return False
@@ -113,6 +116,7 @@ class Meter:
         return True
 
     def progress(self, level: int) -> Progress:
+        """Return the progress of the build, which is writing `level`."""
         elapsed = time.monotonic() - self._began
         fresh = self._work - self._work_before
         remaining = elapsed * (self._all_work - self._work) / fresh if fresh > 0 else None
@@ -122,5 +126,5 @@ class Meter:
 
 
 def _work(p: Pass) -> float:
-    """Samples that a tile reads."""
+    """Return the number of samples that a tile of a pass reads, on average."""
     return float(math.prod(p.levels[p.reads].shape)) / p.n_tiles

@@ -1,4 +1,4 @@
-"""Puts the levels of a workspace in their places by renames, and undoes it. Knows files and renames; knows nothing of pixels."""
+"""Rename the levels of a workspace into their places, and undo it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from napari_pyramid.storage.json_files import write_json
 __all__ = ["Publishing", "publishing_in"]
 
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
-"""Of a group."""
+"""Metadata files of a group, in any zarr format."""
 
 
 def publishing_in(path: Path) -> Iterator[Workspace]:
-    """Workspaces of builds in place that ended while they published, anywhere in the store that a path is in."""
+    """Yield the workspaces of builds in place that ended during publishing.
+
+    They may belong to any group of the store that contains `path`.
+    """
     root = store_root(path)
     ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
     for directory in (
@@ -40,13 +43,16 @@ def publishing_in(path: Path) -> Iterator[Workspace]:
 
 
 class Publishing:
-    """The renames at the end of a build. Each may be the last before a crash, and is skipped when it is found done."""
+    """The renames at the end of a build.
+
+    A crash may come after any of them: a rename that has been done is skipped the next time.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
     def put_store(self) -> None:
-        """Puts ``new`` in the place of the destination; what was there is kept aside until then."""
+        """Rename ``new`` to the destination, after moving what was there to ``old``."""
         if not self._workspace.new.exists():
             return
         if self._workspace.destination.exists():
@@ -55,7 +61,10 @@ class Publishing:
         self._workspace.new.rename(self._workspace.destination)
 
     def begin(self, paths: Sequence[str]) -> None:
-        """Keeps the metadata of the destination as they are, and which groups have yet to be made for the levels at `paths`."""
+        """Save the metadata of the destination, and the groups that do not exist yet, for `undo`.
+
+        The groups are the parents of the levels at `paths`.
+        """
         if self._before.exists():
             return
         part = self._workspace.directory / "before.part"
@@ -76,7 +85,7 @@ class Publishing:
         part.rename(self._before)
 
     def put_levels(self, paths: Sequence[str]) -> None:
-        """Puts the new levels beside level 0, one rename each."""
+        """Rename each new level to its place beside level 0."""
         for path in paths:
             fresh = self._workspace.new / path
             if not fresh.exists():
@@ -88,7 +97,7 @@ class Publishing:
             fresh.rename(place)
 
     def set_aside(self, paths: Sequence[str]) -> None:
-        """Takes levels out of the destination; they are removed with all that was replaced."""
+        """Move levels from the destination to ``old``, which the end of the build removes."""
         for path in paths:
             if (self._workspace.destination / path).exists():
                 self._set_aside(self._workspace.destination / path, path)
@@ -138,9 +147,8 @@ class Publishing:
                 place.unlink(missing_ok=True)
         for path in json.loads((self._before / "made.json").read_text())["groups"]:
             group = self._workspace.destination / path
-            if group.is_dir() and not any(
-                found.is_dir() for found in group.iterdir()
-            ):  # ours, and its levels are taken back
+            # Created by the build, and its levels have been moved back.
+            if group.is_dir() and not any(found.is_dir() for found in group.iterdir()):
                 shutil.rmtree(group)
         shutil.rmtree(self._before)
 

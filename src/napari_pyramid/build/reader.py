@@ -1,4 +1,4 @@
-"""Reads regions of the array that a pass reads: by chunks for zarr, by plain indexing for all else."""
+"""Read regions of the source of a pass: zarr chunk by chunk, all else by plain indexing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 class Reader:
-    """An array that is read region by region, and where it has chunks at all."""
+    """An array that is read region by region, with the chunks that exist of it."""
 
     def __init__(self, array: Any, *, codec_threads: int = 1, check: Callable[[], None]) -> None:
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
@@ -39,7 +39,7 @@ class Reader:
         self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
 
     def is_absent(self, region: Region) -> bool:
-        """True if no chunk of the region exists, so that all of it is fill value."""
+        """Return whether no chunk of the region exists, so that all of it is fill value."""
         if self.present is None or self.block is None:
             return False
         return not self.present[
@@ -50,7 +50,7 @@ class Reader:
         ].any()
 
     def read(self, region: Region, out: Array) -> None:
-        """Fills `out`.
+        """Read a region into `out`.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class Reader:
             ) from exc
 
     def __getitem__(self, region: Region) -> Array:
-        """A region as a fresh array; see `read`."""
+        """Return a region as a new array; see `read`."""
         out = np.empty(shape_of(region), self.dtype)
         self.read(region, out)
         return out

@@ -1,4 +1,4 @@
-"""The arguments of a build, as one value. Checks only what needs no source and no disk."""
+"""Hold the arguments of a build as one value, and check them without source and disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of a job: tiles to workers, journals, progress, stopping, publishing. `build` begins it, `jobs` says what it is."""
+"""Run a job: hand tiles to workers, keep journals, report progress, stop, publish."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 HEARTBEAT = 0.1
-"""Seconds between two steps at most, so that whoever iterates can stop."""
+"""Longest time between two steps in seconds, so that the caller can stop the build."""
 
 
 class _Stopped(Exception):
@@ -47,7 +47,13 @@ class _Stopped(Exception):
 
 @dataclass
 class Run:
-    """One run of a job."""
+    """One run of a job.
+
+    Parameters
+    ----------
+    executor
+        Executor that fills the tiles; None for threads of this process.
+    """
 
     job: Job
     executor: Executor | None = None
@@ -66,9 +72,13 @@ class Run:
             self.job.n_comparisons,
         )
 
-    # ---- the whole build -------------------------------------------------------------------------------------------
+    # ---- the whole build -------------------------------------------------------------------------
 
     def steps(self) -> Generator[Progress, None, Pyramid]:
+        """Run the build, yield its progress, and return the pyramid.
+
+        Closing the generator stops the build.
+        """
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
         began = published = False
@@ -92,7 +102,7 @@ class Run:
                 workspace.save_state(state.finished())
             published = True
         except VerificationError:
-            workspace.start_over()  # to go on from it would give the same again
+            workspace.start_over()  # resuming would give the same error again
             raise
         except (OSError, DestinationError, SourceError) as exc:
             raise self._explained(exc) from exc
@@ -102,16 +112,20 @@ class Run:
         return job.opened()
 
     def _check_source(self) -> None:
-        """
+        """Raise if the source has changed since the build began.
+
+        Chunks of an array that has vanished read as fill value, without any error.
+
         Raises
         ------
         SourceError
-            If the source is not what it was when the build began: chunks of an array that has vanished read as fill value.
+            If the source has another identity than at the start.
         """
         if self.job.source.identity != self._source:
             self.job.target.workspace.start_over()
             raise SourceError(
-                "the source has vanished or changed while it was read; what was built is removed: build it again"
+                "the source has vanished or changed while it was read; "
+                "what was built is removed: build it again"
             )
 
     def _explained(self, error: Exception) -> PyramidError:
@@ -131,7 +145,10 @@ class Run:
         return f"{where}{message}{kept}"
 
     def _leave(self, began: bool, published: bool) -> None:
-        """Keeps unfinished work that can be continued or is not ours; removes all other. Never hides why the build ended."""
+        """Keep unfinished work that can be resumed or that another build left, else remove it.
+
+        Its own errors are dropped: they would hide the error that ended the build.
+        """
         job, workspace = self.job, self.job.target.workspace
         if not published and (not began or job.continues) and workspace.has_work:
             workspace.release()
@@ -140,14 +157,12 @@ class Run:
             if not published:
                 job.target.undo()
             workspace.discard()
-        except (
-            OSError,
-            DestinationError,
-        ):  # the next build there puts back what was replaced, and removes the rest
+        except (OSError, DestinationError):
+            # The next build there puts back what was replaced, and removes the rest.
             workspace.release()
 
     def _begin(self) -> BuildState:
-        """Return the state to go on from: unfinished work of the same recipe, or a fresh state.
+        """Return the state to continue from: unfinished work of the same recipe, or a new state.
 
         Raises
         ------
@@ -194,7 +209,7 @@ class Run:
     def _fill_pass(
         self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
     ) -> Iterator[Progress]:
-        """Fills tiles with a bounded window of them in flight; marks each as soon as it is done."""
+        """Fill tiles with a bounded number of them pending; mark each as soon as it is done."""
         own = (
             ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid")
             if self.executor is None
@@ -205,13 +220,14 @@ class Run:
         pending: set[Future[Filled]] = set()
         try:
             window = executors.window(self.executor, p.workers)
-            with executors.losses_told(self.executor):
+            with executors.lost_workers_explained(self.executor):
                 for done in _spread(executor, self._filler(i, p), numbers, window, pending):
                     for future in done:
                         self._count(p, future.result(), journal)
                     if not self.job.is_intact():
                         raise DestinationError(
-                            f"{self.job.target.directory}: the unfinished work was removed while it was built; start again"
+                            f"{self.job.target.directory}: the unfinished work was removed while "
+                            "it was built; start again"
                         )
                     if self._meter.is_due():
                         yield self._meter.progress(p.coarsest)
@@ -219,14 +235,14 @@ class Run:
             self._stop_all(own, pending)
 
     def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
-        """What fills a tile by its number: here, or in another process."""
+        """Return the callable that fills a tile by its number, here or in another process."""
         if executors.is_remote(self.executor):
             return executors.filler(self.job, i)
         filler = self.job.filler(p, check=self._check)
         return filler.fill
 
     def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Any]]) -> None:
-        """Waits for what is under way: nothing is written after the build has stopped."""
+        """Cancel pending calls and wait for running ones: after a stop nothing is written."""
         if pending:
             self._stop.set()
         for future in pending:
@@ -256,7 +272,10 @@ class Run:
         self.job.target.workspace.save_state(self._state)
 
     def _compile(self) -> Iterator[Progress]:
-        """Compiles the kernels, or loads them from numba's cache, in a thread that a stop need not wait for."""
+        """Compile the kernels, or load them from numba's cache.
+
+        This runs in a daemon thread, so that a stop need not wait for it.
+        """
         spec = self.job.spec
         reduction = spec.reduction
         steps = {level.factors for level in spec.levels[1:]} if reduction.is_compiled else set()
@@ -281,10 +300,11 @@ class Run:
         for exc in failed:
             raise exc
 
-    # ---- afterwards ------------------------------------------------------------------------------------------------
+    # ---- afterwards ------------------------------------------------------------------------------
 
     def _verify(self) -> Iterator[Progress]:
-        """
+        """Recompute the levels and compare them with the stored ones.
+
         Raises
         ------
         VerificationError
@@ -305,7 +325,8 @@ class Run:
                     for found in filter(None, (future.result() for future in done)):
                         raise VerificationError(
                             f"level {path} differs from what it was computed from in {found}: "
-                            "what was built is removed; look at the disk and the memory of this machine, and build it again"
+                            "what was built is removed; look at the disk and the memory of this "
+                            "machine, and build it again"
                         )
                     if self._meter.is_due():
                         yield self._meter.progress(len(self.job.spec.levels) - 1)
@@ -313,7 +334,7 @@ class Run:
             self._stop_all(own, pending)
 
     def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
-        """Computes anew what depends on `regions` of level 0, straight in the levels that exist."""
+        """Recompute what depends on `regions` of level 0, straight in the existing levels."""
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
         try:
@@ -339,7 +360,7 @@ class Run:
         return job.opened()
 
     def _refuse_unfinished(self) -> None:
-        """Raise if a build was stopped whose levels would change while they are updated.
+        """Raise if a stopped build has left work: its levels would change during the update.
 
         Raises
         ------
@@ -362,12 +383,15 @@ def _spread(
     window: int,
     pending: set[Future[B]],
 ) -> Iterator[set[Future[B]]]:
-    """Calls as they are done, at most `window` of them in flight (`pending`); every `HEARTBEAT` at least, if only none."""
+    """Submit `fn` for every item, with at most `window` futures in `pending`.
+
+    Yield the futures that finished since the last yield, possibly none, at least every `HEARTBEAT`
+    seconds.
+    """
     while True:
         for item in islice(items, window - len(pending)):
-            pending.add(
-                executor.submit(fn, item)
-            )  # one by one: those before one that is refused are stopped too
+            # One by one: if the executor refuses a call, the caller can stop the earlier ones.
+            pending.add(executor.submit(fn, item))
         if not pending:
             return
         done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)

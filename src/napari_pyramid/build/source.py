@@ -1,4 +1,4 @@
-"""What a build reads: one array, an existing pyramid, or whatever a path holds, with all that is known of it.
+"""Resolve the source of a build: one array, an existing pyramid, or the image at a path.
 
 Knows layouts; knows nothing of tiles or destinations.
 """
@@ -32,14 +32,14 @@ __all__ = ["BuildSource", "directory_of", "reordered", "resolve_source"]
 
 @dataclass(frozen=True, slots=True)
 class BuildSource:
-    """Arrays to read, largest first, and what is known of the image that they are."""
+    """Arrays to read, largest first, and the metadata of their image."""
 
     arrays: tuple[Any, ...]
     """One array to reduce, or one per level of a pyramid that is kept as it is."""
     image: Image | None = None
-    """What a layout said, if a path was given."""
+    """Image that a layout found, if a path was given."""
     origin: Path | None = None
-    """The path that was given, if it is that of something on this machine."""
+    """The path that was given, if it exists on this machine."""
 
     @classmethod
     def of_image(cls, image: Image, path: object) -> BuildSource:
@@ -51,14 +51,15 @@ class BuildSource:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """What must be the same when a build is resumed; None for arrays in memory, which nothing can vouch for."""
+        """Values that must be equal for a build to be resumed; None for arrays in memory."""
         parts = [_identity(a) or self._file_identity(a) for a in self.arrays]
         return {"arrays": parts} if all(p is not None for p in parts) else None
 
     def _file_identity(self, array: Any) -> dict[str, Any] | None:
-        """The file that an array is read from and which of its images, its size and when it was changed: a TIFF, a zip, a memory-mapped array.
+        """Return the file that an array is read from: path, image, size, time of change; or None.
 
-        Of neuroglancer's precomputed volumes, which are folders, the file that describes them.
+        Such files are a TIFF, a zip, a memory-mapped array. Neuroglancer's precomputed volumes are
+        folders: their file is ``info``, which describes them.
         """
         path = getattr(array, "filename", None) or self.origin
         if path is not None and Path(path).is_dir():
@@ -83,11 +84,14 @@ class BuildSource:
 
     @property
     def is_portable(self) -> bool:
-        """Whether another process can open the arrays: zarr arrays in directories can be."""
+        """Whether other processes can open the arrays: they can open zarr in directories."""
         return all(directory_of(a) is not None for a in self.arrays)
 
     def options(self) -> dict[str, Any]:
-        """Options of `PyramidSpec.from_array` that the layout knows: axes, scale, translation, labels, name."""
+        """Return the options of `PyramidSpec.from_array` that the layout knows.
+
+        They are axes, scale, translation, labels and name.
+        """
         if self.image is None:
             return {}
         level = self.image.levels[0]
@@ -122,7 +126,7 @@ def resolve_source(
     LayoutError
         If nothing can be read at the path, or no image there is called `name`.
     SpecError
-        If it is none of these.
+        If `source` is anything else.
     """
     if isinstance(source, BuildSource):
         return source
@@ -139,21 +143,26 @@ def resolve_source(
 
 
 def _checked(array: Any) -> Any:
-    """
+    """Return `array` if it is an array-like.
+
     Raises
     ------
     SpecError
-        If it is no array-like.
+        If it has no shape or dtype.
     """
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
         raise SpecError(
-            f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing"
+            f"a {type(array).__name__} cannot be a source: "
+            "expected something with shape, dtype and indexing"
         )
     return array
 
 
 def _unwrapped(array: Any) -> Any:
-    """The zarr array behind a view of all of it: it can be read faster, and in place."""
+    """Return the zarr array behind a view of all of it.
+
+    The array is read faster than the view, and levels can be added beside it.
+    """
     if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
         return array.source
     return with_regular_chunks(array)
@@ -164,7 +173,7 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 
 def directory_of(array: Any) -> Path | None:
-    """Directory of a zarr array stored in one, or of the array whose axes were reordered; None for all else."""
+    """Return the directory of a zarr array, with or without reordered axes; None for all else."""
     if isinstance(array, Transpose):
         array = array.array
     if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
@@ -173,7 +182,7 @@ def directory_of(array: Any) -> Path | None:
 
 
 def _identity(array: Any) -> dict[str, Any] | None:
-    """Where an array is, its geometry, and a digest of its metadata."""
+    """Return the path of an array, its geometry and a digest of its metadata; None without one."""
     if isinstance(array, Transpose):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
@@ -189,14 +198,14 @@ def _identity(array: Any) -> dict[str, Any] | None:
 
 
 def _directory_read(array: Any) -> Path | None:
-    """Directory of an array of a zarr hierarchy or an N5 container on this machine; None for all else."""
+    """Return the directory of an array in zarr or N5 on this machine; None for all else."""
     store = getattr(array, "store", None)
     container = getattr(store, "inner", store)
     return Path(container.root) / array.path if isinstance(container, LocalStore) else None
 
 
 def _place_in_map(array: Any) -> list[int] | None:
-    """First byte and strides of a view of a memory-mapped file; None for all else."""
+    """Return the first byte and strides of a view of a memory-mapped file; None for all else."""
     mapped = array
     while isinstance(mapped, np.ndarray):
         mapped = mapped.base
@@ -206,11 +215,14 @@ def _place_in_map(array: Any) -> list[int] | None:
     return [array.__array_interface__["data"][0] - start, *array.strides]
 
 
-# ---- order of axes ---------------------------------------------------------------------------------------------------
+# ---- order of axes -------------------------------------------------------------------------------
 
 
 def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource, dict[str, Any]]:
-    """Source and options with the axes in OME-Zarr's order, so that an RGB image (y, x, c) becomes (c, y, x)."""
+    """Return source and options with the axes in OME-Zarr's order.
+
+    An RGB image (y, x, c) becomes (c, y, x).
+    """
     ndim = len(source.arrays[0].shape)
     axes = parse_axes(options.get("axes"), ndim, options.get("unit"))
     order = ome_order(axes)
@@ -221,9 +233,8 @@ def reordered(source: BuildSource, options: dict[str, Any]) -> tuple[BuildSource
         for k, v in options.items()
         if k in _PER_AXIS and _is_per_axis(v, ndim)
     }
-    if "factors" not in moved and isinstance(
-        steps := options.get("factors"), list | tuple
-    ):  # one per step
+    # Factors have one entry per axis, or one tuple per step.
+    if "factors" not in moved and isinstance(steps := options.get("factors"), list | tuple):
         moved["factors"] = [
             [step[i] for i in order] if _is_per_axis(step, ndim) else step for step in steps
         ]

@@ -1,4 +1,4 @@
-"""BuildState: how far a build is, as kept in ``state.json``. Knows JSON; knows nothing of files.
+"""Describe the progress of a build, as ``state.json`` keeps it.
 
                     begin
    (no work) ─────────────────► pixels ──► pixels      a chunk could not be read
@@ -45,23 +45,25 @@ class UnreadableRegion:
 
     level: int
     region: tuple[tuple[int, int], ...]
-    """First sample and end, per axis."""
+    """First sample and end along each axis; the end is excluded."""
 
     @classmethod
     def of(cls, level: int, region: Region) -> UnreadableRegion:
+        """Return a region of a level as start and stop."""
         return cls(level, tuple((s.start, s.stop) for s in region))
 
     def to_json(self) -> dict[str, Any]:
+        """Return the region as JSON values."""
         return {"level": self.level, "region": [list(span) for span in self.region]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildState:
-    """How far a build is, and what finishing or undoing it needs."""
+    """Progress of a build, with the data that finishing or undoing it needs."""
 
     phase: Phase
     fingerprint: str = ""
-    """Digest of recipe, source and target; another build has another one."""
+    """Digest of recipe, source and target; other builds have another."""
     plan: tuple[PassPlan, ...] = ()
     """The passes, which give the tile numbers in the journals their meaning."""
     group: str | None = None

@@ -1,4 +1,4 @@
-"""Target: the place that a build writes to, and helpers that new stores and groups in place share.
+"""Define the target of a build, and what new stores and groups in place have in common.
 
 Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
 """
@@ -25,7 +25,7 @@ __all__ = ["Target", "create_levels", "group_around", "open_level", "refuse_unwr
 
 
 class Target(Protocol):
-    """Create levels where no reader looks, then publish them. A target knows the spec of its levels."""
+    """A place for levels: creates them where no reader looks, then publishes them."""
 
     @property
     def spec(self) -> PyramidSpec:
@@ -41,7 +41,7 @@ class Target(Protocol):
 
     @property
     def workspace(self) -> Workspace:
-        """Where the levels are until they are published."""
+        """Directory of the levels until they are published."""
 
     @property
     def first(self) -> int:
@@ -49,7 +49,7 @@ class Target(Protocol):
 
     @property
     def updates(self) -> bool:
-        """Whether existing levels are changed where they are, instead of new ones being made."""
+        """Whether existing levels are changed in their place, and no new ones are made."""
 
     def refuse_existing(self) -> None:
         """Raise if the destination is taken.
@@ -76,10 +76,11 @@ class Target(Protocol):
         """Make the levels visible and remove those in `surplus`; can be repeated after a crash."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells a build here from a build elsewhere, for the fingerprint."""
+        """Return the values that distinguish this target from others, for the fingerprint."""
 
 
 def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
+    """Return the zarr array in a directory."""
     return zarr.open_array(
         LocalStore(directory, read_only=not writable), mode="r+" if writable else "r"
     )
@@ -88,7 +89,7 @@ def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
 def create_levels(
     root: Path, levels: Iterable[Level], template: ArrayTemplate, spec: PyramidSpec
 ) -> None:
-    """Make the arrays of `levels` of a spec, and the group of the residuals among them."""
+    """Create the arrays of `levels` of a spec, and the group of the residuals among them."""
     residual = spec.reduction.residual
     if spec.residuals and residual is not None:
         Attributes.create(root / residual.group, template.zarr_format).save()
@@ -102,7 +103,11 @@ def create_levels(
 
 
 def group_around(array: Path) -> Path | None:
-    """The group that an array is a level of: one whose metadata name it, else the nearest; level paths have one or two parts."""
+    """Return the group that an array is a level of; None for the root of a store.
+
+    It is the group whose metadata name the array, else the nearest. Level paths have one or two
+    parts, so that two parents are searched.
+    """
     groups = [
         parent
         for parent in array.parents[:2]
@@ -117,6 +122,13 @@ def group_around(array: Path) -> Path | None:
 
 
 def refuse_unwritable(directory: Path) -> None:
+    """Raise if the nearest existing parent of `directory` is not a writable directory.
+
+    Raises
+    ------
+    DestinationError
+        If it is a file, or may not be written.
+    """
     existing = directory
     while not existing.exists():
         existing = existing.parent
@@ -124,5 +136,6 @@ def refuse_unwritable(directory: Path) -> None:
         raise DestinationError(f"{existing} is not a directory: choose a destination in one")
     if not os.access(existing, os.W_OK):
         raise DestinationError(
-            f"{existing}: no permission to write: choose another destination, or change its permissions"
+            f"{existing}: no permission to write: "
+            "choose another destination, or change its permissions"
         )

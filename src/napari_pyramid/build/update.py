@@ -1,4 +1,4 @@
-"""Describe the levels of an existing pyramid, so that parts of them can be rebuilt by the same recipe."""
+"""Describe the levels of an existing pyramid, to rebuild parts of them by the same recipe."""
 
 from __future__ import annotations
 
@@ -38,18 +38,20 @@ def spec_of_stored_levels(
     paths = [] if entry is None else named_paths(entry)
     if entry is None or len(paths) < 2:
         raise DestinationError(
-            f"{base.group}: there are no levels whose regions could be computed anew: build them first"
+            f"{base.group}: there are no levels whose regions could be rebuilt: build them first"
         )
     n_levels = len(spec.levels) if spec is not None else options.get("n_levels", len(paths))
     if n_levels != len(paths):
         raise SpecError(
-            f"{base.group} has {len(paths)} levels, not {n_levels}: leave their number out, or overwrite them all"
+            f"{base.group} has {len(paths)} levels, not {n_levels}: "
+            "leave their number out, or overwrite them all"
         )
     recorded = _recorded(entry)
     if spec is None:
         if not recorded and "method" not in options:
             raise SpecError(
-                f"{base.group}: nothing says how its levels were made: name the method, or overwrite all levels"
+                f"{base.group}: nothing says how its levels were made: "
+                "name the method, or overwrite all levels"
             )
         spec = PyramidSpec.from_array(
             source.arrays[0], **{**recorded, **options, "n_levels": n_levels}
@@ -73,7 +75,8 @@ def _refuse_other_recipe(base: Base, spec: PyramidSpec, recorded: Mapping[str, A
     ):
         if recorded and recorded.get(key, False) != asked:
             raise SpecError(
-                f"{base.group} was built with {key} {recorded.get(key, False)}, not {asked}: leave it out, or overwrite all levels"
+                f"{base.group} was built with {key} {recorded.get(key, False)}, not {asked}: "
+                "leave it out, or overwrite all levels"
             )
 
 
@@ -89,20 +92,27 @@ def template_of_stored_levels(base: Base, spec: PyramidSpec, codec: str | None) 
     stored, asked = (ArrayTemplate.like(path, codec=c) for c in (None, codec))
     if _compression(asked) != _compression(stored):
         raise SpecError(
-            f"{base.group} was built with another codec than {codec}: leave it out, or overwrite all levels"
+            f"{base.group} was built with another codec than {codec}: "
+            "leave it out, or overwrite all levels"
         )
     return stored
 
 
 def _compression(template: ArrayTemplate) -> Any:
-    """The codecs that a user can choose: not how samples become bytes, which has several spellings."""
+    """Return the codecs that a user can choose.
+
+    The codec ``bytes`` is left out: it has several spellings that mean the same.
+    """
     if template.zarr_format == 2:
         return template.metadata.get("compressor")
     return [codec for codec in template.metadata["codecs"] if codec["name"] != "bytes"]
 
 
 def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Method, factors and the like, as a build records them; empty where another program made the levels, or they were kept."""
+    """Return method, factors and background as a build has recorded them.
+
+    Empty if another program made the levels, or if they were kept as they were given.
+    """
     metadata = entry.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("method") != "napari_pyramid.downsample":
         return {}
@@ -115,11 +125,12 @@ def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _opened(base: Base, path: str) -> zarr.Array[Any]:
     try:
         array = open_level(base.group / path, writable=False)
-        _ = array.chunks, array.shards  # not implemented where chunks differ in size
+        _ = array.chunks, array.shards  # raises if the chunks differ in size
         return array
     except STORAGE_ERRORS as error:
         raise DestinationError(
-            f"{base.group / path} is named as a level, but cannot be opened ({one_line(error)}): overwrite all levels"
+            f"{base.group / path} is named as a level, but cannot be opened "
+            f"({one_line(error)}): overwrite all levels"
         ) from error
 
 
@@ -131,10 +142,11 @@ def _as_stored(base: Base, level: Level, path: str, *, asked_chunks: bool) -> Le
         found, asked = (*found, stored.chunks, stored.shards), (*asked, level.chunks, level.shards)
     if found != asked:
         raise SpecError(
-            f"level {path} of {base.group} is {_told(found)}, not {_told(asked)}: ask for what was built, or overwrite all levels"
+            f"level {path} of {base.group} is {_listed(found)}, not {_listed(asked)}: "
+            "ask for what was built, or overwrite all levels"
         )
     return replace(level, path=path, chunks=stored.chunks, shards=stored.shards)
 
 
-def _told(geometry: tuple[Any, ...]) -> str:
+def _listed(geometry: tuple[Any, ...]) -> str:
     return ", ".join(str(part) for part in geometry)

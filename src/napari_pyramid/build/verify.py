@@ -26,7 +26,7 @@ class Difference:
     region: Region
     n_pixels: int
     largest: float
-    """Largest absolute difference; NaN where one of two is."""
+    """Largest absolute difference; NaN if one of two pixels is NaN."""
 
     def __str__(self) -> str:
         where = ", ".join(f"{s.start}:{s.stop}" for s in self.region)
@@ -35,24 +35,24 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
-    """Compares a stored level with what it was computed from."""
+    """Comparison of a stored level with the level that it was computed from."""
 
     fine: Reader
-    """What it was computed from."""
+    """Level that the stored one was computed from."""
     stored: Reader
     factors: tuple[int, ...]
     reduction: Reduction
     block: tuple[int, ...]
-    """What is compared at once, in samples of what is stored."""
+    """Shape of one compared region, in samples of the stored level."""
     skip_unreadable: bool = False
-    """What cannot be read was taken as fill value and listed: it is not compared."""
+    """Skip what cannot be read: it was taken as fill value and is listed in the metadata."""
 
     def regions(self) -> Iterator[Region]:
-        """All of what is stored, in blocks."""
+        """Yield the regions of the stored level, which cover it in blocks."""
         return blocks_in(tuple(slice(0, n) for n in self.stored.shape), self.block)
 
     def compare(self, region: Region) -> Difference | None:
-        """What differs in a region of what is stored, or None.
+        """Return the difference in a region of the stored level, or None.
 
         Raises
         ------

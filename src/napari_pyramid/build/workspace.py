@@ -1,14 +1,14 @@
-"""The place where a build keeps its unfinished work: lock, recipe, journals, new levels.
+"""Keep the unfinished work of a build: lock, recipe, journals, new levels.
 
     .embryo.ome.zarr.building/      beside the outermost zarr store that the destination is in
-        lock, owner.json            who is building; the lock is the operating system's, and dies with its process
+        lock, owner.json            who is building; the system drops the lock with its process
         state.json                  a `BuildState`: fingerprint of the recipe, how far the build is
         journal-0, journal-1, ...   one byte a tile: 1 when all its blocks are written
         new/                        the levels, as arrays of a zarr group
-        old/                        what the new replaced, until all is in its place
-        before/                     metadata of the group, as they were before levels were put there
+        old/                        replaced levels, until all new ones are in their place
+        before/                     metadata of the group before levels were put there
 
-No reader looks there, so that nothing unfinished is ever seen. Knows files and renames; knows nothing of pixels.
+No reader looks there, so that nothing unfinished is ever seen.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PATIENCE = 10.0
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Digest of everything that decides a single byte of the result."""
+    """Return the digest of a recipe: all values that the bytes of the result depend on."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -49,9 +49,9 @@ class Workspace:
     Parameters
     ----------
     destination
-        The group that is made, or that levels are added to.
+        The group that is created, or that levels are added to.
     in_place
-        Levels are added to it.
+        Whether levels are added to an existing group.
     """
 
     def __init__(self, destination: Path, *, in_place: bool) -> None:
@@ -67,17 +67,18 @@ class Workspace:
         self._lock = FileLock(self.directory / "lock", blocking=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels to other processes without the lock, which stays with the one that builds."""
+        """Pickle without the lock, which stays with the process that builds."""
         return partial(Workspace, in_place=self.in_place), (self.destination,)
 
     @property
     def new(self) -> Path:
+        """Directory of the new levels."""
         return self.directory / "new"
 
-    # ---- one build at a time ----------------------------------------------------------------------------------------
+    # ---- one build at a time ---------------------------------------------------------------------
 
     def acquire(self) -> None:
-        """Takes the lock.
+        """Take the lock.
 
         Raises
         ------
@@ -104,9 +105,8 @@ class Workspace:
             ) from exc
         try:
             self._sign()
-            (self.directory / "token").unlink(
-                missing_ok=True
-            )  # of an earlier build, whose workers may live on
+            # The token of an earlier build, whose workers may still be running.
+            (self.directory / "token").unlink(missing_ok=True)
             self.wait_for_workers()
         except OSError as exc:
             self.release()
@@ -119,7 +119,10 @@ class Workspace:
         )
 
     def _owner_is_dead(self) -> bool:
-        """Whether the lock is that of a process that is no more: a worker that it had just begun to make may hold it for a moment."""
+        """Return whether ``owner.json`` names a process of this host that has ended.
+
+        A child that the process was forking may hold the lock a moment longer.
+        """
         try:
             owner = json.loads((self.directory / "owner.json").read_text())
             if os.name == "posix" and owner["host"] == socket.gethostname():
@@ -138,16 +141,17 @@ class Workspace:
             return "another process"
 
     def wait_for_workers(self) -> None:
-        """Worker processes that outlived their build finish their tile before anything else is done here."""
+        """Wait until the worker processes that outlived their build have finished their tiles."""
         for path in self.directory.glob("worker-*.lock"):
             with FileLock(path):
                 pass
             path.unlink(missing_ok=True)
 
     def release(self) -> None:
+        """Release the lock."""
         self._lock.release()
 
-    # ---- what has been done -----------------------------------------------------------------------------------------
+    # ---- what has been done ----------------------------------------------------------------------
 
     @property
     def state(self) -> BuildState | None:
@@ -176,7 +180,7 @@ class Workspace:
         return self._document().get("phase") not in (None, "discarded")
 
     def _document(self) -> dict[str, Any]:
-        """Return ``state.json`` parsed; empty if there is none, or it is not a JSON object."""
+        """Return ``state.json`` parsed; empty if it is missing or not a JSON object."""
         try:
             document = json.loads(self._state_file.read_text())
         except (OSError, ValueError):
@@ -184,6 +188,7 @@ class Workspace:
         return document if isinstance(document, dict) else {}
 
     def save_state(self, state: BuildState) -> None:
+        """Replace ``state.json``."""
         write_json(self._state_file, state.to_json())
 
     def start_over(self) -> None:
@@ -193,10 +198,10 @@ class Workspace:
         self._state_file.unlink(missing_ok=True)
 
     def _mark_discarded(self) -> None:
-        """Save that there is no work: a crash while removing may leave journals without levels."""
+        """Save that the work is discarded: a crash may then leave journals without levels."""
         try:
             self.save_state(BuildState.discarded())
-        except OSError:  # no room for it
+        except OSError:  # the disk may be full
             self._state_file.unlink(missing_ok=True)
 
     def _remove_all_but(self, *names: str) -> None:
@@ -218,6 +223,7 @@ class Workspace:
         return os.path.relpath(self.destination, self.directory.parent) if self.in_place else None
 
     def journal(self, number: int, n_tiles: int) -> Journal:
+        """Return the journal of pass `number`, which is created if it does not exist."""
         return Journal(self.directory / f"journal-{number}", n_tiles)
 
     def count_tiles(self) -> tuple[int, int]:
@@ -226,14 +232,14 @@ class Workspace:
         return sum(done for done, _ in counts), sum(total for _, total in counts)
 
     def is_intact(self) -> bool:
-        """False when somebody removed it under the build."""
+        """Return whether the workspace still exists: somebody may remove it during the build."""
         return self._state_file.exists()
 
     def discard(self) -> None:
         """Remove the workspace and release the lock.
 
         ``state.json`` is removed last, so that a crash leaves either work that can be resumed, or
-        a state that says there is none.
+        a state that says it is discarded.
         """
         if self.directory.exists():
             if self._document().get("phase") != "done":
