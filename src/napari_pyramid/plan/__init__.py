@@ -1,1 +1,1 @@
-"""Describe a pyramid before it exists: levels, chunks, passes, memory. Pure data; touches no disk."""
+"""Describe a pyramid before it exists: levels, chunks, passes, memory. Touches no disk."""

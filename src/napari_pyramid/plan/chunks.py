@@ -1,4 +1,4 @@
-"""Chunks and shards of a pyramid's levels: what people ask for, sensible defaults, clipping to a level. Pure."""
+"""Choose the chunks and shards of a pyramid's levels, and clip them to a level."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from napari_pyramid.errors import SpecError
 __all__ = ["ChunkGrid", "regular_chunks"]
 
 MAX_CODEC_BYTES = 2**31 - 1
-"""Blosc and others refuse larger buffers."""
+"""Largest buffer of a codec: blosc and others refuse larger ones."""
 _SIDE = {0: 1, 1: 2**16, 2: 512, 3: 64}
-"""Default side of a chunk along each of n spatial axes: a few hundred KiB, small enough to view, large enough to store."""
+"""Default side of a chunk along each of n spatial axes.
+
+A chunk then has a few hundred KiB: small enough to view, large enough to store.
+"""
 _CHUNKS_WITHOUT_SHARDS = 20_000
 _SHARD_BYTES = 64 * 2**20
 
 
 def regular_chunks(array: Any) -> tuple[int, ...] | None:
-    """The ``chunks`` of an array-like, one length per axis; None where any region costs the same, or they differ in size (dask)."""
+    """Return the ``chunks`` of an array-like, one length per axis, or None.
+
+    None if any region costs the same to read, or if the chunks differ in size (dask).
+    """
     chunks = getattr(array, "chunks", None)
     regular = (
         isinstance(chunks, tuple)
@@ -51,7 +57,7 @@ class ChunkGrid:
         chunks: Sequence[int] | None,
         shards: Sequence[int] | Literal["auto"] | None,
     ) -> ChunkGrid:
-        """The grid asked for, or a good one.
+        """Return the grid of the given sizes, with defaults for sizes that are None.
 
         Parameters
         ----------
@@ -63,7 +69,8 @@ class ChunkGrid:
         Raises
         ------
         SpecError
-            If sizes are missing, below 1 or do not divide one another, or a chunk is too large for codecs (2 GiB).
+            If sizes are missing, below 1 or do not divide one another, or a chunk is too large for
+            codecs (2 GiB).
         """
         chosen = (
             _sizes("chunks", chunks, len(shape))
@@ -72,7 +79,8 @@ class ChunkGrid:
         )
         if math.prod(clipped(chosen, shape)) * dtype.itemsize > MAX_CODEC_BYTES:
             raise SpecError(
-                f"chunks {chosen} of {dtype} hold over 2 GiB, more than codecs can take: choose smaller chunks"
+                f"chunks {chosen} of {dtype} hold over 2 GiB, more than codecs can take: "
+                "choose smaller chunks"
             )
         if shards is None:
             return cls(chosen, None)
@@ -86,11 +94,11 @@ class ChunkGrid:
         return cls(chosen, sizes)
 
     def chunks_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Chunks of a level of `shape`: never larger than it."""
+        """Return the chunks of a level of `shape`, which are never larger than the level."""
         return clipped(self.chunks, shape)
 
     def shards_of(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Shards of a level of `shape`: whole chunks of that level, no more than cover it."""
+        """Return the shards of a level of `shape`: whole chunks, not more than cover the level."""
         if self.shards is None:
             return None
         chunks = self.chunks_of(shape)
@@ -118,7 +126,10 @@ def _sizes(what: str, sizes: Sequence[int], ndim: int) -> tuple[int, ...]:
 def _default_chunks(
     shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], source: Any
 ) -> tuple[int, ...]:
-    """The source's chunks if they suit viewing (no thin slabs, 16 KiB to 16 MiB), else 512 x 512 or 64 x 64 x 64."""
+    """Return the source's chunks if they suit viewing, else 512 x 512 or 64 x 64 x 64.
+
+    Chunks suit viewing if they are not thin slabs and hold 16 KiB to 16 MiB.
+    """
     spatial = [i for i, a in enumerate(axes) if a.is_spatial and shape[i] > 1][-3:]
     if (
         isinstance(source, tuple)
@@ -136,7 +147,10 @@ def _default_chunks(
 def _default_shards(
     shape: tuple[int, ...], dtype: np.dtype[Any], axes: Sequence[Axis], chunks: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """None, or chunks doubled along the spatial axes up to about 64 MiB where there would be very many files."""
+    """Return shards of about 64 MiB if there would be very many files, else None.
+
+    The shards are the chunks, doubled along the spatial axes.
+    """
     shards = clipped(chunks, shape)
     if math.prod(downsampled_shape(shape, shards)) <= _CHUNKS_WITHOUT_SHARDS:
         return None

@@ -1,4 +1,4 @@
-"""Plan how levels are compared with what they were computed from. Pure."""
+"""Plan how levels are compared with the levels that they were computed from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_pyramid.plan.level import Level
 __all__ = ["compared_block", "comparer_bytes"]
 
 COMPARED_SAMPLES = 2**20
-"""Samples of the finer of two levels: what is compared at once stays in the processor's cache."""
+"""Samples of the finer level per compared region, which then stays in the processor's cache."""
 
 
 def compared_block(fine: Level, coarse: Level) -> tuple[int, ...]:
@@ -37,5 +37,5 @@ def comparer_bytes(fine: Level, coarse: Level, reduction: Reduction) -> int:
     block = compared_block(fine, coarse)
     under = tuple(min(b * f, n) for b, f, n in zip(block, coarse.factors, fine.shape, strict=True))
     decoded = max(math.prod(fine.chunks) * fine.dtype.itemsize, math.prod(coarse.chunks) * size)
-    results = math.prod(block) * (2 * size + 5)  # wanted, found, and five arrays of truth
+    results = math.prod(block) * (2 * size + 5)  # expected, found, and five Boolean arrays
     return reduction.block_bytes(under, coarse.factors, fine.dtype) + results + 2 * decoded

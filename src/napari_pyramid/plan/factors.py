@@ -1,4 +1,4 @@
-"""Choose the factors from each level to the next, and the level at which a pyramid ends. Pure."""
+"""Choose the factors from each level to the next, and the level at which a pyramid ends."""
 
 from __future__ import annotations
 

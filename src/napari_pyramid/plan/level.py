@@ -1,4 +1,4 @@
-"""One level of a pyramid, as plain data. Knows nothing of the other levels."""
+"""Describe one level of a pyramid as plain data."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Level:
     path: str
     shape: tuple[int, ...]
     factors: tuple[int, ...]
-    """Relative to the level that it is computed from; ones for level 0 and for residuals."""
+    """Factors from the level that it is computed from; ones for level 0 and for residuals."""
     total_factors: tuple[int, ...]
-    """Relative to level 0."""
+    """Factors from level 0."""
     scale: tuple[float, ...]
     """Distance between samples, in units of the axes."""
     translation: tuple[float, ...]
@@ -31,7 +31,7 @@ class Level:
     shards: tuple[int, ...] | None
     dtype: np.dtype[Any]
     residual_of: int | None = None
-    """For a residual: the number of the level that it is computed from, which has its shape."""
+    """For a residual: number of the level that it is computed from, and that has the same shape."""
 
     @property
     def nbytes(self) -> int:
@@ -40,16 +40,16 @@ class Level:
 
     @property
     def write_shape(self) -> tuple[int, ...]:
-        """What is one file, and written by one worker at once: the shard, or the chunk where there are none."""
+        """Shape of the block that is one file and has one writer: the shard, else the chunk."""
         return self.shards or self.chunks
 
     @property
     def n_files(self) -> int:
-        """Chunk or shard files, if none is empty."""
+        """Number of chunk or shard files, if every one holds data."""
         return math.prod(downsampled_shape(self.shape, self.write_shape))
 
 
 def format_bytes(n: float) -> str:
-    """``"1.5 GiB"``: bytes in the largest binary unit that keeps the number at 1 or more."""
+    """Return bytes as ``"1.5 GiB"``, in the largest binary unit that gives 1 or more."""
     unit = min(int(math.log2(n) // 10), 4) if n >= 1 else 0
     return f"{n:.0f} B" if unit == 0 else f"{n / 1024**unit:.1f} {'KMGT'[unit - 1]}iB"

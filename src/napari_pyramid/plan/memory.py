@@ -1,4 +1,4 @@
-"""Predicted peak bytes of a build, from its passes, method and workers. Pure, but for asking how much memory is free."""
+"""Predict the peak memory of a build from its passes, method and workers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ __all__ = ["OVERHEAD", "available_memory", "default_limit", "peak_of", "worker_b
 
 LARGEST_DEFAULT = 4 * 2**30
 OVERHEAD = 32 * 2**20
-"""Compiled kernels, journals, thread stacks: what a build holds besides pixels."""
+"""Bytes that a build holds besides pixels: compiled kernels, journals, thread stacks."""
 _FALLBACK = 4 * 2**30
 _MEMINFO, _CGROUP = "/proc/meminfo", "/sys/fs/cgroup"
 
 
 def available_memory() -> int:
-    """Bytes that can be used without swapping, respecting a container's limit; 4 GiB where the system does not say."""
+    """Return the bytes that can be used without swapping, within the limit of a container.
+
+    4 GiB if the system does not say.
+    """
     try:
         lines = Path(_MEMINFO).read_text().splitlines()
         free: float = next(
@@ -34,9 +37,10 @@ def available_memory() -> int:
 
 
 def _left_in_container() -> float:
-    """Bytes up to the limit of a container; what it has of files in the page cache is given up when it is needed.
+    """Return the bytes up to the limit of a container, where files in the page cache count as free.
 
-    Linux counts shared memory and tmpfs as files too, but they are on no disk from which they could be read again.
+    Linux counts shared memory and tmpfs as files too, but they cannot be dropped: they have no copy
+    on disk.
     """
     try:
         limit, used, kinds = (
@@ -57,12 +61,12 @@ def _from_sysconf() -> int:
 
 
 def default_limit() -> int:
-    """A quarter of what is free, at most 4 GiB, at least 256 MiB."""
+    """Return a quarter of the free memory in bytes, at most 4 GiB, at least 256 MiB."""
     return max(min(available_memory() // 4, LARGEST_DEFAULT), 256 * 2**20)
 
 
 def worker_bytes(p: Pass, reduction: Reduction, source_block: int) -> int:
-    """Bytes that one worker of a pass holds at its peak.
+    """Return the bytes that one worker of a pass holds at its peak.
 
     Parameters
     ----------
@@ -71,8 +75,9 @@ def worker_bytes(p: Pass, reduction: Reduction, source_block: int) -> int:
 
     Notes
     -----
-    One part of the source for each of the tile's readers, with its reduction before it is put in its place; the levels
-    that they are reduced to; and per codec thread two copies of a block: the pixels and their encoded bytes.
+    The sum of: per reader of the tile, one part of the source and its reduction; the levels that
+    the parts are reduced to; and per codec thread, two copies of a block: its pixels and encoded
+    bytes.
     """
     read = p.levels[p.reads]
     part, reduced = math.prod(p.part) * read.dtype.itemsize, 0

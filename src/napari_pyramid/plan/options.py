@@ -1,4 +1,4 @@
-"""The options that describe a pyramid, as keywords with types, and the refusal of unknown names."""
+"""List the options that describe a pyramid as typed keywords, and refuse unknown names."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""Geometry of a build: tiles that never share a chunk or shard, and the parts in which each reads its source. Pure.
+"""Divide the work of a build into passes, tiles and parts.
 
-A *pass* reads one level and writes one or more coarser ones. It is cut into *tiles*; a tile is the region under some
-whole write blocks (chunks or shards) of the coarsest level of the pass, and covers whole write blocks of every level
-that the pass writes. A tile is read in *parts*, which hold whole windows and, when level 0 is written, whole blocks.
+A *pass* reads one level and writes one or more coarser ones. It is cut into *tiles*; a tile is the
+region under some whole write blocks (chunks or shards) of the coarsest level of the pass, and
+covers whole write blocks of every level that the pass writes. Two tiles never share a chunk or
+shard. A tile is read in *parts*, which hold whole windows and, when level 0 is written, whole
+blocks.
 
-Laws: every write block belongs to exactly one tile of one pass, every sample of the level read to exactly one part.
-Nothing here is a list of tiles: a tile is computed from its number, so that a million of them cost nothing.
+Laws: every write block belongs to exactly one tile of one pass, every sample of the level read to
+exactly one part. A tile is computed from its number and never listed, so that a million tiles cost
+no memory.
 """
 
 from __future__ import annotations
@@ -24,33 +27,33 @@ __all__ = ["Pass", "Tile", "aligned_part", "aligned_tile", "factors_between"]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One unit of work; `number` counts within its pass."""
+    """One unit of work; `number` counts the tiles of its pass."""
 
     number: int
     regions: tuple[Region, ...]
-    """Of the levels that the pass writes, `first` to `last`."""
+    """One region per level that the pass writes, `first` to `last`."""
     read: Region
-    """Of the level read."""
+    """Region of the level that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Fills the levels `first` to `last`; sizes are in samples, one per axis."""
+    """One pass over the data, which fills the levels `first` to `last`; sizes are in samples."""
 
     levels: tuple[Level, ...]
-    """Each computed from the one before: those of the pyramid, or some of them and a residual."""
+    """Chain of levels, each computed from the one before; a residual may be the last."""
     first: int
     last: int
     source: int | None
     """Index of the given source array, None to read the stored level before `first`."""
     tile: tuple[int, ...]
-    """In samples of level `last`; multiples of its write blocks, or the whole axis."""
+    """Shape of a tile in samples of level `last`: multiples of its write blocks, or whole axes."""
     part: tuple[int, ...]
-    """In samples of the level read."""
+    """Shape of a part in samples of the level that is read."""
     workers: int = 1
-    """Tiles that are filled at once."""
+    """Number of tiles that are filled at once."""
     codec_threads: int = 1
-    """Threads that each of them has: they share the parts, or the blocks of one part."""
+    """Threads per worker: they read parts in parallel, or decode the chunks of one part."""
 
     @property
     def reads(self) -> int:
@@ -59,18 +62,18 @@ class Pass:
 
     @property
     def coarsest(self) -> int:
-        """The coarsest level that is written, or the one whose residual is."""
+        """The coarsest level that is written; for a residual, the level that it belongs to."""
         of = self.levels[self.last].residual_of
         return self.last if of is None else of
 
     @property
     def copies(self) -> bool:
-        """The level read is also written."""
+        """Whether the level that is read is also written."""
         return self.reads == self.first
 
     @property
     def readers(self) -> int:
-        """Threads that share the parts of one tile: those that there are no further tiles for, if each gets a part."""
+        """Threads that share the parts of one tile; 1 if there are fewer parts than threads."""
         return self.codec_threads if self._n_parts >= self.codec_threads else 1
 
     @property
@@ -90,6 +93,7 @@ class Pass:
 
     @property
     def n_tiles(self) -> int:
+        """Number of tiles of the pass."""
         return math.prod(self.grid)
 
     def __getitem__(self, number: int) -> Tile:
@@ -111,7 +115,7 @@ class Pass:
         )
 
     def parts(self, tile: Tile) -> Iterator[Region]:
-        """The parts of a tile's `read` region, in C order."""
+        """Yield the parts of a tile's `read` region, in C order."""
         steps = [range(s.start, s.stop, p) for s, p in zip(tile.read, self.part, strict=True)]
         for start in itertools.product(*steps):
             yield tuple(
@@ -120,7 +124,7 @@ class Pass:
             )
 
     def touching(self, region: Region) -> Iterator[int]:
-        """Numbers of the tiles whose `read` region meets `region` of the level read."""
+        """Yield the numbers of the tiles whose `read` region meets `region` of the level read."""
         f = factors_between(self.levels, self.reads, self.last)
         spans = [
             range(r.start // (t * g), -(-r.stop // (t * g)))
@@ -134,7 +138,7 @@ class Pass:
 
 
 def factors_between(levels: Sequence[Level], fine: int, coarse: int) -> tuple[int, ...]:
-    """Samples of level `fine` per sample of level `coarse`, along each axis."""
+    """Return the samples of level `fine` per sample of level `coarse`, along each axis."""
     out = (1,) * len(levels[0].shape)
     for k in range(fine + 1, coarse + 1):
         out = tuple(a * b for a, b in zip(out, levels[k].factors, strict=True))
@@ -142,16 +146,18 @@ def factors_between(levels: Sequence[Level], fine: int, coarse: int) -> tuple[in
 
 
 def aligned_tile(levels: Sequence[Level], first: int, last: int) -> tuple[int, ...]:
-    """Smallest tile of level `last` that covers whole write blocks of the levels `first` to `last`."""
+    """Return the smallest tile of whole write blocks of each of the levels `first` to `last`.
+
+    Its shape is in samples of level `last`.
+    """
     tile = []
     for axis, n in enumerate(levels[last].shape):
         step = levels[last].write_shape[axis]
         for k in range(first, last):
             f = factors_between(levels, k, last)[axis]
             block = levels[k].write_shape[axis]
-            if (
-                block < levels[k].shape[axis]
-            ):  # a block that spans the axis belongs to any tile that does
+            # A block that spans the axis is whole in any tile that spans the axis.
+            if block < levels[k].shape[axis]:
                 step = math.lcm(step, block // math.gcd(block, f))
             elif f * step < levels[k].shape[axis]:
                 step = n
@@ -167,7 +173,10 @@ def aligned_part(
     last: int,
     grid: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """Smallest part of a tile that holds whole windows, whole write blocks if `reads` is written, whole blocks of `grid`."""
+    """Return the shape of the smallest part of a tile.
+
+    It holds whole windows, whole blocks of `grid`, and whole write blocks if `reads` is written.
+    """
     part = []
     between = factors_between(levels, reads, last)
     for axis, n in enumerate(levels[reads].shape):

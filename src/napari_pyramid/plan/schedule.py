@@ -1,4 +1,4 @@
-"""Chooses the passes of a build: how deep to fuse levels, how large tiles and parts are, how many workers fit. Pure."""
+"""Choose the passes of a build: which levels to fuse, the size of tiles and parts, the workers."""
 
 from __future__ import annotations
 
@@ -26,27 +26,33 @@ __all__ = [
 ]
 
 TILE_BYTES = 32 * 2**20
-"""Deeper fusing pays until the part that is left for later passes is small; larger tiles balance badly."""
+"""Size of tiles up to which levels are fused.
+
+Deeper fusing pays until little is left for later passes; larger tiles balance badly.
+"""
 PART_BYTES = 2**20
-"""A part that stays in the processor's cache between decoding and reducing."""
+"""Size of a part that stays in the processor's cache between decoding and reducing."""
 TILES_PER_WORKER = 4
 
 
 class Plannable(Protocol):
-    """What of a `PyramidSpec` decides its passes."""
+    """The members of a `PyramidSpec` on which its passes depend."""
 
     @property
-    def levels(self) -> tuple[Level, ...]: ...
+    def levels(self) -> tuple[Level, ...]:
+        """The levels, largest first."""
 
     @property
-    def chains(self) -> tuple[tuple[Level, ...], ...]: ...
+    def chains(self) -> tuple[tuple[Level, ...], ...]:
+        """Chains of levels, each level computed from the one before."""
 
-    def reduction_for(self, level: Level, /) -> Reduction: ...
+    def reduction_for(self, level: Level, /) -> Reduction:
+        """Return the method that computes a level."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassPlan:
-    """The part of a `Pass` that decides which tile has which number: not workers, not memory."""
+    """The members of a `Pass` that decide which tile has which number, without workers."""
 
     first: int
     last: int
@@ -54,7 +60,7 @@ class PassPlan:
     tile: tuple[int, ...]
     part: tuple[int, ...]
     residual: bool
-    """It writes the residual of level `first`, not the level."""
+    """Whether the pass writes the residual of level `first`, not the level."""
 
     @classmethod
     def of(cls, p: Pass) -> PassPlan:
@@ -69,27 +75,32 @@ class SourceChunks:
     """Geometry of one given source array."""
 
     block: tuple[int, ...] | None
-    """Its chunks (inside shards, if it has some), which are best read whole and once; None where any region costs the same."""
+    """Shape of the chunks, which are best read whole and once; None if any region costs the same.
+
+    In an array with shards: of the chunks inside the shards.
+    """
     is_level_0: bool = False
-    """It is level 0 of the pyramid already, in place."""
+    """Whether the array already is level 0 of the pyramid, in place."""
 
     @classmethod
     def like(cls, level: Level) -> SourceChunks:
+        """Return the geometry of an array that is chunked like a level."""
         return cls(level.chunks)
 
     @classmethod
     def of(cls, array: Any, *, is_level_0: bool = False) -> SourceChunks:
+        """Return the geometry of an array-like."""
         return cls(regular_chunks(array), is_level_0)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a build may use of the machine."""
+    """Number of threads and bytes that a build may use."""
 
     workers: int
-    """Threads at most."""
+    """Largest number of threads."""
     memory: int
-    """Bytes at most, beyond the interpreter."""
+    """Largest number of bytes, beyond the interpreter."""
 
     @classmethod
     def of(cls, max_workers: int | None, memory_limit: int | None) -> Limits:
@@ -98,7 +109,7 @@ class Limits:
         Raises
         ------
         SpecError
-            If there is no worker.
+            If the number of workers is below 1.
         """
         workers = max_workers if max_workers is not None else os.cpu_count() or 1
         if workers < 1:
@@ -113,14 +124,16 @@ def plan_passes(
     max_workers: int | None = None,
     memory_limit: int | None = None,
 ) -> tuple[Pass, ...]:
-    """Passes that fill all levels: from one source by reduction, or from one source per level by copying.
+    """Return the passes that fill all levels.
+
+    One source is reduced; with one source per level, each is copied.
 
     Parameters
     ----------
     sources
         One source, or one per level of an existing pyramid.
     max_workers
-        Threads at most; the number of processors if None.
+        Largest number of threads; the number of processors if None.
     memory_limit
         Bytes; see `memory.default_limit`.
 
@@ -173,7 +186,7 @@ def planned_passes(
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What a pass must fit into."""
+    """Limits and geometry that a pass must fit."""
 
     levels: tuple[Level, ...]
     reduction: Reduction
@@ -192,7 +205,8 @@ class _Room:
         """Return the pass from `first` that fuses the most levels, with small and many tiles."""
         levels = self.levels
         shallowest = first if source is None or first == 1 else 0
-        if self.reduction.has_halo:  # the neighbours are needed as they are stored
+        # A halo reads samples of neighbouring tiles, which must be stored before: no fusing.
+        if self.reduction.has_halo:
             return self.choose(first, first, source, block)
         shallow = self.choose(first, shallowest, source, block)
         for last in range(len(levels) - 1, shallowest, -1):
@@ -241,7 +255,10 @@ class _Room:
         return worker_bytes(p, self.reduction, math.prod(block) * self.itemsize if block else 0)
 
     def _read_once(self, p: Pass, block: tuple[int, ...]) -> Pass:
-        """Tile and parts widened to whole source blocks, axis by axis, as far as one worker fits the limit."""
+        """Return the pass with tile and parts widened to whole source blocks.
+
+        Axis by axis, as long as one worker fits the memory limit.
+        """
         between = factors_between(p.levels, p.reads, p.last)
         for axis in sorted(range(len(block)), key=lambda i: p.tile[i] * between[i] / block[i]):
             tile = list(p.tile)
@@ -260,7 +277,10 @@ class _Room:
         return p
 
     def staffed(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
-        """As many workers as there are tiles and memory for; the processors left over go to their codecs."""
+        """Return the pass with as many workers as its tiles and the memory allow.
+
+        The processors left over become threads of the workers.
+        """
         for n in range(min(self.workers, p.n_tiles), 0, -1):
             p = replace(p, workers=n, codec_threads=max(1, self.workers // n))
             if self._bytes(p, block) * n + OVERHEAD <= self.limit:
@@ -268,7 +288,10 @@ class _Room:
         return replace(p, codec_threads=1)
 
     def _grown(self, p: Pass, block: tuple[int, ...] | None) -> Pass:
-        """Parts doubled from the last axis on while they stay small: fewer calls for the same work."""
+        """Return the pass with parts doubled from the last axis on while they stay small.
+
+        Larger parts mean fewer calls for the same work.
+        """
         extent = [
             min(t * f, n)
             for t, f, n in zip(
@@ -278,7 +301,8 @@ class _Room:
                 strict=True,
             )
         ]
-        if self.reduction.has_halo:  # a part has margins: the fewer, the less is read twice
+        # With a halo each part has margins: fewer parts read fewer samples twice.
+        if self.reduction.has_halo:
             whole = replace(p, part=tuple(extent))
             return whole if self._bytes(whole, block) * p.workers + OVERHEAD <= self.limit else p
         for axis in reversed(range(len(extent))):

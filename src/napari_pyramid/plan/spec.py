@@ -1,4 +1,4 @@
-"""Describes a pyramid before it exists: levels, shapes, factors, transforms, bytes and files. Pure; touches no disk."""
+"""Describe a pyramid before it exists: levels, factors, transforms, bytes and files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ __all__ = ["PyramidSpec"]
 
 @dataclass(frozen=True, slots=True)
 class PyramidSpec:
-    """What a pyramid will be, level 0 first. Make it with `from_array`; vary it with `dataclasses.replace`."""
+    """Description of a pyramid, level 0 first.
+
+    Make it with `from_array`; vary it with `dataclasses.replace`.
+    """
 
     levels: tuple[Level, ...]
     axes: tuple[Axis, ...]
@@ -41,9 +44,12 @@ class PyramidSpec:
     kind: Literal["image", "labels"] = "image"
     name: str = ""
     codec: str | None = None
-    """``"blosc-zstd-5"`` and the like; None keeps that of level 0, or takes the default for a new store."""
+    """Name of a codec such as ``"blosc-zstd-5"``.
+
+    None keeps the codec of level 0, or takes the default for a new store.
+    """
     ignore_background: bool = False
-    """For labels: see `downsample`."""
+    """Whether the mode of labels leaves out 0; see `downsample`."""
 
     @classmethod
     def from_array(
@@ -65,37 +71,41 @@ class PyramidSpec:
         paths: Sequence[str] | None = None,
         ignore_background: bool = False,
     ) -> PyramidSpec:
-        """Spec of a pyramid of `array`.
+        """Return the spec of a pyramid of `array`.
 
         Parameters
         ----------
         array
-            Anything with `shape` and `dtype`; its `chunks`, if it has some, are taken when they suit a pyramid.
+            Anything with `shape` and `dtype`; its `chunks`, if it has some, are taken when they
+            suit a pyramid.
         axes
-            ``"zyx"``, ``"t,c,y,x"`` or `Axis` objects; None means the trailing ones of t, c, z, y, x.
+            ``"zyx"``, ``"t,c,y,x"`` or `Axis` objects; None means the trailing ones of t, c, z, y,
+            x.
         scale, translation
-            Of level 0, one entry per axis, in units of the axes; 1 and 0 if left out.
+            Of level 0: one entry per axis, in units of the axes; 1 and 0 if left out.
         unit
             One for all spatial axes, or one per axis; spellings like ``"um"`` are understood.
         method
             See `downsample`; None means mode for labels and bool, else mean.
         factors
-            From each level to the next: one for all spatial axes, one per axis, or one tuple per step. None means
-            near-isotropic halving, see `factors.near_isotropic_step`. Time and channel axes are kept unless factors say otherwise.
+            From each level to the next: one for all spatial axes, one per axis, or one tuple per
+            step. None means near-isotropic halving, see `factors.near_isotropic_step`. Time and
+            channel axes are kept unless factors say otherwise.
         n_levels
-            Levels including level 0. None: a flat image until no side is over 512, a volume until it has at most
-            256**3 voxels.
+            Levels including level 0. None: a flat image until no side is over 512, a volume until
+            it has at most 256**3 voxels.
         chunks
             Of every level (clipped to its shape); one entry per axis.
         shards
-            Of every level, multiples of the chunks; None for none; ``"auto"`` for shards of about 64 MiB where level 0
-            would have more than 20,000 chunks.
+            Of every level, multiples of the chunks; None for no shards; ``"auto"`` for shards of
+            about 64 MiB where level 0 would have more than 20,000 chunks.
         codec
-            Name of a codec such as ``"blosc-zstd-5"``; None for that of level 0 or the default.
+            Name of a codec such as ``"blosc-zstd-5"``; None for the codec of level 0 or the
+            default.
         labels
             The pixels are ids: never averaged.
         name
-            Of the image, for the metadata.
+            Name of the image, written to the metadata.
         paths
             Names of the level arrays; ``"0"``, ``"1"``, ... if left out.
         ignore_background
@@ -104,7 +114,8 @@ class PyramidSpec:
         Raises
         ------
         SpecError
-            If axes, scale, factors, chunks, shards, dtype or the number of levels do not fit the array.
+            If axes, scale, factors, chunks, shards, dtype or the number of levels do not fit the
+            array.
         """
         shape, dtype = _shape_of(array), np.dtype(array.dtype)
         parsed = parse_axes(axes, len(shape), unit)
@@ -188,7 +199,8 @@ class PyramidSpec:
     def _check_labels(self) -> None:
         if self.kind == "labels" and self.dtype.kind not in "iub":
             raise SpecError(
-                f"dtype {self.dtype} cannot be labels: expected integers; convert them, or build without labels"
+                f"dtype {self.dtype} cannot be labels: expected integers; "
+                "convert them, or build without labels"
             )
         if self.kind == "labels" and self.reduction.invents_values:
             *others, last = (r.name for r in methods_for("labels"))
@@ -199,15 +211,17 @@ class PyramidSpec:
 
     @property
     def reduction(self) -> Reduction:
-        """What `method` and `ignore_background` name."""
+        """The method named by `method` and `ignore_background`."""
         return reduction_of(self.method, ignore_background=self.ignore_background)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the levels."""
         return self.levels[0].dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.axes)
 
     @property
@@ -217,12 +231,12 @@ class PyramidSpec:
 
     @property
     def n_files(self) -> int:
-        """Chunk or shard files of all levels, if none is empty."""
+        """Number of chunk or shard files of all levels, if every one holds data."""
         return sum(level.n_files for level in self.all_levels)
 
     @property
     def residuals(self) -> tuple[Level, ...]:
-        """What the method stores beside levels 1, 2, ..., if it does (laplacian)."""
+        """Arrays that the method stores beside levels 1, 2, ...; empty for all but laplacian."""
         residual = self.reduction.residual
         if residual is None:
             return ()
@@ -244,15 +258,15 @@ class PyramidSpec:
 
     @property
     def derivations(self) -> tuple[tuple[Level, Level], ...]:
-        """Pairs of levels: each one that is computed, after the one that it is computed from."""
+        """Pairs of a level, or residual, that is computed, and before it the level that is read."""
         beside = (chain[-2:] for chain in self.chains[1:])
         return (*itertools.pairwise(self.levels), *((parent, end) for parent, end in beside))
 
     @property
     def chains(self) -> tuple[tuple[Level, ...], ...]:
-        """Levels of which each is computed from the one before: the pyramid, then one per residual.
+        """Chains of levels, each computed from the one before.
 
-        Chain k ends with the residual of level k.
+        The first is the pyramid, and chain k ends with the residual of level k.
         """
         ends = enumerate(self.residuals, start=1)
         return (self.levels, *((*self.levels[: k + 1], residual) for k, residual in ends))
@@ -265,7 +279,9 @@ class PyramidSpec:
         return residual.of(self.levels[level.residual_of].factors)
 
     def peak_memory(self, max_workers: int | None = None, memory_limit: int | None = None) -> int:
-        """Bytes that a build from a source chunked like level 0 holds at its peak, beyond the interpreter.
+        """Return the peak bytes of a build, beyond the interpreter.
+
+        The source is taken to be chunked like level 0.
 
         Raises
         ------
@@ -300,7 +316,7 @@ class PyramidSpec:
         )
 
 
-# ---- parts of from_array ---------------------------------------------------------------------------------------------
+# ---- parts of from_array -------------------------------------------------------------------------
 
 
 def _shape_of(array: Any) -> tuple[int, ...]:
@@ -309,7 +325,8 @@ def _shape_of(array: Any) -> tuple[int, ...]:
         dtype = np.dtype(array.dtype)
     except (AttributeError, TypeError) as exc:
         raise SpecError(
-            f"a {type(array).__name__} cannot be a source: expected something with shape, dtype and indexing"
+            f"a {type(array).__name__} cannot be a source: "
+            "expected something with shape, dtype and indexing"
         ) from exc
     if not 1 <= len(shape) <= MAX_NDIM:
         raise SpecError(f"shape {shape} has {len(shape)} axes: expected 1 to {MAX_NDIM}")
@@ -345,10 +362,11 @@ def _levels(
     *,
     centred: bool,
 ) -> tuple[Level, ...]:
-    """Levels with exact transforms: the scale is the product of the factors, never a ratio of shapes.
+    """Return the levels, with exact transforms.
 
-    A window's result lies at the centre of the window (OME-Zarr 0.4, "multiscales": half-pixel offsets), a strided
-    sample where it was (`centred` False).
+    The scale is the product of the factors, never a ratio of shapes. The result of a window is at
+    the centre of the window (OME-Zarr 0.4, "multiscales": half-pixel offsets); a strided sample
+    stays where it was (`centred` False).
     """
     levels: list[Level] = []
     total = (1,) * len(shape)
