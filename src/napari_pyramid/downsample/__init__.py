@@ -1,4 +1,4 @@
-"""Reduce arrays by integer factors. `napari_pyramid.downsample` is the name that metadata record."""
+"""Reduce arrays by integer factors; metadata record the name `napari_pyramid.downsample`."""
 
 from napari_pyramid.downsample.gaussian import gaussian_radius, gaussian_reduce, gaussian_residual
 from napari_pyramid.downsample.limits import (

@@ -38,18 +38,18 @@ def _compiled(
     """
     if calls is not None:
         register_jitable(calls)
-        # Numba names a file of its cache after the loop, and would not see that `calls` has changed.
+        # Numba names a cache file after the loop, and would not see that `calls` has changed.
         function.__qualname__ += f"_{calls.__name__}_{(code_digest(calls) or '')[:12]}"
     try:
         return njit(nogil=True, cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": there is no directory that can be written to
+    except RuntimeError:  # "no locator available": the cache cannot be written
         return njit(nogil=True, **options)(function)
 
 
 _inlined = partial(_compiled, inline="always")
 _calling_mode = partial(_compiled, calls=mode_of)
 _counted_mode = _compiled(mode_of)
-"""Apart from the loops that call it: inlined, it would slow their fast path by a third."""
+"""Not inlined into the loops that call it: that would slow their fast path by a third."""
 
 # ---- pairs ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Smooth against aliasing and sample: reductions that look beyond their windows. Pure."""
+"""Smooth against aliasing and sample: reductions that read beyond their windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Margins = Sequence[tuple[int, int]]
 
 
 def gaussian_radius(factor: int) -> int:
-    """Return how many samples beyond a window the gaussian looks at on each side; 0 for factor 1."""
+    """Return the samples that the gaussian reads beyond a window on each side; 0 for factor 1."""
     return 0 if factor == 1 else _smoothing_radius(factor) + 1
 
 
@@ -71,7 +71,7 @@ def gaussian_reduce(block: Array, factors: Sequence[int], margins: Margins | Non
         out = np.rint(out)
         if block.dtype.kind != "b":
             info = np.iinfo(block.dtype)
-            highest = float(info.max)  # of 64 bits: one too many, rounded up
+            highest = float(info.max)  # 2**63 or 2**64 for 64 bits: float64 rounds up
             out = np.clip(
                 out, info.min, highest if int(highest) <= info.max else np.nextafter(highest, 0)
             )

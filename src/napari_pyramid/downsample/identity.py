@@ -1,4 +1,4 @@
-"""Tell one function from another of the same name, by its code."""
+"""Distinguish functions of the same name by their code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what can be reduced: which dtypes, by which factors, to which shape."""
+"""Check which arrays can be reduced: dtype, factors, and the shape of the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of reduction methods, and `downsample`, which reduces one block by any of them."""
+"""List the reduction methods, and reduce one block by any of them."""
 
 from __future__ import annotations
 

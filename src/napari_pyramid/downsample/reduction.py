@@ -1,4 +1,4 @@
-"""Describe a reduction method: what it computes, and all that a build has to know of it."""
+"""Describe a reduction method: its function, and the properties that a build depends on."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ Margins = Sequence[tuple[int, int]]
 
 
 class Downsampler(Protocol):
-    """A user's own method: reduces a block of whole windows (partial only at the image's end).
+    """A user's own method, which reduces a block of whole windows (partial at the image's end).
 
     It must be a function of each window alone, so that the result does not depend on the chunks.
     """
 
-    def __call__(self, block: Array, factors: Factors, /) -> Array: ...
+    def __call__(self, block: Array, factors: Factors, /) -> Array:
+        """Return the result of each window."""
 
 
 class Reduce(Protocol):
-    """Reduces a region, which comes with `margins` samples of its surroundings.
+    """Signature of the methods: reduce a region that has `margins` samples around it.
 
     There are as many samples as `Reduction.halo` asks for, and fewer only where the image ends.
     The result has ``ceil(n / f)`` samples of the region without its margins, and the dtype of the
     block in native byte order.
     """
 
-    def __call__(self, block: Array, factors: Factors, margins: Margins | None = None) -> Array: ...
+    def __call__(self, block: Array, factors: Factors, margins: Margins | None = None) -> Array:
+        """Return the reduced region."""
 
 
 # ---- which regions of a single value stay so: choices for `Reduction.keeps_constant` -------------
@@ -87,16 +89,16 @@ def _no_bytes(dtype: np.dtype[Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """What a method stores beside each level but the first, computed from the level itself."""
+    """Array that a method stores beside each level but the first, computed from the level."""
 
     group: str
     """Name of the group that holds these arrays; it is also their ``type`` in the metadata."""
     description: str
     """A sentence for the metadata."""
     dtype: Callable[[np.dtype[Any]], np.dtype[Any]]
-    """From the dtype of the levels to that of the residuals."""
+    """Function from the dtype of the levels to the dtype of the residuals."""
     of: Callable[[Factors], Reduction]
-    """From the factors of a level to the method that computes its residual, by factors of 1."""
+    """Function from the factors of a level to the method of its residual, by factors of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +109,38 @@ class Reduction:
     """
 
     name: str
-    """For users, and recorded in the metadata."""
+    """Name for users, which the metadata record."""
     help: str
-    """One line for people: what the method makes of each window."""
+    """One line for users: the result of the method in each window."""
     reduce: Reduce
     keeps_constant: Callable[[np.generic], bool]
-    """Whether a region of a single value surely reduces to that value, bit for bit."""
+    """Whether a region of a single value reduces to that value, bit for bit."""
     invents_values: bool = False
-    """A result may be a value that no sample has, and so is no use for labels."""
+    """Whether a result may be a value that no sample has, which rules the method out for labels."""
     centred: bool = True
-    """A result belongs to the centre of its window; if False, to its first sample."""
+    """Whether a result belongs to the centre of its window; if False, to its first sample."""
     halo: Callable[[Factors], tuple[int, ...]] = _no_halo
-    """Samples that are looked at beyond a region, on each side along each axis."""
+    """Samples that are read beyond a region, on each side along each axis."""
     extra_bytes: Callable[[np.dtype[Any]], int] = _no_bytes
-    """Bytes for each sample of the block, margins included, that are needed beside the block."""
+    """Bytes of working memory per sample of the block and its margins, beside the block itself."""
     ignoring_background: Reduce | None = None
-    """The same, counting 0 only where nothing else is; None if the method makes no difference."""
+    """Variant that counts 0 only in windows of nothing else; None if 0 is a value like others."""
     is_compiled: bool = False
-    """The first call compiles, which takes seconds."""
+    """Whether the first call compiles, which takes seconds."""
     type: str = ""
-    """What the metadata say of the levels (``type``), if not `name`."""
+    """``type`` of the levels in the metadata; empty for `name`."""
     residual: Residual | None = None
     function: Downsampler | None = None
     """A user's own function."""
 
     @property
     def has_halo(self) -> bool:
-        """Whether the method looks beyond its windows."""
+        """Whether the method reads beyond its windows."""
         return self.halo is not _no_halo
 
     @property
     def identity(self) -> str | None:
-        """Tells the method from all others; None if nothing does, as for a user's lambda."""
+        """Text that distinguishes the method from all others; None for a user's lambda and such."""
         return self.name if self.function is None else code_digest(self.function)
 
     def block_bytes(

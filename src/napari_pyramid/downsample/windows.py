@@ -1,4 +1,7 @@
-"""Reduce a block window by window, in compiled loops where that is faster. Imports numba late."""
+"""Reduce a block window by window, in compiled loops where that is faster.
+
+numba is imported when the first loop is needed.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def wider_bytes(dtype: np.dtype[Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OwnFunction:
-    """A user's function as a `Reduce`: its result is checked."""
+    """A user's function as a `Reduce`, with a check of its result."""
 
     function: Downsampler
     name: str
@@ -67,9 +70,9 @@ class WindowLoop:
     """
 
     of: Callable[[np.dtype[Any]], WindowFunction]
-    """From a dtype to the function of a window."""
+    """Function from a dtype to the function of a window."""
     pairs: Callable[[np.dtype[Any]], PairsKernel | None] | None = None
-    """From a dtype to a faster loop for the factors (1, 2, 2) and (2, 2, 2), if there is one."""
+    """Function from a dtype to a faster loop for the factors (1, 2, 2) and (2, 2, 2), or None."""
     ignore_background: bool = False
 
     def __call__(self, block: Array, factors: Factors, margins: Margins | None = None) -> Array:
@@ -112,7 +115,7 @@ class WindowLoop:
         for axis, (n, f) in enumerate(zip(whole, factors, strict=True)):
             if n == out.shape[axis]:
                 continue
-            # Each rest once: whole windows of the axes before, the full extent of those after.
+            # Each partial window once: whole windows of earlier axes, all windows of later axes.
             before = [slice(0, whole[i]) for i in range(axis)]
             under = [slice(0, whole[i] * factors[i]) for i in range(axis)]
             rest = np.ascontiguousarray(block[(*under, slice(n * f, None))])
