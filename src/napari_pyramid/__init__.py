@@ -1,4 +1,7 @@
-"""Build, open and save image pyramids (multiscale zarr). The public names, nothing else; each is imported when first used."""
+"""Build, open and save image pyramids (multiscale zarr).
+
+This module has the public names only. Each is imported when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ __version__ = version("napari-pyramid")
 
 
 def __getattr__(name: str) -> Any:
-    """Opening a pyramid must not pay for building one, nor the other way round."""
+    """Import a public name when it is first used.
+
+    Opening a pyramid must not pay for the imports of building one, nor the reverse.
+    """
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

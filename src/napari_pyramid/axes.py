@@ -1,4 +1,4 @@
-"""Axes of an image: name, type and unit, and the parsing of what people write for them."""
+"""Describe the axes of an image by name, type and unit, and parse what people write for them."""
 
 from __future__ import annotations
 
@@ -45,23 +45,24 @@ class Axis:
 
     @classmethod
     def named(cls, name: str, unit: str | None = None) -> Axis:
-        """Axis with the type that its name implies: t is time, c is channel, all else is space."""
+        """Return an axis of the type that its name implies: t is time, c is channel, else space."""
         return cls(name, _TYPE_OF_NAME.get(name.lower(), "space"), clean_unit(unit))
 
     @property
     def is_spatial(self) -> bool:
+        """Whether the axis is an axis of space."""
         return self.type == "space"
 
 
 def clean_unit(unit: str | None) -> str | None:
-    """The OME-Zarr name of a unit as people write it; None for pixels; unknown words stay as they are."""
+    """Return the OME-Zarr name of a unit; None stays None, and unknown words stay as they are."""
     if unit is None:
         return None
     return _UNITS.get(unit.strip(), unit.strip())
 
 
 def default_axes(ndim: int) -> tuple[Axis, ...]:
-    """The trailing `ndim` of t, c, z, y, x; without the channel for 4-D (t, z, y, x).
+    """Return the trailing `ndim` axes of t, c, z, y, x; t, z, y, x for 4-D.
 
     Beyond five axes the leading ones are named ``dim_0``, ``dim_1``, ... and have no type.
     """
@@ -75,7 +76,7 @@ def parse_axes(
     ndim: int,
     units: str | Sequence[str | None] | None = None,
 ) -> tuple[Axis, ...]:
-    """Axes from ``"zyx"``, ``"time,y,x"``, ``["t", "y", "x"]`` or `Axis` objects.
+    """Return axes from ``"zyx"``, ``"time,y,x"``, ``["t", "y", "x"]`` or `Axis` objects.
 
     Parameters
     ----------
@@ -84,7 +85,8 @@ def parse_axes(
     ndim
         Number of axes of the array.
     units
-        One unit for all spatial axes, or one per axis (None for no unit). Left out, `Axis` objects keep theirs.
+        One unit for all spatial axes, or one per axis (None for no unit). Left out, `Axis` objects
+        keep theirs.
 
     Raises
     ------
@@ -99,7 +101,8 @@ def parse_axes(
     names = [a.name for a in parsed]
     if len(parsed) != ndim:
         raise SpecError(
-            f"axes {','.join(names)!r} names {len(parsed)} axes, but the array has {ndim}: give one name per array axis"
+            f"axes {','.join(names)!r} names {len(parsed)} axes, but the array has {ndim}: "
+            "give one name per array axis"
         )
     if len({n.lower() for n in names}) != ndim or not all(names):
         raise SpecError(
@@ -114,7 +117,8 @@ def parse_axes(
     )
     if len(per_axis) != ndim:
         raise SpecError(
-            f"{len(per_axis)} units for {ndim} axes {','.join(names)!r}: give one per axis, or one for all spatial axes"
+            f"{len(per_axis)} units for {ndim} axes {','.join(names)!r}: "
+            "give one per axis, or one for all spatial axes"
         )
     return tuple(Axis(a.name, a.type, clean_unit(u)) for a, u in zip(parsed, per_axis, strict=True))
 
@@ -129,9 +133,9 @@ def ome_order(axes: Sequence[Axis]) -> tuple[int, ...]:
 
 
 def centre_shift(fine: Sequence[float], coarse: Sequence[float]) -> tuple[float, ...]:
-    """Return how far the first sample of a coarse level lies behind the first of a fine one.
+    """Return how far the first sample of a coarse level is behind the first of a fine one.
 
-    A window's result lies at the centre of the window, so it is half a coarse sample less half a
+    The result of a window is at the centre of the window, so it is half a coarse sample less half a
     fine one (OME-Zarr 0.6, "multiscales", note on pixel centres).
 
     Parameters

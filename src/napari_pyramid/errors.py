@@ -1,22 +1,22 @@
-"""The exceptions of napari-pyramid, and how those of others are told in one line.
+"""Define the exceptions of napari-pyramid, and describe other exceptions in one line.
 
     PyramidError
-    ├── SpecError         (ValueError)  a pyramid that cannot be described: axes, factors, chunks, dtype, memory
+    ├── SpecError         (ValueError)  a pyramid that cannot be described: axes, factors, ...
     ├── LayoutError       (ValueError)  a store that no layout can read, or not safely
     ├── SourceError                     a region of the source cannot be read
     ├── VerificationError               a level is not what the level above gives
     └── DestinationError                the destination is taken, unsafe, full or not writable
         └── BuildInProgressError        another build is writing there now
 
-    LayoutWarning         (UserWarning) something in a store was left out or replaced; the rest is shown
-    └── LayoutNotice                    nothing is wrong with a store, but its reader did what one may not expect
+    LayoutWarning         (UserWarning) something in a store was left out or replaced
+    └── LayoutNotice                    a store is intact, but its reader did something unexpected
 
-Wrong arguments are also `ValueError`, so that callers who know nothing of us can catch them.
-None inherits `RuntimeError`: superqt's generator worker takes that for a deleted Qt object and
-drops it.
+Wrong arguments are also `ValueError`, so that callers who do not know this package can catch them.
+No class inherits `RuntimeError`: superqt's generator worker takes such an error for a deleted Qt
+object and drops it.
 
-An error says what happened; what to do about it is a list of remedies, which each face puts into
-its own words: ``resume=False`` in Python, ``--no-resume`` on the command line, a button in napari.
+An error says what happened, and lists remedies, which each interface puts into its own words:
+``resume=False`` in Python, ``--no-resume`` on the command line, a button in napari.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ STORAGE_ERRORS = (
     EOFError,
     ArithmeticError,
 )
-"""What zarr, zarrs, numcodecs, h5py, tifffile and dask raise for data they cannot read or write."""
+"""Errors of zarr, zarrs, numcodecs, h5py, tifffile and dask for data they cannot read or write."""
 
 
 class Remedy(Enum):
-    """What a user can do about an error."""
+    """Action by which a user can resolve an error."""
 
     OVERWRITE = auto()
     """Replace what is at the destination."""
@@ -78,7 +78,7 @@ class Remedy(Enum):
     NO_VERIFY = auto()
     """Build without comparing the levels."""
     LABELS = auto()
-    """Say that the pixels are labels."""
+    """Declare the pixels to be labels."""
 
 
 IN_PYTHON: Mapping[Remedy, str] = {
@@ -103,9 +103,9 @@ class PyramidError(Exception):
     Parameters
     ----------
     message
-        What happened, and what to do about it where no remedy says so.
+        What happened, and what to do if no remedy says so.
     remedies
-        What the user can do, best first.
+        Actions that the user can take, best first.
     """
 
     def __init__(self, message: str = "", *, remedies: Iterable[Remedy] = ()) -> None:
@@ -135,7 +135,7 @@ class SourceError(PyramidError):
 
 
 class VerificationError(PyramidError):
-    """A level that was just written is not what the level above gives; the message names the region."""
+    """A level that was just written differs from the reduced level above; names the region."""
 
 
 class DestinationError(PyramidError):
@@ -147,15 +147,24 @@ class BuildInProgressError(DestinationError):
 
 
 class LayoutWarning(UserWarning):
-    """Something in a store was left out or replaced; the message names file and key, and the rest is shown."""
+    """Something in a store was left out or replaced, and the rest is shown.
+
+    The message names file and key.
+    """
 
 
 class LayoutNotice(LayoutWarning):
-    """Nothing is left out, but the user should know: pixels come from outside the store that was opened."""
+    """A store was read in full, in a way that the user should know about.
+
+    For example, pixels come from outside the store that was opened.
+    """
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line of a message; the class of our own says nothing."""
+    """Return an exception as one line of a message.
+
+    The class of our own exceptions is left out: their messages are complete without it.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, PyramidError):
         return text
@@ -163,7 +172,7 @@ def one_line(error: BaseException) -> str:
 
 
 def explained(error: BaseException) -> str:
-    """What went wrong on writing, with what to do about it where we know."""
+    """Return the error of a write in one line, with what to do about it if that is known."""
     text = one_line(error)
     lowered = str(error).lower()
     if (

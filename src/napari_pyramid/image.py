@@ -1,4 +1,4 @@
-"""What a layout found: images, their levels and channels, as plain values. Knows no store and no viewer."""
+"""Describe the images that a layout found, with their levels and channels, as plain values."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ _N = TypeVar("_N", bound=_Named)
 
 
 class ArrayLike(Protocol):
-    """What a level's pixels must offer: a zarr array, or a virtual one made of several."""
+    """Interface of the pixels of a level: a zarr array, or a virtual array made of several."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Samples along each axis."""
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the samples."""
 
     @property
-    def ndim(self) -> int: ...
+    def ndim(self) -> int:
+        """Number of axes."""
 
     @property
-    def chunks(self) -> tuple[int, ...]: ...
+    def chunks(self) -> tuple[int, ...]:
+        """Samples of a chunk along each axis."""
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One entry along the channel axis; None where the store does not say."""
+    """One entry along the channel axis; values that the store does not give are None."""
 
     name: str | None = None
     color: str | None = None
@@ -74,23 +78,29 @@ class Image:
     name: str
     levels: tuple[StoredLevel, ...]
     layout: str
-    """What was recognised, to be shown; decisions are taken on `ome_version` and `is_writable`."""
+    """Name of the layout for users; code decides on `ome_version` and `is_writable`."""
     path: str = ""
     """Path of the image inside the opened store."""
     kind: Literal["image", "labels"] = "image"
     axes: tuple[Axis, ...] | None = None
     """One per array axis, or None where the store does not name them."""
     channels: tuple[Channel, ...] = ()
-    """One per index of the channel axis (or one for an image without); empty where the store has none."""
+    """One per index of the channel axis; empty if the store describes no channels.
+
+    An image without a channel axis may have one.
+    """
     rgb: bool = False
     """The last axis is red, green, blue (and alpha)."""
     affine: Affine | None = None
-    """(ndim + 1, ndim + 1) matrix applied after scale and translation, over all array axes but the channel's."""
+    """(ndim + 1, ndim + 1) matrix that is applied after scale and translation.
+
+    Over all array axes but the channel axis.
+    """
     label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     label_properties: tuple[Mapping[str, Any], ...] = ()
     """Rows with ``"label-value"`` and further columns."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What the store says and a viewer cannot show."""
+    """Metadata of the store that a viewer cannot show."""
     ome_version: str | None = None
     """Version of OME-Zarr as the store writes it, "" where it does not say; None for any other
     layout."""
@@ -113,14 +123,14 @@ def pick_image(images: Sequence[_N], name: str | None, path: object) -> _N:
     images
         At least one; anything with a `name`, and perhaps a `path`.
     name
-        What the user asked for.
+        Name or path that the user gave.
     path
-        Where the images are, for the message.
+        Path of the store, for the message.
 
     Raises
     ------
     LayoutError
-        If no image has the name; the message lists the names that there are.
+        If no image has the name; the message lists the existing names.
     """
     if name is None:
         return images[0]

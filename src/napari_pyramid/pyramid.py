@@ -1,4 +1,4 @@
-"""Pyramid: an image and its levels, largest first, however they are stored. Opens; does not build."""
+"""Open an image and its levels, largest first, in any layout."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Pyramid:
 
     image: Image
     store_images: tuple[Image, ...] = field(default=(), repr=False, compare=False)
-    """All images of the store that this one was opened from, this one included."""
+    """All images of the store that the image was opened from, including the image."""
 
     @property
     def name(self) -> str:
+        """Name of the image."""
         return self.image.name
 
     @property
@@ -40,28 +41,29 @@ class Pyramid:
 
     @property
     def lazy_levels(self) -> list[LazyArray]:
-        """Views that read when they are sliced to the end: what a viewer should be given."""
+        """Views for a viewer: slicing gives a view, and `numpy.asarray` reads its chunks."""
         return [LazyArray(level) for level in self.levels]
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The store's axes, or `default_axes` where it names none; colours (`rgb`) are a channel axis then."""
+        """Axes of the store, or `default_axes` if it has no names; `rgb` becomes a channel axis."""
         if self.image.axes is None and self.image.rgb:
             return (*default_axes(self.levels[0].ndim - 1), Axis.named("c"))
         return self.image.axes or default_axes(self.levels[0].ndim)
 
     @property
     def scale(self) -> tuple[float, ...]:
-        """Distance between the samples of level 0, one entry per axis, in units of the axes; 1 where unknown."""
+        """Distance between the samples of level 0, in units of the axes; 1 where unknown."""
         return self.image.levels[0].scale or (1.0,) * self.levels[0].ndim
 
     @property
     def translation(self) -> tuple[float, ...]:
-        """Position of the first sample of level 0, one entry per axis, in units of the axes; 0 where unknown."""
+        """Position of the first sample of level 0, in units of the axes; 0 where unknown."""
         return self.image.levels[0].translation or (0.0,) * self.levels[0].ndim
 
     @property
     def channels(self) -> tuple[Channel, ...]:
+        """Channels of the image; empty if the store describes none."""
         return self.image.channels
 
     def __len__(self) -> int:
@@ -81,14 +83,15 @@ class Pyramid:
 def open_pyramids(
     path: str | os.PathLike[str] | object, *, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[Pyramid, ...]:
-    """Return all images and label images of a store, in any layout that is known; read metadata, no pixels.
+    """Return all images and label images of a store, in any known layout; no pixels are read.
 
     Parameters
     ----------
     path
-        A directory, a file, or a URL; or an opened store: a zarr Group, Array or Store, an icechunk session.
+        A directory, a file or a URL; or an opened store: a zarr Group, Array or Store, or an
+        icechunk session.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
+        Credentials and other settings for a URL; see `napari_pyramid.storage.connect.OPTIONS`.
 
     Raises
     ------
@@ -105,9 +108,9 @@ def open_pyramid(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Pyramid:
-    """Return the first image of a store, or the one of that name (or path inside the store).
+    """Return the first image of a store, or the image called `name` (or at that path in it).
 
-    `path` and `storage_options` are as in `open_pyramids`.
+    `path` and `storage_options` are described in `open_pyramids`.
 
     Raises
     ------

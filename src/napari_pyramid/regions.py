@@ -1,4 +1,4 @@
-"""Regions: boxes of samples, as one slice per axis. Arithmetic only."""
+"""Compute with regions: boxes of samples, as one slice per axis."""
 
 from __future__ import annotations
 
