@@ -1,1 +1,1 @@
-"""The napari side: thin adapters between napari's layers and the engine. Nothing outside imports it."""
+"""Adapt napari's layers and windows to the engine. No other folder imports this one."""

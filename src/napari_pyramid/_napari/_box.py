@@ -1,7 +1,8 @@
-"""The command "Full resolution here": a box of the finest level that fits, as a layer of its own.
+"""Add a box at full resolution as a new layer: the command "Full resolution here".
 
-The box is around the centre of the view, or the bounding box of a drawn rectangle. Its data are a part of the level, read
-when they are looked at; contrast limits, colormap and gamma follow the layer that it is a part of.
+The box is around the centre of the view, or the bounding box of a drawn rectangle. Its data are a
+view of the finest level that fits, read when they are displayed; contrast limits, colormap and
+gamma follow the original layer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ _LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity", "visib
 
 
 def full_resolution_here(viewer: Viewer) -> None:
-    """Add a box of the active layer at full resolution around the centre of the view, or around a drawn rectangle."""
+    """Add a box of the active layer at full resolution.
+
+    The box is around the centre of the view, or around the last rectangle of an active Shapes
+    layer.
+    """
     active = viewer.layers.selection.active
     drawn = None
     if isinstance(active, Shapes):
@@ -42,7 +47,7 @@ def full_resolution_here(viewer: Viewer) -> None:
 
 
 def add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
-    """Add the box to `viewer`, and return its layer; see `full_resolution_here`."""
+    """Add the box to `viewer` and return its layer; see `full_resolution_here`."""
     from napari.experimental import link_layers
 
     from napari_pyramid._napari._progressive import grids_of_layer
@@ -92,11 +97,12 @@ def box_of(
     views
         The levels.
     centre
-        In samples of level 0, one for each axis.
+        Centre of the box in samples of level 0, one number per axis.
     size
-        Side of the box along each axis in samples of level 0; when left out, a box of level 0 that fills the budget.
+        Side of the box along each axis in samples of level 0. If None, the box has as many samples
+        of level 0 as fit into the budget.
     displayed
-        Axes along which the box is small; it is as long as the level along others.
+        Axes along which the box is cut; along the others it is as long as the level.
     budget
         Bytes of one displayed part of the box, as 4-byte samples.
     """
@@ -132,13 +138,17 @@ def _has_levels(layer: Any) -> bool:
 def _wanted(
     viewer: Any, layer: Any, drawn: Any
 ) -> tuple[npt.NDArray[np.float64], Sequence[float] | None]:
-    """Return centre and size in samples of level 0: of the last rectangle drawn, else the centre of the view alone."""
+    """Return the centre and size of the box in samples of level 0.
+
+    They belong to the last drawn rectangle. Without a rectangle, the centre is the centre of the
+    view, and the size is None.
+    """
     if drawn is not None and len(drawn.data):
         corners = np.array([drawn.data_to_world(c) for c in np.asarray(drawn.data[-1])])
         inside = np.array([layer.world_to_data(c) for c in corners])
         low, high = inside.min(0), inside.max(0)
         size = np.maximum(high - low, 1)
-        flat = size <= 1  # a rectangle has no depth: as deep as it is wide
+        flat = size <= 1  # a rectangle has no depth: make the box as deep as it is wide
         size[flat] = size.max()
         return (low + high) / 2, size.tolist()
     point = np.asarray(viewer.dims.point, float)
@@ -148,11 +158,11 @@ def _wanted(
 
 
 def _camera(viewer: Any) -> Any:
-    """Return the camera, which napari moves to the scene."""
+    """Return the camera of `viewer`, from wherever this version of napari keeps it."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def _linear_part(layer: Any) -> npt.NDArray[np.float64]:
-    """Return the matrix from samples of level 0 to the layer's own coordinates, without its affine."""
+    """Return the matrix from samples of level 0 to the layer's coordinates, without its affine."""
     transform = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim)
     return np.asarray(transform.linear_matrix)

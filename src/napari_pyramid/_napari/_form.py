@@ -1,4 +1,7 @@
-"""The fields of the dock widget and its table of levels. Qt only: knows what can be chosen, not what comes of it."""
+"""Lay out the fields of the dock widget and its table of levels.
+
+Only Qt: the meaning of a choice is in `_plan`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ AUTO = "auto"
 
 
 class PathField(QWidget):
-    """A line for a path, and a button that asks for one."""
+    """A line edit for a path, with a button that opens a dialog."""
 
     changed = Signal()
 
@@ -52,6 +55,7 @@ class PathField(QWidget):
 
     @property
     def path(self) -> str:
+        """The path in the field, with ``~`` expanded."""
         return os.path.expanduser(str(self.edit.text()).strip())
 
     @path.setter
@@ -67,12 +71,12 @@ class PathField(QWidget):
 
 
 def ask_folder(parent: QWidget, start: str) -> str:
-    """Asks for a store: zarr, N5 and the like are folders."""
+    """Ask for a store in a dialog: zarr, N5 and similar stores are folders."""
     return str(QFileDialog.getExistingDirectory(parent, "Image to build a pyramid of", start))
 
 
 def ask_new_store(parent: QWidget, start: str) -> str:
-    """Asks for the name of a store that is not there yet."""
+    """Ask for the name of a new store in a dialog."""
     return str(
         QFileDialog.getSaveFileName(
             parent, "Store the pyramid as", start, "OME-Zarr (*.ome.zarr *.zarr)"
@@ -81,12 +85,14 @@ def ask_new_store(parent: QWidget, start: str) -> str:
 
 
 class ChoiceForm(QWidget):
-    """Where to, method, levels, chunks and format; `changed` comes once the user pauses.
+    """Fields for destination, method, levels, chunks and format of a build.
+
+    The signal `changed` is emitted when the user pauses.
 
     Parameters
     ----------
     *first
-        Label and field of the rows that come before.
+        Label and field of each row above the others.
     """
 
     changed = Signal()
@@ -138,9 +144,9 @@ class ChoiceForm(QWidget):
         self._pause.start()
 
     def offer(self, methods: Sequence[Reduction], destination: str, in_place: bool) -> None:
-        """Set the fields for another image: its methods, where its pyramid may go.
+        """Set the fields that depend on the image: its methods and where its pyramid can be stored.
 
-        The other fields stay as chosen.
+        The other fields keep their values.
         """
         chosen = self.method.currentText()
         self.method.clear()
@@ -156,10 +162,10 @@ class ChoiceForm(QWidget):
         self.place.setToolTip(
             "" if in_place else "In place needs a zarr array on this machine's disk"
         )
-        self._pause.stop()  # whoever offers knows
+        self._pause.stop()  # the caller updates the plan itself
 
     def choice(self) -> Choice:
-        """What is chosen now.
+        """Return the values of the fields.
 
         Raises
         ------
@@ -190,7 +196,7 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
 
 
 class LevelTable(QTableWidget):
-    """What will be built, a row per level."""
+    """Table of the levels that will be built, one row per level."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))

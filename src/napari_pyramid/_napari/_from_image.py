@@ -1,4 +1,4 @@
-"""Layer data tuples for napari from the images that a layout found. Knows no store and imports no napari."""
+"""Make layer data tuples for napari from the images of a layout. Imports no napari."""
 
 from __future__ import annotations
 
@@ -22,24 +22,30 @@ from napari_pyramid.layer_image import METADATA_KEY, NAME_OF, RGBA, LayerTuple
 __all__ = ["layers_of", "origin_of"]
 
 MANY_CHANNELS = 32
-"""With more channels than this (spectra), the channel axis stays an axis with a slider: a layer each would drown the list."""
+"""With more channels (spectra) their axis keeps its slider: layers would flood the list."""
 
 _DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
 _MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
-"""What napari itself gives the layers of a channel axis."""
+"""Colormaps that napari gives the layers of a channel axis."""
 _UNLISTED_LABEL = (0.6, 0.6, 0.6, 1.0)
-"""Colour of labels that the store lists no colour for; napari would hide them."""
+"""Colour of labels without a colour in the store, which napari would hide."""
 
 
 def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
-    """A layer tuple per image, or per channel of it; `source` is the path they were opened from.
+    """Return one layer tuple per image, or per channel of an image.
 
-    Images that napari cannot show (complex pixels, fewer than two axes) are left out with a warning.
+    Images that napari cannot show (complex pixels, fewer than two axes) are left out with a
+    warning.
+
+    Parameters
+    ----------
+    source
+        Path that the images were opened from.
 
     Raises
     ------
     LayoutError
-        If none can be shown; the message says why.
+        If no image can be shown; the message gives the reasons.
     """
     problems = {id(image): _why_not(image) for image in images}
     shown = [image for image in images if not problems[id(image)]]
@@ -90,7 +96,7 @@ def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
         named = channel if channel.name or n == 1 else replace(channel, name=str(i))
         view = [v[(slice(None),) * axis + (i,)] for v in levels]
         metadata = {**image.metadata, METADATA_KEY: {**origin, "channel": i, "channel_axis": axis}}
-        # As napari blends the layers that it splits itself.
+        # napari blends the layers of a split channel axis like this.
         blending = "additive" if i else "translucent_no_depth"
         yield _layer(
             image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending}
@@ -98,7 +104,11 @@ def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
 
 
 def _is_rgb_in_channels(image: Image) -> bool:
-    """Whether the channels are those of a colour picture: named red, green, blue, in these colours, and none stretched."""
+    """Return whether the channels of an image form a colour picture.
+
+    They are named red, green and blue, have these colours, and have no contrast limits but the full
+    range.
+    """
     axis = image.channel_axis
     if (
         axis is None
@@ -108,18 +118,18 @@ def _is_rgb_in_channels(image: Image) -> bool:
         return False
     array = image.levels[0].array
     full = _full_range(np.dtype(array.dtype))
-    untold = (
+    default = (
         full if array.dtype == np.uint8 else None
-    )  # of deeper pixels nobody knows how bright they are
+    )  # the brightness of deeper pixels is unknown
     found = tuple((str(c.name).lower(), str(c.color).upper()) for c in image.channels)
     unstretched = all(
-        (c.window or untold) == full and c.visible == (c.name != "alpha") for c in image.channels
+        (c.window or default) == full and c.visible == (c.name != "alpha") for c in image.channels
     )
     return len(array.shape) > 2 and found in (RGBA[:3], RGBA) and unstretched
 
 
 def _with_colour_last(image: Image) -> Image:
-    """The image with its channel axis last, as napari wants the colours of a picture."""
+    """Return the image with its channel axis last, where napari expects colours."""
     axis, ndim = image.channel_axis, len(image.levels[0].array.shape)
     order = (*(i for i in range(ndim) if i != axis), *(i for i in range(ndim) if i == axis))
 
@@ -139,12 +149,12 @@ def _with_colour_last(image: Image) -> Image:
 
 
 def _full_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """The limits that leave a colour picture as it is."""
+    """Return the contrast limits that leave a colour picture unchanged."""
     return (0.0, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
 
 
 def _split_axis(image: Image, shape: Sequence[int]) -> int | None:
-    """The channel axis if it becomes layers; None if there is none, or it must stay an axis."""
+    """Return the channel axis if it is split into layers, else None."""
     axis = image.channel_axis
     if axis is None or len(shape) < 3 or shape[axis] > MANY_CHANNELS:
         return None
@@ -152,7 +162,10 @@ def _split_axis(image: Image, shape: Sequence[int]) -> int | None:
 
 
 def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
-    """Scale, translate, units, labels and affine of level 0, without the channel and colour axes."""
+    """Return scale, translate, units, labels and affine of level 0 for a layer.
+
+    The channel axis that is split and the colour axis are left out.
+    """
     first = image.levels[0]
     shown = [i for i in range(len(first.array.shape) - image.rgb) if i != axis]
     found: dict[str, Any] = {}
@@ -168,21 +181,24 @@ def _placement(image: Image, axis: int | None, source: str) -> dict[str, Any]:
     if affine is not None and axis is None and image.channel_axis is not None:
         affine = _with_axis(
             affine, image.channel_axis
-        )  # the channels stay an axis, which the matrix does not know
+        )  # the channels stay an axis, which the matrix lacks
     if affine is not None and affine.shape == (len(shown) + 1,) * 2:
         found["affine"] = affine
     return found
 
 
 def _with_axis(affine: Affine, axis: int) -> Affine:
-    """The matrix with one axis more, which it leaves as it is."""
+    """Return the matrix with another axis, which it maps to itself."""
     larger = np.insert(np.insert(affine, axis, 0, axis=0), axis, 0, axis=1)
     larger[axis, axis] = 1
     return larger
 
 
 def _places(image: Image) -> list[Place]:
-    """Where a mosaic has fields, a little inside of their first corners, since lengths of coarser levels are rounded up."""
+    """Return the places of the fields of a mosaic, a little inside of their first corners.
+
+    Inside, because the lengths of coarser levels are rounded up.
+    """
     fields = image.metadata.get("fields")
     if not isinstance(image.levels[-1].array, Mosaic) or not isinstance(fields, Mapping):
         return []
@@ -193,11 +209,11 @@ def _places(image: Image) -> list[Place]:
 def _layer(
     image: Image, levels: list[LazyArray], channel: Channel, colormap: str, given: dict[str, Any]
 ) -> LayerTuple:
-    """One layer; `colormap` is for channels without a colour of their own."""
+    """Return one layer tuple; `colormap` is for channels that have no colour in the store."""
     given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
     is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
     if is_labels:
-        # napari wants the labels of a mask to be integers.
+        # napari expects integers in Labels layers.
         levels = [LazyArray(Cast(v, np.uint8)) if v.dtype == bool else v for v in levels]
         given |= _label_look(image)
     elif image.rgb:
@@ -221,7 +237,10 @@ def _name(image: str, channel: str | None) -> str:
 
 
 def origin_of(image: Image, source: str) -> dict[str, Any]:
-    """Where an image's pixels are and what napari cannot show: the transforms of all its levels."""
+    """Return the location of an image and the transforms of its levels, for ``layer.metadata``.
+
+    napari has no other place for the transforms of coarser levels.
+    """
     levels = [
         {"path": v.path, "scale": v.scale, "translation": v.translation} for v in image.levels
     ]
@@ -251,5 +270,8 @@ def _label_look(image: Image) -> dict[str, Any]:
 
 
 def _cell(value: object) -> object:
-    """A value for a table; lists and objects as text, since a column of unequal lists is no array."""
+    """Return a value for a table.
+
+    Lists and objects become text, since lists of unequal lengths do not form an array.
+    """
     return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -1,4 +1,4 @@
-"""Plans a build from what was chosen in the dock widget: pure, reads no pixel, knows no Qt."""
+"""Plan a build from the choices in the dock widget. Reads no pixel and imports no Qt."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 _PACKAGE = Path(__file__).parents[1]
-"""Where the sample data are."""
+"""Folder of the package, which holds the sample data."""
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen; None leaves it to the engine."""
+    """The choices in the dock widget; None leaves a choice to the engine."""
 
     destination: str | None
     """Path of a new store; None for in place."""
@@ -42,14 +42,14 @@ class Choice:
     chunks: tuple[int, ...] | None = None
     format: str = "0.5"
     resume: bool = True
-    """Go on with unfinished work; else start over."""
+    """Whether to go on with unfinished work instead of starting over."""
     overwrite: bool = False
-    """Replace what is at the destination."""
+    """Whether to replace an existing store at the destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A build that can start."""
+    """A build that can start, with the image and the choice that it is for."""
 
     image: LayerImage
     choice: Choice
@@ -98,13 +98,16 @@ class Plan:
         ]
 
     def summary(self) -> str:
-        """Return what will be written, for people: levels, bytes, files, and the memory it takes."""
+        """Return in words what will be written: levels, bytes, files, and the memory needed."""
         build, n_now = self.build, len(self.image.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         )
         if len(build.spec.levels) == 1 and self.choice.n_levels is None:
-            return f"{already}Small enough as it is: one level shows all of it at once. Choose a number of levels to build more."
+            return (
+                f"{already}Small enough as it is: one level shows all of it at once. "
+                "Choose a number of levels to build more."
+            )
         n_new = len(build.written_levels) - len(build.spec.residuals)
         residuals = " and their residuals" * bool(build.spec.residuals)
         return (
@@ -142,7 +145,7 @@ def _by(values: Any) -> str:
 
 
 def layer_image_of(image: Image) -> LayerImage:
-    """Return an image of a store as one that a layer would show."""
+    """Return an image of a store as the `LayerImage` of a layer that shows it."""
     first = image.levels[0]
     ndim = len(first.array.shape)
     return LayerImage(
@@ -159,12 +162,19 @@ def layer_image_of(image: Image) -> LayerImage:
 
 
 def in_place_directory(image: LayerImage) -> Path | None:
-    """Where the image's only level is stored, if it is a zarr array on this machine's disk."""
+    """Return the directory of the image's only level, or None.
+
+    None if there are several levels, or the level is not a zarr array on this machine's disk.
+    """
     return directory_of(image.levels[0]) if len(image.levels) == 1 else None
 
 
 def suggested_destination(name: str, source: str | None) -> str:
-    """A path that is free: beside the source if that is a local path of the user's, else in the home folder."""
+    """Return a free path for a new store.
+
+    The path is beside `source` if that is a local path outside of this package, else in the home
+    folder.
+    """
     beside = Path.home()
     if source and "://" not in source and Path(source).exists():
         folder = Path(source).absolute().parent

@@ -1,4 +1,4 @@
-"""The preferences of this plugin: Preferences > Plugins in napari, their defaults where napari has none."""
+"""Read this plugin's preferences from napari (Preferences > Plugins), or their defaults."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ __all__ = ["shows_progressively", "volume_bytes"]
 
 
 def shows_progressively() -> bool:
-    """Whether layers show coarser samples until exact ones have been read."""
+    """Return whether layers show coarser samples until exact samples have been read."""
     return bool(_viewing("progressive", True))
 
 
 def volume_bytes() -> int:
-    """Bytes that one layer may take in the 3-D view: as set, or else a part of the machine's memory."""
+    """Return the bytes that one layer may take in the 3-D view.
+
+    The preference, or by default a part of the machine's memory.
+    """
     megabytes = int(_viewing("volume_megabytes", 0))
     if megabytes > 0:
         return megabytes * 2**20
@@ -29,5 +32,5 @@ def _viewing(name: str, default: Any) -> Any:
         return default
     try:
         return getattr(get_plugin_settings("napari-pyramid").viewing, name)
-    except (AttributeError, KeyError):  # the manifest that napari knows is of another version
+    except (AttributeError, KeyError):  # napari has read the manifest of another version
         return default

@@ -1,7 +1,8 @@
-"""The private names of napari that the viewer side uses, guarded: where one is not as known, nothing is installed.
+"""Guard the use of private names of napari: if one of them has changed, nothing is installed.
 
-Known from napari 0.9: a layer's slicing state makes a request (a frozen dataclass) for each slice, from the class in its
-``_slice_request_class``; calling the request, on the main thread or on napari's slicing thread, gives a response.
+In napari 0.9 a layer's slicing state makes a request (a frozen dataclass) for each slice, from the
+class in its ``_slice_request_class``. Calling the request, on the main thread or on napari's
+slicing thread, returns a response.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _FIELDS = {
 
 
 class Slicer(Protocol):
-    """What slices the levels of a layer in place of the arrays in ``layer.data``."""
+    """Source of a layer's slices, in place of the arrays in ``layer.data``."""
 
     def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> Any:
         """Return an array in place of ``layer.data[level]``.
@@ -34,17 +35,18 @@ class Slicer(Protocol):
         Parameters
         ----------
         point
-            Where the hidden axes are sliced, in samples of level 0; NaN for displayed axes.
+            Position of the slice along hidden axes, in samples of level 0; NaN for displayed axes.
         """
 
     def offsets(self, level: int) -> Sequence[float]:
-        """Return the position of the first sample of a level along each axis, in samples of level 0."""
+        """Return the position of a level's first sample along each axis, in samples of level 0."""
 
 
 def slice_from(layer: Any, slicer: Slicer) -> bool:
-    """Have napari slice a multiscale layer from `slicer`; return False, and change nothing, if napari is not as known.
+    """Have napari slice a multiscale layer from `slicer`; return whether this worked.
 
-    `slicer` is held weakly; when it is gone, the layer is sliced as ever.
+    If napari's private names have changed, nothing is changed and False is returned. `slicer` is
+    held by a weak reference; when it has been collected, the layer is sliced by napari alone.
     """
     state: Any = getattr(layer, "_slicing_state", None)
     known: Any = getattr(state, "_slice_request_class", None)
@@ -73,7 +75,10 @@ def slice_from(layer: Any, slicer: Slicer) -> bool:
 
 
 def _moved(response: Any, offsets: Sequence[float], displayed: Sequence[int]) -> Any:
-    """Move a slice to where its samples are: napari puts the first sample of every level on the first of level 0."""
+    """Move the slice of a response to the position of its samples.
+
+    napari assumes that the first samples of all levels have the same position.
+    """
     transform = response.tile_to_data
     translate = [float(t) for t in transform.translate]
     for axis in displayed:
@@ -87,16 +92,17 @@ def _moved(response: Any, offsets: Sequence[float], displayed: Sequence[int]) ->
 
 
 def set_loaded(layer: Any, loaded: bool) -> None:
-    """Show in the list of layers, by napari's own sign, whether all of a layer has been read."""
+    """Show or hide napari's sign for a layer that is being read, in the list of layers."""
     setter = getattr(getattr(layer, "_slicing_state", None), "_set_loaded", None)
     if callable(setter):
         setter(loaded)
 
 
 def before_insert(layers: Any, call: Callable[[Any], None]) -> None:
-    """Have `call` called with each layer before it comes into a list of layers.
+    """Have `call` called with each layer before the layer is inserted into a list of layers.
 
-    The event of an inserted layer is of no use: napari's own callbacks come first, and slice and draw the layer.
+    The event of an inserted layer comes too late: napari's own callbacks come first, and slice and
+    draw the layer.
     """
     insert = layers.insert
 
@@ -108,7 +114,7 @@ def before_insert(layers: Any, call: Callable[[Any], None]) -> None:
 
 
 def largest_texture() -> int:
-    """Return the largest side of a 3-D texture; 2048 where napari does not say."""
+    """Return the largest side of a 3-D texture in samples; 2048 if napari does not know it."""
     try:
         from napari._vispy.utils.gl import get_max_texture_sizes
 

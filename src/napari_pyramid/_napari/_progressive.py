@@ -1,7 +1,8 @@
-"""Shows the layers that this plugin opened at once, and sharpens them while chunks arrive. Knows no chunk and no store.
+"""Show the layers that this plugin opened at once, and sharpen them while chunks arrive.
 
-A watcher looks at each layer that comes into a viewer. napari slices the layers that are ours from pictures of
-`ProgressiveLevels`, and is asked to draw again when a picture has changed; ``layer.data`` stays as it is.
+A watcher checks each layer that is inserted into a viewer. napari slices the layers of this plugin
+from the pictures of `ProgressiveLevels`, and draws again when a picture has changed; ``layer.data``
+is not changed.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ LOOK_EVERY = 0.06
 RETRY_EVERY, RETRIES = 5.0, 6
 """Seconds until chunks that cannot be read are tried again, and how often."""
 NAMED = 3
-"""Unreadable chunks of a layer that are named; of more there is one word."""
+"""Number of unreadable chunks of a layer that are reported by name; the rest get one message."""
 
 _watchers: weakref.WeakKeyDictionary[Any, _Watcher] = weakref.WeakKeyDictionary()
 _loaders: weakref.WeakValueDictionary[str, ChunkLoader] = weakref.WeakValueDictionary()
-"""One for each opened store, so that a slow server does not hold up the others."""
+"""One loader for each opened store, so that a slow server does not delay the others."""
 
 
 def watch_current_viewer() -> None:
-    """Watch the viewer that is in front, if there is one."""
+    """Watch the current viewer, if there is one."""
     from napari import current_viewer
 
     viewer = current_viewer()
@@ -55,7 +56,7 @@ def watch_current_viewer() -> None:
 
 
 def watch(viewer: Viewer) -> None:
-    """Show layers progressively that this plugin opened, from now on."""
+    """Show the layers that this plugin opens in `viewer` progressively from now on."""
     if viewer not in _watchers:
         _watchers[viewer] = _Watcher(viewer)
 
@@ -107,7 +108,7 @@ def _is_ours(layer: Any) -> bool:
 
 
 class _Bridge(QObject):
-    """Carries news from the threads of the loader to the main thread."""
+    """Signals from the threads of the loader to the main thread."""
 
     changed = Signal()
     failed = Signal(str)
@@ -121,7 +122,7 @@ class ProgressiveLayer:
     layer
         A multiscale layer of chunked `LazyArray`s.
     window
-        What ends when the layer is not drawn any more; the timers belong to it.
+        Parent of the timers, which end with it.
     """
 
     def __init__(self, layer: Layer, window: QObject) -> None:
@@ -148,7 +149,7 @@ class ProgressiveLayer:
         )
         layer.events.visible.connect(self._on_visible)
         self._point: Sequence[float] = ()
-        """Where the hidden axes were sliced last; NaN for displayed ones."""
+        """Position of the last slice along hidden axes; NaN for displayed axes."""
         self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
         self.installed = slice_from(layer, self)
 
@@ -164,14 +165,14 @@ class ProgressiveLayer:
         self._levels.close()
 
     def show_in(self, ndisplay: int) -> None:
-        """Follow the view into 3-D, where the finest level that fits is loaded, and back."""
+        """Load the finest level that fits if the view is in 3-D, else return to napari's levels."""
         if ndisplay == 3 and self.n_displayed == 3:
             self._volume.enter([a for a, p in enumerate(self._point) if np.isnan(p)])
         else:
             self._volume.leave()
 
     def follow_into_3d(self) -> None:
-        """Follow a view that was in 3-D when the layer came."""
+        """Load the finest level that fits if the view was in 3-D when the layer was inserted."""
         self.show_in(3)
 
     @property
@@ -180,7 +181,7 @@ class ProgressiveLayer:
         return int(np.isnan(self._point).sum())
 
     def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> _ShownArray:
-        """Return what napari slices in place of ``layer.data[level]``."""
+        """Return the array that napari slices in place of ``layer.data[level]``."""
         self._point = point
         role: Role = "thumbnail" if thumbnail else "view"
         return _ShownArray(
@@ -188,7 +189,7 @@ class ProgressiveLayer:
         )
 
     def _planes(self, level: int, point: Sequence[float]) -> dict[int, int]:
-        """Return the indexes of a level along the hidden axes that it is coarser along."""
+        """Return the index of a level along each hidden axis along which it is coarser."""
         grid, shape = self._grids[level], self._views[level].shape
         return {
             axis: int(grid.nearest(position, self._axes[axis], length))
@@ -197,7 +198,7 @@ class ProgressiveLayer:
         }
 
     def _view_of(self, level: int) -> LazyArray | None:
-        """Return what the view shows of a level, or None if it is not in 3-D."""
+        """Return the part of a level that the 3-D view shows, or None in 2-D."""
         if self.n_displayed != 3:
             return None
         planes = self._planes(level, self._point)
@@ -206,18 +207,21 @@ class ProgressiveLayer:
         return view
 
     def offsets(self, level: int) -> list[float]:
-        """Return the position of a level's first sample along the axes of the layer, in samples of level 0."""
+        """Return the position of a level's first sample, in samples of level 0.
+
+        One number per axis of the layer.
+        """
         return [self._grids[level].offsets[axis] for axis in self._axes]
 
     def _schedule(self) -> None:
-        """Have the layer drawn again soon. Called on any thread."""
+        """Have the layer drawn again soon. May be called on any thread."""
         self._changed = True
         if not self._scheduled:
             self._scheduled = True
             _emit(self._bridge.changed)
 
     def _report(self, message: str) -> None:
-        """Tell the user of a chunk that cannot be read. Called on any thread."""
+        """Report a chunk that cannot be read. May be called on any thread."""
         _emit(self._bridge.failed, message)
 
     def _on_change(self) -> None:
@@ -234,7 +238,7 @@ class ProgressiveLayer:
         set_loaded(layer, not waiting)
         if waiting:
             self._draw_timer.start(int(max(self._rest, LOOK_EVERY) * 1000))
-        # A volume is drawn when all of it has come: giving it to the graphics card takes long.
+        # A volume is drawn once it is complete: its upload to the graphics card takes long.
         if self.n_displayed == 3 and (self._volume.advance() or waiting):
             return
         if self._changed or not waiting:
@@ -268,12 +272,12 @@ class ProgressiveLayer:
 
 
 class _ShownArray:
-    """A level as napari's slicing sees it: indexed like the level, and read as far as it is in memory.
+    """A level as napari slices it: indexed like the level; its values are those in memory.
 
     Parameters
     ----------
     planes
-        Index along hidden axes, in place of what napari computes, which is half a sample off.
+        Index along each hidden axis, in place of napari's index, which is half a sample off.
     """
 
     def __init__(
@@ -310,7 +314,7 @@ class _ShownArray:
 
 
 def grids_of_layer(layer: Layer) -> list[Grid]:
-    """Return where the samples of the levels are, as the store says, or else as their shapes do."""
+    """Return the grid of each level, from the store's transforms or else from the shapes."""
     shapes = [view.chunked_source.shape for view in layer.data]
     stored = (layer.metadata.get(METADATA_KEY) or {}).get("levels") or []
     scales, translations = (
@@ -320,7 +324,7 @@ def grids_of_layer(layer: Layer) -> list[Grid]:
 
 
 def _loader_of(layer: Layer) -> ChunkLoader:
-    """Return the loader of the store that a layer is from."""
+    """Return the loader of the store that a layer was opened from."""
     source = str(layer.metadata[METADATA_KEY].get("source"))
     loader = _loaders.get(source)
     if loader is None:
@@ -336,5 +340,5 @@ def _timer(parent: QObject, slot: Callable[[], None]) -> QTimer:
 
 
 def _emit(signal: Any, *values: Any) -> None:
-    with suppress(RuntimeError):  # the window has gone, and the bridge with it
+    with suppress(RuntimeError):  # the window was closed, and Qt deleted the bridge with it
         signal.emit(*values)

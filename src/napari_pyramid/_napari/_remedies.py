@@ -1,4 +1,4 @@
-"""Remedies of errors as words and buttons of the window. Knows no Qt."""
+"""Word the remedies of errors for the window, and offer some as buttons. Imports no Qt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_WINDOW: Mapping[Remedy, str] = {
     Remedy.NEW_NAME: "choose another name",
     Remedy.MOVE_AWAY: "move it away",
 }
-"""The remedies in the words of the window; it has no fields for the others."""
+"""The remedies in the words of the window; other remedies have no field in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Action:
     overwrite: bool = False
 
     def applied(self, choice: Choice) -> Choice:
-        """Return the choice with the remedy, and with the remedies that it had before."""
+        """Return `choice` with the remedy added to the remedies that it has."""
         resume, overwrite = choice.resume and self.resume, choice.overwrite or self.overwrite
         return replace(choice, resume=resume, overwrite=overwrite)
 

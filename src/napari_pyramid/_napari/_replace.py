@@ -1,4 +1,4 @@
-"""Puts the levels that were built in the place of a layer: same place in the list, same look, same sliders."""
+"""Replace a layer by the levels that were built, with the same position, appearance and sliders."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ __all__ = ["group_of", "levels_as", "replace_layer"]
 def replace_layer(
     viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], origin: dict[str, Any]
 ) -> Layer:
-    """The new layer of `levels`, in `viewer` where `old` was.
+    """Replace the layer `old` of `viewer` by a new layer of `levels`, and return the new layer.
 
-    napari cannot give a single-scale layer several levels (``layer.data = levels`` breaks it), so a new one takes over
-    all of the old one's state. Lost are what no state holds: links, event connections, and the undo history of labels.
+    napari cannot give a single-scale layer several levels (``layer.data = levels`` breaks it), so
+    the new layer takes over the state of the old one. Links, event connections and the undo history
+    of labels are lost, because the state does not hold them.
 
     Parameters
     ----------
     levels
-        Largest first.
+        Arrays of the levels, largest first.
     origin
-        Where the levels are stored, for ``layer.metadata``.
+        Location of the levels, for ``layer.metadata``.
     """
     from napari.layers import Layer
 
@@ -40,16 +41,17 @@ def replace_layer(
         "metadata": {**state["metadata"], METADATA_KEY: origin},
     }
     new = Layer.create(levels if len(levels) > 1 else levels[0], state, kind)
-    if hasattr(old, "contrast_limits_range"):  # not in the state, and would clip the limits
+    # The state lacks the range, and the default would clip the limits.
+    if hasattr(old, "contrast_limits_range"):
         new.contrast_limits_range = old.contrast_limits_range
         new.contrast_limits = old.contrast_limits
-    old.name = f"{old.name} (before)"  # or else the new one would be numbered
+    old.name = f"{old.name} (before)"  # else napari would number the new name
     step, index, active = (
         viewer.dims.current_step,
         viewer.layers.index(old),
         viewer.layers.selection.active,
     )
-    # First in, then out: with no layer of its extent the sliders would jump to the middle.
+    # Insert before removal: without a layer of this extent the sliders would jump to the middle.
     viewer.layers.insert(index, new)
     viewer.layers.remove(old)
     viewer.dims.current_step = step
@@ -59,13 +61,16 @@ def replace_layer(
 
 
 def group_of(pyramid: Pyramid) -> str:
-    """The directory of the group that levels were added to."""
+    """Return the directory of the group that levels were added to."""
     level_0: Any = pyramid.levels[0]  # in place it is always a zarr array in a directory
     return str(level_0.store.root)
 
 
 def levels_as(image: LayerImage, pyramid: Pyramid) -> list[LazyArray]:
-    """The levels with their axes in the order that the layer has: OME-Zarr keeps time and channels first."""
+    """Return the levels with their axes in the order of the layer.
+
+    The order can differ, since OME-Zarr stores time and channels first.
+    """
     order = ome_order(image.axes)
     back = tuple(order.index(i) for i in range(len(order)))
     return [

@@ -1,4 +1,4 @@
-"""Save images into one OME-Zarr store, step by step: which goes where, what an error leaves."""
+"""Save images into one OME-Zarr store, step by step; clean up after errors."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["Step", "build_steps", "completed", "destination", "save_steps"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a job is."""
+    """Progress of a job."""
 
     fraction: float
-    """0 to 1."""
+    """Part of the work that is done, 0 to 1."""
     remaining: float | None = None
-    """Seconds, when it can be told."""
+    """Seconds left, or None if they cannot be estimated."""
     bytes_written: int = 0
 
 
 def destination(path: str) -> Path:
-    """Where to save, in full; nothing is there yet.
+    """Return the full path to save to, at which nothing exists yet.
 
     Raises
     ------
     DestinationError
-        If something is there already: the file dialog never asked whether to overwrite a folder.
+        If the path exists: the file dialog does not ask whether to overwrite a folder.
     """
     target = completed(path)
     _refuse_existing(target)
@@ -49,9 +49,10 @@ def _refuse_existing(target: Path) -> None:
 
 
 def completed(path: str) -> Path:
-    """The full path of what was typed, with ``.ome.zarr`` appended to a name that does not end in ``.zarr``.
+    """Return the full path for a typed name, with ``.ome.zarr`` appended if it lacks a suffix.
 
-    File dialogs hand over just what was typed. The name of a label image, ``IMAGE.ome.zarr/labels/NAME``, is complete.
+    File dialogs return the name as typed. A name that ends in ``.zarr``, and the path of a label
+    image (``IMAGE.ome.zarr/labels/NAME``), are complete.
     """
     target = Path(path).absolute()
     is_label = target.parent.name == "labels" and target.parents[1].suffix.lower() == ".zarr"
@@ -115,7 +116,7 @@ def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, No
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
                     yield Step(before + share * step.fraction, rest, step.bytes_written)
-            ours = True  # a single image is the store itself, which is there only now
+            ours = True  # a single image is the store itself, which exists only now
         if series:
             write_series(target, series)
         complete = True
@@ -126,7 +127,7 @@ def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, No
 
 
 def _make_folder(target: Path) -> None:
-    """Makes the folder of a series, so that nobody else can make it meanwhile."""
+    """Create the folder of a series, so that no other program can create it meanwhile."""
     try:
         target.mkdir(parents=True)
     except OSError as error:
@@ -159,12 +160,15 @@ def _close(a: float, b: float) -> bool:
 
 
 def _group_name(name: str) -> str:
-    """A name that is a zarr group: no separators, no leading dots or underscores."""
+    """Return `name` as a valid name of a zarr group.
+
+    It has no separators, and no leading dots or underscores.
+    """
     return re.sub(r"[^\w.\- ]+", "_", name).lstrip("._ ").strip() or "labels"
 
 
 def _free(folder: Path, taken: set[Path]) -> Path:
-    """`folder`, or with a number behind it when two layers have one name."""
+    """Return `folder`, with a number appended if another layer has the same name."""
     candidate, n = folder, 2
     while candidate in taken:
         candidate, n = folder.with_name(f"{folder.name} {n}"), n + 1

@@ -15,13 +15,13 @@ PIXEL = "pixel"
 _SURE = frozenset(
     ("micrometer", "nanometer", "millimeter", "angstrom", "meter", "second", "millisecond", PIXEL)
 )
-"""Known to be fine: spares those who read without napari the import of pint."""
+"""Units that napari accepts, so that reading without napari rarely needs to import pint."""
 
 
 def napari_unit(axis: Axis, where: str) -> str:
-    """The unit of an axis as napari takes it; one that pint does not know becomes pixel, with a warning.
+    """Return the unit of an axis for napari; an unknown unit becomes pixel, with a warning.
 
-    napari hands units to pint, and an unknown one makes the whole store fail to open.
+    napari passes units to pint, which fails on unknown units: the whole store would not open.
     """
     unit = axis.unit or PIXEL
     if unit in _SURE or _pint_knows(unit):
@@ -34,9 +34,10 @@ def napari_unit(axis: Axis, where: str) -> str:
 
 
 def fill_units(stores_axes: Sequence[Sequence[Axis]]) -> list[tuple[Axis, ...]]:
-    """Axes of the images of one store; those without a unit take that of the first axis of the same name with one.
+    """Return the axes of the images of one store, with missing units filled in.
 
-    Layers that disagree (pixel and micrometer) make napari warn at every redraw and hide the scale bar's unit.
+    An axis without a unit gets the unit of the first axis of the same name that has one: if layers
+    differ (pixel and micrometer), napari warns at every redraw and hides the unit of the scale bar.
     """
     known: dict[str, str] = {}
     for axis in (axis for axes in stores_axes for axis in axes):

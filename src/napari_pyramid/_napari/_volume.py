@@ -1,7 +1,7 @@
-"""Loads the finest level that fits while a layer is shown in 3-D, coarser levels first, and unlocks it in 2-D.
+"""Load the finest level that fits while a layer is shown in 3-D, coarser levels first.
 
-napari shows the coarsest level in 3-D unless a level is locked. A level is locked when all of it has been read, so that
-neither reading nor composing it holds up the window.
+napari shows the coarsest level in 3-D unless a level is locked. A level is locked once all of it
+has been read, so that neither reading nor composing it blocks the window; it is unlocked in 2-D.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from napari_pyramid.arrays.progressive import ProgressiveLevels
 __all__ = ["VolumeLevels", "finest_that_fits", "hidden_index"]
 
 _TEXTURES = ("uint8", "uint16", "float32")
-"""Data types that napari gives to the graphics card as they are; others become float32."""
+"""Data types that napari uploads to the graphics card unchanged; others become float32."""
 
 
 def finest_that_fits(
     views: Sequence[LazyArray], displayed: Sequence[int], budget: int, side: int
 ) -> int:
-    """Return the finest level of which the displayed axes fit into `budget` bytes and `side` samples; else the coarsest."""
+    """Return the finest level whose displayed axes fit into `budget` bytes and `side` samples.
+
+    If no level fits, return the coarsest.
+    """
     itemsize = views[0].dtype.itemsize if views[0].dtype.name in _TEXTURES else 4
     for level, view in enumerate(views):
         lengths = [view.shape[axis] for axis in displayed]
@@ -36,12 +39,12 @@ def finest_that_fits(
 
 
 class VolumeLevels:
-    """The level of one layer in 3-D.
+    """Choice of the level of one layer in 3-D.
 
     Parameters
     ----------
     layer
-        Returns the layer, or None when it has gone.
+        Returns the layer, or None after its removal.
     view_of
         Returns the part of a level that the 3-D view shows, or None in 2-D.
     """
@@ -55,20 +58,20 @@ class VolumeLevels:
     ) -> None:
         self._layer, self._views, self._levels, self._view_of = layer, views, levels, view_of
         self._target: int | None = None
-        """Level to come to; None in 2-D, or if the user chose a level."""
+        """Finest level to load; None in 2-D, or if the user locked a level."""
         self._locked: int | None = None
-        """Level that was locked here."""
+        """Level that this object locked."""
 
     def enter(self, displayed: Sequence[int]) -> None:
-        """Begin to refine: the view is in 3-D."""
+        """Start to load finer levels, as the view is in 3-D now."""
         layer = self._layer()
         if layer is None or getattr(layer, "locked_data_level", 0) is not None:
-            return  # this napari locks no levels, or the user has locked one
+            return  # this napari cannot lock levels, or the user has locked one
         self._target = finest_that_fits(self._views, displayed, volume_bytes(), largest_texture())
         self._prepare(len(self._views) - 2)
 
     def leave(self) -> None:
-        """Return to napari's choice of levels: the view is in 2-D."""
+        """Return to napari's choice of levels, as the view is in 2-D now."""
         layer, locked = self._layer(), self._locked
         self._target = self._locked = None
         self._levels.unprepare()
@@ -76,7 +79,10 @@ class VolumeLevels:
             layer.locked_data_level = None
 
     def advance(self) -> bool:
-        """Show the level that has been read, if it has, and have the next one read; return whether it did."""
+        """Show the prepared level if all of it has been read, and prepare the next one.
+
+        Return whether a level was shown.
+        """
         layer, ready = self._layer(), self._levels.prepared_level
         if layer is None or ready is None or self._target is None:
             return False
@@ -96,7 +102,7 @@ class VolumeLevels:
 
 
 def hidden_index(position: float, plane: int | None) -> int | slice:
-    """Return the index of a level along one axis: all of a displayed one, the plane of a hidden one."""
+    """Return the index of a level along one axis: all of it if displayed, else one plane."""
     if np.isnan(position):
         return slice(None)
     return plane if plane is not None else int(np.round(position))

@@ -1,4 +1,4 @@
-"""Runs steps and questions in worker threads and reports to the GUI thread. Knows Qt and napari's activity dock, not pyramids."""
+"""Run steps and functions in worker threads, and report to the GUI thread."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from napari_pyramid.build.progress import Steps
 __all__ = ["Job", "Outcome", "answer_in_background", "in_gui_thread", "run_in_background"]
 
 _PARTS = 1000
-"""Of the progress bar: it counts in whole numbers."""
+"""Steps of the progress bar, which counts in integers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: with a result, with an error, or with neither because it was stopped."""
+    """End of a job: a result, an error, or neither if the job was cancelled."""
 
     result: Any = None
     error: Exception | None = None
@@ -34,16 +34,18 @@ class Outcome:
 
 
 class Job:
-    """One generator of steps, run to its end in a worker thread, with a bar and Cancel in the activity dock.
+    """A generator of steps that runs in a worker thread, with a progress bar in the activity dock.
+
+    The bar has a Cancel button.
 
     Parameters
     ----------
     steps
-        Is closed in the worker thread however the job ends, so that it cleans up after itself.
+        The generator; it is always closed in the worker thread, so that it can clean up.
     title
-        For the activity dock.
+        Title of the progress bar.
     on_step, on_end
-        Called in the GUI thread; `on_end` just once, after `steps` is closed.
+        Called in the GUI thread; `on_end` once, after `steps` is closed.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Job:
         self._worker.start()
 
     def cancel(self) -> None:
-        """Stops at the next step; `on_end` follows."""
+        """Stop the job at its next step; `on_end` is called then."""
         self._stop.set()
         self._worker.quit()
 
@@ -80,8 +82,8 @@ class Job:
                     if self._stop.is_set():
                         return Outcome()
             except Exception as error:
-                # Whatever it is, the GUI thread shows it: superqt takes a RuntimeError for a
-                # deleted Qt object, and drops it.
+                # Every exception is passed to the GUI thread here, because superqt drops a
+                # RuntimeError: it takes it for a deleted Qt object.
                 return Outcome(error=error)
         return Outcome(result=self._steps.result, complete=True)
 
@@ -90,9 +92,7 @@ class Job:
             return
         if self._on_step is not None:
             self._on_step(step)
-        self._bar.show(
-            step
-        )  # last: napari's bar handles events in it, the end of this very job among them
+        self._bar.show(step)  # last: napari's bar handles events here, perhaps the end of this job
 
     def _keep(self, outcome: Outcome) -> None:
         self._outcome = outcome
@@ -103,7 +103,10 @@ class Job:
 
 
 class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # superqt is untyped: a base of type Any
-    """superqt leaves the generator of an aborted worker open: its ``finally`` would run at some garbage collection."""
+    """A worker that closes its generator when it is aborted.
+
+    superqt leaves it open, so its ``finally`` would run at some garbage collection.
+    """
 
     def work(self) -> Any:
         try:
@@ -113,12 +116,12 @@ class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # superqt is untyp
 
 
 class _Bar:
-    """A bar in the activity dock; it lives in the GUI thread."""
+    """A progress bar in the activity dock, used in the GUI thread only."""
 
     def __init__(self, title: str, on_cancel: Callable[[], None]) -> None:
         class Cancelable(cancelable_progress):  # type: ignore[misc]  # so is this one of napari
             def cancel(self) -> None:
-                # napari only notes the click: nobody reads it when the bar is updated by hand.
+                # napari only sets a flag, which a bar that is updated by hand never reads.
                 super().cancel()
                 on_cancel()
 
@@ -136,7 +139,7 @@ class _Bar:
 
 
 def in_gui_thread() -> bool:
-    """Whether there is a viewer's window to keep alive, and this is the thread that does."""
+    """Return whether a window is open and this is the thread that runs it."""
     app = QApplication.instance()
     return (
         app is not None and app.thread() is QThread.currentThread() and current_viewer() is not None
@@ -144,7 +147,7 @@ def in_gui_thread() -> bool:
 
 
 def run_in_background(steps: Generator[Step, None, Any], title: str) -> Outcome:
-    """Runs `steps` in a thread and handles the window's events until they end."""
+    """Run `steps` in a worker thread, and handle the window's events until they end."""
     loop = QEventLoop()
     outcomes: list[Outcome] = []
 
@@ -159,9 +162,10 @@ def run_in_background(steps: Generator[Step, None, Any], title: str) -> Outcome:
 
 
 def answer_in_background(question: Callable[[], Any], on_answer: Callable[[Outcome], None]) -> None:
-    """Calls `question` in a worker thread, and `on_answer` with its outcome in the GUI thread.
+    """Call `question` in a worker thread, then `on_answer` with its outcome in the GUI thread.
 
-    What `question` warns of becomes notifications. It cannot be stopped: who does not want the answer any more ignores it.
+    Warnings of `question` become notifications. `question` cannot be cancelled; a caller that does
+    not need the answer any more ignores it.
     """
 
     def ask() -> Outcome:
@@ -171,7 +175,7 @@ def answer_in_background(question: Callable[[], Any], on_answer: Callable[[Outco
             return Outcome(error=error)
 
     worker = create_worker(ask, _start_thread=False)
-    # napari 0.9 means to show the warnings of a worker, but does not.
+    # napari 0.9 does not show the warnings of a worker, though it has code for it.
     worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
     worker.returned.connect(on_answer)
     worker.start()

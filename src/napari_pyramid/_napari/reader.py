@@ -1,6 +1,6 @@
-"""npe2 reader: says whether a path may be ours, cheaply, and turns what the layouts find into layer tuples.
+"""Read layers for napari: the npe2 reader.
 
-Imports nothing heavy: napari asks every reader about every path.
+Imports nothing heavy, since napari asks every reader about every path.
 """
 
 from __future__ import annotations
@@ -39,29 +39,30 @@ _URL_SUFFIXES = (
 )
 """Last parts of URLs with any other suffix are not ours: pictures, tables, pages."""
 _FEW = 64
-"""Entries of a folder that are looked at: a pyramid without metadata of its own shows itself in the first ones."""
+"""Number of entries to examine in a folder without metadata: the first ones show a pyramid."""
 
 
 def get_reader(
     path: str | Sequence[str],
 ) -> Callable[[str | Sequence[str]], list[LayerTuple]] | None:
-    """The function that reads `path` (all of them, if several are given), or None if it is certainly not ours.
+    """Return the function that reads `path`, or None if it is certainly not a store of ours.
 
-    Looks at names and a few bytes; prints and raises nothing.
+    The answer follows from names and a few bytes; nothing is printed or raised. If several paths
+    are given, all of them must be readable.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return read if paths and all(_may_be_ours(os.fspath(p)) for p in paths) else None
 
 
 def read(path: str | Sequence[str]) -> list[LayerTuple]:
-    """Layer data tuples of all images and labels in the store at `path`; pixels stay where they are.
+    """Return layer data tuples of all images and labels in the store at `path`.
 
-    Reads metadata and, where the store names no contrast, a part of the coarsest level.
+    Reads metadata and, if the store has no contrast limits, a part of the coarsest level.
 
     Raises
     ------
     LayoutError
-        If no layout recognises the store, or napari can show none of its images.
+        If no layout recognises the store, or napari cannot show any of its images.
     """
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
@@ -117,7 +118,10 @@ def _may_be_our_url(url: str) -> bool:
 
 
 def _store_of(path: str) -> str:
-    """The folder, when its metadata file was picked: File > Open cannot pick folders."""
+    """Return the store of a path: its folder if `path` is a metadata file.
+
+    File > Open cannot select folders.
+    """
     is_file = os.path.basename(path) in _METADATA_FILES and not os.path.isdir(path)
     return os.path.dirname(path) or "." if is_file else path
 
@@ -127,7 +131,10 @@ def _has_metadata(folder: str) -> bool:
 
 
 def _holds_a_node(folder: str) -> bool:
-    """Whether one of the first subfolders has metadata: plain collections and bare N5 have none at the top."""
+    """Return whether one of the first subfolders has metadata.
+
+    Plain collections and bare N5 containers have no metadata in their own folder.
+    """
     try:
         with os.scandir(folder) as entries:
             few = [entry for entry, _ in zip(entries, range(_FEW), strict=False)]

@@ -1,4 +1,4 @@
-"""Sample data: the bundled brain, opened by the reader as any pyramid is."""
+"""Open the bundled sample data with the reader."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ __all__ = ["brain"]
 
 
 def brain() -> list[LayerTuple]:
-    """The MNI152 average T1 brain, 1 mm, three levels; licence beside the file."""
+    """Return the layers of the MNI152 average T1 brain: 1 mm, three levels.
+
+    Its licence is beside the file.
+    """
     with as_file(files("napari_pyramid") / "data" / "brain.ozx") as path:
         return read(str(path))

@@ -1,4 +1,7 @@
-"""Dock widget "Build pyramid": choose, see what will be built, build, cancel. A view: `_plan` plans and `_jobs` runs."""
+"""Show the dock widget "Build pyramid": choose, see what will be built, build, cancel.
+
+The widget is only a view: `_plan` plans the build and `_worker_thread` runs it.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ _PARTS = 1000
 
 
 class BuildPyramid(QWidget):
-    """Builds the pyramid of a layer, or of a store on disk; a layer becomes the multiscale one when it is done."""
+    """Dock widget that builds the pyramid of a layer or of a store on disk.
+
+    A layer is replaced by the multiscale layer when the build is done.
+    """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -59,13 +65,13 @@ class BuildPyramid(QWidget):
         self._life = _Life()
         self._images: tuple[StoredImage, ...] = ()
         self._asked: object | None = None
-        """What `_opened` waits for: it stands for the last path asked about, until the answer is there."""
+        """Token of the last path that is being opened, until its images are known."""
         self._chosen: LayerImage | None = None
         self._plan: Plan | None = None
         self._action: Action | None = None
-        """What the button `remedy` does, while it is shown."""
+        """Action of the button `remedy` while it is shown."""
         self._tried: Choice | None = None
-        """The last choice with a remedy: another remedy may have to be added to it."""
+        """The last choice with a remedy, to which another remedy may be added."""
         self.layer = QComboBox()
         self.path = PathField(ask_folder)
         self.image = QComboBox()
@@ -89,7 +95,7 @@ class BuildPyramid(QWidget):
         self.build.clicked.connect(self.start)
         self.remedy.clicked.connect(self._start_with_remedy)
         self.cancel.clicked.connect(self.stop)
-        # Not a method of the widget: it would be gone with it.
+        # Not a method of the widget: Qt would disconnect it when the widget is deleted.
         self.destroyed.connect(self._life.end)
         self._show_busy(False)
         self.reset_choices()
@@ -106,10 +112,13 @@ class BuildPyramid(QWidget):
         column.addWidget(self.progress)
         column.addLayout(buttons)
 
-    # ---- choosing ----------------------------------------------------------------------------------------------------
+    # ---- choosing ---------------------------------------------------------------------------
 
     def reset_choices(self, event: object = None) -> None:
-        """Lists the viewer's layers anew; napari calls it when they change. Not during a build: its layer stays chosen."""
+        """Update the list of the viewer's layers; napari calls this when they change.
+
+        During a build the list is not updated, so that the layer stays chosen.
+        """
         if self._life.job is not None:
             return
         chosen = self.layer.currentData()
@@ -120,7 +129,7 @@ class BuildPyramid(QWidget):
                 self.layer.addItem(layer.name, layer)
             self.layer.addItem(_FILE, None)
             wanted = chosen if chosen in layers else self._viewer.layers.selection.active
-            if chosen is None and self.path.path:  # a path was chosen, and stays so
+            if chosen is None and self.path.path:  # keep the chosen path
                 self.layer.setCurrentIndex(len(layers))
             else:
                 self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
@@ -128,7 +137,7 @@ class BuildPyramid(QWidget):
             self._source_changed()
 
     def _source_changed(self) -> None:
-        """Another layer or path: which images there are to choose from."""
+        """List the images of another layer or path."""
         self._chosen, self._asked = None, None
         in_viewer = self.layer.currentData() is not None
         for part in self._path_row:
@@ -142,12 +151,12 @@ class BuildPyramid(QWidget):
             self._show_plan(None, "Choose a store on disk.")
 
     def _open(self, said: str = "") -> None:
-        """Finds the images at the path: in a thread, since a server or a disk far away may take its time.
+        """Find the images at the path, in a thread since servers and remote disks may be slow.
 
         Parameters
         ----------
         said
-            Stays the message, whatever there is to plan.
+            Message to keep instead of the message about the plan.
         """
         path = self.path.path
         self._chosen, self._asked = None, (asked := object())
@@ -158,7 +167,7 @@ class BuildPyramid(QWidget):
 
     def _opened(self, outcome: Outcome, asked: object, said: str) -> None:
         if not self._life.alive or asked is not self._asked:
-            return  # something else was chosen meanwhile
+            return  # another source has been chosen meanwhile
         self._asked = None
         if outcome.error is not None:
             self._list_images(())
@@ -170,7 +179,7 @@ class BuildPyramid(QWidget):
             self.message.setText(said)
 
     def _list_images(self, images: Sequence[StoredImage]) -> None:
-        """Offers the images of a store to choose from, unless there is just one."""
+        """Offer the images of a store for a choice, unless there is just one."""
         self._images, chosen = tuple(images), self.image.currentIndex()
         with QSignalBlocker(self.image):
             self.image.clear()
@@ -180,7 +189,7 @@ class BuildPyramid(QWidget):
             part.setVisible(len(images) > 1)
 
     def _image_changed(self) -> None:
-        """Another image: what it is, which methods it allows, where its pyramid could go."""
+        """Update the form for another image: its methods and possible destinations."""
         self._take_image()
         if self._chosen is None:
             return
@@ -196,10 +205,10 @@ class BuildPyramid(QWidget):
         self._choice_changed()
 
     def _take_image(self) -> None:
-        """What is chosen, as it is now: a layer may have got other data or another scale since it was chosen."""
+        """Read the chosen image again: a layer may have other data or another scale by now."""
         layer = self.layer.currentData()
         self._chosen = None
-        self._show_plan(None, "")  # whatever comes now, the plan of another image is not built
+        self._show_plan(None, "")  # the plan of another image must not be built
         try:
             if layer is None:
                 self._chosen = layer_image_of(self._images[self.image.currentIndex()])
@@ -218,7 +227,7 @@ class BuildPyramid(QWidget):
             self._show_refusal(error)
 
     def _show_refusal(self, error: Exception) -> None:
-        """Show why there is no plan, and a button that does something about it."""
+        """Show an error in place of a plan, with a button for its remedy if it has one."""
         self._show_plan(None, worded(error))
         self._offer(action_for(error))
 
@@ -238,15 +247,15 @@ class BuildPyramid(QWidget):
             self.message.setText(message)
             self.build.setEnabled(plan is not None)
 
-    # ---- building ----------------------------------------------------------------------------------------------------
+    # ---- building ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Build what is chosen now. The plan in the table is used if it is still the plan of it."""
+        """Build the present choice, with the plan in the table if that still fits the choice."""
         if self._plan is not None and self._life.job is None:
             self._start(self._plan, None)
 
     def _start_with_remedy(self) -> None:
-        """Build what is chosen now, with the remedy that the button offers."""
+        """Build the present choice with the remedy of the button."""
         if self._action is not None and self._life.job is None:
             self._start(None, self._action)
 
@@ -256,7 +265,8 @@ class BuildPyramid(QWidget):
             return
         if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
             show_warning(
-                f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; only the layer keeps it"
+                f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; "
+                "only the layer keeps it"
             )
         job = Job(
             build_steps(plan.build),
@@ -270,7 +280,7 @@ class BuildPyramid(QWidget):
         job.start()
 
     def _current_plan(self, shown: Plan | None, action: Action | None) -> Plan | None:
-        """Return `shown`, or another plan if layer or choice are others; None if there is none."""
+        """Return `shown` if it still fits layer and choice, else a new plan; None on an error."""
         self._take_image()
         if self._chosen is None:
             return None
@@ -285,7 +295,7 @@ class BuildPyramid(QWidget):
         return shown
 
     def _remedied(self, choice: Choice, action: Action | None) -> Choice:
-        """Return the choice with the remedy of an action, and those that were not enough."""
+        """Return the choice with the remedy of `action` and the remedies tried before."""
         if action is None:
             return choice
         if self._tried is not None and replace(self._tried, resume=True, overwrite=False) == choice:
@@ -294,7 +304,7 @@ class BuildPyramid(QWidget):
         return self._tried
 
     def stop(self) -> None:
-        """Stops the build at its next step."""
+        """Stop the build at its next step."""
         if self._life.job is not None:
             self.message.setText("Stopping…")
             self.cancel.setEnabled(False)
@@ -326,16 +336,16 @@ class BuildPyramid(QWidget):
         if outcome.complete:
             self._tried = None
         else:
-            self._choice_changed()  # there may be unfinished work now
+            self._choice_changed()  # there may be unfinished work to go on with now
             if outcome.error is not None:
                 self._offer(action_for(outcome.error) or self._action)
         self.message.setText(message)
         if outcome.complete and layer is None:
-            # Levels may have come in place, and a new store needs another name now.
+            # The source may have new levels in place; the next new store needs another name.
             self._open(message)
 
     def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
-        """Shows how the build ended; returns it in words."""
+        """Show the result of a build as a layer, and return the outcome in words."""
         if outcome.error is not None:
             show_error(worded(outcome.error))
             return worded(outcome.error)
@@ -357,7 +367,7 @@ class BuildPyramid(QWidget):
                 origin_of(pyramid.image, where),
             )
         else:
-            # Not by opening the store, which may hold more than that: residuals, or other images.
+            # The store is not opened again: it may also hold residuals or other images.
             for new in layers_of([pyramid.image], where):
                 self._viewer.add_layer(Layer.create(*new))
         built = f"Built {where}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
@@ -366,7 +376,7 @@ class BuildPyramid(QWidget):
 
 
 class _Life:
-    """What outlives the widget for a moment: whether it is still there, and the job that it started."""
+    """State that outlives the widget: whether the widget exists, and the job that it started."""
 
     def __init__(self) -> None:
         self.alive = True
@@ -379,7 +389,7 @@ class _Life:
 
 
 def _title(image: StoredImage) -> str:
-    """An image of several, for people to choose."""
+    """Return the words for an image in the list of images."""
     shape = "×".join(str(n) for n in image.levels[0].array.shape)
     return f"{image.name or image.path or '(no name)'} ({image.kind}, {shape})"
 

@@ -1,4 +1,7 @@
-"""npe2 writer: layers become an OME-Zarr store, in the background where there is a window to keep alive."""
+"""Write layers to an OME-Zarr store: the npe2 writer.
+
+If there is a window, the store is written in the background.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ __all__ = ["write_layers"]
 
 
 def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
-    """Saves Image and Labels layers to a new ``.ome.zarr`` store and returns its path.
+    """Save Image and Labels layers to a new ``.ome.zarr`` store, and return its path.
 
-    A single-scale layer gets a pyramid, a multiscale one keeps its levels. Channels of one image are one image again,
-    labels go into the image, several images become a series.
+    A single-scale layer gets a pyramid; a multiscale layer keeps its levels. The channels of an
+    image become one image again, labels are stored in their image, and several images become a
+    series.
 
     Raises
     ------
@@ -28,7 +32,7 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
     """
     target = destination(path)
     for message in losses(layers):
-        _tell(message)
+        _warn(message)
     steps = save_steps(target, images_of_layers(layers))
     if not _has_window():
         saving = Steps(steps)
@@ -49,8 +53,8 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
     return written
 
 
-def _tell(message: str) -> None:
-    """File > Save swallows warnings, so with a window they are shown as notifications."""
+def _warn(message: str) -> None:
+    """Show a warning: as a notification if there is a window, since File > Save drops warnings."""
     if _has_window():
         from napari.utils.notifications import show_warning
 
@@ -62,6 +66,6 @@ def _tell(message: str) -> None:
 def _has_window() -> bool:
     try:
         from napari_pyramid._napari._worker_thread import in_gui_thread
-    except ImportError:  # neither napari nor Qt need be there to write from a script
+    except ImportError:  # a script can write without napari and Qt
         return False
     return in_gui_thread()
