@@ -1,4 +1,4 @@
-"""ChunkCache: decoded chunks in memory, bounded in bytes. Knows no array and no store."""
+"""Keep decoded chunks in memory, up to a number of bytes: `ChunkCache`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["ChunkCache", "default_budget", "machine_memory"]
 
 Index = tuple[int, ...]
 _Key = tuple[int, Index]
-"""A number for the array, and the coordinates of the chunk in it."""
+"""Token of an array, and coordinates of a chunk in its grid of chunks."""
 _Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Chunks that were read at once, and share their memory."""
+    """Chunks that were read in one call, and share their memory."""
 
     token: int
     chunks: Mapping[Index, _Array]
@@ -31,10 +31,10 @@ class _Block:
 
 
 class ChunkCache:
-    """Decoded chunks, at most `budget` bytes of them; safe to use from any thread.
+    """A cache of decoded chunks with at most `budget` bytes; safe to use from any thread.
 
-    Chunks that were read at once stay views of one block, which saves copying all of it; so they are dropped at once,
-    too, the block that was not used for longest first.
+    Chunks that were read in one call stay views of one block, which saves a copy; therefore they
+    are dropped together. The least recently used block is dropped first.
     """
 
     def __init__(self, budget: int) -> None:
@@ -47,10 +47,11 @@ class ChunkCache:
         self._released: deque[int] = deque()
 
     def __len__(self) -> int:
-        """Number of chunks."""
+        """Return the number of chunks."""
         return len(self._home)
 
     def get(self, token: int, index: Index) -> _Array | None:
+        """Return a chunk of the array `token`, or None if the cache does not have it."""
         with self._lock:
             number = self._home.get((token, index))
             if number is None:
@@ -59,11 +60,14 @@ class ChunkCache:
             return self._blocks[number].chunks[index]
 
     def __contains__(self, key: tuple[int, Index]) -> bool:
-        """Whether a chunk is there; it does not count as used."""
+        """Return whether the cache has a chunk; this does not count as a use of it."""
         return key in self._home
 
     def put(self, token: int, chunks: Mapping[Index, _Array]) -> None:
-        """Keep `chunks` of an array; chunks that are views of the same memory count, and are dropped, together."""
+        """Keep `chunks` of an array.
+
+        Chunks that are views of the same memory are counted and dropped together.
+        """
         blocks: dict[int, dict[Index, _Array]] = {}
         for index, chunk in chunks.items():
             blocks.setdefault(_owner(chunk), {})[index] = chunk
@@ -85,7 +89,10 @@ class ChunkCache:
             self._drop_released()
 
     def release(self, token: int) -> None:
-        """As `forget`, from the garbage collector: it may run in the very thread that holds the lock."""
+        """Drop all chunks of an array at the next call of another method.
+
+        For the garbage collector, which may run in the thread that holds the lock.
+        """
         self._released.append(token)
         if self._lock.acquire(blocking=False):
             try:
@@ -106,12 +113,12 @@ class ChunkCache:
         for index in block.chunks:
             if (
                 self._home.get((block.token, index)) == number
-            ):  # else another thread has read the same chunk since
+            ):  # else another thread has read the same chunk again
                 del self._home[block.token, index]
 
 
 def _owner(chunk: _Array) -> int:
-    """Return what identifies the memory that a chunk keeps alive."""
+    """Return an identity of the memory that a chunk keeps alive."""
     owner: Any = chunk
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
@@ -119,17 +126,17 @@ def _owner(chunk: _Array) -> int:
 
 
 def _nbytes(chunk: _Array) -> int:
-    """Return the bytes of a chunk in memory; a broadcast one has a single sample."""
+    """Return the bytes of a chunk in memory; a broadcast chunk takes one sample."""
     return chunk.itemsize if 0 in chunk.strides else chunk.nbytes
 
 
 def default_budget() -> int:
-    """An eighth of the machine's memory, at most 1 GiB."""
+    """Return the default budget of the cache: an eighth of the machine's memory, at most 1 GiB."""
     return min(1 << 30, machine_memory() // 8)
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory that the machine has; 8 GiB where it does not say."""
+    """Return the machine's memory in bytes; 8 GiB if it cannot be found out."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf

@@ -1,7 +1,7 @@
-"""ChunkLoader: decodes wanted chunks in the background, the most urgent first. Knows no levels and no viewer.
+"""Decode wanted chunks in the background, the most urgent first: `ChunkLoader`.
 
-A client says what it wants now; that replaces what it wanted before, so chunks that left the view are not read. Threads
-are started when there is work and end when there is none.
+Each request of a client replaces its request before, so chunks that have left the view are not
+read. Threads are started when there is work, and end when all work is done.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ class Client(Protocol):
         """Take chunks that were wanted; they must not be written to."""
 
     def fail(self, source: ChunkedSource, index: Index, error: Exception) -> None:
-        """Take note that a wanted chunk cannot be read."""
+        """Note that a wanted chunk cannot be read."""
 
 
 class _Request:
-    """What one client waits for, in the order in which it is to be read."""
+    """The chunks that one client waits for, in reading order."""
 
     __slots__ = ("failed", "left", "waiting")
 
     def __init__(self) -> None:
         self.waiting: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
-        """Chunks that have not come: urgent ones, and ones to read ahead."""
+        """Chunks that have not been delivered: urgent chunks, and chunks to read ahead."""
         self.left: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
-        """Those of them that no thread has taken."""
+        """The waiting chunks that no thread has taken."""
         self.failed: set[_Key] = set()
         """Urgent chunks that could not be read, while they are still wanted."""
 
     def settled(self, keys: Mapping[_Key, Index], errors: Mapping[Index, Exception]) -> list[Index]:
         """Note that chunks were read or failed; return those that the client waits for.
 
-        Urgent ones count as waited for until they are delivered.
+        The client waits for urgent chunks until they are delivered.
         """
         mine = []
         for key, index in keys.items():
@@ -64,7 +64,7 @@ class _Request:
 
 
 class ChunkLoader:
-    """Reads chunks for its clients on a few threads; safe to use from any thread."""
+    """A reader of chunks for several clients on a few threads; safe to use from any thread."""
 
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = threads
@@ -76,8 +76,8 @@ class ChunkLoader:
     def want(self, client: Client, urgent: Iterable[Wanted], ahead: Iterable[Wanted] = ()) -> None:
         """Replace what `client` wants; `ahead` is read while no client waits for urgent chunks.
 
-        Urgent chunks are delivered whether they are in memory or must be read; chunks of `ahead` only when they are
-        read. A chunk that failed is not tried again as long as it stays wanted, but see `retry`.
+        Urgent chunks are delivered from memory or after reading; chunks of `ahead` only after
+        reading. A chunk that failed is not tried again while it stays wanted; see `retry`.
         """
         with self._changed:
             request = self._requests.setdefault(client, _Request())
@@ -93,7 +93,7 @@ class ChunkLoader:
             self._changed.notify_all()
 
     def retry(self, client: Client, urgent: Iterable[Wanted]) -> None:
-        """As `want`, and try again what could not be read."""
+        """Replace what `client` wants, and try failed chunks again."""
         with self._changed:
             if client in self._requests:
                 self._requests[client].failed.clear()
@@ -106,12 +106,15 @@ class ChunkLoader:
             self._changed.notify_all()
 
     def is_waiting(self, client: Client) -> bool:
-        """Whether urgent chunks of `client` are still to come."""
+        """Return whether `client` waits for urgent chunks."""
         with self._changed:
             return client in self._requests and bool(self._requests[client].waiting[0])
 
     def wait(self, client: Client, seconds: float) -> bool:
-        """Wait at most `seconds` for the urgent chunks of `client`; return whether all have come or failed."""
+        """Wait at most `seconds` for the urgent chunks of `client`.
+
+        Return whether all of them have been delivered or have failed.
+        """
         end = time.monotonic() + seconds
         with self._changed:
             while client in self._requests and self._requests[client].waiting[0]:
@@ -134,10 +137,10 @@ class ChunkLoader:
         finally:
             with self._changed:
                 self._n_running -= 1
-                self._start_threads()  # for what came after the last look
+                self._start_threads()  # for chunks that were wanted after this thread looked last
 
     def _take(self) -> tuple[ChunkedSource, list[Index]] | None:
-        """Return the next chunks to read, all of one source; the most urgent of any client first."""
+        """Return the next chunks to read, the most urgent first, all from the same source."""
         with self._changed:
             for urgency in (0, 1):
                 for request in self._requests.values():
@@ -155,7 +158,7 @@ class ChunkLoader:
                 size = source.batch_size(len(left), self._threads)
             if source is not None and wanted[0] is not source:
                 break
-            del left[key]  # a chunk in flight is delivered to all who wait for it
+            del left[key]  # a chunk being read is delivered to all clients that wait for it
             if key not in self._in_flight:
                 self._in_flight.add(key)
                 indexes.append(wanted[1])
@@ -188,10 +191,13 @@ class ChunkLoader:
 def _loaded(
     source: ChunkedSource, indexes: list[Index]
 ) -> tuple[dict[Index, Array], dict[Index, Exception]]:
-    """Return the chunks, and why others cannot be read: a damaged chunk does not lose those read with it."""
+    """Return the chunks that can be read, and the errors of the others.
+
+    After an error the chunks are read one by one, so that a damaged chunk does not lose the rest.
+    """
     try:
         return source.load(indexes), {}
-    except Exception as error:  # codecs and stores raise whatever their authors liked
+    except Exception as error:  # codecs and stores may raise any exception
         if len(indexes) == 1:
             return {}, {indexes[0]: error}
     found: dict[Index, Array] = {}

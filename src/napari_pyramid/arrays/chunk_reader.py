@@ -1,6 +1,7 @@
-"""ChunkReader: what decodes the chunks of one array, and which reader an array has. Keeps no pixels.
+"""Choose the reader for the chunks of an array, and decode them: `ChunkReader`.
 
-A reader works on the calling thread; who wants several chunks at once calls it from several threads.
+A reader works on the calling thread; callers read in parallel from several threads. Readers keep no
+pixels.
 """
 
 from __future__ import annotations
@@ -26,25 +27,26 @@ Array = npt.NDArray[Any]
 
 
 class ChunkReader(Protocol):
-    """Reads and decodes chunks of one array; several threads may call it at once."""
+    """Reader of the chunks of one array; several threads may call it at once."""
 
     @property
     def chunks_per_call(self) -> int:
-        """Number of chunks that one call of `read` reads at best."""
+        """Best number of chunks for one call of `read`."""
 
     def read(self, indexes: Sequence[Index]) -> dict[Index, Array]:
         """Return the decoded chunks at `indexes`; they must not be written to.
 
-        A chunk at the end of the array has at least the samples that are in the array. Chunks may share memory with each
-        other, or be broadcast from a single fill value. Raises whatever the store or codec raises.
+        A chunk at the end of the array has at least the samples that are in the array. Chunks may
+        share memory with each other, or be broadcast from a single fill value. Exceptions of the
+        store and the codecs are passed on.
         """
 
     def forget(self) -> None:
-        """Drop what was remembered of the store: it has been written to."""
+        """Drop everything that is cached about the store, since it has been written to."""
 
 
 def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
-    """Return the quickest reader for the chunks of `array`, which have the shape `chunks`."""
+    """Return the fastest reader for the chunks of `array`; `chunks` is the shape of a chunk."""
     stored = StoredChunks.of(array)
     if stored is not None:
         return stored
@@ -56,7 +58,7 @@ def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
 def chunk_box(
     first: Sequence[int], last: Sequence[int], chunks: Sequence[int], shape: Sequence[int]
 ) -> tuple[slice, ...]:
-    """Return the region from chunk `first` to chunk `last`, inclusive, within an array of the given shape."""
+    """Return the region from chunk `first` to chunk `last`, inclusive, cut at the array's end."""
     return tuple(
         slice(a * c, min((b + 1) * c, n))
         for a, b, c, n in zip(first, last, chunks, shape, strict=True)
@@ -64,10 +66,10 @@ def chunk_box(
 
 
 class SlicedChunks:
-    """Chunks of anything with basic indexing: neighbouring chunks are read in one call."""
+    """Reader for any array with basic indexing; reads neighbouring chunks in one call."""
 
     chunks_per_call = 16
-    """zarr asks a server for about as many chunks at once."""
+    """About the number of chunks that zarr requests from a server at once."""
 
     def __init__(self, array: ArrayLike, chunks: Sequence[int]) -> None:
         self._array = array
@@ -88,14 +90,16 @@ class SlicedChunks:
         return found
 
     def forget(self) -> None:
-        """Do nothing: nothing is remembered."""
+        """Do nothing, since nothing is cached."""
 
 
 class _PipelineChunks:
-    """Chunks of a local zarr array with unusual codecs, through zarrs where it knows them, else through zarr."""
+    """Reader for local zarr arrays with unusual codecs, with zarrs if it can, else with zarr."""
 
     def __init__(self, array: zarr.Array[Any]) -> None:
-        from napari_pyramid.storage.chunk_io import Blocks  # only few arrays pay for zarrs
+        from napari_pyramid.storage.chunk_io import (
+            Blocks,
+        )  # zarrs is imported only for the few arrays that need it
 
         self._chunks: tuple[int, ...] = array.chunks
         self._blocks = Blocks(array)
@@ -103,7 +107,7 @@ class _PipelineChunks:
 
     @property
     def chunks_per_call(self) -> int:
-        """Number of chunks that one call of `read` reads at best."""
+        """Best number of chunks for one call of `read`."""
         nbytes = math.prod(self._chunks) * self._blocks.dtype.itemsize
         return max(1, 4 * 2**20 // max(1, nbytes))
 
@@ -122,11 +126,14 @@ class _PipelineChunks:
         return out
 
     def forget(self) -> None:
-        """Do nothing: nothing is remembered."""
+        """Do nothing, since nothing is cached."""
 
 
 def _boxes(indexes: Sequence[Index]) -> Iterator[tuple[Index, Index]]:
-    """Cover exactly the chunks `indexes` with boxes: one if they fill it, else runs along the last axis."""
+    """Yield boxes (first and last chunk) that cover exactly the chunks `indexes`.
+
+    One box if the chunks fill it, else runs along the last axis.
+    """
     if not indexes:
         return
     low, high = (tuple(f(axis) for axis in zip(*indexes, strict=True)) for f in (min, max))

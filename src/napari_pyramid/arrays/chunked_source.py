@@ -1,6 +1,6 @@
-"""ChunkedSource: the chunks of one array, decoded once for all its views and kept in one bounded cache.
+"""Share the decoded chunks of an array between all its views: `ChunkedSource`.
 
-Knows shapes, chunks and memory; knows nothing of levels, layouts or viewers.
+The chunks of all arrays are kept in one cache of bounded size.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ __all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
 
 _Array = npt.NDArray[Any]
 _Part = tuple[int, slice, slice]
-"""Number of a chunk along one axis, a piece of the result, and where the piece is in the chunk."""
+"""Number of a chunk along one axis, part of the result, and place of that part in the chunk."""
 
 
 class ChunkedSource:
-    """The array behind a family of views; its cached chunks are dropped when the last view is gone.
+    """The array behind a group of views.
+
+    Its cached chunks are dropped when the last view is garbage collected.
 
     Parameters
     ----------
     source
-        The array. Without ``chunks``, or if ``is_chunked`` is False, all of it counts as one chunk that is never kept.
+        The array. Without ``chunks``, or if ``is_chunked`` is False, the whole array counts as one
+        chunk, which is never kept.
     cached
         Whether decoded chunks are kept.
     """
@@ -53,7 +56,7 @@ class ChunkedSource:
         self.cached = cached and self.chunked
         self.chunks = tuple(max(1, int(c)) for c in getattr(source, "chunks", None) or self.shape)
         self.location = str(getattr(source, "store_path", None) or f"a {type(source).__name__}")
-        # A number of our own: the id() of an array that is gone may come back with another.
+        # Not the id() of the array: it may be used again for another one after garbage collection.
         self.token = next(self._tokens)
         self.n_forgotten = 0
         self._alive[self.token] = self
@@ -61,11 +64,11 @@ class ChunkedSource:
 
     @classmethod
     def alive(cls) -> list[ChunkedSource]:
-        """The sources that still have a view."""
+        """Return the sources that still have a view."""
         return [source for ref in cls._alive.valuerefs() if (source := ref()) is not None]
 
     def forget(self) -> None:
-        """Drop the chunks that are kept: they changed in the store."""
+        """Drop the cached chunks, since they have changed in the store."""
         if "reader" in vars(self):
             self.reader.forget()
         self.n_forgotten += 1
@@ -78,17 +81,17 @@ class ChunkedSource:
 
     @property
     def fill_value(self) -> Any:
-        """The value of samples that are not stored; 0 where the array has none."""
+        """Value of samples that are not stored; 0 if the array has no fill value."""
         value = getattr(self.source, "fill_value", None)
         return 0 if value is None else value
 
     @cached_property
     def reader(self) -> ChunkReader:
-        """What reads the chunks."""
+        """Reader of the chunks."""
         return chunk_reader(self.source, self.chunks)
 
     def read(self, ranges: tuple[range, ...]) -> _Array:
-        """The samples at the product of `ranges`, as a new array."""
+        """Return the samples at the product of `ranges` as a new array."""
         out = np.empty([len(r) for r in ranges], self.dtype)
         if not out.size:
             return out
@@ -110,11 +113,11 @@ class ChunkedSource:
 
     @property
     def reads_chunks_alone(self) -> bool:
-        """Whether neighbouring chunks cost as much apart as in one call."""
+        """Whether reading neighbouring chunks one by one costs as much as in one call."""
         return not isinstance(self.reader, SlicedChunks)
 
     def _read_chunks(self, axes: list[list[_Part]], out: _Array, *, keep: bool) -> None:
-        """Fill `out` chunk by chunk: from the cache, and the others as their batch is decoded."""
+        """Fill `out` chunk by chunk: first from the cache, then batch by batch from the source."""
         missing: dict[Index, tuple[Any, Any]] = {}
         for parts in product(*axes):
             index, target, inside = zip(*parts, strict=True) if parts else ((), (), ())
@@ -135,25 +138,27 @@ class ChunkedSource:
         run_together(read, [left[i : i + size] for i in range(0, len(left), size)])
 
     def batch_size(self, n_chunks: int, n_threads: int = THREADS) -> int:
-        """Number of chunks to read in one call, so that all threads have work."""
+        """Return the number of chunks to read in one call, so that all threads have work."""
         size = self.reader.chunks_per_call
         return max(1, min(size, -(-n_chunks // n_threads))) if self.reads_chunks_alone else size
 
     def has(self, index: Index) -> bool:
-        """Whether a chunk is in memory."""
+        """Return whether a chunk is in memory."""
         return (self.token, index) in CACHE
 
     def get(self, index: Index) -> _Array | None:
-        """The chunk in memory, or None."""
+        """Return a chunk if it is in memory, else None."""
         return CACHE.get(self.token, index)
 
     def load(self, indexes: list[Index]) -> dict[Index, _Array]:
-        """The chunks at `indexes`, from memory or else from the source; they are kept, and must not be written to.
+        """Return the chunks at `indexes`, from memory or else from the source.
+
+        The chunks are kept, and must not be written to.
 
         Raises
         ------
         SourceError
-            As `fetch`.
+            If one of them cannot be read; see `fetch`.
         """
         kept = {index: chunk for index in indexes if (chunk := self.get(index)) is not None}
         missing = [index for index in indexes if index not in kept]
@@ -162,13 +167,13 @@ class ChunkedSource:
             found = self.fetch(missing)
             if (
                 self.cached and written == self.n_forgotten
-            ):  # else the store was written to meanwhile
+            ):  # else the store has been written to since
                 CACHE.put(self.token, found)
             kept |= found
         return kept
 
     def fetch(self, indexes: list[Index]) -> dict[Index, _Array]:
-        """The chunks at `indexes`, from the source.
+        """Return the chunks at `indexes` from the source.
 
         Raises
         ------
@@ -180,14 +185,14 @@ class ChunkedSource:
         except MemoryError:
             raise
         except Exception as error:
-            # Codecs raise whatever their authors liked, RuntimeError and plain Exception among them.
+            # Every exception: codecs raise any, even RuntimeError and plain Exception.
             raise SourceError(
                 f"{self.location}: cannot read chunk {self._culprit(indexes)}: "
                 f"{error or type(error).__name__}"
             ) from error
 
     def _culprit(self, indexes: list[Index]) -> str:
-        """The first of the chunks that cannot be read by itself, in words."""
+        """Return in words the first chunk that cannot be read by itself."""
         for index in indexes if len(indexes) > 1 else ():
             try:
                 self.reader.read([index])
@@ -196,7 +201,7 @@ class ChunkedSource:
         return ", ".join(map(str, indexes[0]))
 
     def _read_box(self, ranges: tuple[range, ...], out: _Array) -> None:
-        """Fill `out` with one read of the source, which knows best how to read all of a region."""
+        """Fill `out` with one read of the source, the fastest way to read a whole region."""
         box = tuple(slice(min(r[0], r[-1]), max(r[0], r[-1]) + 1) for r in ranges)
         try:
             values = np.asarray(self.source[box], dtype=self.dtype)
@@ -211,7 +216,10 @@ class ChunkedSource:
 
 
 def forget_stored(directory: str | os.PathLike[str]) -> None:
-    """Drop the kept chunks of every array in `directory`, and of arrays of unknown location: they may be made of these."""
+    """Drop the cached chunks of every array in `directory`.
+
+    Chunks of arrays of unknown location are dropped too, since these may wrap one of the arrays.
+    """
     written = os.path.realpath(directory)
     for source in ChunkedSource.alive():
         root = getattr(getattr(source.source, "store", None), "root", None)
@@ -225,7 +233,7 @@ def forget_stored(directory: str | os.PathLike[str]) -> None:
 
 
 def chunk_parts(indexes: range, chunk: int) -> Iterator[_Part]:
-    """Cut `indexes` at chunk edges."""
+    """Yield the parts of `indexes` between chunk edges."""
     step, start = indexes.step, 0
     while start < len(indexes):
         number, inside = divmod(indexes[start], chunk)

@@ -1,4 +1,4 @@
-"""Grid: where the samples of a level are, in samples of level 0. Arithmetic only."""
+"""Compute the positions of a level's samples, in samples of level 0: `Grid`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,31 @@ Values = Sequence[float] | None
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The samples of one level: sample i of an axis has its centre at ``i * factor + offset`` of level 0."""
+    """The positions of a level's samples.
+
+    Sample i of an axis has its centre at ``i * factor + offset`` in samples of level 0.
+    """
 
     factors: tuple[float, ...]
     offsets: tuple[float, ...]
 
     def nearest(self, centres: Any, axis: int, length: int) -> npt.NDArray[np.intp]:
-        """Return the samples of this level nearest to positions in level 0, at most `length` - 1."""
+        """Return the samples of this level that are nearest to some positions.
+
+        Positions beyond the level get its first or last sample.
+
+        Parameters
+        ----------
+        centres
+            Positions along `axis`, in samples of level 0.
+        length
+            Length of this level along `axis`.
+        """
         found = np.floor((np.asarray(centres) - self.offsets[axis]) / self.factors[axis] + 0.5)
         return np.clip(found, 0, length - 1).astype(np.intp)
 
     def centres(self, indexes: range, axis: int) -> npt.NDArray[np.float64]:
-        """Return the positions in level 0 of samples of this level."""
+        """Return the positions of samples `indexes` along `axis`, in samples of level 0."""
         return np.asarray(indexes) * self.factors[axis] + self.offsets[axis]
 
 
@@ -44,8 +57,9 @@ def grids_of(
     shapes
         Shapes of the levels, level 0 first.
     scales, translations
-        Those of the levels where the store has them, in any unit. Scales that contradict the shapes are not believed.
-        Without translations a sample is taken to be in the middle of the samples that it was made from.
+        Scale and translation of each level in the store, in any unit, or None. Scales that
+        contradict the shapes are ignored. Without translations, a sample is assumed to be in the
+        middle of the samples that it was made from.
     """
     scales, translations = (
         values if values is not None and len(values) == len(shapes) else [None] * len(shapes)
@@ -79,7 +93,10 @@ def grids_of(
 
 
 def _step(fine: int, coarse: int, before: float) -> float:
-    """Return the factor between two lengths: that of the step before if it fits, an integer that fits, or their ratio."""
+    """Return the factor between the lengths of two levels.
+
+    The factor `before` of the step before if it fits, else an integer that fits, else the ratio.
+    """
     ratio = fine / max(coarse, 1)
     for factor in (before, round(ratio), int(ratio), int(ratio) + 1):
         if factor >= 1 and coarse in (-(-fine // factor), fine // factor):

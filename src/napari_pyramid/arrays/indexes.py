@@ -1,4 +1,4 @@
-"""Basic indexes in full: one integer or slice per axis, whatever was left out."""
+"""Complete basic indexes to one integer or slice per axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def written_out(key: Any, ndim: int) -> list[Any]:
     Parameters
     ----------
     key
-        What stands between the brackets: one index, or a tuple of them.
+        The index in the brackets: one index, or a tuple of indexes.
     ndim
         Number of axes that are indexed.
 

@@ -1,10 +1,8 @@
-"""LazyArray: a composing, read-on-demand view of an array, with a bounded cache of decoded chunks.
+"""View an array without reading it, compose indexes, and read on demand: `LazyArray`.
 
-Knows shapes, chunks and memory; knows nothing of levels, layouts or viewers.
-
-napari slices a multiscale layer in two steps, first the visible tile over all hidden axes, then the plane
-(napari issue 9515). An array that reads when indexed decodes the whole column of planes for each slider step;
-a view that composes its indexes decodes the chunks of the one plane.
+napari slices a multiscale layer in two steps, first the visible tile over all hidden axes, then the
+plane (napari issue 9515). An array that reads when indexed decodes the whole column of planes for
+each slider step; a view that composes its indexes decodes the chunks of the one plane.
 """
 
 from __future__ import annotations
@@ -29,17 +27,19 @@ _Array = npt.NDArray[Any]
 
 
 class LazyArray:
-    """A view of `source` that reads nothing until it is asked for its values.
+    """A view of `source` that reads nothing until its values are needed.
 
-    Basic indexing (integers, slices with any step, Ellipsis) gives another view, without reading. `numpy.asarray`
-    reads the chunks that the view touches, each of them once, and gives an array that belongs to the caller.
-    Any other index (lists, arrays, masks, newaxis) reads the view first and indexes the result.
+    Basic indexing (integers, slices with any step, Ellipsis) returns another view, without reading.
+    `numpy.asarray` reads the chunks that the view touches, each of them once, and returns an array
+    that belongs to the caller. Any other index (lists, arrays, masks, newaxis) reads the view first
+    and indexes the result.
 
     Parameters
     ----------
     source : ArrayLike
-        A zarr array, or anything with ``shape``, ``dtype`` and basic indexing. Its ``chunks`` (inner chunks where there
-        are shards) are what is read and cached; without them each read goes to the source.
+        A zarr array, or anything with ``shape``, ``dtype`` and basic indexing. Its ``chunks``
+        (inner chunks where there are shards) are what is read and cached; without them each read
+        goes to the source.
 
     Raises
     ------
@@ -62,26 +62,26 @@ class LazyArray:
 
     @property
     def source(self) -> ArrayLike:
-        """The array that is viewed, as it was given; `Irregular` if it is a zarr array whose chunks differ in size."""
+        """The viewed array; `Irregular` if it is a zarr array with chunks of different sizes."""
         return self._origin.source
 
     @property
     def chunked_source(self) -> ChunkedSource:
-        """The chunks of `source`, shared by all views that were made from this one."""
+        """Chunks of `source`, shared by all views that were made from this one."""
         return self._origin
 
     @property
     def ranges(self) -> tuple[int | range, ...]:
-        """The indexes along each axis of `source` that are viewed; an integer where the axis was dropped."""
+        """Viewed indexes along each axis of `source`; an integer if the axis was dropped."""
         return self._ranges
 
     @property
     def shows_all(self) -> bool:
-        """Whether the view has the samples of `source`, all of them and in their order."""
+        """Whether the view has all samples of `source`, in their order."""
         return self._ranges == tuple(range(n) for n in self._origin.shape)
 
     def uncached(self) -> LazyArray:
-        """The same view, read past the cache: for those who read everything once."""
+        """Return the same view without the cache, for callers that read everything once."""
         view = object.__new__(LazyArray)
         view._origin = ChunkedSource(self.source, cached=False)
         view._set_ranges(self._ranges)
@@ -89,24 +89,27 @@ class LazyArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Data type of the samples."""
         return self._origin.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes of the view."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """Number of samples of the view."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that reading the whole view would take."""
+        """Bytes of the whole view in memory."""
         return self.size * self.dtype.itemsize
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Chunk lengths along the axes of the view; napari widens what it asks for to their edges."""
+        """Chunk lengths along the axes of the view; napari widens its requests to chunk edges."""
         return tuple(
             -(-chunk // abs(r.step))
             for r, chunk in zip(self._ranges, self._origin.chunks, strict=True)
@@ -115,7 +118,7 @@ class LazyArray:
 
     @property
     def is_chunked(self) -> bool:
-        """False where any region costs the same: `chunks` are then all of the array."""
+        """False if any region costs the same to read; then `chunks` is the shape of the array."""
         return self._origin.chunked
 
     def __len__(self) -> int:
@@ -143,14 +146,14 @@ class LazyArray:
             raise ValueError(
                 "a LazyArray is read from its store: its values cannot be had without a copy"
             )
-        # An integer is read as a range of one sample, and its axis dropped in the end.
+        # An integer is read as a range of one sample; its axis is dropped at the end.
         ranges = tuple(r if isinstance(r, range) else range(r, r + 1) for r in self._ranges)
         values = self._origin.read(ranges).reshape(self.shape)
         return values if dtype is None else values.astype(dtype, copy=False)
 
 
 def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
-    """The source that `views` are all the integer indexes of along `axis`, in order; None if they are not."""
+    """Return the source of `views` if they are all its samples along `axis` in order, else None."""
     origin = views[0]._origin
     if not 0 <= axis < len(origin.shape) or origin.shape[axis] != len(views):
         return None
@@ -164,7 +167,10 @@ def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
 
 
 def _is_basic(key: object) -> bool:
-    """True for integers, slices and Ellipsis; a bool is a mask to NumPy, though Python calls it an integer."""
+    """Return whether `key` is an integer, a slice or Ellipsis.
+
+    A bool is an integer to Python, but a mask to NumPy, and so not basic.
+    """
     return not isinstance(key, bool | np.bool_) and (
         isinstance(key, slice | int | np.integer) or key is Ellipsis
     )

@@ -1,4 +1,4 @@
-"""run_together: call a function for each item on a few threads that end with the call."""
+"""Call a function for each item on a few threads that end with the call: `run_together`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["THREADS", "run_together"]
 T = TypeVar("T")
 
 THREADS = max(1, min(8, os.cpu_count() or 1))
-"""Threads that decode at once."""
+"""Number of threads that decode at once."""
 
 
 def run_together(function: Callable[[T], object], items: Iterable[T]) -> None:
-    """Call `function` for each item on up to `THREADS` threads, and return when all calls have returned.
+    """Call `function` for each item on up to `THREADS` threads, and wait for all calls.
 
-    The threads are started for the call and end with it, so a function may itself call `run_together`. The first
-    exception is raised; items not started by then are left out.
+    The threads are started for the call and end with it, so a function may itself call
+    `run_together`. The first exception is raised; items not started by then are left out.
     """
     left = deque(items)
     errors: list[BaseException] = []
@@ -33,12 +33,12 @@ def run_together(function: Callable[[T], object], items: Iterable[T]) -> None:
                 return
             try:
                 function(item)
-            except BaseException as error:  # raised in the caller's thread
+            except BaseException as error:  # raised again in the caller's thread
                 errors.append(error)
                 left.clear()
 
     n_threads = min(THREADS, len(left))
-    # In the main thread numcodecs' blosc starts threads of its own for each chunk, so the main thread only waits.
+    # The main thread only waits: in it, numcodecs' blosc starts threads for each chunk.
     works = n_threads <= 1 or threading.current_thread() is not threading.main_thread()
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(n_threads - works)]
     for helper in helpers:

@@ -1,4 +1,4 @@
-"""Picture: the samples of one level at some positions, painted chunk by chunk, with coarser ones until they come."""
+"""Paint the visible samples of a level chunk by chunk, with coarser samples at first: `Picture`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ __all__ = ["LevelSource", "Picture"]
 
 Array = npt.NDArray[Any]
 Find = Callable[[int, Index], Array | None]
-"""Returns a chunk of a level that is in memory, or None."""
+"""Returns a chunk of a level if it is in memory, else None."""
 
 _Piece = tuple[int, slice, npt.NDArray[np.intp]]
-"""Number of a chunk along one axis, where it is seen, and which of its samples are seen there."""
+"""Number of a chunk along one axis, its place in the picture, and its samples at that place."""
 
 STRIPE = 8
 """Width in samples of the stripes over a chunk that cannot be read."""
 
 
 class LevelSource:
-    """One level: its chunks, and where its samples are.
+    """One level: its chunks, and the positions of its samples.
 
     Parameters
     ----------
     source
-        Chunks of the array that the level is, or is a part of.
+        Chunks of the array that contains the level.
     grid
-        Over all axes of the array, hidden channel axis included.
+        Positions of the samples over all axes of the array, including a hidden channel axis.
     """
 
     __slots__ = ("grid", "source")
@@ -59,10 +59,11 @@ class Picture:
     Attributes
     ----------
     pixels : ndarray
-        What there is so far: exact samples where chunks have come, samples of coarser levels elsewhere, fill value where
-        nothing is in memory.
+        The picture so far: exact samples where chunks have been painted, samples of coarser levels
+        elsewhere, and the fill value where nothing is in memory.
     missing : dict
-        Chunks that have not been painted, nearest to the centre first, with their place in `pixels` and in the chunk.
+        Chunks that have not been painted, nearest to the centre first, with the place of each in
+        `pixels` and the part of the chunk that is visible.
     """
 
     def __init__(
@@ -104,11 +105,11 @@ class Picture:
             self._paint_coarser(index)
 
     def shows(self, level: int, ranges: tuple[range, ...]) -> bool:
-        """Whether this is the picture of these samples."""
+        """Return whether this is the picture of the samples `ranges` of `level`."""
         return (self.level, self.ranges) == (level, ranges)
 
     def paint(self, index: Index, chunk: Array) -> bool:
-        """Paint a chunk that has come; return whether the picture waited for it."""
+        """Paint a chunk; return whether it was missing."""
         with self._lock:
             place = self.missing.pop(index, None)
             if place is None:
@@ -119,7 +120,7 @@ class Picture:
         return True
 
     def paint_behind(self, level: int) -> bool:
-        """Show what has come of a coarser level where chunks are missing; return whether anything changed."""
+        """Paint missing chunks from a coarser level; return whether pixels changed."""
         changed = False
         with self._lock:
             for index in self.missing if self._behind else ():
@@ -128,7 +129,7 @@ class Picture:
         return changed
 
     def fail(self, index: Index) -> bool:
-        """Paint stripes over a chunk that cannot be read; return whether the picture waited for it."""
+        """Paint stripes over a chunk that cannot be read; return whether it was missing."""
         with self._lock:
             if index not in self.missing or index in self.failed:
                 return False
@@ -138,18 +139,18 @@ class Picture:
 
     @property
     def grid(self) -> tuple[list[int], ...]:
-        """Numbers of the chunks in the picture along each axis."""
+        """Numbers of the chunks in the picture, along each axis."""
         return tuple(sorted(spans) for spans in self._spans)
 
     @property
     def coarsest_shown(self) -> int:
-        """The coarsest level in the picture; the number of levels if there is a place without any."""
+        """The coarsest level in the picture; the number of levels if some samples have no level."""
         with self._lock:
             shown = [self._shown_level.get(index, len(self._levels)) for index in self.missing]
         return max(shown, default=self.level)
 
     def chunks_at(self, level: int) -> list[Index]:
-        """Return the chunks of a level that lie under the chunks that are missing, nearest to the centre first."""
+        """Return the chunks of a level that cover the missing chunks, central ones first."""
         with self._lock:
             missing = list(self.missing)
         found: dict[Index, None] = {}
@@ -159,11 +160,11 @@ class Picture:
         return list(found)
 
     def _under(self, index: Index, level: int) -> Iterator[tuple[_Piece, ...]]:
-        """Return what of each chunk of another level lies under a chunk of the picture."""
+        """Yield the parts of chunks of another level that cover a chunk of the picture."""
         return product(*(self._pieces(level, axis, number) for axis, number in enumerate(index)))
 
     def _pieces(self, level: int, axis: int, number: int) -> list[_Piece]:
-        """Return the pieces of chunks of another level, along one axis, under chunk `number` of the picture."""
+        """Return the parts of another level's chunks, along one axis, that cover chunk `number`."""
         key = level, axis, number
         if key not in self._kept_pieces:
             fine, coarse = self._levels[self.level], self._levels[level]
@@ -177,7 +178,7 @@ class Picture:
         return self._kept_pieces[key]
 
     def _paint_coarser(self, index: Index) -> bool:
-        """Paint a missing chunk from the finest coarser level of which all is in memory."""
+        """Paint a missing chunk from the finest coarser level that covers it from memory."""
         best = self._shown_level.get(index, len(self._levels))
         part = self.pixels[self.missing[index][0]]
         for level in range(self.level + 1, best):

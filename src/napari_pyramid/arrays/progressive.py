@@ -1,8 +1,8 @@
-"""ProgressiveLevels: pictures of the levels of one image that are there at once and become exact as chunks arrive.
+"""Show an image at once from coarse samples, and sharpen it as chunks arrive: `ProgressiveLevels`.
 
-Says which chunks a picture needs, which coarser ones to read before them, and which to read ahead; the loader reads
-them. Knows levels and where their samples are; knows nothing of viewers. Only `show` approximates: the levels themselves
-give exact samples to whoever indexes them.
+This module chooses the chunks that a picture needs, the coarser chunks to read before them, and the
+chunks to read ahead; the loader reads them. Only `show` approximates: indexing a level itself
+returns exact samples.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Array = npt.NDArray[Any]
 Role = Literal["view", "thumbnail", "prepared"]
 
 PATIENCE = 0.012
-"""Seconds to wait for chunks before coarser samples are shown: what is quick needs no approximation."""
+"""Seconds to wait for chunks before coarser samples are shown: fast reads need none."""
 FIRST_PATIENCE = 0.04
-"""Seconds to wait while nothing at all is in memory."""
+"""Seconds to wait if nothing at all is in memory."""
 COARSE_STEPS = 2
-"""Chunks that are this many levels coarser are read first, if only still coarser ones are in memory."""
+"""Chunks this many levels coarser are read first if only coarser ones are in memory."""
 BASE_BYTES = 64 * 2**20
-"""The coarsest level is read whole and kept, if it is not larger."""
+"""Largest coarsest level, in bytes, that is read as a whole and kept."""
 AHEAD_SHARE = 4
-"""One part in so many of the memory for chunks is filled ahead of the view."""
+"""The chunks read ahead of the view take at most this fraction (1 / n) of the cache."""
 
 
 class ProgressiveLevels:
@@ -45,15 +45,18 @@ class ProgressiveLevels:
     Parameters
     ----------
     levels
-        Views of chunked arrays, largest first, all with the same axes; at most one integer index away from their arrays.
+        Views of chunked arrays, largest first, all with the same axes; each lacks at most one axis
+        of its array, dropped by an integer index.
     grids
-        Where the samples of the levels are, over the axes of the arrays; guessed from the shapes when left out.
+        Positions of the samples of each level, over the axes of the arrays; by default they follow
+        from the shapes.
     loader
-        Reads the chunks.
+        Loader of the chunks.
     on_change
         Called on any thread when a picture has changed.
     on_failure
-        Called on any thread with the name of an array and the reason, once for each chunk that cannot be read.
+        Called on any thread with a message (array and reason), once for each chunk that cannot be
+        read.
     """
 
     def __init__(
@@ -75,16 +78,16 @@ class ProgressiveLevels:
         self._lock = threading.Lock()
         self._pictures: dict[Role, Picture] = {}
         self._moved: tuple[int, int] | None = None
-        """Axis along which the view moved last, and in which direction."""
+        """Axis and direction of the last move of the view."""
         self._base: dict[Index, Array] = {}
-        """Chunks of the coarsest level, for as long as the image is shown."""
+        """Chunks of the coarsest level, kept while the image is shown."""
         self._reported: set[tuple[int, Index]] = set()
         self._written: tuple[int, ...] = ()
         self._number_of = {source.token: i for i, source in enumerate(sources)}
 
     @classmethod
     def fits(cls, levels: Sequence[Any]) -> bool:
-        """Whether `levels` can be shown progressively."""
+        """Return whether `levels` can be shown progressively."""
         return all(
             isinstance(level, LazyArray)
             and level.is_chunked
@@ -94,7 +97,7 @@ class ProgressiveLevels:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether chunks in view are still to come."""
+        """Whether chunks in view have not arrived yet."""
         return self._loader.is_waiting(self)
 
     @property
@@ -103,20 +106,20 @@ class ProgressiveLevels:
         return any(picture.failed for picture in list(self._pictures.values()))
 
     def close(self) -> None:
-        """Stop reading; what `show` is asked for next starts it again."""
+        """Stop reading; the next call of `show` starts it again."""
         self._loader.drop(self)
         self._pictures.clear()
 
     def show(self, level: int, view: LazyArray, role: Role = "view") -> Array:
-        """Return what is in memory of `view`, a part of ``levels[level]``, and have the rest read.
+        """Return a picture of `view`, a part of ``levels[level]``, from memory; have the rest read.
 
-        The array is painted further while chunks arrive, and `on_change` called; a later call for the same view returns
-        it again. It must not be written to.
+        The picture is painted further while chunks arrive, and `on_change` is called. A later call
+        for the same view returns the same array. It must not be written to.
         """
         ranges = _ranges_of(view)
         with self._lock:
             written = tuple(v.source.n_forgotten for v in self.levels)
-            if written != self._written:  # the store changed
+            if written != self._written:  # the store has been written to
                 self._written = written
                 self._pictures.clear()
                 self._base.clear()
@@ -129,12 +132,15 @@ class ProgressiveLevels:
         return picture.pixels.reshape(view.shape)
 
     def prepare(self, level: int, view: LazyArray) -> None:
-        """Have all of `view`, a part of ``levels[level]``, read after what is in view, for a later `show`."""
+        """Have `view`, a part of ``levels[level]``, read for a later `show`.
+
+        Chunks in view are read before it.
+        """
         with self._lock:
             picture = Picture(self.levels, level, _ranges_of(view), self._find, behind=False)
             self._pictures["prepared"] = picture
             self._loader.want(self, self._urgent(), self._ahead())
-        if not picture.missing:  # all of it was in memory
+        if not picture.missing:  # all chunks were in memory
             self._on_change()
 
     def unprepare(self) -> None:
@@ -145,7 +151,7 @@ class ProgressiveLevels:
 
     @property
     def prepared_level(self) -> int | None:
-        """The level that was prepared, once all of it has been read."""
+        """The prepared level once all of it has been read, else None."""
         picture = self._pictures.get("prepared")
         return picture.level if picture is not None and not picture.missing else None
 
@@ -154,7 +160,7 @@ class ProgressiveLevels:
         self._loader.retry(self, list(self._urgent()))
 
     def deliver(self, source: ChunkedSource, chunks: dict[Index, Array]) -> None:
-        """Paint chunks that have come. Called by the loader."""
+        """Paint chunks that have been read. Called by the loader."""
         level = self._number_of[source.token]
         if level == len(self.levels) - 1 and self._keeps_base:
             self._base |= chunks
@@ -180,7 +186,7 @@ class ProgressiveLevels:
             self._on_failure(str(error))
 
     def _look(self, level: int, ranges: tuple[range, ...], role: Role) -> Picture:
-        """Make the picture of a new view, and ask for what it lacks."""
+        """Return the picture of a new view, and request its missing chunks."""
         if role == "view":
             self._note_move(level, ranges)
         picture = self._pictures[role] = Picture(self.levels, level, ranges, self._find)
@@ -197,7 +203,10 @@ class ProgressiveLevels:
         return self.levels[level].source.get(index)
 
     def _urgent(self) -> Iterator[Wanted]:
-        """Chunks that the pictures lack: first a few coarse ones where they would show much less, then the exact ones."""
+        """Yield the missing chunks of the pictures.
+
+        A few coarse chunks come first if only much coarser ones are in memory.
+        """
         for role, picture in self._pictures.items():
             quick = picture.level + COARSE_STEPS
             if role != "prepared" and quick < min(picture.coarsest_shown, len(self.levels)):
@@ -207,7 +216,10 @@ class ProgressiveLevels:
             yield from ((picture.source, index) for index in list(picture.missing))
 
     def _ahead(self) -> Iterator[Wanted]:
-        """Chunks to read next: the coarsest level, the next ones where the view moved, and those around it."""
+        """Yield chunks to read ahead.
+
+        First the coarsest level, then chunks in the direction of the last move and around the view.
+        """
         if self._keeps_base:
             yield from self._base_chunks()
         picture = self._pictures.get("view")
@@ -241,7 +253,7 @@ class ProgressiveLevels:
         yield from (index for index in product(*wide) if index not in inside)
 
     def _is_view_axis(self) -> list[bool]:
-        """Whether an axis of the arrays is an axis of the levels; an axis of channels is not."""
+        """Return whether the levels have each axis of the arrays (a channel may be fixed)."""
         return [isinstance(r, range) for r in self._views[0].ranges]
 
     def _note_move(self, level: int, ranges: tuple[range, ...]) -> None:
@@ -274,5 +286,8 @@ class ProgressiveLevels:
 
 
 def _ranges_of(view: LazyArray) -> tuple[range, ...]:
-    """Return what is viewed along each axis of the array; an axis that was dropped is a range of one sample."""
+    """Return the viewed range along each axis of the array.
+
+    A dropped axis has a range of one sample.
+    """
     return tuple(r if isinstance(r, range) else range(r, r + 1) for r in view.ranges)

@@ -1,6 +1,6 @@
-"""Read-only arrays made of other arrays: converted, cropped, transposed, stacked, side by side.
+"""Make read-only arrays of other arrays: converted, cropped, transposed, stacked, side by side.
 
-None of them reads anything until it is indexed.
+They read nothing until they are indexed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _Region = tuple[slice, ...]
 
 
 class _Virtual(ABC):
-    """What all virtual arrays share: basic indexing, reduced to reading one region.
+    """Base class of virtual arrays, which reduces basic indexing to reading one region.
 
     Parameters
     ----------
     chunks
-        None where any region costs the same: `chunks` is then the shape, and `is_chunked` False.
+        Chunk shape; None if any region costs the same to read. Then the attribute `chunks` is the
+        shape, and `is_chunked` is False.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class _Virtual(ABC):
         """Return the samples of a region that is not empty."""
 
     def __getitem__(self, key: Any) -> _Array:
-        """Return the samples at integers, slices (any step) and an Ellipsis, as NumPy gives them.
+        """Return the samples at integers, slices (any step) and an Ellipsis, like NumPy.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class Cast(_Virtual):
 
 
 class Crop(_Virtual):
-    """The part of an array from `start` on (its first sample if left out) that has `shape`."""
+    """The part of an array with the given shape that starts at `start` (default: all zeros)."""
 
     def __init__(
         self, array: ArrayLike, shape: Sequence[int], start: Sequence[int] | None = None
@@ -124,7 +125,7 @@ class Squeeze(_Virtual):
 
 
 class Transpose(_Virtual):
-    """An array with its axes in another order: axis i of it is axis ``order[i]`` of `array`."""
+    """An array with its axes in another order: axis i is axis ``order[i]`` of `array`."""
 
     def __init__(self, array: ArrayLike, order: Sequence[int]) -> None:
         chunks = regular_chunks(array)
@@ -144,13 +145,13 @@ class Transpose(_Virtual):
 
 
 class Stack(_Virtual):
-    """Arrays along a new axis, one sample thick each; a missing array (None) reads as fill.
+    """Arrays along a new axis, each one sample thick; a missing array (None) reads as `fill`.
 
     Parameters
     ----------
     arrays
-        At least one that is not None; the first of them gives shape, dtype and chunks. Smaller
-        arrays are filled up at their ends.
+        The arrays or None, at least one of them an array; the first array gives shape, dtype and
+        chunks. Smaller arrays are filled up at their ends.
     axis
         Position of the new axis in the stack.
     fill
@@ -184,25 +185,30 @@ class MosaicTile:
     """One array of a `Mosaic`."""
 
     origin: tuple[int, int]
-    """Row and column of its first sample in the mosaic."""
+    """Row and column of the first sample in the mosaic."""
     open: Callable[[], ArrayLike | None]
-    """The array, None when it is missing; called only when the tile is read."""
+    """Returns the array, or None if it is missing; called only when the tile is read."""
     on_damage: Callable[[Exception], None] | None = None
-    """Told why the tile cannot be read, each time; there is fill then. Without it, reading fails."""
+    """Called with the error each time the tile cannot be read and reads as fill.
+
+    Without it, the error is raised.
+    """
 
 
 class Mosaic(_Virtual):
-    """Arrays side by side in the plane of the last two axes; where there is none, and in missing ones, there is fill.
+    """Arrays side by side in the plane of the last two axes, with `fill` between them.
+
+    Missing arrays read as `fill` too.
 
     Parameters
     ----------
     tiles
-        Where they overlap, the later one is seen.
+        The arrays and their places; where tiles overlap, the later tile is shown.
     shape
-        Shape of the whole.
+        Shape of the mosaic.
     like
-        The array that gives dtype and chunks; a chunk of the mosaic is one of its chunks, or one tile where the
-        tile's sides are no multiples of the chunk's.
+        The array that gives dtype and chunks. A chunk of the mosaic is one chunk of this array, or
+        one tile along axes where the tile's length is not a multiple of the chunk's.
     tile_shape
         Height and width of the largest tile.
     fill
@@ -234,7 +240,7 @@ class Mosaic(_Virtual):
             tile = self._tiles[i]
             try:
                 self._show(values, region, tile)
-            except Exception as error:  # codecs raise whatever their authors liked
+            except Exception as error:  # codecs may raise any exception
                 if tile.on_damage is None or _may_be_there_later(error):
                     raise
                 tile.on_damage(error)
@@ -247,12 +253,19 @@ class Mosaic(_Virtual):
 
 
 def _may_be_there_later(error: Exception) -> bool:
-    """Whether memory or storage failed: fill would stay in caches when they are back. gzip's error for bad data is an OSError, too."""
+    """Return whether an error may pass: a failure of memory or storage.
+
+    Fill must not stand in for such tiles, since it would stay in caches. gzip's error for bad data
+    is an OSError too, but lasts.
+    """
     return isinstance(error, (MemoryError, OSError)) and not isinstance(error, BadGzipFile)
 
 
 def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]) -> None:
-    """Copy into `out`, which shows `region` of a larger space, what `array` at `origin` has of it."""
+    """Copy the part of `array` that is in `region` into `out`.
+
+    `out` has the samples of `region`; the first sample of `array` is at `origin` of the same space.
+    """
     starts = [max(s.start, o) for s, o in zip(region, origin, strict=True)]
     stops = [min(s.stop, o + n) for s, o, n in zip(region, origin, array.shape, strict=True)]
     if any(stop <= start for start, stop in zip(starts, stops, strict=True)):
@@ -265,7 +278,7 @@ def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]
 
 
 def _range(key: Any, length: int) -> int | range:
-    """The positions that an index picks along an axis; an int where the axis goes away."""
+    """Return the positions that an index selects along an axis; an int if the axis is dropped."""
     if isinstance(key, slice):
         return range(*key.indices(length))
     try:
