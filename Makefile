@@ -1,24 +1,24 @@
-# Everything a user or a developer does here. Each target sets up what it needs; the second time takes no time.
+# Targets for users and developers. Each target sets up what it needs, once.
 BIN := .venv/bin
 
-# A process per processor, each with a screen of its own. One process: make test PYTEST_ARGS="-n 0"
+# One process per processor, each with its own screen. For a single process: make test PYTEST_ARGS="-n 0"
 PYTEST_ARGS := -n logical --maxprocesses 8 --dist worksteal
-# Bytecode is kept whatever the environment says: without it each process compiles napari, 5 s.
+# Bytecode is always kept: without it each process compiles napari, which takes 5 s.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: help demo test test-all matrix package lint format bench docs clean
 
 help:
 	@echo "make demo      build a pyramid of a brain and open it in napari (without a display: draw it to demo.png)"
-	@echo "make test      set up, lint, and run the tests, those of the window too"
+	@echo "make test      set up, lint, and run the tests, also the tests of the window"
 	@echo "make test-all  the same with the slow tests"
-	@echo "make matrix    demo and tests with Python 3.11 to 3.13, the newest and the lowest versions (LEGS=3.11-lowest: one of them)"
-	@echo "make package   build the wheel and the sdist, and check them without napari and beside it"
+	@echo "make matrix    demo and tests with Python 3.11 to 3.13, the newest and the lowest versions (LEGS=3.11-lowest runs one of them)"
+	@echo "make package   build the wheel and the sdist, and check them without and with napari"
 	@echo "make lint      ruff, mypy, and deptry: every import is declared, every dependency imported"
 	@echo "make format    let ruff correct the formatting"
-	@echo "make bench     measure all of docs/benchmarks.md again (QUICK=1: the builders side by side, in two minutes)"
-	@echo "make docs      the pages in docs/ as a site in build/site"
-	@echo "make clean     remove everything that make made"
+	@echo "make bench     repeat all measurements of docs/benchmarks.md (QUICK=1: compare the builders in two minutes)"
+	@echo "make docs      build the pages in docs/ as a site in build/site"
+	@echo "make clean     remove everything that make creates"
 
 demo: .venv/.ready-gui
 	@scripts/setup-system.sh $(if $(DISPLAY)$(WAYLAND_DISPLAY),--have-display)
@@ -67,7 +67,7 @@ clean:
 	rm -rf .venv build dist demo.ome.zarr demo.png .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp per dependency group: made again when the dependencies change.
+# One stamp per dependency group, renewed when the dependencies change.
 .venv/.ready-%: pyproject.toml scripts/setup-venv.sh
 	@scripts/setup-venv.sh $*
 	@touch $@

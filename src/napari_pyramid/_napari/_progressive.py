@@ -35,7 +35,7 @@ __all__ = ["ProgressiveLayer", "grids_of_layer", "watch", "watch_current_viewer"
 SHORTEST_REST, LONGEST_REST = 0.03, 0.5
 """Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
 LOOK_EVERY = 0.06
-"""Seconds between two looks whether chunks have come."""
+"""Seconds between two checks for new chunks."""
 RETRY_EVERY, RETRIES = 5.0, 6
 """Seconds until chunks that cannot be read are tried again, and how often."""
 NAMED = 3

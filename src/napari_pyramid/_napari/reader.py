@@ -96,7 +96,10 @@ def _may_be_ours(path: str) -> bool:
 
 
 def _may_be_our_url(url: str) -> bool:
-    """Whether a URL may lead to a store, by its looks: a request would keep napari waiting."""
+    """Return whether a URL may lead to a store, from its text alone.
+
+    A request would keep napari waiting.
+    """
     from napari_pyramid.errors import LayoutError
     from napari_pyramid.storage.address import is_remote, parse_address
 
