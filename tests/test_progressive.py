@@ -265,6 +265,7 @@ def test_closing_amid_reads_delivers_nothing_more() -> None:
         store.gate.clear()
     levels.show(0, views[0][3])
     levels.close()
+    changes.clear()
     for store in stores:
         store.gate.set()
     for thread in threading.enumerate():

@@ -12,7 +12,15 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Slicer", "before_insert", "largest_texture", "main_window", "set_loaded", "slice_from"]
+__all__ = [
+    "Slicer",
+    "before_insert",
+    "keep_thumbnail_lazy",
+    "largest_texture",
+    "main_window",
+    "set_loaded",
+    "slice_from",
+]
 
 _FIELDS = {
     "data_at_data_level",
@@ -89,6 +97,12 @@ def _moved(response: Any, offsets: Sequence[float], displayed: Sequence[int]) ->
         name=transform.name, scale=transform.scale, translate=translate, ndim=len(translate)
     )
     return dataclasses.replace(response, tile_to_data=moved)
+
+
+def keep_thumbnail_lazy(layer: Any) -> None:
+    """Have napari slice the thumbnail of a 2-D layer like any other, instead of reading all of the coarsest level."""
+    if getattr(layer, "_level_materializer", None) is not None:
+        layer._level_materializer = None
 
 
 def set_loaded(layer: Any, loaded: bool) -> None:

@@ -18,7 +18,13 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_pyramid._napari._preferences import shows_progressively
-from napari_pyramid._napari._private import before_insert, main_window, set_loaded, slice_from
+from napari_pyramid._napari._private import (
+    before_insert,
+    keep_thumbnail_lazy,
+    main_window,
+    set_loaded,
+    slice_from,
+)
 from napari_pyramid._napari._volume import VolumeLevels, hidden_index
 from napari_pyramid.arrays.chunk_loader import ChunkLoader
 from napari_pyramid.arrays.grid import Grid, grids_of
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-__all__ = ["ProgressiveLayer", "grids_of_layer", "watch", "watch_current_viewer"]
+__all__ = ["ProgressiveLayer", "grids_of_layer", "is_progressive", "watch", "watch_current_viewer"]
 
 SHORTEST_REST, LONGEST_REST = 0.03, 0.5
 """Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
@@ -61,6 +67,12 @@ def watch(viewer: Viewer) -> None:
         _watchers[viewer] = _Watcher(viewer)
 
 
+def is_progressive(viewer: Viewer, layer: Layer) -> bool:
+    """Whether a layer is shown progressively."""
+    watcher = _watchers.get(viewer)
+    return watcher is not None and layer in watcher.shown
+
+
 class _Watcher:
     """The layers of one viewer that are shown progressively."""
 
@@ -71,7 +83,7 @@ class _Watcher:
             self._window = weakref.ref(window)
             window.destroyed.connect(self._on_closed)
         self._dims = viewer.dims
-        self._shown: dict[Any, ProgressiveLayer] = {}
+        self.shown: dict[Any, ProgressiveLayer] = {}
         before_insert(viewer.layers, self._on_insert)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -81,22 +93,22 @@ class _Watcher:
         if window is not None and shows_progressively() and _is_ours(layer):
             shown = ProgressiveLayer(layer, window)
             if shown.installed:
-                self._shown[layer] = shown
+                self.shown[layer] = shown
                 if self._dims.ndisplay == 3:
                     QTimer.singleShot(0, shown.follow_into_3d)
 
     def _on_ndisplay(self, event: Any) -> None:
-        for shown in self._shown.values():
+        for shown in self.shown.values():
             shown.show_in(event.value)
 
     def _on_removed(self, event: Any) -> None:
-        if (shown := self._shown.pop(event.value, None)) is not None:
+        if (shown := self.shown.pop(event.value, None)) is not None:
             shown.close()
 
     def _on_closed(self) -> None:
-        for shown in self._shown.values():
+        for shown in self.shown.values():
             shown.stop()
-        self._shown.clear()
+        self.shown.clear()
 
 
 def _is_ours(layer: Any) -> bool:
@@ -152,6 +164,13 @@ class ProgressiveLayer:
         """Position of the last slice along hidden axes; NaN for displayed axes."""
         self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
         self.installed = slice_from(layer, self)
+        if self.installed:
+            keep_thumbnail_lazy(layer)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether chunks in view are still to come."""
+        return self._levels.is_waiting
 
     def close(self) -> None:
         """Stop reading and drawing."""

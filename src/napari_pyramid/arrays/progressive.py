@@ -21,6 +21,7 @@ from napari_pyramid.arrays.chunked_source import ChunkedSource
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.picture import LevelSource, Picture
+from napari_pyramid.arrays.virtual_level import VirtualLevel
 
 __all__ = ["ProgressiveLevels", "Role"]
 
@@ -72,6 +73,8 @@ class ProgressiveLevels:
         grids = grids or grids_of([source.shape for source in sources])
         self.levels = [LevelSource(s, g) for s, g in zip(sources, grids, strict=True)]
         self._views = tuple(levels)
+        self._n_stored = sum(not isinstance(level.source, VirtualLevel) for level in levels)
+        """Levels that are read from a store; coarser ones are made of all of it, so they are read only where looked at."""
         self._loader = loader
         self._on_change = on_change
         self._on_failure = on_failure
@@ -209,10 +212,12 @@ class ProgressiveLevels:
         """
         for role, picture in self._pictures.items():
             quick = picture.level + COARSE_STEPS
-            if role != "prepared" and quick < min(picture.coarsest_shown, len(self.levels)):
+            if role != "prepared" and quick < min(picture.coarsest_shown, self._n_stored):
                 source = self.levels[quick].source
                 yield from ((source, index) for index in picture.chunks_at(quick))
-        for _, picture in sorted(self._pictures.items(), key=lambda item: item[0] == "prepared"):
+        for role, picture in sorted(self._pictures.items(), key=lambda item: item[0] == "prepared"):
+            if role == "thumbnail" and picture.level >= self._n_stored:
+                continue
             yield from ((picture.source, index) for index in list(picture.missing))
 
     def _ahead(self) -> Iterator[Wanted]:
@@ -223,7 +228,7 @@ class ProgressiveLevels:
         if self._keeps_base:
             yield from self._base_chunks()
         picture = self._pictures.get("view")
-        if picture is None:
+        if picture is None or picture.level >= self._n_stored:
             return
         source, room = picture.source, chunked_source.CACHE.budget // AHEAD_SHARE
         nbytes = source.chunk_nbytes
@@ -269,7 +274,7 @@ class ProgressiveLevels:
 
     @property
     def _keeps_base(self) -> bool:
-        return self._views[-1].nbytes <= BASE_BYTES
+        return self._n_stored == len(self.levels) and self._views[-1].nbytes <= BASE_BYTES
 
     def _base_chunks(self) -> Iterator[Wanted]:
         source = self.levels[-1].source
