@@ -186,7 +186,7 @@ def test_a_broken_npy_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_unexpected_failure_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: str) -> None:
+    def fail(path: str, **_: object) -> None:
         raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr("napari_pyramid.info.describe", fail)

@@ -225,7 +225,7 @@ def test_a_chunk_that_cannot_be_had_is_named_in_one_line(
     serve: Serve, fails: int | str, told: str
 ) -> None:
     web = serve()
-    options = {"retries": 2 if fails != "stall" else 0, "timeout": 0.3 if fails == "stall" else 30}
+    options = {"retries": 2 if fails != "stall" else 0, "timeout": 2 if fails == "stall" else 30}
     (image,) = open_images(f"{web.url}/v3.zarr", storage_options=options)
     web.rules.fail_every, web.rules.fail_with, web.rules.fail_path = 1, fails, "0/c/2/1"
     with pytest.raises(SourceError, match=rf"v3\.zarr/0/c/2/1: {told}") as raised:
@@ -394,3 +394,37 @@ def test_a_plate_opens_in_few_round_trips(tmp_path: Path, version: int) -> None:
     np.testing.assert_array_equal(pixels[16:, 32:48], PIXELS[:16, :16])
     np.testing.assert_array_equal(pixels[:16, 16:32], PIXELS[:16, :16] + 1)
     assert not pixels[16:, 64:].any()
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("rules", [{}, {"missing": 403}, {"ranges": False}, {"suffixes": False}])
+def test_views_have_the_pixels_of_the_store(serve: Serve, name: str, rules: dict[str, Any]) -> None:
+    web = serve(**rules)
+    (image,) = open_images(f"{web.url}/{name}")
+    view = LazyArray(image.levels[0].array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if "ranges" in rules else "error", LayoutNotice)
+        for region in ((slice(3, 29), slice(7, 31)), (slice(None), 30), (40, slice(None))):
+            np.testing.assert_array_equal(np.asarray(view[region]), _expected()[region])
+
+
+def test_shards_take_a_request_for_the_index_and_one_for_near_chunks(serve: Serve) -> None:
+    web = serve()
+    (image,) = open_images(f"{web.url}/sharded.zarr")
+    web.requests.clear()
+    np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), _expected())
+    indexes = [r.path for r in web.requests if (r.range or "").startswith("bytes=-")]
+    assert len(indexes) == len(set(indexes)) == 6  # 3 x 2 shards, of 24 chunks
+    assert len(web.requests) <= 18  # the chunks of a shard may be read by two threads
+
+
+def test_the_index_of_a_shard_is_read_once(serve: Serve) -> None:
+    web = serve()
+    (image,) = open_images(f"{web.url}/sharded.zarr")
+    view = LazyArray(image.levels[0].array)
+    web.requests.clear()
+    for row in (0, 8, 16, 24):
+        np.testing.assert_array_equal(np.asarray(view[row, 16:24]), _expected()[row, 16:24])
+    suffixes = [r.path for r in web.requests if (r.range or "").startswith("bytes=-")]
+    assert len(suffixes) == len(set(suffixes)) == 2
+    assert len(web.requests) == 6

@@ -47,12 +47,20 @@ class ChunkReader(Protocol):
 
 def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
     """Return the fastest reader for the chunks of `array`; `chunks` is the shape of a chunk."""
-    stored = StoredChunks.of(array)
+    stored = StoredChunks.of(array) or _remote_chunks(array)
     if stored is not None:
         return stored
     if isinstance(array, zarr.Array) and type(array.store) is LocalStore and array.ndim:
         return _PipelineChunks(array)
     return SlicedChunks(array, chunks)
+
+
+def _remote_chunks(array: ArrayLike) -> ChunkReader | None:
+    if not isinstance(array, zarr.Array) or type(array.store).__name__ != "RemoteStore":
+        return None
+    from napari_pyramid.storage.remote_chunks import RemoteChunks  # only URLs pay for it
+
+    return RemoteChunks.of(array)
 
 
 def chunk_box(

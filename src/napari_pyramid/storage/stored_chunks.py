@@ -33,7 +33,7 @@ try:
 except ImportError:  # no wheel for this processor
     _decompress = zlib.decompress
 
-__all__ = ["StoredChunks"]
+__all__ = ["Decoder", "StoredChunks", "chunk_encoding"]
 
 Array = npt.NDArray[Any]
 Index = tuple[int, ...]
@@ -103,7 +103,7 @@ class StoredChunks:
             or not array.ndim
         ):
             return None
-        encoding = _encoding(array)
+        encoding = chunk_encoding(array)
         return None if encoding is None else cls(array, *encoding)
 
     @property
@@ -212,7 +212,7 @@ class _ShardIndexes:
             self._kept.clear()
 
 
-def _encoding(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Decoder] | None:
+def chunk_encoding(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Decoder] | None:
     """Return data type and decoder of the bytes of a chunk; None if they are unusual."""
     metadata: Any = array.metadata.to_dict()
     if array.dtype.kind not in "biufc":
