@@ -62,7 +62,7 @@ class Rules:
     redirect: str | None = None
     """A prefix of paths that is answered with a redirect to the same path without it."""
     fail_every: int = 0
-    """Each n-th request fails; 0 for none."""
+    """Each n-th request fails, but no path twice in a row unless all fail; 0 for none."""
     fail_with: int | Literal["drop", "cut", "stall"] = 503
     """A status, no answer, half of a body, or silence until the client gives up."""
     fail_path: str = ""
@@ -80,6 +80,8 @@ class WebServer:
     requests: list[Request] = field(default_factory=list)
     address: str = ""
     _count: int = 0
+    _failed: set[str] = field(default_factory=set)
+    """Paths whose last request failed."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -91,12 +93,21 @@ class WebServer:
         return [request.path for request in self.requests]
 
     def fails_now(self, path: str) -> bool:
-        """Whether the turn of this request is to fail."""
+        """Return whether this request fails.
+
+        Among concurrent requests, retries of one path could meet the n-th turn again and again.
+        """
         if not self.rules.fail_every or self.rules.fail_path not in path:
             return False
         with self._lock:
             self._count += 1
-            return self._count % self.rules.fail_every == 0
+            if self.rules.fail_every > 1 and path in self._failed:
+                self._failed.remove(path)
+                return False
+            fails = self._count % self.rules.fail_every == 0
+            if fails:
+                self._failed.add(path)
+            return fails
 
 
 class _Handler(BaseHTTPRequestHandler):

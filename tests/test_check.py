@@ -333,7 +333,7 @@ def test_averaged_labels_are_found(tmp_path: Path) -> None:
     ids = image(shape=(40, 60)) // 100 * 100
     zarr.open_array(path / "labels" / "nuclei" / "0")[:] = ids % 250
     zarr.open_array(path / "labels" / "nuclei" / "1")[:] = plain_mean(ids % 250, (2, 2))
-    assert "ids that the level above has not" in messages(check_store(path, pixels=True))
+    assert "ids that the level above does not have" in messages(check_store(path, pixels=True))
 
 
 # ---- consolidated metadata -------------------------------------------------------------------------------------------
@@ -420,7 +420,7 @@ def test_a_corrupt_chunk_in_the_middle(store: Path) -> None:
 
 def test_shapes_that_no_factor_explains(tmp_path: Path) -> None:
     path = write(tmp_path / "x.zarr", [image(shape=(40, 60)), image(shape=(30, 44))])
-    assert "is no reduction by integer factors" in messages(check_store(path))
+    assert "is not a reduction by integer factors" in messages(check_store(path))
 
 
 def test_a_scale_that_is_none_is_no_base_for_mending(store: Path) -> None:

@@ -257,8 +257,8 @@ class _Connection:
             prefix = f"{path}/" if path else ""
         if not container:
             raise LayoutError(
-                f"{address.public}: give a container and an account: az://CONTAINER/PATH with the storage "
-                "option account_name=NAME, or az://ACCOUNT/CONTAINER/PATH"
+                f"{address.public}: give a container and an account: az://ACCOUNT/CONTAINER/PATH, or "
+                "az://CONTAINER/PATH with the storage option account_name"
             )
         config["account_name"] = account
         if "sas_token" in config:
