@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_pyramid import Axis, SpecError
-from napari_pyramid.axes import centre_shift, clean_unit, default_axes, parse_axes
+from napari_pyramid.axes import clean_unit, default_axes, parse_axes
+from napari_pyramid.half_pixel import centre_shift
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pytest
 import tensorstore
 import zarr
 
-from napari_pyramid.storage.chunk_io import Blocks, present_blocks
+from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.present_chunks import present_blocks
 from napari_pyramid.storage.shards import has_plain_index
 
 SHAPE, CHUNKS = (11, 7, 13), (4, 3, 5)

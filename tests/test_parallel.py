@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from napari_pyramid.arrays import parallel
-from napari_pyramid.arrays.parallel import run_together
+from napari_pyramid.arrays.run_together import run_together
 
 
 def test_every_item_is_handed_over_once() -> None:

@@ -19,9 +19,9 @@ from servers import Rules, WebServer, rounds, web_server
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import LayoutError, LayoutNotice, SourceError
 from napari_pyramid.layouts import open_images
-from napari_pyramid.storage import connect
+from napari_pyramid.storage import open_url
 from napari_pyramid.storage.address import parse_address
-from napari_pyramid.storage.connect import open_remote
+from napari_pyramid.storage.open_url import open_remote
 from napari_pyramid.storage.stores import open_root
 
 PIXELS = np.arange(1, 41 * 31 + 1, dtype="u2").reshape(41, 31)
@@ -31,7 +31,7 @@ Serve = Callable[..., WebServer]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "FIRST_PAUSE", timedelta(milliseconds=1))
+    monkeypatch.setattr(open_url, "FIRST_PAUSE", timedelta(milliseconds=1))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from napari_pyramid.errors import SpecError
 
-__all__ = ["Axis", "centre_shift", "clean_unit", "default_axes", "ome_order", "parse_axes"]
+__all__ = ["Axis", "clean_unit", "default_axes", "ome_order", "parse_axes"]
 
 _TYPE_OF_NAME = {"t": "time", "time": "time", "c": "channel", "channel": "channel"}
 _DEFAULT_NAMES = "tczyx"
@@ -130,20 +130,6 @@ def ome_order(axes: Sequence[Axis]) -> tuple[int, ...]:
     "axes" metadata).
     """
     return tuple(sorted(range(len(axes)), key=lambda i: _RANK.get(axes[i].type or "", 2)))
-
-
-def centre_shift(fine: Sequence[float], coarse: Sequence[float]) -> tuple[float, ...]:
-    """Return how far the first sample of a coarse level is behind the first of a fine one.
-
-    The result of a window is at the centre of the window, so it is half a coarse sample less half a
-    fine one (OME-Zarr 0.6, "multiscales", note on pixel centres).
-
-    Parameters
-    ----------
-    fine, coarse
-        Distance between the samples of each level, one entry per axis, in units of the axes.
-    """
-    return tuple(0.5 * (b - a) for a, b in zip(fine, coarse, strict=True))
 
 
 def _split(axes: str | Iterable[str | Axis]) -> Iterable[str | Axis]:

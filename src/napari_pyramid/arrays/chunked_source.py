@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays.chunk_cache import ChunkCache, default_budget
 from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks, chunk_reader
-from napari_pyramid.arrays.parallel import THREADS, run_together
+from napari_pyramid.arrays.run_together import THREADS, run_together
 from napari_pyramid.errors import SourceError
 from napari_pyramid.image import ArrayLike
 

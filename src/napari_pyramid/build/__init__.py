@@ -9,8 +9,8 @@ from typing import Any, Unpack
 
 from napari_pyramid.build.build import Build, Unfinished, plan
 from napari_pyramid.build.progress import Progress
-from napari_pyramid.build.recover import recover
 from napari_pyramid.build.request import Request
+from napari_pyramid.build.undo import recover
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.ome_zarr import Version
 from napari_pyramid.plan.options import SpecOptions, refuse_unknown
@@ -76,7 +76,7 @@ def plan_build(
         takes the first.
     storage_options
         Credentials and the like for a `source` that is a URL: see
-        `napari_pyramid.storage.connect.OPTIONS`.
+        `napari_pyramid.storage.open_url.OPTIONS`.
     series
         In place: name of a further series of levels that shares level 0.
     overwrite

@@ -12,9 +12,11 @@ from napari_pyramid.build import executors
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.progress import Progress, Steps
-from napari_pyramid.build.recover import recover
 from napari_pyramid.build.request import Request
+from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.run import Run
+from napari_pyramid.build.undo import recover
+from napari_pyramid.build.update import Update
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.passes import Pass
@@ -158,8 +160,9 @@ class Build:
         if request.in_place and recover(request.source):
             return plan(request).steps()  # planned while half of the new levels were in place
         self.check()
-        run = Run(self._job, request.executor)
-        return run.steps() if request.regions is None else run.update(request.regions)
+        if request.regions is not None:
+            return Update(self._job, request.executor).update(request.regions)
+        return Run(self._job, request.executor).steps()
 
     def run(self, progress: Callable[[Progress], None] | None = None) -> Pyramid:
         """Build the pyramid and return it, opened for reading.
@@ -206,9 +209,9 @@ def _unfinished(job: Job) -> Unfinished | None:
     done, total = workspace.count_tiles()
     if not job.continues:
         return Unfinished(workspace.directory, done, total, "discard")
-    refusal = job.refusal(state)
-    action: Literal["resume", "refuse"] = "resume" if refusal is None else "refuse"
-    return Unfinished(workspace.directory, done, total, action, refusal)
+    error = refusal(job, state)
+    action: Literal["resume", "refuse"] = "resume" if error is None else "refuse"
+    return Unfinished(workspace.directory, done, total, action, error)
 
 
 def _check_regions(regions: Sequence[Region], ndim: int) -> None:

@@ -11,8 +11,8 @@ from napari_pyramid.build.in_place import Base, InPlace, level_paths
 from napari_pyramid.build.new_store import NewStore, is_label_place
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.stored_levels import spec_of_stored_levels, template_of_stored_levels
 from napari_pyramid.build.targets import Target
-from napari_pyramid.build.update import spec_of_stored_levels, template_of_stored_levels
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.array import ArrayTemplate

@@ -12,7 +12,6 @@ from typing import Any
 
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.build.publishing import Publishing
-from napari_pyramid.build.recover import undo_publishing
 from napari_pyramid.build.source import BuildSource, directory_of
 from napari_pyramid.build.targets import (
     create_levels,
@@ -20,6 +19,7 @@ from napari_pyramid.build.targets import (
     open_level,
     refuse_unwritable,
 )
+from napari_pyramid.build.undo import undo_publishing
 from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata import ome_zarr

@@ -22,7 +22,6 @@ from napari_pyramid.build.verify import Comparer
 from napari_pyramid.build.workspace import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import downsampled_shape
-from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.image import Channel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
@@ -33,10 +32,9 @@ from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.schedule import PassPlan, SourceChunks
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.regions import Region
 from napari_pyramid.storage.chunk_io import Blocks
 
-__all__ = ["Job"]
+__all__ = ["Job", "chunks_of"]
 
 PIXELS_VERSION = 1
 """Part of the fingerprint: increase it whenever the same recipe gives other bytes.
@@ -64,6 +62,11 @@ class Job:
     def spec(self) -> PyramidSpec:
         """Spec of the pyramid, which the target holds."""
         return self.target.spec
+
+    @property
+    def source_chunks(self) -> list[SourceChunks]:
+        """Chunk shapes of the source arrays."""
+        return chunks_of(self.source, self.target)
 
     @property
     def peak_memory(self) -> int:
@@ -148,23 +151,6 @@ class Job:
         """Whether unfinished work is kept, and resumed by a later run."""
         return self.resume and self.can_resume
 
-    def refusal(self, state: BuildState) -> DestinationError | None:
-        """Return the error to raise if this build cannot resume unfinished work, else None."""
-        where = f"{self.target.workspace.directory} holds unfinished work of"
-        if not state.is_current:
-            return DestinationError(
-                f"{where} an older version of napari-pyramid, which cannot be resumed",
-                remedies=[Remedy.START_OVER],
-            )
-        same_tiles = state.plan == self.plan or state.phase == "done"
-        took_as_empty = bool(state.unreadable) and not self.skip_unreadable
-        if state.fingerprint != self.fingerprint or not same_tiles or took_as_empty:
-            return DestinationError(
-                f"{where} another recipe or of a source that has changed",
-                remedies=[Remedy.START_OVER, Remedy.FINISH],
-            )
-        return None
-
     @property
     def plan(self) -> tuple[PassPlan, ...]:
         """The parts of the passes that give the tile numbers in the journals their meaning.
@@ -243,29 +229,6 @@ class Job:
         """Return False if somebody removed the workspace under the build."""
         return self.target.updates or self.target.workspace.is_intact()
 
-    def affected(self, region: Region, p: Pass) -> Region:
-        """Return what `region` of level 0 changes in the level that a pass reads.
-
-        The halos of the methods are part of it.
-        """
-        spans = [s.indices(n)[:2] for s, n in zip(region, self.spec.levels[0].shape, strict=True)]
-        for level in p.levels[1 : p.reads + 1]:
-            halo = self.spec.reduction.halo(level.factors)
-            spans = [
-                ((start - h) // f, -(-(stop + h) // f))
-                for (start, stop), h, f in zip(spans, halo, level.factors, strict=True)
-            ]
-        halo = (0,) * len(spans)
-        if p.last > p.reads:
-            below = p.levels[p.reads + 1]
-            halo = self.spec.reduction_for(below).halo(below.factors)
-        return tuple(
-            slice(max(0, start - h), min(n, stop + h))
-            for (start, stop), h, n in zip(
-                spans, halo, self.spec.levels[p.reads].shape, strict=True
-            )
-        )
-
     # ---- metadata --------------------------------------------------------------------------------
 
     def publishing(self, state: BuildState) -> BuildState:
@@ -310,3 +273,8 @@ class Job:
         paths = [level.path for level in self.spec.levels]
         ours = (i for i in images if [level.path for level in i.levels] == paths)
         return Pyramid(next(ours, images[0]), images)
+
+
+def chunks_of(source: BuildSource, target: Target) -> list[SourceChunks]:
+    """Return the chunk shapes of the source arrays."""
+    return [SourceChunks.of(array, is_level_0=target.first == 1) for array in source.arrays]

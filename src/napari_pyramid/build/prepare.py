@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from napari_pyramid.build.choose_target import choose_target
-from napari_pyramid.build.job import Job
+from napari_pyramid.build.job import Job, chunks_of
 from napari_pyramid.build.request import Request
+from napari_pyramid.build.resume import with_unfinished_tiles
 from napari_pyramid.build.source import BuildSource, reordered, resolve_source
 from napari_pyramid.build.targets import Target
 from napari_pyramid.errors import Remedy, SpecError
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.options import SpecOptions
-from napari_pyramid.plan.schedule import Limits, SourceChunks, plan_passes, planned_passes
+from napari_pyramid.plan.schedule import plan_passes
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.plan.workers import Limits
 from napari_pyramid.storage.node import UNSAFE_PATH
 
 __all__ = ["prepare_job"]
@@ -37,7 +38,7 @@ def prepare_job(request: Request) -> Job:
     target = choose_target(source, options, request)
     _check_fit(target.spec, source)
     limits = Limits.of(request.max_workers, request.memory_limit)
-    job = _resuming(_plan(source, target, request, limits), request, limits)
+    job = with_unfinished_tiles(_plan(source, target, request, limits), request, limits)
     if request.verify:
         _check_verifiable(job, limits.memory)
     for level in target.spec.levels[target.first :]:
@@ -73,7 +74,7 @@ def _plan(source: BuildSource, target: Target, request: Request, limits: Limits)
         target=target,
         passes=plan_passes(
             target.spec,
-            _chunked(source, target),
+            chunks_of(source, target),
             max_workers=limits.workers,
             memory_limit=limits.memory,
         ),
@@ -84,37 +85,6 @@ def _plan(source: BuildSource, target: Target, request: Request, limits: Limits)
         verify=request.verify,
         skip_unreadable=request.skip_unreadable,
     )
-
-
-def _chunked(source: BuildSource, target: Target) -> list[SourceChunks]:
-    """Return the chunk shapes of the source arrays."""
-    return [SourceChunks.of(array, is_level_0=target.first == 1) for array in source.arrays]
-
-
-def _resuming(job: Job, request: Request, limits: Limits) -> Job:
-    """Return the job with the tiles of unfinished work of the same recipe, if there is any.
-
-    Tiles that are done stay done, whatever workers and memory there are now.
-
-    Raises
-    ------
-    SpecError
-        If the unfinished work was planned for more memory than `limits` allow.
-    """
-    state = job.target.workspace.state if request.resume and request.has_target else None
-    if state is None or state.fingerprint != job.fingerprint or state.plan == job.plan:
-        return job
-    passes = planned_passes(
-        job.spec,
-        state.plan,
-        _chunked(job.source, job.target),
-        max_workers=limits.workers,
-        memory_limit=limits.memory,
-    )
-    job = replace(job, passes=passes)
-    if state.phase == "pixels":
-        _check_still_fits(job, limits.memory)
-    return job
 
 
 def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
@@ -144,22 +114,6 @@ def _check_fit(spec: PyramidSpec, source: BuildSource) -> None:
                 f"level {k} would be no smaller than level {k - 1}: "
                 f"factors {coarse.factors} do not reduce {fine.shape}; ask for fewer levels"
             )
-
-
-def _check_still_fits(job: Job, limit: int) -> None:
-    """Raise if unfinished work does not fit the memory limit of this build.
-
-    Raises
-    ------
-    SpecError
-        If unfinished work was planned for more memory than there is now.
-    """
-    if job.peak_memory > limit:
-        raise SpecError(
-            f"the unfinished work in {job.target.workspace.directory} was planned for "
-            f"{format_bytes(job.peak_memory)} of memory, but the limit is {format_bytes(limit)}",
-            remedies=[Remedy.MORE_MEMORY, Remedy.START_OVER],
-        )
 
 
 def _check_verifiable(job: Job, limit: int) -> None:

@@ -12,7 +12,8 @@ import zarr
 from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.regions import Region, shape_of
-from napari_pyramid.storage.chunk_io import Blocks, present_blocks
+from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.present_chunks import present_blocks
 
 __all__ = ["Reader"]
 

@@ -18,12 +18,12 @@ from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
+from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
 from napari_pyramid.errors import (
     DestinationError,
     PyramidError,
-    Remedy,
     SourceError,
     VerificationError,
     explained,
@@ -174,9 +174,9 @@ class Run:
         if state is not None and state.phase == "done" and state.fingerprint != job.fingerprint:
             state = None
         if state is not None and job.continues:
-            refusal = job.refusal(state)
-            if refusal is not None:
-                raise refusal
+            error = refusal(job, state)
+            if error is not None:
+                raise error
             if state.phase == "pixels":
                 job.target.refuse_existing()
         else:
@@ -332,48 +332,6 @@ class Run:
                         yield self._meter.progress(len(self.job.spec.levels) - 1)
         finally:
             self._stop_all(own, pending)
-
-    def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
-        """Recompute what depends on `regions` of level 0, straight in the existing levels."""
-        job, workspace = self.job, self.job.target.workspace
-        workspace.acquire()
-        try:
-            self._refuse_unfinished()
-        except DestinationError:
-            workspace.release()
-            raise
-        numbers = [
-            sorted({n for region in regions for n in p.touching(job.affected(region, p))})
-            for p in job.passes
-        ]
-        self._meter = Meter(job.passes, [len(touched) for touched in numbers])
-        try:
-            yield from self._compile()
-            for i, (p, touched) in enumerate(zip(job.passes, numbers, strict=True)):
-                yield from self._fill_pass(i, p, iter(touched), None)
-        except (OSError, DestinationError, SourceError) as exc:
-            raise self._explained(exc) from exc
-        finally:
-            self._stop.set()
-            workspace.discard()
-        yield self._meter.progress(len(job.spec.levels) - 1)
-        return job.opened()
-
-    def _refuse_unfinished(self) -> None:
-        """Raise if a stopped build has left work: its levels would change during the update.
-
-        Raises
-        ------
-        DestinationError
-            If there is unfinished work.
-        """
-        workspace = self.job.target.workspace
-        state = workspace.state
-        if state is not None and state.phase != "done":
-            raise DestinationError(
-                f"{workspace.directory} holds unfinished work",
-                remedies=[Remedy.FINISH, Remedy.START_OVER],
-            )
 
 
 def _spread(

@@ -119,7 +119,7 @@ def resolve_source(
         the levels of an existing pyramid, largest first; or a `BuildSource`, which is returned as
         it is.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
 
     Raises
     ------

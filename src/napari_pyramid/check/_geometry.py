@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import zarr
 
-from napari_pyramid.axes import centre_shift
 from napari_pyramid.check._finding import Finding
+from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.image import Image, StoredLevel
 
 __all__ = ["WrongTransforms", "check_geometry", "step_factors", "wrong_transforms"]

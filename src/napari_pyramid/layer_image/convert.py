@@ -13,9 +13,9 @@ from napari_pyramid.arrays.lazy import LazyArray, whole_of
 from napari_pyramid.arrays.virtual import Stack
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.image import Channel
-from napari_pyramid.layer_image.channels import channel_label, grouped_by_image, is_numbered
 from napari_pyramid.layer_image.features import label_rows
 from napari_pyramid.layer_image.look import Rgba, channel_of, label_colors, rgb_channels
+from napari_pyramid.layer_image.merge import channel_label, grouped_by_image, is_numbered
 from napari_pyramid.layer_image.tuples import LayerTuple, levels_of, origin_of_layer
 
 __all__ = ["LayerImage", "image_of_layer", "images_of_layers", "losses", "lost_transforms"]

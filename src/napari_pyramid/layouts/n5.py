@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, centre_shift
+from napari_pyramid.axes import Axis
+from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._bdv_xml import affine_zyx
 from napari_pyramid.layouts._candidates import (

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_pyramid.arrays.virtual import Crop
-from napari_pyramid.axes import centre_shift
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
 from napari_pyramid.layouts._remote_tiff import RemoteTiffLevel

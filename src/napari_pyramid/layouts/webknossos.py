@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_pyramid.arrays.virtual import Crop
-from napari_pyramid.axes import Axis, centre_shift, clean_unit
+from napari_pyramid.axes import Axis, clean_unit
+from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import find, numbers
 from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,11 +11,11 @@ from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.plan.level import Level, format_bytes
-from napari_pyramid.plan.memory import OVERHEAD, default_limit, peak_of, worker_bytes
+from napari_pyramid.plan.memory import OVERHEAD, peak_of, worker_bytes
 from napari_pyramid.plan.passes import Pass, aligned_part, aligned_tile, factors_between
+from napari_pyramid.plan.workers import Limits
 
 __all__ = [
-    "Limits",
     "PassPlan",
     "Plannable",
     "SourceChunks",
@@ -91,30 +90,6 @@ class SourceChunks:
     def of(cls, array: Any, *, is_level_0: bool = False) -> SourceChunks:
         """Return the geometry of an array-like."""
         return cls(regular_chunks(array), is_level_0)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Number of threads and bytes that a build may use."""
-
-    workers: int
-    """Largest number of threads."""
-    memory: int
-    """Largest number of bytes, beyond the interpreter."""
-
-    @classmethod
-    def of(cls, max_workers: int | None, memory_limit: int | None) -> Limits:
-        """Return the limits that were given; None means one worker per core, `default_limit`.
-
-        Raises
-        ------
-        SpecError
-            If the number of workers is below 1.
-        """
-        workers = max_workers if max_workers is not None else os.cpu_count() or 1
-        if workers < 1:
-            raise SpecError(f"{workers} workers cannot build anything: give at least 1")
-        return cls(workers, memory_limit if memory_limit is not None else default_limit())
 
 
 def plan_passes(

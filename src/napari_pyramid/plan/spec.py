@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, centre_shift, parse_axes
+from napari_pyramid.axes import Axis, parse_axes
 from napari_pyramid.downsample import (
     MAX_NDIM,
     Method,
@@ -22,6 +22,7 @@ from napari_pyramid.downsample import (
     reduction_of,
 )
 from napari_pyramid.errors import SpecError
+from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.plan.chunks import ChunkGrid
 from napari_pyramid.plan.factors import Factors, steps_of
 from napari_pyramid.plan.level import Level, format_bytes

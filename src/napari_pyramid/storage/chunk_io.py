@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,14 +24,12 @@ from napari_pyramid.regions import Region, blocks_in, shape_of
 from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
-__all__ = ["Blocks", "present_blocks"]
+__all__ = ["Blocks"]
 
 Array = npt.NDArray[Any]
 
 BATCH_BYTES = 16 * 2**20
 """Chunks handed over at once; between batches a build can be stopped."""
-LARGEST_MAP = 2**28
-"""Blocks of which presence is remembered, one byte each; beyond, all are taken to exist."""
 
 
 def _never() -> None:
@@ -218,38 +215,3 @@ def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
 def _is_constant(pixels: Array, value: Any) -> bool:
     """Whether all pixels are `value`; NaN equals NaN."""
     return bool((pixels == value).all() or (value != value and (pixels != pixels).all()))
-
-
-def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
-    """Which chunks (or shards) of an array exist, by one listing of its directory; None where that cannot be told."""
-    block = array.shards or array.chunks
-    grid = tuple(-(-n // b) for n, b in zip(array.shape, block, strict=True))
-    if not isinstance(array.store, LocalStore) or math.prod(grid) > LARGEST_MAP:
-        return None
-    found = np.zeros(grid, bool)
-    root = os.path.join(array.store.root, array.path)
-    for name in _files(root):
-        index = _index_of(name)
-        if (
-            index is not None
-            and len(index) == len(grid)
-            and all(i < n for i, n in zip(index, grid, strict=True))
-        ):
-            found[index] = True
-    return found
-
-
-def _files(root: str, below: str = "") -> Iterator[str]:
-    with os.scandir(os.path.join(root, below)) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=True):
-                yield from _files(root, f"{below}{entry.name}/")
-            else:
-                yield below + entry.name
-
-
-def _index_of(key: str) -> tuple[int, ...] | None:
-    """Chunk index from a key of any chunk key encoding: ``c/0/1``, ``c.0.1``, ``0/1``, ``0.1``; None for other files."""
-    parts = key.replace(".", "/").split("/")
-    parts = parts[1:] if parts[0] == "c" else parts
-    return tuple(map(int, parts)) if all(p.isascii() and p.isdigit() for p in parts) else None

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_pyramid.storage.private_names import run
-from napari_pyramid.storage.remote import RemoteStore
+from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.stored_chunks import Decoder, chunk_encoding
 from napari_pyramid.storage.transport import Span
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterable
 from functools import cache
 from typing import Any, TypeVar
 
-from napari_pyramid.storage.remote import RemoteStore
+from napari_pyramid.storage.remote_store import RemoteStore
 
 __all__ = ["RemoteFile", "open_remote_file"]
 

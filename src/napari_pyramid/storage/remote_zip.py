@@ -15,8 +15,8 @@ from zarr.abc.store import (
     Store,
 )
 
-from napari_pyramid.storage.remote import RemoteStore
 from napari_pyramid.storage.remote_file import open_remote_file
+from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import Span
 
 __all__ = ["RemoteZipStore"]

@@ -21,7 +21,7 @@ from napari_pyramid.storage._files import fetch_files
 from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
-from napari_pyramid.storage.remote import WEB_PAGE, RemoteStore
+from napari_pyramid.storage.remote_store import WEB_PAGE, RemoteStore
 from napari_pyramid.storage.transport import Span
 
 __all__ = ["Found", "is_url", "look_at", "open_above", "open_root", "root_of", "withheld"]
@@ -55,7 +55,7 @@ def open_root(
     path
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.connect.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def look_at(url: str, options: Mapping[str, Any] | None = None) -> Found:
     LayoutError
         If the host cannot be reached, refuses every request, or the options or the URL are wrong.
     """
-    from napari_pyramid.storage.connect import open_remote  # only URLs pay for it
+    from napari_pyramid.storage.open_url import open_remote  # only URLs pay for it
 
     address = parse_address(url)
     folder = Found(open_remote(address, options), {})

@@ -19,7 +19,7 @@ from typing import Any
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import Address
-from napari_pyramid.storage.remote import RemoteStore
+from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import (
     FsspecTransport,
     ObstoreTransport,

@@ -1,0 +1,53 @@
+"""Find out which chunks of a stored array are present, and so which are absent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.storage import LocalStore
+
+__all__ = ["present_blocks"]
+
+LARGEST_MAP = 2**28
+"""Blocks of which presence is remembered, one byte each; beyond, all are taken to exist."""
+
+
+def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
+    """Which chunks (or shards) of an array exist, by one listing of its directory; None where that cannot be told."""
+    block = array.shards or array.chunks
+    grid = tuple(-(-n // b) for n, b in zip(array.shape, block, strict=True))
+    if not isinstance(array.store, LocalStore) or math.prod(grid) > LARGEST_MAP:
+        return None
+    found = np.zeros(grid, bool)
+    root = os.path.join(array.store.root, array.path)
+    for name in _files(root):
+        index = _index_of(name)
+        if (
+            index is not None
+            and len(index) == len(grid)
+            and all(i < n for i, n in zip(index, grid, strict=True))
+        ):
+            found[index] = True
+    return found
+
+
+def _files(root: str, below: str = "") -> Iterator[str]:
+    with os.scandir(os.path.join(root, below)) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=True):
+                yield from _files(root, f"{below}{entry.name}/")
+            else:
+                yield below + entry.name
+
+
+def _index_of(key: str) -> tuple[int, ...] | None:
+    """Chunk index from a key of any chunk key encoding: ``c/0/1``, ``c.0.1``, ``0/1``, ``0.1``; None for other files."""
+    parts = key.replace(".", "/").split("/")
+    parts = parts[1:] if parts[0] == "c" else parts
+    return tuple(map(int, parts)) if all(p.isascii() and p.isdigit() for p in parts) else None
