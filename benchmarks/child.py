@@ -1,4 +1,6 @@
-"""Runs one runner once, in the runner's own Python, and says what it took: ``child.py RUNNER JOB RESULT``.
+"""Runs one runner once, in the runner's own Python, and says what it took.
+
+``child.py RUNNER JOB RESULT``.
 
 Standard library only. Imports and ``prepare`` (compilation) come before the clock starts.
 """
@@ -55,12 +57,18 @@ def build(runner: str, job: Job) -> dict[str, Any]:
 
 
 def _forget_peak() -> None:
-    """Resets the high-water mark of this process (Linux, proc(5)), so that compiling does not count."""
+    """Reset the high-water mark of this process, so that compiling does not count.
+
+    Linux, proc(5).
+    """
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(key: str) -> int:
-    """Bytes that the kernel tells of this process: ``VmRSS`` now, ``VmHWM`` at most since `_forget_peak`."""
+    """Bytes that the kernel tells of this process.
+
+    ``VmRSS`` now, ``VmHWM`` at most since `_forget_peak`.
+    """
     return int(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0]) * 1024
 
 

@@ -1,11 +1,14 @@
-"""Measures codecs on images, per core: encode, decode and size; the table decides the default codec of new stores.
+"""Measures codecs on images, per core: encode, decode and size.
+
+The table decides the default codec of new stores.
 
     python benchmarks/codecs.py [IMAGE ...]
 
-Takes the brain that this project ships, the microscopy, astronomy and texture images that scikit-image carries (all of
-8 bits), parts of the benchmarks' own sources (of 16 and 32 bits), and any TIFF or zarr array named. Writes
-``docs/benchmarks/codecs.md`` and ``codecs.json``. One thread, one chunk at a time, CPU time, the best of several passes
-(noise of a shared machine only ever adds time); knows no pyramid.
+Takes the brain that this project ships, the microscopy, astronomy and texture images that
+scikit-image carries (all of 8 bits), parts of the benchmarks' own sources (of 16 and 32 bits), and
+any TIFF or zarr array named. Writes ``docs/benchmarks/codecs.md`` and ``codecs.json``. One thread,
+one chunk at a time, CPU time, the best of several passes (noise of a shared machine only ever adds
+time); knows no pyramid.
 """
 
 from __future__ import annotations
@@ -141,7 +144,10 @@ def geometric_mean(values: list[float]) -> float:
 def report(
     found: dict[str, dict[str, dict[str, float]]], about: dict[str, str], command: str
 ) -> str:
-    """Two tables: every codec over all images (each image counts the same), and the size per image."""
+    """Two tables: every codec over all images, and the size per image.
+
+    Each image counts the same.
+    """
     names = list(next(iter(found.values())))
     mean = {
         c: {
@@ -165,8 +171,14 @@ def report(
         [
             "# Codecs",
             "",
-            f"{machine()}, numcodecs {version('numcodecs')}. `{command}`. GB of uncompressed data per",
-            f"second of one core; geometric mean over {len(found)} images. Those named W are made by `data.py`, all others are real.",
+            (
+                f"{machine()}, numcodecs {version('numcodecs')}. `{command}`. GB of uncompressed "
+                "data per"
+            ),
+            (
+                f"second of one core; geometric mean over {len(found)} images. Those named W are "
+                "made by `data.py`, all others are real."
+            ),
             "",
             markdown_table(
                 ["codec", "encode GB/s", "decode GB/s", "size", "over the smallest"], rows

@@ -31,7 +31,10 @@ MEMBRANE = 0.3
 
 
 def source(w: Workload) -> Path:
-    """The workload's source, made when it is not there; quick ones are kept apart from full ones."""
+    """The workload's source, made when it is not there.
+
+    Quick ones are kept apart from full ones.
+    """
     path = WORK / "data" / f"{w.key}-{'x'.join(map(str, w.shape))}.zarr"
     if path.exists():
         return path
@@ -82,7 +85,10 @@ def _clustered(regions: list[tuple[int, Region]], w: Workload) -> list[tuple[int
 
 
 def _noise(w: Workload) -> Callable[[Region, int], np.ndarray]:
-    """Photon noise on a smooth field: sigma is the square root of the intensity (less for 8 bits, which hold more each)."""
+    """Photon noise on a smooth field.
+
+    Sigma is the square root of the intensity (less for 8 bits, which hold more each).
+    """
     low, high, power, gain = (40, 200, 1, 0.35) if w.dtype == "uint8" else (110, 6000, 3, 1.0)
     cell = 64 if len(w.chunks) == 3 and w.chunks[0] == 1 else 16
     largest = np.iinfo(w.dtype).max
@@ -96,7 +102,10 @@ def _noise(w: Workload) -> Callable[[Region, int], np.ndarray]:
 
 
 def _smooth(region: Region, cell: int) -> np.ndarray:
-    """A field between 0 and 1: linear between the knots of `_knots`, `cell` samples apart; repeats after 32 of them."""
+    """A field between 0 and 1: linear between the knots of `_knots`, `cell` samples apart.
+
+    Repeats after 32 of them.
+    """
     grid = _knots(min(len(region), 3))
     for axis, s in enumerate(region[-grid.ndim :]):
         position = np.arange(s.start, s.stop, dtype=np.float32) / cell
@@ -108,7 +117,10 @@ def _smooth(region: Region, cell: int) -> np.ndarray:
 
 @functools.cache
 def _knots(ndim: int) -> np.ndarray:
-    """Smooth random values: neighbours averaged four times along each axis, then stretched to 0..1."""
+    """Smooth random values between 0 and 1.
+
+    Neighbours are averaged four times along each axis; the result is stretched.
+    """
     knots = np.random.default_rng(1).random((32,) * ndim, dtype=np.float32)
     for axis in [*range(ndim)] * 4:
         knots = (np.roll(knots, 1, axis) + 2 * knots + np.roll(knots, -1, axis)) / 4
@@ -150,7 +162,10 @@ def _nearest(seeds, numbers, corner, out):  # type: ignore[no-untyped-def]
 
 
 def grown(w: Workload, times: int) -> tuple[Workload, Path]:
-    """`w` with its first axis `times` as long, every new chunk a hard link to one of the first: little disk, all the work."""
+    """`w` with its first axis `times` as long, every new chunk a hard link to one of the first.
+
+    Little disk, all the work.
+    """
     big = replace(w, key=f"{w.key}x{times}", shape=(w.shape[0] * times, *w.shape[1:]))
     shape = "x".join(map(str, big.shape))
     small_path, path = source(w), WORK / "data" / f"{big.key}-{shape}.zarr"

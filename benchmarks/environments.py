@@ -1,7 +1,7 @@
-"""Makes one virtual environment per runner from the script metadata (PEP 723) at the top of its file.
+"""Make one virtual environment per runner from the script metadata (PEP 723) of its file.
 
-Standard library only. An environment is made again when that metadata changes; uv is taken from the machine or installed
-beside the environments.
+Standard library only. An environment is made again when that metadata changes; uv is taken from the
+machine or installed beside the environments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def requirements(script: Path) -> dict[str, object]:
     block = _BLOCK.search(script.read_text())
     if block is None:
         raise ValueError(
-            f"{script} has no script metadata: begin it with a '# /// script' block that names its dependencies"
+            f"{script} has no script metadata: begin it with a '# /// script' block that names "
+            "its dependencies"
         )
     return tomllib.loads(
         "".join(line[2:] or "\n" for line in block["content"].splitlines(keepends=True))

@@ -2,9 +2,9 @@
 
     python benchmarks/linear.py [--quick]
 
-The chunk files of the large arrays are hard links to those of the smallest, so 16 GiB need no disk but for their
-coarser levels. Writes ``linear.svg``, ``linear.md`` and ``linear.json`` to ``docs/benchmarks``
-(``benchmarks/.work/quick``, and no more than 1 GiB, with ``--quick``).
+The chunk files of the large arrays are hard links to those of the smallest, so 16 GiB need no disk
+but for their coarser levels. Writes ``linear.svg``, ``linear.md`` and ``linear.json`` to
+``docs/benchmarks`` (``benchmarks/.work/quick``, and no more than 1 GiB, with ``--quick``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Runs one runner on one workload in a process of its own and measures it: wall, CPU, peak memory, files.
+"""Runs one runner on one workload in a process of its own and measures it.
+
+Wall, CPU, peak memory, files.
 
 Linux only (/proc). Standard library only; knows neither pixels nor tables.
 """
@@ -191,7 +193,10 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
         return replace(
             row,
             problems=(
-                f"ended with status {child.returncode}: {_last_line(log.read_text(errors='replace'))}",
+                (
+                    f"ended with status {child.returncode}: "
+                    f"{_last_line(log.read_text(errors='replace'))}"
+                ),
             ),
         ), None
     outcome = json.loads(result.read_text())
@@ -202,7 +207,7 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
     row = replace(
         row,
         wall=outcome["wall"],
-        # what a process's children used is known when they have ended, and then its own exit is counted too
+        # the use of child processes is known after they end, when the exit is counted too
         cpu=cpu - outcome["cpu_before"] if tree.had_children else outcome["cpu"],
         peak=max(outcome["peak"], tree.peak),
         baseline=outcome["baseline"],
@@ -214,7 +219,7 @@ def _run(runner: str, python: Path, job: Job, box: Path, timeout: float) -> tupl
 
 
 class _PeakOfTree:
-    """Samples the resident bytes of a process and its descendants from the moment that `started` exists."""
+    """Samples the resident bytes of a process and its descendants once `started` exists."""
 
     def __init__(self, pid: int, started: Path) -> None:
         self.peak, self.had_children = 0, False
@@ -289,8 +294,12 @@ def _read_all(source: Path) -> None:
 
 
 def _touch(nbytes: int) -> None:
-    """A virtual machine gives free pages back to its host within seconds, and the first touch after that takes five times
-    as long (measured: 512 MiB in 1.5 s instead of 0.37 s). That is noise, and it hits large programs more than small ones."""
+    """Touch memory before a run, so that the run does not wait for the host.
+
+    A virtual machine gives free pages back to its host within seconds, and the first touch after
+    that takes five times as long (measured: 512 MiB in 1.5 s instead of 0.37 s). That is noise,
+    and it hits large programs more than small ones.
+    """
     with mmap.mmap(-1, nbytes) as memory:
         for page in range(0, nbytes, mmap.PAGESIZE):
             memory[page] = 1

@@ -1,11 +1,14 @@
-"""Measures the peak memory of builds of an array and of one 16 times as large, against the limit and the prediction.
+"""Measure the peak memory of builds of an array and of one 16 times as large.
+
+The peaks are compared with the limit and the prediction.
 
     python benchmarks/memory.py [--quick] [--repeat 5]
 
-The peak is what the process grew by after imports and compilation: all threads, codecs and buffers. It differs from run
-to run, by which threads decode and encode at the same moment, so that the median of several runs is compared. The larger
-array's chunks are hard links to the smaller one's. Writes ``memory.md`` and ``memory.json`` to ``docs/benchmarks``
-(``benchmarks/.work/quick`` with ``--quick``).
+The peak is what the process grew by after imports and compilation: all threads, codecs and buffers.
+It differs from run to run, by which threads decode and encode at the same moment, so that the
+median of several runs is compared. The larger array's chunks are hard links to the smaller one's.
+Writes ``memory.md`` and ``memory.json`` to ``docs/benchmarks`` (``benchmarks/.work/quick`` with
+``--quick``).
 """
 
 from __future__ import annotations
@@ -68,7 +71,10 @@ def main() -> None:
         grown_by,
         "ratio",
     ]
-    text = f"# Peak memory\n\n{machine()}. `{command}`. Medians, and in parentheses the largest of {options.repeat}; `process` counts\n"
+    text = (
+        f"# Peak memory\n\n{machine()}. `{command}`. Medians, and in parentheses the largest of "
+        f"{options.repeat}; `process` counts\n"
+    )
     text += f"the interpreter and its imports, too.\n\n{markdown_table(header, table)}\n"
     (folder / "memory.md").write_text(text)
     print(text)
@@ -87,7 +93,10 @@ def peaks(cells: Sequence[Sequence[Row]]) -> list[str]:
 def describe(row: Row) -> str:
     if row.wall is None:
         return row.cannot or "; ".join(row.problems)
-    return f"{row.wall:.1f} s, predicted {row.predicted >> 20} MiB, peak {(row.peak - row.baseline) >> 20} MiB"
+    return (
+        f"{row.wall:.1f} s, predicted {row.predicted >> 20} MiB, peak "
+        f"{(row.peak - row.baseline) >> 20} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Writes the zarr v3 and OME-Zarr 0.5 JSON of a workload, for the data and for runners without metadata of their own.
+"""Write the zarr v3 and OME-Zarr 0.5 JSON of a workload.
+
+For the data, and for runners that write no metadata.
 
 Standard library only; writes no pixels.
 """

@@ -91,7 +91,10 @@ def load(path: Path) -> list[Row]:
 
 
 def save_rows(rows: Sequence[Row], path: Path, command: str = "") -> None:
-    """What was measured, as JSON, for whoever wants other tables; `command` if it is one for all rows."""
+    """What was measured, as JSON, for whoever wants other tables.
+
+    `command` if it is one for all rows.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     saved = {
         "machine": machine(),
@@ -118,8 +121,14 @@ def markdown(rows: Sequence[Row]) -> str:
             "# Results",
             "",
             f"{machine()}. Median seconds, and how many times those of the floor.",
-            "`*` writes level 0 again into a new store (it cannot add levels in place). In parentheses: the output is not the",
-            "pyramid that was asked for, so the time does not count. `-`: does not do this workload.",
+            (
+                "`*` writes level 0 again into a new store (it cannot add levels in place). In "
+                "parentheses: the output is not the"
+            ),
+            (
+                "pyramid that was asked for, so the time does not count. `-`: does not do this "
+                "workload."
+            ),
             "",
             *(f"- {key}: {WORKLOADS[key].title}" for key in keys),
             "",
@@ -147,7 +156,10 @@ def _names(table: Table) -> tuple[list[str], list[str]]:
 
 
 def _in_short(table: Table, keys: Sequence[str]) -> Iterable[str]:
-    """Ours against the floor, the fastest package and ome-zarr-py; packages with the right pixels, codec and shards take part."""
+    """Ours against the floor, the fastest package and ome-zarr-py.
+
+    Packages with the right pixels, codec and shards take part.
+    """
     rows = []
     for key in keys:
         ours = table.get((OURS, key))
@@ -269,7 +281,10 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     processor = found[1] if found else platform.processor() or platform.machine()
-    return f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    return (
+        f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python "
+        f"{platform.python_version()}"
+    )
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,9 +6,9 @@
 
     python benchmarks/run.py [--quick] [--runners a,b] [--workloads W1,W3] [--repeat 3]
 
-Makes everything it needs below ``benchmarks/.work``: an environment per runner, and the data. Full results are merged
-into ``docs/benchmarks``, so that one cell can be measured again; quick ones go to ``benchmarks/.work/quick``.
-Exit status 1 if this project's own output is wrong anywhere.
+Makes everything it needs below ``benchmarks/.work``: an environment per runner, and the data. Full
+results are merged into ``docs/benchmarks``, so that one cell can be measured again; quick ones go
+to ``benchmarks/.work/quick``. Exit status 1 if this project's own output is wrong anywhere.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ QUICK_RUNNERS = RUNNERS[:4]
 
 
 def enter() -> None:
-    """Starts the running script again inside the harness's own environment, unless it is there already."""
+    """Start the running script again in the harness's environment, unless it runs there."""
     python = environments.make(HERE / "run.py")
     if Path(sys.prefix).resolve() != python.parents[1].resolve():
         os.execv(python, [str(python), *sys.argv])
@@ -114,7 +114,10 @@ def describe(row: Row) -> str:
     if row.wall is None:
         return f"{row.workload} {row.runner}: {row.cannot or '; '.join(row.problems)}"
     notes = "; ".join([*(p.upper() for p in row.problems), *row.remarks])
-    return f"{row.workload} {row.runner}: {row.wall:.2f} s, CPU {row.cpu:.2f} s, {row.peak / 2**20:.0f} MiB, {row.n_files} files {notes}"
+    return (
+        f"{row.workload} {row.runner}: {row.wall:.2f} s, CPU {row.cpu:.2f} s, "
+        f"{row.peak / 2**20:.0f} MiB, {row.n_files} files {notes}"
+    )
 
 
 def parse() -> argparse.Namespace:

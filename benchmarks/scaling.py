@@ -2,7 +2,8 @@
 
     python benchmarks/scaling.py [--quick] [--repeat 3]
 
-Writes ``scaling.md`` and ``scaling.json`` to ``docs/benchmarks`` (``benchmarks/.work/quick`` with ``--quick``).
+Writes ``scaling.md`` and ``scaling.json`` to ``docs/benchmarks`` (``benchmarks/.work/quick`` with
+``--quick``).
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def main() -> None:
 
     table = [[key, WORKLOADS[key].title, *(cell(key, name) for name in runners)] for key in KEYS]
     header = ["", "", *(f"{name}: 1 thread, 2 threads: times faster" for name in runners)]
-    text = f"# One thread and two\n\n{machine()}. `{command}`. Medians.\n\n{markdown_table(header, table)}\n"
+    text = (
+        f"# One thread and two\n\n{machine()}. `{command}`. "
+        f"Medians.\n\n{markdown_table(header, table)}\n"
+    )
     (folder / "scaling.md").write_text(text)
     print(text)
 

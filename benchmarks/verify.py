@@ -1,9 +1,9 @@
 """Checks a pyramid against NumPy: shapes, scale, translation, and the pixels of sampled regions.
 
-Reads with zarr-python; shares no code with any runner. Any rounding of a mean passes (one unit per level), any of
-several most frequent values passes, and so does a level made from level 0 instead of the level before: what is asked
-of everyone is a right pyramid, not our choice among them. The codec counts, since encoding is most of the work, and so
-do shards where they are asked for.
+Reads with zarr-python; shares no code with any runner. Any rounding of a mean passes (one unit per
+level), any of several most frequent values passes, and so does a level made from level 0 instead of
+the level before: what is asked of everyone is a right pyramid, not our choice among them. The codec
+counts, since encoding is most of the work, and so do shards where they are asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Box = tuple[slice, ...]
 
 
 def verify(w: Workload, source: Path, result: Path) -> tuple[list[str], list[str]]:
-    """Problems, for which a time does not count, and remarks; problems of the metadata alone begin with ``metadata:``."""
+    """Problems, for which a time does not count, and remarks.
+
+    Problems of the metadata alone begin with ``metadata:``.
+    """
     try:
         pyramid = _Pyramid(w, result)
     except (OSError, KeyError, ValueError, TypeError) as error:  # a peer's output may be anything
@@ -214,7 +217,10 @@ def _windows(a: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
 
 
 def _spots(w: Workload, source: Path) -> list[np.ndarray]:
-    """Corners of regions of level 0: its two ends and random ones; of a sparse one, in chunks that exist."""
+    """Corners of regions of level 0: its two ends and random ones.
+
+    Of a sparse one, in chunks that exist.
+    """
     rng = np.random.default_rng(1)
     if w.present < 1:
         present = sorted(_present(source / "0"))

@@ -2,15 +2,18 @@
 # requires-python = ">=3.11"
 # dependencies = ["{root}", "tensorstore>=0.1.70", "scipy>=1.14", "numcodecs>=0.16"]
 # ///
-"""Measures what looking at a pyramid costs: reading beside TensorStore, and a window beside other plugins.
+"""Measures what looking at a pyramid costs.
+
+Reading beside TensorStore, and a window beside other plugins.
 
     python benchmarks/viewing.py [--side 1024] [--repeat 9] [--only reading | window]
 
-A volume of uint16 in chunks of 64 x 64 x 64, in each of the usual codecs, as zarr v2, v3 and v3 in shards of 256^3; read
-through `LazyArray` with a cold cache of decoded chunks, through TensorStore without a cache, and through zarr-python as
-it is. The page cache is warm. The reads of one cell take turns, and the best of several counts. Then a pyramid is looked
-at in a real window under Xvfb, by ``windows/look.py``, through each plugin in turn. Writes
-``docs/benchmarks/viewing.md`` and ``viewing.json``; a half that is left out keeps its earlier results.
+A volume of uint16 in chunks of 64 x 64 x 64, in each of the usual codecs, as zarr v2, v3 and v3 in
+shards of 256^3; read through `LazyArray` with a cold cache of decoded chunks, through TensorStore
+without a cache, and through zarr-python as it is. The page cache is warm. The reads of one cell
+take turns, and the best of several counts. Then a pyramid is looked at in a real window under Xvfb,
+by ``windows/look.py``, through each plugin in turn. Writes ``docs/benchmarks/viewing.md`` and
+``viewing.json``; a half that is left out keeps its earlier results.
 """
 
 from __future__ import annotations
@@ -60,12 +63,16 @@ CHUNK, SHARD, TILE = 64, 256, 128
 PLUGINS = ("napari-pyramid", "napari-ome-zarr", "napari", "memory")
 """Readers that are compared in a window; "napari" are its builtins."""
 READING = """\
-A volume of {side}^3 uint16 in chunks of {chunk}^3, page cache warm, cache of decoded chunks cold; the quickest of several
+A volume of {side}^3 uint16 in chunks of {chunk}^3, page cache warm, cache of decoded chunks cold; \
+the quickest of several
 reads that take turns. LazyArray keeps the chunks that it decodes; TensorStore does not."""
 LOOKING = """\
-A pyramid of {side}^3 uint16 in chunks of {chunk}^3 (zstd) in a window of 1200 x 900 under Xvfb, OpenGL in software. The
-slider steps from slab to slab: until something of the new plane is drawn, until it is exact, and the longest time in
-which the window did nothing else; then once more to the next plane of each slab. "memory" is the same pyramid as NumPy
+A pyramid of {side}^3 uint16 in chunks of {chunk}^3 (zstd) in a window of 1200 x 900 under Xvfb, OpenGL in software. \
+The
+slider steps from slab to slab: until something of the new plane is drawn, until it is exact, \
+and the longest time in
+which the window did nothing else; then once more to the next plane of each slab. "memory" \
+is the same pyramid as NumPy
 arrays."""
 WINDOW = environments.ROOT / "scripts" / "in-window.sh"
 
@@ -127,7 +134,10 @@ def by_tensorstore(array: zarr.Array[Any]) -> tensorstore.TensorStore:
 
 
 def best(reads: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
-    """Seconds of the quickest call of each, which take turns; the pixels of all of them are the same."""
+    """Seconds of the quickest call of each, which take turns.
+
+    The pixels of all of them are the same.
+    """
     found = dict.fromkeys(reads, float("inf"))
     first = {name: np.asarray(read()) for name, read in reads.items()}
     assert len({array.tobytes() for array in first.values()}) == 1

@@ -1,4 +1,7 @@
-"""The seven workloads and what one run of one of them is given. Standard library only: every runner's Python imports it."""
+"""The seven workloads and what one run of one of them is given.
+
+Standard library only: every runner's Python imports it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class Workload:
     method: str = "mean"
     shards: Ints | None = None
     source_chunks: Ints | None = None
-    """Set: convert from a plain zarr array with these chunks. None: add levels beside a level 0 in place."""
+    """Set: convert from a plain zarr array with these chunks.
+
+    None: add levels beside a level 0 in place.
+    """
     present: float = 1.0
     """Share of the level-0 chunks that exist."""
 
@@ -91,7 +97,11 @@ class Job:
 
     workload: Workload
     source: Path
-    """In place: an OME-Zarr 0.5 group with level 0 in ``0``, whose chunk files must not be written. Else a zarr array."""
+    """The source of a run.
+
+    In place: an OME-Zarr 0.5 group with level 0 in ``0``, whose chunk files must not be written.
+    Else a zarr array.
+    """
     destination: Path
     """Where a runner writes that cannot, or must not, work in place; does not exist."""
     threads: int = 2

@@ -2,9 +2,9 @@
 
 Usage: python scripts/check_package.py [PYTHON_VERSION]
 
-Builds both into build/dist/ and lets twine check them. Installs each into an empty environment, which must not get
-napari or Qt, and builds a pyramid there with the command line. Then installs the wheel with napari[all], and opens the
-sample data in a window.
+Builds both into build/dist/ and lets twine check them. Installs each into an empty environment,
+which must not get napari or Qt, and builds a pyramid there with the command line. Then installs the
+wheel with napari[all], and opens the sample data in a window.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ DIST = ROOT / "build" / "dist"
 
 ALONE = """
 import importlib.util, numpy
-unwanted = [n for n in ("napari", "PyQt6", "PySide6", "magicgui", "dask") if importlib.util.find_spec(n)]
+names = ("napari", "PyQt6", "PySide6", "magicgui", "dask")
+unwanted = [name for name in names if importlib.util.find_spec(name)]
 assert not unwanted, f"installed without being asked for: {unwanted}"
 numpy.save("image.npy", numpy.arange(5 * 70 * 90, dtype="uint16").reshape(5, 70, 90))
 """

@@ -1,4 +1,7 @@
-"""Makes virtual environments with uv and runs commands in them, for test_matrix.py and check_package.py."""
+"""Make virtual environments with uv and run commands in them.
+
+Used by test_matrix.py and check_package.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_environment(folder: Path, version: str) -> str:
-    """Make an empty environment for a version of Python in place of an earlier one; return its interpreter.
+    """Make an empty environment for a version of Python in place of an earlier one.
+
+    Return its interpreter.
 
     Raises
     ------
@@ -26,7 +31,10 @@ def make_environment(folder: Path, version: str) -> str:
 
 
 def install(python: str, *arguments: str) -> None:
-    """Install into the environment of an interpreter; the arguments are those of ``uv pip install``."""
+    """Install into the environment of an interpreter.
+
+    Takes the arguments of ``uv pip install``.
+    """
     uv("pip", "install", "--quiet", "--python", python, *arguments)
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command with a screen of its own: a real X server in memory, OpenGL drawn in software, napari settings of nobody.
+# Runs a command with its own screen: an X server in memory, OpenGL in software, and default napari settings.
 # Usage: scripts/in-window.sh COMMAND...
 set -eu
 

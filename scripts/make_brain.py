@@ -2,8 +2,8 @@
 
     python scripts/make_brain.py mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz
 
-The file is in the Python package nilearn (nilearn/datasets/data); its notice is data/brain.LICENSE.txt.
-Needs nibabel.
+The file is in the Python package nilearn (nilearn/datasets/data); its notice is
+data/brain.LICENSE.txt. Needs nibabel.
 """
 
 from __future__ import annotations
@@ -23,13 +23,20 @@ N_LEVELS = 3
 
 
 def read_volume(path: str) -> np.ndarray:
-    """NIfTI stores x, y, z with y towards the front; napari draws (z, y, x) with y downwards: the front goes to the top."""
+    """NIfTI stores x, y, z with y towards the front.
+
+    napari draws (z, y, x) with y downwards: the front goes to the top.
+    """
     volume = np.asanyarray(nibabel.load(path).dataobj)
     return np.ascontiguousarray(volume.transpose(2, 1, 0)[:, ::-1])
 
 
 def write_ozx(group: Path, destination: Path) -> None:
-    """RFC-9: a zip without compression, zarr.json files first and the root's before all others, and a comment that says so."""
+    """Write a group as an ``.ozx`` file (RFC-9).
+
+    A zip without compression, with the zarr.json files first, the root's before all others, and a
+    comment that says so.
+    """
     files = sorted(
         (f for f in group.rglob("*") if f.is_file()),
         key=lambda f: (f.name != "zarr.json", len(f.parts), f),

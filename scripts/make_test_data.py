@@ -6,8 +6,8 @@
 
     uv run scripts/make_test_data.py
 
-Every writer runs in an environment of its own, with the versions pinned at its function. What is passed to the writers
-here, and nothing that came out of them, is what tests/test_data.py expects.
+Every writer runs in an environment of its own, with the versions pinned at its function. What is
+passed to the writers here, and nothing that came out of them, is what tests/test_data.py expects.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def with_half(image: np.ndarray) -> list[np.ndarray]:
 
 
 def placed(*scales: list[float], translation: list[float]) -> list[list[dict[str, Any]]]:
-    """OME-Zarr's coordinateTransformations of each level; every other sample of a level begins where the level does."""
+    """OME-Zarr's coordinateTransformations of each level.
+
+    Every other sample of a level begins where the level does.
+    """
     return [
         [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
         for scale in scales
@@ -235,7 +238,10 @@ def ome_writers() -> None:
 
 @writer("yaozarrs[write-zarr]==0.3.4", "zarr==3.1.6")
 def yaozarrs() -> None:
-    """A collection as bioformats2raw writes it: two images in one store, the second listed first."""
+    """A collection as bioformats2raw writes it.
+
+    Two images in one store, the second listed first.
+    """
     from yaozarrs import v05
     from yaozarrs.write.v05 import write_bioformats2raw
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure of what a napari window needs from the system: OpenGL, Qt's X libraries, and Xvfb (a screen in memory).
-# Only Debian and its children are set up; elsewhere it says what is missing.
+# Checks the system libraries that a napari window needs: OpenGL, Qt's X libraries, and Xvfb (a screen in memory).
+# Sets up Debian and its derivatives only; elsewhere it prints what is missing.
 # Usage: scripts/setup-system.sh [--have-display]   with a display Xvfb is not needed, and what is missing is only said
 set -eu
 here=$(dirname "$0")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv if there is none, and installs the package (editable) into it with one or more dependency groups.
+# Creates .venv if it is missing, and installs the package (editable) into it with one or more dependency groups.
 # Usage: scripts/setup-venv.sh GROUP...
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ find_python() {
 
 if ! [ -x .venv/bin/python ]; then
     python=$(find_python)
-    # Debian keeps the half of venv that brings pip in a package of its own.
+    # On Debian, the part of venv that installs pip is a separate package.
     "$python" -c 'import ensurepip' 2>/dev/null || scripts/apt-install.sh python3-venv
     "$python" -m venv .venv
 fi

@@ -1,11 +1,12 @@
-"""Runs the demo and the tests with every Python and every set of versions that napari-pyramid supports.
+"""Run the demo and the tests with every supported Python and set of versions.
 
 Usage: python scripts/test_matrix.py [--list] [LEG ...] [-- PYTEST_ARGUMENT ...]
 
-Legs: 3.11, 3.12 and 3.13 with the newest versions of all packages, 3.11-lowest with the lowest ones that pyproject.toml
-allows, 3.13-public without the private names of zarr and zarrs, and 3.13-pre with pre-releases of napari and zarr, which
-may fail. Without a leg, all but 3.13-pre run, one after another. Each has an environment in build/matrix/, made again
-every time, of Pythons that uv or pyenv has. The exit status is 1 if a leg failed that may not.
+Legs: 3.11, 3.12 and 3.13 with the newest versions of all packages, 3.11-lowest with the lowest ones
+that pyproject.toml allows, 3.13-public without the private names of zarr and zarrs, and 3.13-pre
+with pre-releases of napari and zarr, which may fail. Without a leg, all but 3.13-pre run, one after
+another. Each has an environment in build/matrix/, made again every time, of Pythons that uv or
+pyenv has. The exit status is 1 if a leg failed that may not.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(name: str, extra: list[str]) -> str:
-    """Make the environment of a leg, run the demo and the tests in it, and return in words how they ended."""
+    """Make the environment of a leg, run the demo and the tests in it, and return the outcome."""
     leg, began = LEGS[name], time.monotonic()
     print(f"\nmatrix: {name}", flush=True)
     try:
@@ -88,7 +89,10 @@ def run(name: str, extra: list[str]) -> str:
 
 
 def show_versions(python: str) -> None:
-    names = f"import importlib.metadata as m; print(*(n + ' ' + m.version(n) for n in {SHOWN}), sep=', ')"
+    names = (
+        f"import importlib.metadata as m; print(*(n + ' ' + m.version(n) for n in {SHOWN}), sep=', "
+        "')"
+    )
     call([python, "-c", names])
 
 

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give every process that runs tests a screen, so that no test sees the windows of another process."""
+    """Give every test process a screen, so that no test sees windows of another process."""
     is_worker = hasattr(config, "workerinput")
     only_hands_out = not is_worker and config.getoption("dist", "no") != "no"
     if is_worker or not (only_hands_out or os.environ.get("DISPLAY")):
@@ -53,7 +53,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def compilations_end() -> Iterator[None]:
-    """Wait for kernels that a stopped build left compiling: numba changes the warning filters of all threads."""
+    """Wait for kernels that a stopped build left compiling.
+
+    numba changes the warning filters of all threads.
+    """
     yield
     for thread in threading.enumerate():
         if thread.name == "napari-pyramid-compile":
@@ -77,7 +80,10 @@ def downsampled() -> Downsampled:
 
 @pytest.fixture(scope="session")
 def gaussian_by_scipy() -> Callable[[np.ndarray, Sequence[int]], np.ndarray]:
-    """The whole image smoothed and sampled at the centres of its windows; reflected beyond the end for a partial last one."""
+    """The whole image smoothed and sampled at the centres of its windows.
+
+    Reflected beyond the end for a partial last one.
+    """
 
     def reduce(image: np.ndarray, factors: Sequence[int]) -> np.ndarray:
         radius = [math.ceil(4 * f / 3) + f for f in factors]
@@ -116,7 +122,10 @@ def read_level() -> Callable[[Path], np.ndarray]:
 
 @pytest.fixture
 def ome_zarr(tmp_path: Path) -> StoreMaker:
-    """Writes a small OME-Zarr 0.5 image with plain zarr: levels halved by stride, metadata as the specification has it."""
+    """Writes a small OME-Zarr 0.5 image with plain zarr.
+
+    Levels halved by stride, metadata as the specification has it.
+    """
 
     def write(
         values: np.ndarray, axes: str, *, name: str = "image.ome.zarr", levels: int = 2, **ome: Any

@@ -1,4 +1,7 @@
-"""What several test modules share and that is no fixture: stand-ins, references in plain NumPy, digests of stores."""
+"""Share helpers that are not fixtures between test modules.
+
+Stand-ins, references in plain NumPy, digests of stores.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def digest(root: Path) -> dict[str, str]:
 
 
 def plain_mean(block: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Means of windows over the samples that exist, in plain NumPy; of integers (32 bits at most) half to even."""
+    """Means of windows over the samples that exist, in plain NumPy.
+
+    Of integers (32 bits at most) half to even.
+    """
     missing = [(0, -n % f) for n, f in zip(block.shape, factors, strict=True)]
     padded = np.pad(block.astype(float), missing, constant_values=np.nan)
     pairs = [(n // f, f) for n, f in zip(padded.shape, factors, strict=True)]

@@ -1,4 +1,6 @@
-"""A plugin that hides the private names of zarr and zarrs: ``python -m pytest -p tests.hide_private_names``.
+"""A plugin that hides the private names of zarr and zarrs.
+
+``python -m pytest -p tests.hide_private_names``.
 
 The tests then run on the public fallbacks, but for the module that compares both.
 """

@@ -1,9 +1,10 @@
-"""Kills builds with SIGKILL at random moments until they are done, and compares with an undisturbed one.
+"""Kill builds with SIGKILL at random moments until they are done; compare the results.
 
     python kill_builds.py KILLS [--executor] [--in-place]
 
-A script and not a test, because the process that forks the builds must have started no threads: it imports all that
-a build needs, touches no array, and looks at nothing but files. Prints one line; exit status 1 if anything differs.
+A script and not a test, because the process that forks the builds must have started no threads: it
+imports all that a build needs, touches no array, and looks at nothing but files. Prints one line;
+exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def build(source: Path, destination: Path | None, executor: bool) -> None:
 
 
 def in_child(action, *arguments) -> int:
-    """Forks a process, in a session of its own, that does something and exits without cleaning up."""
+    """Fork a process, in its own session, that does something and exits without cleaning up."""
     pid = os.fork()
     if pid:
         sessions.append(pid)
@@ -55,7 +56,10 @@ def in_child(action, *arguments) -> int:
 
 
 def end_sessions(keep: int = 0) -> None:
-    """Ends the worker processes of killed pools, which wait for nobody and hold our output open; not those of the last `keep`."""
+    """End the worker processes of killed pools, except the pools of the last `keep` builds.
+
+    Nothing waits for them, and they hold our output open.
+    """
     while len(sessions) > keep:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(sessions.pop(0), signal.SIGKILL)
@@ -164,13 +168,17 @@ def run(tmp: Path, args: argparse.Namespace) -> int:
         print(f"none of {kills} kills left unfinished work: nothing was tried")
         return 1
     print(
-        f"{kills} kills, {continued} of them with work to go on from, in {rounds} builds of {usual:.2f} s: all ended byte for byte as undisturbed"
+        f"{kills} kills, {continued} of them with work to go on from, in {rounds} builds of "
+        f"{usual:.2f} s: all ended byte for byte as undisturbed"
     )
     return 0
 
 
 def published_levels_only(source: Path, before: dict[str, str]) -> bool:
-    """The moment between the renames and the metadata: whole new levels beside what was there, which is untouched."""
+    """The moment between the renames and the metadata.
+
+    Whole new levels beside what was there, which is untouched.
+    """
     now = digest(source)
     return all(now.get(k) == v for k, v in before.items()) and not any(
         k.startswith(".") for k in now

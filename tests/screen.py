@@ -1,4 +1,7 @@
-"""Give a process that runs tests a screen of its own: Xvfb, an X server in memory, OpenGL drawn in software."""
+"""Give a process that runs tests a screen of its own.
+
+Xvfb, an X server in memory, OpenGL drawn in software.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ WATCHED = f"{SERVER} & exec >/dev/null; cat; kill $!"
 
 
 def open_screen() -> subprocess.Popen[str] | None:
-    """Start a screen that ends with this process, and let windows open there; None if there is no Xvfb.
+    """Start a screen that ends with this process, and let windows open there.
 
-    To be called before Qt opens its first window. The screen is not closed earlier, because Qt ends a
-    process that loses its screen.
+    None if there is no Xvfb.
+
+    To be called before Qt opens its first window. The screen is not closed earlier, because Qt ends
+    a process that loses its screen.
     """
     if sys.platform != "linux" or not shutil.which("Xvfb"):
         return None

@@ -1,4 +1,7 @@
-"""Servers on loopback that imitate what public hosts do, and count requests. Nothing here needs the internet."""
+"""Servers on loopback that imitate what public hosts do, and count requests.
+
+Nothing here needs the internet.
+"""
 
 from __future__ import annotations
 
@@ -300,7 +303,10 @@ class _Server(ThreadingHTTPServer):
 
 
 def rounds(requests: list[Request]) -> int:
-    """The most requests of which each began when the one before was answered: round trips in a row."""
+    """The most requests of which each began when the one before was answered.
+
+    Round trips in a row.
+    """
     count, end = 0, float("-inf")
     for request in sorted(requests, key=lambda r: r.end):
         if request.start >= end:
@@ -310,7 +316,7 @@ def rounds(requests: list[Request]) -> int:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """The address of an S3 server in memory, which answers anonymous requests by the buckets' policies."""
+    """The address of an S3 server in memory, which answers anonymous requests by policy."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

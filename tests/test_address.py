@@ -1,4 +1,7 @@
-"""What people paste: URLs, links of viewers, Neuroglancer's schemes; and what of it is shown to others."""
+"""What people paste: URLs, links of viewers, Neuroglancer's schemes.
+
+And what of it is shown to others.
+"""
 
 from __future__ import annotations
 

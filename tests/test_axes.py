@@ -118,7 +118,7 @@ def test_bad_axes(axes: str, units: Any, message: str) -> None:
 
 
 def test_windows_are_centred_on_their_samples() -> None:
-    """The mean of samples 0, 1, 2, 3 lies at 1.5 samples, whatever the sign and size of a sample."""
+    """The mean of samples 0, 1, 2, 3 is at 1.5 samples, for any sign and size of a sample."""
     samples = np.arange(4) * np.array([[0.5], [-2.0], [3.0]])
     shift = centre_shift(samples[:, 1], samples[:, 1] * [4, 4, 1])
     assert shift == (samples[0].mean(), samples[1].mean(), 0.0)

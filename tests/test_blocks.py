@@ -1,4 +1,7 @@
-"""Whole chunks through zarrs: the same pixels as zarr-python, for every way that an array can be stored."""
+"""Whole chunks through zarrs.
+
+The same pixels as zarr-python, for every way that an array can be stored.
+"""
 
 from __future__ import annotations
 
@@ -185,7 +188,10 @@ def test_a_check_between_batches_stops(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("present", ["all", "some", "one", "none"])
 def test_shards_have_the_same_bytes_for_any_number_of_threads(present: str, tmp_path: Path) -> None:
-    """Those of one thread; chunks of all sizes, so that several threads are surely done in another order."""
+    """The same calls as with one thread, with chunks of all sizes.
+
+    So several threads finish them in another order.
+    """
     rng = np.random.default_rng(0)
     data = np.zeros((64, 64, 64), "uint16")
     for i, index in enumerate(itertools.product(range(0, 64, 8), repeat=3)):

@@ -15,7 +15,10 @@ BRAIN = str(files("napari_pyramid") / "data" / "brain.ozx")
 
 
 def test_it_is_a_zip_as_rfc_9_wants_it() -> None:
-    """ome/ngff RFC-9: not compressed, the root's zarr.json first and all others before any chunk, and the comment that says so."""
+    """ome/ngff RFC-9: not compressed, and the comment says that zarr.json files come first.
+
+    The root's zarr.json is first, and all others are before any chunk.
+    """
     with zipfile.ZipFile(BRAIN) as archive:
         names = archive.namelist()
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}

@@ -1,4 +1,7 @@
-"""Buckets of S3, Google and Azure on loopback: anonymous where there are no credentials, else with those of the usual places."""
+"""Buckets of S3, Google and Azure on loopback.
+
+Anonymous where there are no credentials, else with those of the usual places.
+"""
 
 from __future__ import annotations
 

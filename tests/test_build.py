@@ -45,7 +45,7 @@ def values(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> np.n
 def check_levels(
     path: Path, level_0: np.ndarray, spec: PyramidSpec, read_level: ReadLevel, downsampled: Any
 ) -> None:
-    """Level 0 is the source, each further level TensorStore's downsample of the level before as stored."""
+    """Level 0 is the source, each other level TensorStore's downsample of the level before."""
     before = read_level(path / spec.levels[0].path)
     np.testing.assert_array_equal(before, level_0)
     for level in spec.levels[1:]:
@@ -64,7 +64,7 @@ def check_equal(found: np.ndarray, expected: np.ndarray, method: str) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-# ---- pixels ----------------------------------------------------------------------------------------------------------
+# ---- pixels --------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -243,7 +243,7 @@ def test_rgb_is_written_with_channels_first(
     )
 
 
-# ---- sparse data -----------------------------------------------------------------------------------------------------
+# ---- sparse data ---------------------------------------------------------------------------------
 
 
 class CountingStore(zarr.storage.MemoryStore):
@@ -299,7 +299,8 @@ def test_missing_chunks_are_fill_value_in_every_level(
     for k in range(4):
         found = read_level(built / str(k))
         check_equal(found, data, method)
-        # our own where TensorStore has no such method, or lets NaN be a mode of its own kind; tested in test_downsample
+        # our own where TensorStore has no such method, or lets NaN be a mode of its own kind;
+        # tested in test_downsample
         ours = method == "gaussian" or (method == "mode" and fill_value != fill_value)
         data = downsample(found, (2, 2), method) if ours else downsampled(found, (2, 2), method)
 
@@ -369,7 +370,7 @@ def test_a_source_without_chunks_is_read_region_by_region_and_once(tmp_path: Pat
     assert (source.count == 1).all()
 
 
-# ---- progress and stopping -------------------------------------------------------------------------------------------
+# ---- progress and stopping -----------------------------------------------------------------------
 
 
 def test_progress_counts_regions_and_bytes(tmp_path: Path) -> None:

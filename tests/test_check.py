@@ -1,4 +1,7 @@
-"""What is wrong with a store, and the repairing of it: every fault is made by hand in a store that is right."""
+"""What is wrong with a store, and the repairing of it.
+
+Every fault is made by hand in a store that is right.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def image(rng: int = 0, shape: tuple[int, int] = (40, 60)) -> Array:
 
 
 def write(path: Path, levels: list[Array], *, version: str = "0.5", **ome: Any) -> Path:
-    """A right OME-Zarr image of two axes, halved, with half-pixel translations as OME-Zarr 0.6's note on pixel centres has them."""
+    """A correct OME-Zarr image of two axes, halved, with half-pixel translations.
+
+    Source: OME-Zarr 0.6, note on pixel centres.
+    """
     group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
     datasets = []
     for k, level in enumerate(levels):
@@ -86,7 +92,7 @@ def chunk_files(path: Path) -> dict[str, bytes]:
     }
 
 
-# ---- right stores ----------------------------------------------------------------------------------------------------
+# ---- right stores --------------------------------------------------------------------------------
 
 
 def test_a_right_store_has_no_findings(store: Path) -> None:
@@ -136,7 +142,7 @@ def test_factors_that_shapes_show(
     assert step_factors(shape, coarser) == expected
 
 
-# ---- faults, and their repairing ---------------------------------------------------------------------------------------
+# ---- faults, and their repairing -----------------------------------------------------------------
 
 
 def drop_translation(document: Documents) -> None:
@@ -211,7 +217,7 @@ def test_mending_keeps_what_is_not_ours(store: Path) -> None:
 
 
 def test_mending_reckons_with_the_transforms_of_the_whole_image(store: Path) -> None:
-    """OME-Zarr 0.4: the transforms of "multiscales" are applied after those of the datasets."""
+    """OME-Zarr 0.4: transforms of "multiscales" apply after the transforms of datasets."""
     outer = [{"type": "scale", "scale": [4, 4]}, {"type": "translation", "translation": [100, 0]}]
     edit(store, lambda document: document["multiscales"][0].update(coordinateTransformations=outer))
     assert check_store(store).findings == ()
@@ -245,7 +251,7 @@ def test_a_zip_is_not_mended(archive: Path) -> None:
         repair_store(archive)
 
 
-# ---- labels ----------------------------------------------------------------------------------------------------------
+# ---- labels --------------------------------------------------------------------------------------
 
 
 def with_labels(path: Path, listed: list[str]) -> Path:
@@ -276,7 +282,10 @@ def test_the_list_of_labels_is_compared_with_the_groups(
 
 
 def test_labels_below_a_plain_directory_stay_listed(tmp_path: Path) -> None:
-    """The reader opens what is in "sub", which has no metadata of its own. What leads out of the store goes."""
+    """The reader opens what is in "sub", which has no metadata of its own.
+
+    What leads out of the store goes.
+    """
     path = write(tmp_path / "x.ome.zarr", [image(), plain_mean(image(), (2, 2))], version="0.4")
     zarr.create_group(
         path / "labels", zarr_format=2, attributes={"labels": ["sub/cells", "sub/gone", "../x"]}
@@ -336,7 +345,7 @@ def test_averaged_labels_are_found(tmp_path: Path) -> None:
     assert "ids that the level above does not have" in messages(check_store(path, pixels=True))
 
 
-# ---- consolidated metadata -------------------------------------------------------------------------------------------
+# ---- consolidated metadata -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -402,7 +411,7 @@ def test_consolidated_metadata_of_a_group_inside(tmp_path: Path) -> None:
     assert check_store(tmp_path / "all.zarr").findings == ()
 
 
-# ---- faults that nothing repairs ---------------------------------------------------------------------------------------
+# ---- faults that nothing repairs -----------------------------------------------------------------
 
 
 def test_a_missing_level(store: Path) -> None:
@@ -508,14 +517,17 @@ def test_what_cannot_be_opened_at_all_is_a_finding(tmp_path: Path) -> None:
     assert "x.zarr/zarr.json cannot be read" in finding.message
 
 
-# ---- warnings --------------------------------------------------------------------------------------------------------
+# ---- warnings ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("look", [check_store, repair_store])
 def test_warnings_of_others_are_not_swallowed(
     store: Path, look: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The filters of `warnings` belong to the whole process: another thread, or another package, may warn meanwhile."""
+    """The filters of `warnings` belong to the whole process.
+
+    Another thread, or another package, may warn meanwhile.
+    """
     edit(store, lambda document: datasets(document).append({"path": "gone"}))
     seen = []
 
@@ -533,7 +545,7 @@ def test_warnings_of_others_are_not_swallowed(
     assert [str(warning.message) for warning in told] == ["not ours"]
 
 
-# ---- what is printed -------------------------------------------------------------------------------------------------
+# ---- what is printed -----------------------------------------------------------------------------
 
 
 def test_the_report_says_what_repair_would_do(store: Path) -> None:
@@ -571,7 +583,10 @@ def test_what_cannot_be_mended_is_still_printed(archive: Path) -> None:
     assert told.stdout == f"{check_store(archive)}\n"
     assert "translation is missing" in told.stdout
     assert told.stderr.splitlines() == [
-        f"napari-pyramid: {archive}: only zarr directories on this machine can be repaired; unpack or copy it first"
+        (
+            f"napari-pyramid: {archive}: only zarr directories on this machine can be repaired; "
+            "unpack or copy it first"
+        )
     ]
     as_json = CliRunner().invoke(app, ["check", str(archive), "--repair", "--json"])
     assert as_json.exit_code == 1
@@ -597,7 +612,10 @@ def test_what_cannot_be_opened_is_still_printed(tmp_path: Path) -> None:
 def test_both_scales_of_a_level_that_whole_windows_do_not_cover(
     tmp_path: Path, scale: float, shift: float
 ) -> None:
-    """ome-zarr-py resizes 5 planes to 2 and says 2.5; the shapes are those of a level that drops a plane."""
+    """ome-zarr-py resizes 5 planes to 2 and says 2.5.
+
+    The shapes are those of a level that drops a plane.
+    """
     path = write(tmp_path / "x.ome.zarr", [image(shape=(5, 8)), image(shape=(2, 4))])
 
     def change(document: Documents) -> None:

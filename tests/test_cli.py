@@ -46,7 +46,7 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-# ---- help and usage --------------------------------------------------------------------------------------------------
+# ---- help and usage ------------------------------------------------------------------------------
 
 
 def test_help_names_every_command() -> None:
@@ -57,7 +57,10 @@ def test_help_names_every_command() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, napari_pyramid.cli; print([m for m in ('numpy', 'zarr', 'numba', 'napari', 'dask', 'qtpy') if m in sys.modules])"
+    code = (
+        "import sys, napari_pyramid.cli; print([m for m in ('numpy', 'zarr', 'numba', 'napari', "
+        "'dask', 'qtpy') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -131,7 +134,7 @@ def test_name_in_place_is_a_further_series() -> None:
     assert Recipe(name="max").build_options()["name"] == "max"
 
 
-# ---- failures --------------------------------------------------------------------------------------------------------
+# ---- failures ------------------------------------------------------------------------------------
 
 
 def assert_one_clear_line(result: tuple[int, str, str], *words: str) -> None:
@@ -197,7 +200,7 @@ def test_an_unexpected_failure_shows_no_traceback(monkeypatch: pytest.MonkeyPatc
     assert isinstance(CliRunner().invoke(app, ["info", "x"]).exception, ZeroDivisionError)
 
 
-# ---- plan and build --------------------------------------------------------------------------------------------------
+# ---- plan and build ------------------------------------------------------------------------------
 
 
 def test_plan_writes_nothing(volume: Path, tmp_path: Path) -> None:
@@ -367,7 +370,7 @@ def test_build_as_0_4_is_zarr_v2(volume: Path, tmp_path: Path) -> None:
 
 
 def test_build_from_a_picture_that_a_napari_reader_opens(tmp_path: Path) -> None:
-    """A colour picture: its last axis becomes the channel axis, in front, where OME-Zarr wants it."""
+    """A colour picture: its last axis becomes the channel axis, in front as in OME-Zarr."""
     from PIL import Image
 
     pixels = np.random.default_rng(1).integers(0, 255, (32, 41, 3), np.uint8)
@@ -417,7 +420,7 @@ PIXELS = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7)
 def test_build_of_layer_tuples_of_every_length(
     layer: tuple[Any, ...], scale: list[float], tmp_path: Path
 ) -> None:
-    """npe2's LayerData: the type of the layer is an image where it is left out, and so are its metadata."""
+    """npe2's LayerData: the type defaults to an image, and the metadata may be left out."""
     (tmp_path / "a.cells").touch()
     with reader_that_gives(layer):
         status, out, err = invoke(
@@ -505,7 +508,10 @@ def test_the_first_of_several_images_is_named(two_images: Path) -> None:
     assert status == 0
     assert "4 x 6 x 6" in out
     assert err.splitlines() == [
-        f"napari-pyramid: warning: {two_images} holds 2 images: 'a' is taken, not 'b' (choose with --image NAME)"
+        (
+            f"napari-pyramid: warning: {two_images} holds 2 images: 'a' is taken, not 'b' (choose "
+            "with --image NAME)"
+        )
     ]
 
 
@@ -544,7 +550,7 @@ def test_warnings_are_lines_on_stderr(tmp_path: Path) -> None:
     assert "gone" in err
 
 
-# ---- demo ------------------------------------------------------------------------------------------------------------
+# ---- demo ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -577,7 +583,7 @@ def test_demo_replaces_nothing_else_unasked(
     assert "precious" not in zarr.open_group(tmp_path / "my.ome.zarr", mode="r").attrs
 
 
-# ---- interruption ----------------------------------------------------------------------------------------------------
+# ---- interruption --------------------------------------------------------------------------------
 
 
 def test_ctrl_c_closes_the_build_and_exits_with_130(tmp_path: Path) -> None:
@@ -724,7 +730,7 @@ def test_ctrl_c_in_a_real_build_stops_it_and_the_same_command_goes_on(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_dask_cluster_writes_the_same_bytes(in_place: bool, tmp_path: Path) -> None:
-    """A scheduler and two workers in processes of their own, as ``dask scheduler`` and ``dask worker`` start them."""
+    """A scheduler and two workers, each a process as ``dask scheduler`` starts it."""
     data = np.random.default_rng(0).integers(0, 999, (90, 100, 110)).astype("uint16")
     for name in ("here", "there"):
         zarr.create_group(tmp_path / name / "s.zarr").create_array(

@@ -100,7 +100,8 @@ def test_a_codec_of_zarr_v3_that_others_have_registered_is_left_to_them() -> Non
         "from zarr.registry import get_codec_class, register_codec\n"
         "from napari_pyramid.storage.imagecodecs import provide_codecs\n"
         "register_codec('imagecodecs_jpegxl', GzipCodec)\n"
-        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'bytes'}, {'name': 'imagecodecs_jpegxl'}]})\n"
+        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'bytes'}, {'name': "
+        "'imagecodecs_jpegxl'}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"
     )
     assert (
@@ -112,17 +113,22 @@ def test_a_codec_of_zarr_v3_that_others_have_registered_is_left_to_them() -> Non
 
 
 def test_a_codec_of_zarr_v3_is_registered_under_its_name() -> None:
-    """imagecodecs has codecs for zarr v3 only for Pythons newer than the oldest that we run on: a stand-in with its names."""
+    """imagecodecs has codecs for zarr v3 only for Pythons newer than the oldest that we run on.
+
+    A stand-in with its names.
+    """
     code = (
         "import sys, types\n"
         "import imagecodecs\n"
         "from zarr.codecs import GzipCodec\n"
         "from zarr.registry import get_codec_class\n"
-        "stand_in = sys.modules['imagecodecs.zarr'] = imagecodecs.zarr = types.ModuleType('imagecodecs.zarr')\n"
+        "stand_in = sys.modules['imagecodecs.zarr'] = imagecodecs.zarr = "
+        "types.ModuleType('imagecodecs.zarr')\n"
         "stand_in.Jpegxl = type('Jpegxl', (GzipCodec,), {})\n"
         "from napari_pyramid.storage.imagecodecs import provide_codecs\n"
         "inner = {'codecs': [{'name': 'imagecodecs_jpegxl'}]}\n"
-        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'sharding_indexed', 'configuration': inner}]})\n"
+        "provide_codecs({'zarr_format': 3, 'codecs': [{'name': 'sharding_indexed', "
+        "'configuration': inner}]})\n"
         "print(get_codec_class('imagecodecs_jpegxl').__name__)"
     )
     assert (

@@ -102,7 +102,7 @@ def test_a_bounded_sample_is_read(shape: tuple[int, ...], axes: Any) -> None:
     assert 0.4 * LARGEST_SAMPLE < array.largest <= LARGEST_SAMPLE
 
 
-# ---- to show an image that brings no limits --------------------------------------------------------------------------
+# ---- to show an image that brings no limits ------------------------------------------------------
 
 
 class Chunked:

@@ -1,6 +1,7 @@
-"""Stores written by other people's software: each opens as what its writer was told to write.
+"""Stores written by other people's software: each opens as its writer was asked to write it.
 
-The table repeats what scripts/make_test_data.py passed to the writers; tests/data/README.md says which they were.
+The table repeats what scripts/make_test_data.py passed to the writers; tests/data/README.md says
+which they were.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ COLOURED = (
 
 @dataclass(frozen=True)
 class Written:
-    """One image as its writer was given it; a store that says nothing of scale and translation has ones and zeros."""
+    """One image as its writer was given it.
+
+    A store that says nothing of scale and translation has ones and zeros.
+    """
 
     name: str
     axes: str

@@ -1,4 +1,7 @@
-"""Every method against TensorStore's downsample driver, scipy, or a plain NumPy twin that looks at one window at a time."""
+"""Every method against TensorStore's downsample driver, scipy, or plain NumPy.
+
+The NumPy twin looks at one window at a time.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ def exact_mean(window: np.ndarray) -> Any:
     return quotient + (2 * rest > n or (2 * rest == n and quotient % 2))
 
 
-# ---- integers and bool: bit for bit ----------------------------------------------------------------------------------
+# ---- integers and bool: bit for bit --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", WINDOW_METHODS)
@@ -185,7 +188,7 @@ def test_mode_without_background_counts_zero_only_when_alone(factors: tuple[int,
     )
 
 
-# ---- floats ----------------------------------------------------------------------------------------------------------
+# ---- floats --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["median", "mode", "min", "max", "stride"])
@@ -255,7 +258,7 @@ def test_nan(method: str, window: list[float], expected: float, dtype: str, as_p
     )
 
 
-# ---- any block -------------------------------------------------------------------------------------------------------
+# ---- any block -----------------------------------------------------------------------------------
 
 
 @settings(max_examples=60)
@@ -303,7 +306,7 @@ def test_an_empty_block_stays_empty(method: str) -> None:
     assert downsample(np.empty((0, 5), np.uint8), (2, 2), method).shape == (0, 3)
 
 
-# ---- gaussian --------------------------------------------------------------------------------------------------------
+# ---- gaussian ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -357,7 +360,7 @@ def test_gaussian_of_a_region_with_margins_is_that_of_the_image(
     np.testing.assert_array_equal(region, whole[first:last])
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -418,7 +421,10 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(tmp_path: Path) -> None:
     for folder in {file.parent for file in package.rglob("*.py")}:
         (folder / "__pycache__").touch()  # no directory can be made there, not even by root
     reduced = "d.downsample(np.arange(16, dtype='u1').reshape(4, 4), (2, 2)).tolist()"
-    script = f"import numpy as np; from napari_pyramid import downsample as d; print(d.__file__, {reduced})"
+    script = (
+        "import numpy as np; from napari_pyramid import downsample as d; print(d.__file__, "
+        f"{reduced})"
+    )
     nowhere = {
         "HOME": os.devnull,
         "XDG_CACHE_HOME": os.devnull,

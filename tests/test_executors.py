@@ -1,4 +1,4 @@
-"""Tiles that others fill: the threads, processes and cluster workers of an executor that the caller gives."""
+"""Tiles that an executor of the caller fills: threads, processes and cluster workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ OPTIONS: dict[str, Any] = {
 
 
 class Elsewhere(Executor):
-    """Passes for one worker of a cluster, with several threads: as with dask, a call can be cancelled while it runs, and runs on."""
+    """Passes for one worker of a cluster, with several threads.
+
+    As with dask, a call can be cancelled while it runs, and runs on.
+    """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads)
@@ -70,7 +73,7 @@ class Watch:
     def __init__(self) -> None:
         self.seconds = 0.05
         self.together = 1
-        """Tiles that are begun before any of them goes on; a divisor of all tiles."""
+        """Tiles that are started before any of them goes on; a divisor of all tiles."""
         self.now = self.peak = self.filled = 0
         self._lock = threading.Lock()
         self._all_begun = threading.Condition(self._lock)
@@ -120,7 +123,7 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield executor
 
 
-# ---- as many at once as they can ---------------------------------------------------------------------------------------
+# ---- as many at once as they can -----------------------------------------------------------------
 
 
 def test_all_threads_of_a_worker_process_fill_tiles(
@@ -143,7 +146,7 @@ def test_threads_of_the_caller_keep_to_the_memory_limit(
     assert watch.peak == 2
 
 
-# ---- stopped -----------------------------------------------------------------------------------------------------------
+# ---- stopped -------------------------------------------------------------------------------------
 
 
 def test_a_worker_process_is_awaited_until_its_last_tile_ends(
@@ -236,7 +239,7 @@ def test_no_tile_goes_on_after_an_executor_refused_one(
         assert watch.now == 0
 
 
-# ---- workers that are lost ---------------------------------------------------------------------------------------------
+# ---- workers that are lost -----------------------------------------------------------------------
 
 
 class KilledWorker(Exception):

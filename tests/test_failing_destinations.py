@@ -1,4 +1,7 @@
-"""Disks that fill up, and permissions that are missing or get lost: what was there stays, and the next run goes on."""
+"""Disks that fill up, and permissions that are missing or get lost.
+
+What was there stays, and the next run goes on.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +51,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digest(root / "x.ome.zarr")
 
 
-# ---- space -----------------------------------------------------------------------------------------------------------
+# ---- space ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A disk of its own, of the given size; called again, its size changes. Only root may make one."""
+    """A disk of its own, of the given size; called again, its size changes.
+
+    Only root may make one.
+    """
     if sys.platform != "linux" or os.getuid() != 0:
         pytest.skip("only root may mount a disk; a limit of file sizes stands for it below")
     place = tmp_path / "disk"
@@ -114,7 +120,10 @@ def test_a_full_disk_leaves_a_group_in_place_as_it_was(disk: Callable[[str], Pat
 @pytest.mark.posix("there is no limit of file sizes")
 @pytest.mark.parametrize("limit", [200, 900, 2000, 20_000])
 def test_no_space_left(limit: int, tmp_path: Path) -> None:
-    """No file of this process can grow beyond the limit: what a full disk looks like, at different moments."""
+    """No file of this process can grow beyond the limit.
+
+    What a full disk looks like, at different moments.
+    """
     import resource
 
     source = zarr.create_array(
@@ -137,7 +146,7 @@ def test_no_space_left(limit: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_pyramid(tmp_path / "x.ome.zarr")[0][:], source[:])
 
 
-# ---- permission ------------------------------------------------------------------------------------------------------
+# ---- permission ----------------------------------------------------------------------------------
 
 
 BUILD = """
@@ -160,8 +169,8 @@ except Exception as exc:
 def without_rights(tmp_path: Path) -> Callable[..., str]:
     """Runs code in a process that permissions bind, and returns the error that the code ended with.
 
-    Root may write anywhere. The process stays root's, so that it can import what root can, but gives
-    up the right to write where permissions say no.
+    Root may write anywhere. The process stays root's, so that it can import what root can, but
+    gives up the right to write where permissions say no.
     """
     command = [sys.executable, "-c"]
     (tmp_path / "probe").mkdir(mode=0o555)

@@ -1,4 +1,4 @@
-"""What is said of a store: against stores written with plain zarr-python, and sizes counted by the file system."""
+"""The description of a store, against plain zarr-python and sizes of the file system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def file_bytes(directory: Path) -> int:
     return sum(f.stat().st_size for f in directory.rglob("*") if f.is_file())
 
 
-# ---- codecs ----------------------------------------------------------------------------------------------------------
+# ---- codecs --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_codec_of_zarr_v2(codecs: dict[str, object], expected: str) -> None:
     )
 
 
-# ---- sizes -----------------------------------------------------------------------------------------------------------
+# ---- sizes ---------------------------------------------------------------------------------------
 
 
 def test_stored_bytes_are_those_of_the_files(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_stored_bytes_in_memory_are_not_counted() -> None:
     assert stored_bytes(zarr.create_array({}, shape=(3,), dtype="uint8")) is None
 
 
-# ---- stores ----------------------------------------------------------------------------------------------------------
+# ---- stores --------------------------------------------------------------------------------------
 
 
 def test_describes_levels_axes_and_channels(ome_zarr: Callable[..., Path]) -> None:

@@ -1,4 +1,7 @@
-"""Arrays whose chunks differ in size: read as any other where zarr can, else refused in one line."""
+"""Arrays whose chunks differ in size.
+
+Read as any other where zarr can, else refused in one line.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ CAN_READ = hasattr(zarr.Array, "read_chunk_sizes")
 
 
 def write(path: Path) -> None:
-    """The array as the zarr extension "rectilinear" has it, without zarr: raw samples, chunk 1, 0 left out."""
+    """The array as the zarr extension "rectilinear" has it, without zarr.
+
+    Raw samples, chunk 1, 0 left out.
+    """
     document = {
         "zarr_format": 3,
         "node_type": "array",

@@ -1,4 +1,4 @@
-"""The residual pyramid beside the gaussian one, against skimage and the layout of zarr-specs issue 50."""
+"""The residual pyramid beside the gaussian one, against skimage and zarr-specs issue 50."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ from napari_pyramid.errors import SourceError
 
 
 class Counted:
-    """An array in chunks that writes down the chunks it is asked for; those named in `broken` cannot be read."""
+    """An array in chunks that writes down the chunks it is asked for.
+
+    Those named in `broken` cannot be read.
+    """
 
     def __init__(
         self, values: np.ndarray, chunks: tuple[int, ...], broken: tuple[tuple[int, ...], ...] = ()
@@ -63,7 +66,10 @@ ZARR = zarr.array(VALUES, chunks=(2, 3, 4))
 
 @st.composite
 def index_for(draw: st.DrawFn, ndim: int) -> Any:
-    """Basic indexes, Ellipsis anywhere, too few of them; integers stay in range for the smallest axis left."""
+    """Basic indexes, Ellipsis anywhere, too few of them.
+
+    Integers stay in range for the smallest axis left.
+    """
     one = st.one_of(st.slices(11), st.slices(5), st.integers(-1, 0))
     keys: list[Any] = draw(st.lists(one, max_size=ndim))
     if draw(st.booleans()):
@@ -346,7 +352,7 @@ def test_whole_of_all_indexes_is_their_source() -> None:
 
 @pytest.mark.posix("symbolic links need rights that few users have")
 def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
-    """Views of arrays in the directory, through a link, too, and of arrays made of others; no others."""
+    """Views of arrays in the directory, also through a link, and of arrays that wrap others."""
     (tmp_path / "link").symlink_to(tmp_path / "x.zarr")
     group = zarr.create_group(tmp_path / "x.zarr")
     stored = group.create_array("1", data=np.zeros((4, 4), "u1"))

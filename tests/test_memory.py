@@ -1,4 +1,7 @@
-"""The real peak of builds, threads and codecs included, against the prediction and the limit; each in a process of its own."""
+"""The real peak of builds, with threads and codecs, against the prediction and the limit.
+
+Each build has its own process.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def peak(reset=False):
 
 source, destination, options = json.loads(sys.argv[1])
 small = np.arange(40 * 40 * 40).reshape(40, 40, 40).astype(options.pop("dtype"))
-build_pyramid(small, destination + ".warm.zarr", chunks=(8, 8, 8), n_levels=2, method=options.get("method", "mean"))
+method = options.get("method", "mean")
+build_pyramid(small, destination + ".warm.zarr", chunks=(8, 8, 8), n_levels=2, method=method)
 predicted = plan_build(source, destination, **options).peak_memory
 before = peak(reset=True)
 build_pyramid(source, destination, **options)
@@ -186,7 +190,8 @@ def test_what_cannot_fit_is_refused_before_anything_is_written(
     chunks = (64, 64, 64) if shards else (512, 1024, 512)
     with pytest.raises(
         SpecError,
-        match=r"needs .* of memory, but the limit is 256.0 MiB: choose smaller (shards|chunks) or a higher memory limit",
+        match=r"needs .* of memory, but the limit is 256.0 MiB: choose smaller (shards|chunks) or "
+        r"a higher memory limit",
     ) as caught:
         build_pyramid(
             source,
@@ -207,14 +212,14 @@ def test_what_cannot_fit_is_refused_before_anything_is_written(
         (64 * 2**20, None, 64 * 2**30, 4 * 2**30),
         (2**19, None, 2**29, 2**28),
         (8 * 2**20, ("max", "0", "file 0"), 8 * 2**30, 2 * 2**30),
-        # 4 GiB for the container, of which 3 are used, but 2 of them by files that can be read again
+        # 4 GiB for the container; 3 are used, but 2 of them by files that can be read again
         (
             8 * 2**20,
             (str(4 * 2**30), str(3 * 2**30), f"anon 5\nfile {2 * 2**30}\nfile_mapped 7"),
             3 * 2**30,
             3 * 2**28,
         ),
-        # of those 2 GiB, half a GiB is in shared memory, which is counted as files, but is on no disk
+        # 0.5 of the 2 GiB are shared memory, which counts as files, but is not on disk
         (
             8 * 2**20,
             (

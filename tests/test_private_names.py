@@ -1,4 +1,7 @@
-"""Without the private names of zarr and zarrs: the same stores, byte for byte, and the same readers."""
+"""Without the private names of zarr and zarrs.
+
+The same stores, byte for byte, and the same readers.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Index = tuple[int, ...]
 
 
 class Store:
-    """An array in chunks that counts its reads, waits at a gate, and fails where it is told."""
+    """An array in chunks that counts its reads, waits at a gate, and fails at given chunks."""
 
     def __init__(self, values: np.ndarray, chunks: Index) -> None:
         self.values, self.chunks = values, chunks
@@ -61,7 +61,10 @@ def no_thread_is_left() -> Any:
 
 
 def pyramid(shape: Index, factor: Index, n: int, chunks: Index) -> list[Store]:
-    """Levels whose samples are the position of their window's first sample in level 0, so that places can be compared."""
+    """Levels whose samples are positions in level 0, so that places can be compared.
+
+    Each sample is the position of its window's first sample.
+    """
     stores = []
     total = np.ones(len(shape), int)
     for _ in range(n):

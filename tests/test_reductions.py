@@ -28,7 +28,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def residual(factors: tuple[int, ...]) -> Reduction:
-    """The only method that is not in the table: that of the residuals of a level."""
+    """The only method that is not in the table: the residuals of a level."""
     beside = reduction_of("laplacian").residual
     assert beside is not None
     return beside.of(factors)

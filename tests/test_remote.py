@@ -1,4 +1,7 @@
-"""Stores on web servers of every kind, on loopback: what opens, with how many requests, and what is said when it does not."""
+"""Stores on web servers of every kind, on loopback.
+
+What opens, with how many requests, and what is said when it does not.
+"""
 
 from __future__ import annotations
 

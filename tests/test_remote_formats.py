@@ -1,4 +1,7 @@
-"""TIFF files and precomputed volumes behind a URL: read by ranges, equal to what their own libraries read from disk."""
+"""TIFF files and precomputed volumes behind a URL.
+
+Read by ranges, equal to what their own libraries read from disk.
+"""
 
 from __future__ import annotations
 

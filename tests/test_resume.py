@@ -1,4 +1,7 @@
-"""Builds that are stopped, killed, or fail half-way: what is left, and that the next run ends as if nothing had happened."""
+"""Builds that are stopped, killed, or fail half-way.
+
+What is left, and that the next run ends as if nothing had happened.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def stopped(source: Path, destination: Path, at_least: int = 1, **options: Any) 
 
 @pytest.fixture
 def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The tiles that are filled from now on, and a pause in each, so that a build can be stopped half-way."""
+    """The tiles that are filled from now on; each pauses, so that a build can be stopped."""
     filled: list[int] = []
     plain = TileFiller.fill
 
@@ -87,7 +90,7 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return filled
 
 
-# ---- kill -9 ---------------------------------------------------------------------------------------------------------
+# ---- kill -9 -------------------------------------------------------------------------------------
 
 
 MODES = [[], ["--in-place"], ["--executor"], ["--executor", "--in-place"]]
@@ -117,7 +120,7 @@ def test_killed_builds_end_byte_for_byte_as_undisturbed(
     assert "all ended byte for byte as undisturbed" in ended.stdout
 
 
-# ---- stopped and continued -------------------------------------------------------------------------------------------
+# ---- stopped and continued -----------------------------------------------------------------------
 
 
 def test_the_next_run_continues_and_does_no_tile_again(
@@ -175,7 +178,8 @@ def test_a_changed_source_is_not_resumed(
     change(source)
     with pytest.raises(
         DestinationError,
-        match="another recipe or of a source that has changed: start over with resume=False, or repeat",
+        match="another recipe or of a source that has changed: start over with resume=False, or "
+        "repeat",
     ):
         build_pyramid(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS)
     build_pyramid(source, tmp_path / "x.ome.zarr", name="x", resume=False, **OPTIONS)
@@ -257,7 +261,7 @@ class Killed(BaseException):
 def test_publishing_in_place_can_end_at_any_step(
     after: int, base: str, zarr_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the renames of the levels and the metadata, the group must not become another source."""
+    """Between the renames and the metadata, the group must not become another source."""
     data = np.random.default_rng(0).integers(0, 9, (40, 50)).astype("uint16")
     for name in ("killed", "undisturbed"):
         zarr.create_group(tmp_path / name / "s.zarr", zarr_format=zarr_format).create_array(
@@ -302,7 +306,7 @@ def _build_kind(
 def built_earlier(
     written_source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, dict[str, str], dict[str, str]]]:
-    """A folder with what was there, its destination, and the destination after an undisturbed build."""
+    """A folder, its destination, and the destination after an undisturbed build."""
 
     @cache
     def of_kind(kind: str) -> tuple[Path, dict[str, str], dict[str, str]]:
@@ -324,7 +328,10 @@ def built_earlier(
 def test_publishing_can_be_finished_and_undone_at_any_step(
     kind: str, after: int, built_earlier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Undone by any other build there, even one that is stopped before it has built anything: nothing is lost, metadata included."""
+    """Undone by any other build there, even one that is stopped before it has built anything.
+
+    Nothing is lost, metadata included.
+    """
     recipe = BUILDS[kind][1]
     earlier, before, whole = built_earlier(kind)
     for name in ("finished", "undone"):
@@ -341,7 +348,10 @@ def test_publishing_can_be_finished_and_undone_at_any_step(
 
 
 def _kill_publishing(patch: pytest.MonkeyPatch, after: int) -> None:
-    """Ends the next build at the `after`-th rename from when its levels are ready, or when it has published them."""
+    """End the next build at its `after`-th rename once its levels are ready.
+
+    Or when it has published them.
+    """
     steps_left, publish = after, Job.publish
 
     def counted(plain: Any) -> Any:
@@ -406,7 +416,10 @@ def test_replacing_by_fewer_levels_can_end_at_any_step(
 def test_an_overwritten_store_is_not_lost_when_the_swap_is_interrupted(
     resume: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between setting the old store aside and putting the new one there, and then asked for something that cannot be built."""
+    """Killed between moving the old store aside and moving the new one into place.
+
+    The next command asks for something that cannot be built.
+    """
     old = tmp_path / "x.ome.zarr"
     build_pyramid(source, old, name="old", **OPTIONS)
     before = digest(old)
@@ -526,14 +539,15 @@ def test_work_planned_for_more_memory_is_not_continued_with_less(
     steps.close()
     with pytest.raises(
         SpecError,
-        match=r"planned for .* of memory, but the limit is .*: allow as much with memory_limit=, or start over",
+        match=r"planned for .* of memory, but the limit is .*: allow as much with memory_limit=, "
+        r"or start over",
     ):
         build_pyramid(
             source, tmp_path / "x.ome.zarr", name="x", memory_limit=32 * 2**20 + 2**19, **wide
         )
 
 
-# ---- two at once -----------------------------------------------------------------------------------------------------
+# ---- two at once ---------------------------------------------------------------------------------
 
 
 def test_a_second_build_is_refused_and_names_the_first(
@@ -571,7 +585,7 @@ def test_the_lock_of_a_dead_process_does_not_count(
     assert digest(tmp_path / "x.ome.zarr") == undisturbed
 
 
-# ---- sources that fail -----------------------------------------------------------------------------------------------
+# ---- sources that fail ---------------------------------------------------------------------------
 
 
 def corrupt(source: Path) -> None:
@@ -667,7 +681,7 @@ def test_a_source_that_raises_half_way_is_named_and_the_rest_stays(
     assert names(tmp_path) == {"x.ome.zarr"}
 
 
-# ---- work and sources that change --------------------------------------------------------------------------------------
+# ---- work and sources that change ----------------------------------------------------------------
 
 
 def test_work_that_is_removed_under_the_build_ends_it(
@@ -686,7 +700,7 @@ def test_work_that_is_removed_under_the_build_ends_it(
 def test_a_source_that_vanishes_is_not_published_as_zeros(
     in_place: bool, source: Path, tmp_path: Path, tiles: list[int]
 ) -> None:
-    """Chunks that are missing are fill value, but an array that is missing is none."""
+    """Missing chunks are fill value, but a missing array is not."""
     steps = iter_build(
         source,
         None if in_place else tmp_path / "x.ome.zarr",

@@ -1,4 +1,4 @@
-"""How passes are chosen: fused where it pays, within the limit, and source chunks read whole and once."""
+"""The choice of passes: fused where it pays, within the limit, source chunks read once."""
 
 from __future__ import annotations
 

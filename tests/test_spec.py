@@ -19,7 +19,7 @@ def spec_of(*shape: int, dtype: str = "uint16", **options: Any) -> PyramidSpec:
     return PyramidSpec.from_array(Array(shape, dtype), **options)
 
 
-# ---- how many levels, and which factors -------------------------------------------------------------------------------
+# ---- how many levels, and which factors ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_levels_of_an_anisotropic_stack_become_isotropic_before_z_is_halved() ->
     ]
 
 
-# ---- transforms -------------------------------------------------------------------------------------------------------
+# ---- transforms ----------------------------------------------------------------------------------
 
 
 @given(
@@ -89,7 +89,10 @@ def test_levels_of_an_anisotropic_stack_become_isotropic_before_z_is_halved() ->
 def test_each_sample_lies_at_the_centre_of_its_window(
     shape: Any, steps: Any, scale: Any, origin: Any, method: str
 ) -> None:
-    """OME-Zarr 0.4, multiscales: the first sample of a level is the mean position of the samples of its window."""
+    """OME-Zarr 0.4, multiscales.
+
+    The first sample of a level is the mean position of the samples of its window.
+    """
     spec = spec_of(
         *shape,
         factors=steps,
@@ -114,7 +117,7 @@ def test_negative_scales_are_kept() -> None:
     assert spec.levels[1].translation == (-1.0, 0.5)
 
 
-# ---- the rest -----------------------------------------------------------------------------------------------------------
+# ---- the rest ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""StoredChunks decodes what zarr-python and TensorStore stored, and reads no more of it than it must."""
+"""StoredChunks decodes stored chunks of zarr-python and TensorStore, and reads no more."""
 
 from __future__ import annotations
 

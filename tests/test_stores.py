@@ -165,7 +165,10 @@ def test_missing_package_is_named(
 
 
 def test_http_folder_in_n5(tmp_path: Path, url: str) -> None:
-    """N5 is recognised by ".n5" anywhere in the path: the groups below the container look like any directory."""
+    """N5 is recognised by ".n5" anywhere in the path.
+
+    The groups below the container look like any directory.
+    """
     spec = {
         "driver": "n5",
         "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5" / "vol")},

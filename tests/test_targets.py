@@ -78,7 +78,7 @@ def as_ome(path: Path, base: str = "raw") -> dict[str, Any]:
     return attributes(path)
 
 
-# ---- in place --------------------------------------------------------------------------------------------------------
+# ---- in place ------------------------------------------------------------------------------------
 
 
 def test_levels_are_not_added_to_layouts_that_are_only_read(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_residuals_can_be_replaced_by_residuals(plain: Path) -> None:
     "path", ["../precious.zarr", "..", ".", "", "raw/../../precious.zarr", "link", "text"]
 )
 def test_metadata_cannot_have_anything_else_removed(path: str, plain: Path, tmp_path: Path) -> None:
-    """Level paths are data: what they name is removed only if it is an array of the group itself."""
+    """Level paths are data: only arrays of the group itself are removed."""
     zarr.create_array(tmp_path / "precious.zarr", data=DATA)
     (plain / "link").symlink_to(tmp_path / "precious.zarr")
     (plain / "text").mkdir()
@@ -275,7 +275,7 @@ def test_paths_beside_level_0(base: str, series: str | None, paths: list[str]) -
     assert level_paths(base, 3, series) == paths
 
 
-# ---- new stores ------------------------------------------------------------------------------------------------------
+# ---- new stores ----------------------------------------------------------------------------------
 
 
 def test_overwriting_swaps_at_the_end(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_label_image_is_registered_beside_the_others(tmp_path: Path) -> None:
     ] == {"image": "../../"}
 
 
-# ---- what is refused: one table -----------------------------------------------------------------------------------------
+# ---- what is refused: one table ------------------------------------------------------------------
 
 
 def store(tmp: Path) -> Path:
@@ -363,7 +363,10 @@ def file(tmp: Path) -> Path:
             DATA,
             "s3://bucket/x.ome.zarr",
             {},
-            "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and copy it there",
+            (
+                "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and "
+                "copy it there"
+            ),
         ),
         (DATA, "", {}, "the path of the destination is empty: give a path"),
         ("", "x.ome.zarr", {}, "the path of the source is empty: give a path"),
@@ -421,7 +424,10 @@ def file(tmp: Path) -> Path:
             DATA,
             "x.ome.zarr",
             {"paths": ["0", "../1", "2"]},
-            "level path '../1' leads out of the store, or names nothing in it: use names such as 0 or scale/0",
+            (
+                "level path '../1' leads out of the store, or names nothing in it: use names such "
+                "as 0 or scale/0"
+            ),
         ),
         (DATA, "x.ome.zarr", {"paths": ["0", "", "2"]}, "level path '' leads out of the store"),
         (DATA, "x.ome.zarr", {"paths": ["0", "/1", "2"]}, "level path '/1' leads out of the store"),

@@ -1,4 +1,7 @@
-"""Rebuilding only what depends on given regions of level 0: the same bytes as a full build, and nothing else written."""
+"""Rebuilding only what depends on given regions of level 0.
+
+The same bytes as a full build, and nothing else written.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ REGION = (slice(0, 8), slice(24, 40), slice(0, 8))
 
 
 def test_what_is_left_out_is_as_it_was_built(tmp_path: Path) -> None:
-    """Chunks, number of levels, factors and method are those of the levels that are there."""
+    """Chunks, number of levels, factors and method follow the existing levels."""
     recipe: dict[str, Any] = {
         "method": "max",
         "n_levels": 3,
@@ -166,7 +169,10 @@ def test_what_is_left_out_is_as_it_was_built(tmp_path: Path) -> None:
         ({"n_levels": 2}, r"has 3 levels, not 2: leave their number out"),
         (
             {"factors": 3},
-            r"level 1 of .* is \(9, 25, 31\), uint16, not \(6, 17, 21\), uint16: ask for what was built",
+            (
+                r"level 1 of .* is \(9, 25, 31\), uint16, not \(6, 17, 21\), uint16: ask for "
+                r"what was built"
+            ),
         ),
         ({"chunks": (4, 4, 4)}, r"level 1 of .*\(8, 8, 8\), None, not .*\(4, 4, 4\), None"),
         (
@@ -226,7 +232,7 @@ def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     assert last.done == last.total > 0
 
 
-# ---- levels that are not as a build of ours records them -----------------------------------------------------------
+# ---- levels that are not as a build of ours records them -----------------------------------------
 
 
 PLANE = np.random.default_rng(1).integers(0, 99, (32, 48)).astype("uint16")
@@ -329,7 +335,8 @@ def test_another_codec_is_not_mixed_in(dtype: str, zarr_format: Any, tmp_path: P
     for other in ("gzip-4", "zstd-5", "none"):
         with pytest.raises(
             SpecError,
-            match=f"was built with another codec than {other}: leave it out, or overwrite all levels",
+            match=f"was built with another codec than {other}: leave it out, or overwrite all "
+            "levels",
         ):
             build_pyramid(tmp_path / "x.zarr", regions=[PART], codec=other)
     build_pyramid(tmp_path / "x.zarr", regions=[PART], codec="gzip-5")

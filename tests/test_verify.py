@@ -1,4 +1,7 @@
-"""Levels recomputed from the ones above: silence where they are right, the place where they are not."""
+"""Levels recomputed from the ones above.
+
+Silence where they are right, the place where they are not.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +120,8 @@ def test_a_build_that_does_not_verify_publishes_nothing_and_can_be_run_again(
     spoiled(1)
     with pytest.raises(
         VerificationError,
-        match=r"level 1 differs .* in 1 pixels of region \[0:\d+, 0:\d+\], by up to \d+: what was built is removed",
+        match=r"level 1 differs .* in 1 pixels of region \[0:\d+, 0:\d+\], by up to \d+: what was "
+        r"built is removed",
     ):
         build_pyramid(tmp_path / "s.zarr", tmp_path / "x.ome.zarr", **options)
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]

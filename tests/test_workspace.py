@@ -1,4 +1,7 @@
-"""Where unfinished work is kept: places, locks, journals, and publishing that can be repeated after any step."""
+"""Where unfinished work is kept.
+
+Places, locks, journals, and publishing that can be repeated after any step.
+"""
 
 from __future__ import annotations
 

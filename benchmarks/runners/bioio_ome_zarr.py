@@ -2,7 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["bioio-ome-zarr==3.8.1", "zarr==3.1.6", "dask"]
 # ///
-"""bioio-ome-zarr: ``OMEZarrWriter.write_full_volume`` into a new store; dask threads behind one lock."""
+"""bioio-ome-zarr: ``OMEZarrWriter.write_full_volume`` into a new store.
+
+dask threads behind one lock.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,13 @@
 # requires-python = ">=3.11"
 # dependencies = ["numpy", "numba>=0.61", "numcodecs>=0.15", "google-crc32c>=1.5"]
 # ///
-"""The floor: the least that a plain program does. Decode each level-0 chunk once, reduce, encode and write each output chunk once.
+"""The floor: the least that a plain program does.
 
-No framework and no builder: every level but the first stays in memory until the next is done, nothing is checked,
-resumed or reported, and the codec is fixed. Half-even rounding and lowest-value ties, as this project does.
+Decode each level-0 chunk once, reduce, encode and write each output chunk once.
+
+No framework and no builder: every level but the first stays in memory until the next is done,
+nothing is checked, resumed or reported, and the codec is fixed. Half-even rounding and lowest-value
+ties, as this project does.
 """
 
 from __future__ import annotations
@@ -213,7 +216,10 @@ def _inside(w: Workload, k: int, parent: Index, corner: Index, shape: Index) -> 
 
 
 def _read(w: Workload, array: Path, index: Index) -> Iterator[tuple[Index, np.ndarray]]:
-    """Corner and pixels of each chunk in a file of level 0; the pixels are good until the next one."""
+    """Corner and pixels of each chunk in a file of level 0.
+
+    The pixels are good until the next one.
+    """
     data = array.joinpath("c", *map(str, index)).read_bytes()
     origin = tuple(i * s for i, s in zip(index, w.write_shape(0), strict=True))
     if not w.shards:

@@ -2,7 +2,10 @@
 # requires-python = ">=3.12,<3.14"
 # dependencies = ["iohub[tensorstore]==0.3.11"]
 # ///
-"""iohub: ``compute_pyramid`` in place, with TensorStore, its faster backend. Its codec in zarr v3 cannot be chosen."""
+"""iohub: ``compute_pyramid`` in place, with TensorStore, its faster backend.
+
+Its codec in zarr v3 cannot be chosen.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def prepare(job: Job) -> None:
 
 
 def arguments(job: Job) -> dict[str, Any]:
-    """Of `build_pyramid`; in place, chunks, shards, codec and scale are those of level 0."""
+    """Options of `build_pyramid`; in place, the rest follows level 0."""
     w = job.workload
     options = {"n_levels": w.n_levels, "factors": w.factors, "method": w.method}
     options |= {"max_workers": job.threads, "memory_limit": job.memory_limit}

@@ -2,7 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["ngff-zarr[dask-image]==0.50.0", "zarr==3.1.6"]
 # ///
-"""ngff-zarr: ``to_multiscales`` and ``to_ngff_zarr``, in place with ``start_level=1``; dask threads."""
+"""ngff-zarr: ``to_multiscales`` and ``to_ngff_zarr``, in place with ``start_level=1``.
+
+dask threads.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["stack-to-chunk==2.1", "numpy==2.4.0"]  # its own pin, withdrawn since: it must be asked for
 # ///
-"""stack-to-chunk: 3-D and factor 2 on all axes, in place through its own group class; joblib processes."""
+"""stack-to-chunk: 3-D and factor 2 on all axes, in place through its own group class.
+
+joblib processes.
+"""
 
 from __future__ import annotations
 

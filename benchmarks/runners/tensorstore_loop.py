@@ -2,7 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["tensorstore==0.1.86", "numpy"]
 # ///
-"""A careful TensorStore user: level by level, one output file per job, read, ``ts.downsample``, write."""
+"""A careful TensorStore user.
+
+Level by level, one output file per job, read, ``ts.downsample``, write.
+"""
 
 from __future__ import annotations
 

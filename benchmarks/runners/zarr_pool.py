@@ -2,7 +2,10 @@
 # requires-python = ">=3.11"
 # dependencies = ["zarr==3.1.6", "numpy", "numcodecs>=0.15"]
 # ///
-"""A careful zarr-python and NumPy user: level by level, one output file per job, in a pool of threads."""
+"""A careful zarr-python and NumPy user.
+
+Level by level, one output file per job, in a pool of threads.
+"""
 
 from __future__ import annotations
 

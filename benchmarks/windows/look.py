@@ -2,7 +2,9 @@
 # requires-python = ">=3.11"
 # dependencies = ["{root}", "napari[pyqt6]>=0.9", "napari-ome-zarr>=0.10", "tensorstore>=0.1.70"]
 # ///
-"""Looks at a pyramid in a real window through one plugin, and prints what it took as JSON; run by ``viewing.py``.
+"""Looks at a pyramid in a real window through one plugin, and prints what it took as JSON.
+
+Run by ``viewing.py``.
 
     python benchmarks/windows/look.py PLUGIN PATH
 
@@ -45,7 +47,7 @@ class Window:
         return last - start
 
     def step(self, z: int, exact: Any) -> tuple[float, float]:
-        """Step to a plane; return the seconds until something of it is drawn, and until it is exact."""
+        """Step to a plane; return the seconds until a first image of it and until it is exact."""
         start = time.perf_counter()
         self.viewer.dims.set_current_step(0, z)
         self.gaps.append(time.perf_counter() - start)

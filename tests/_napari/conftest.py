@@ -1,4 +1,7 @@
-"""What tests of the window share. They are run or fail: one that skips itself would pass on a machine where nothing works."""
+"""What tests of the window share.
+
+They are run or fail: one that skips itself would pass on a machine where nothing works.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,10 @@ PATIENCE = 60.0
 
 
 class Slow:
-    """An array that a build by two threads reads in 32 pieces, two to a tile, as slowly as a test wants.
+    """An array that a build by two threads reads in 32 pieces, two per tile, at any pace.
 
-    `pace` is called at each read by a thread, with the number of pieces that it has read before. The
-    window itself reads at once.
+    `pace` is called at each read by a thread, with the number of pieces that it has read before.
+    The window itself reads at once.
     """
 
     shape, dtype, ndim, size = (64, 512, 512), np.dtype("u2"), 3, 64 * 512 * 512
@@ -59,7 +62,10 @@ class Slow:
         return np.broadcast_to(np.uint16(7), self.shape)[key]
 
     def hold(self) -> threading.Event:
-        """Hold every thread at the end of its first tile until the returned event is set; then a piece takes 0.2 s."""
+        """Hold every thread at the end of its first tile until the returned event is set.
+
+        Then a piece takes 0.2 s.
+        """
         go = threading.Event()
 
         def pace(read: int) -> None:
@@ -72,7 +78,9 @@ class Slow:
 
 
 class Answers:
-    """Ticks of the window while it builds or saves: each piece is read only after the window has answered some.
+    """Ticks of the window while it builds or saves.
+
+    Each piece is read only after the window has answered some.
 
     A window that waits for a read never ticks; one that computes meanwhile is seen in the processor
     time of its thread, which other work on the machine does not change.
@@ -110,7 +118,10 @@ class Answers:
 
 @pytest.fixture(autouse=True)
 def workers_end() -> Iterator[None]:
-    """Wait for workers that outlive a window: superqt changes the warning filters of all threads."""
+    """Wait for workers that outlive a window.
+
+    superqt changes the warning filters of all threads.
+    """
     yield
     if "qtpy.QtCore" in sys.modules:
         from qtpy.QtCore import QThreadPool

@@ -1,4 +1,4 @@
-"""A box of the finest level that fits, in its place, with the look of the layer that it is a part of."""
+"""A box of the finest level that fits, in its place, with the look of its layer."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def test_residuals_are_counted() -> None:
     n = 20 * 30 * 40
     size = 2 * n + 2 * n // 8 + 4 * n // 8
     assert plan.summary().startswith(
-        f"2 levels and their residuals to write: {size / 1024:.1f} KiB before compression, at most 3 files"
+        f"2 levels and their residuals to write: {size / 1024:.1f} KiB before compression, at "
+        "most 3 files"
     )
 
 
@@ -111,7 +112,8 @@ def test_planning_does_not_import_the_compiler() -> None:
     code = (
         "import sys, numpy as np; from napari_pyramid.layer_image import image_of_layer;"
         "from napari_pyramid._napari._plan import Choice, Plan;"
-        "Plan.of(image_of_layer((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', n_levels=3)).summary();"
+        "Plan.of(image_of_layer((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', "
+        "n_levels=3)).summary();"
         "assert not [m for m in ('numba', 'napari', 'dask') if m in sys.modules]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

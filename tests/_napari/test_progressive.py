@@ -1,4 +1,7 @@
-"""In a window, layers that this plugin opened never wait: coarser samples at once, exact ones as they arrive."""
+"""In a window, layers that this plugin opened never wait.
+
+Coarser samples at once, exact ones as they arrive.
+"""
 
 from __future__ import annotations
 

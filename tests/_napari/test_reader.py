@@ -24,7 +24,7 @@ def ramp(shape: tuple[int, ...], dtype: str = "u2") -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-# ---- whose is it? ----------------------------------------------------------------------------------------------------
+# ---- whose is it? --------------------------------------------------------------------------------
 
 
 def test_folder_of_other_things_is_not_ours(tmp_path: Path) -> None:
@@ -98,7 +98,10 @@ def test_several_paths_are_read_one_after_the_other(ome_zarr: Any) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys; import napari_pyramid._napari.reader;assert not [m for m in ('numba', 'napari', 'dask', 'zarr', 'qtpy') if m in sys.modules]"
+    code = (
+        "import sys; import napari_pyramid._napari.reader;assert not [m for m in ('numba', "
+        "'napari', 'dask', 'zarr', 'qtpy') if m in sys.modules]"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -114,7 +117,7 @@ def test_reading_imports_no_viewer_and_prints_nothing(ome_zarr: Any) -> None:
     assert done.stdout + done.stderr == b""
 
 
-# ---- layers ----------------------------------------------------------------------------------------------------------
+# ---- layers --------------------------------------------------------------------------------------
 
 
 def test_image_has_all_that_napari_would_guess(ome_zarr: Any) -> None:
@@ -230,11 +233,14 @@ def test_unknown_unit_is_pixel_with_a_warning(ome_zarr: Any) -> None:
     assert meta["units"] == ["pixel", "micrometer", "micrometer"]
 
 
-# ---- laziness --------------------------------------------------------------------------------------------------------
+# ---- laziness ------------------------------------------------------------------------------------
 
 
 def spoil(array: Path, *, but: Callable[[str], bool] = lambda key: False) -> None:
-    """Makes the chunks of an array undecodable: whoever reads one is found out, in whatever language it reads."""
+    """Makes the chunks of an array undecodable.
+
+    Whoever reads one is found out, in whatever language it reads.
+    """
     chunks = [
         path
         for path in (array / "c").rglob("*")
@@ -300,7 +306,7 @@ def test_a_plate_of_two_wells_is_shown_by_their_pixels(tmp_path: Path) -> None:
     )
 
 
-# ---- contrast --------------------------------------------------------------------------------------------------------
+# ---- contrast ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -332,7 +338,7 @@ def test_unreadable_coarsest_level_still_opens(tmp_path: Path) -> None:
     assert meta["contrast_limits"] == (0, 65535)
 
 
-# ---- colour ----------------------------------------------------------------------------------------------------------
+# ---- colour --------------------------------------------------------------------------------------
 
 RGB = [
     {"label": n, "color": c}

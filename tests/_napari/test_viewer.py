@@ -1,4 +1,7 @@
-"""Pyramids in a real viewer: opened, stepped through, drawn; the chunks that it reads are counted."""
+"""Pyramids in a real viewer: opened, stepped through, drawn.
+
+The chunks that it reads are counted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Counted:
 
 
 def settle(viewer: Any, qtbot: Any) -> None:
-    """Lets the window draw, so that the level that suits its size is chosen, and then draw that level."""
+    """Let the window draw, so that it chooses the level for its size, and draw that level."""
     canvas = viewer.window._qt_viewer.canvas._scene_canvas
     drawn: list[Any] = []
     canvas.events.draw.connect(drawn.append)
@@ -39,7 +42,10 @@ def settle(viewer: Any, qtbot: Any) -> None:
 
 
 def test_slider_step_reads_just_the_chunks_in_view(viewer: Any, qtbot: Any) -> None:
-    """(z, y, x), 4 levels, one plane per chunk: a step reads the tile of the shown level and the thumbnail's plane."""
+    """(z, y, x), 4 levels, one plane per chunk.
+
+    A step reads the tile of the shown level and the thumbnail's plane.
+    """
     levels = [Counted((40, 4096 >> k, 4096 >> k), (1, 256, 256), k) for k in range(4)]
     layer = viewer.add_image(
         [LazyArray(v) for v in levels], multiscale=True, contrast_limits=(0, 9)

@@ -25,7 +25,10 @@ from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layouts import open_images
 
 PATIENCE = 60_000
-"""Milliseconds after which what has not come counts as missing; other work may keep a test waiting."""
+"""Milliseconds after which what has not come counts as missing.
+
+Other work may keep a test waiting.
+"""
 
 
 class Broken:
@@ -115,7 +118,7 @@ def test_every_field_is_listened_to(qtbot: Any, change: Callable[[ChoiceForm], N
     qtbot.addWidget(form)
     form.offer(methods_for("image"), "a.ome.zarr", in_place=True)
     before = form.choice()
-    qtbot.wait(200)  # what was offered is no change of the user's
+    qtbot.wait(200)  # the offer is not a change by the user
     with qtbot.waitSignal(form.changed, timeout=PATIENCE):
         change(form)
     assert form.choice() != before
@@ -465,7 +468,10 @@ def test_levels_that_came_in_place_are_known(
 def test_window_answers_while_a_path_is_opened(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does not answer: another path is chosen meanwhile, and the late answer is nobody's any more."""
+    """A server that does not answer.
+
+    Another path is chosen meanwhile, and the late answer is nobody's any more.
+    """
     zarr.create_array(tmp_path / "near.zarr", data=np.zeros((9, 15, 17), "u2"), chunks=(8, 8, 8))
     zarr.create_array(tmp_path / "far.zarr", data=np.zeros((12, 20, 20), "u2"), chunks=(8, 8, 8))
     server, answered = threading.Event(), threading.Event()
@@ -552,7 +558,10 @@ def test_one_of_several_images_at_a_path_is_chosen(
 def test_suffix_is_appended_to_a_new_store(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    """A file dialog hands over just what was typed; napari opens only folders that end in .zarr without asking."""
+    """A file dialog hands over just what was typed.
+
+    napari opens only folders that end in .zarr without asking.
+    """
     viewer.add_image(np.ones((12, 20, 20), "u2"), name="cells")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "cells", levels=2)

@@ -1,4 +1,7 @@
-"""Saving layers, read back with plain zarr and by ome-zarr-models; in a real window where it matters."""
+"""Saving layers, read back with plain zarr and by ome-zarr-models.
+
+In a real window where it matters.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def ome(path: Path) -> Any:
     return zarr.open_group(path, mode="r").attrs["ome"]
 
 
-# ---- without a window ------------------------------------------------------------------------------------------------
+# ---- without a window ----------------------------------------------------------------------------
 
 
 def test_image_gets_a_pyramid_and_keeps_its_meaning(
@@ -186,7 +189,10 @@ def test_channels_named_alike_are_one_image(tmp_path: Path) -> None:
 def test_channels_that_napari_split_are_one_image(
     tmp_path: Path, blending: str, n_images: int
 ) -> None:
-    """napari numbers the layers of a channel axis and blends them additively; files opened again are only numbered."""
+    """napari numbers the layers of a channel axis and blends them additively.
+
+    Files opened again are only numbered.
+    """
     pixels = values((4, 3, 20, 30))
     names = ["cells", "cells [1]", "cells [2]"]
     labels = {"axis_labels": ("t", "y", "x"), "blending": blending}
@@ -343,7 +349,7 @@ def test_failing_save_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- in a window -----------------------------------------------------------------------------------------------------
+# ---- in a window ---------------------------------------------------------------------------------
 
 
 def test_saved_from_the_layer_list(viewer: Any, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ class StoreWriter:
         return self
 
     def array(self, path: str, values: np.ndarray | tuple[int, ...], **options: Any) -> np.ndarray:
-        """An array of the values, or of the shape filled with 0, 1, 2, ... as uint16; returns the values."""
+        """Write an array of values, or of a shape filled with 0, 1, 2, ... as uint16.
+
+        Returns the values.
+        """
         if isinstance(values, tuple):
             values = np.arange(np.prod(values), dtype=np.uint16).reshape(values)
         zarr.create_array(self.root / path, data=values, zarr_format=self.zarr_format, **options)
@@ -44,7 +47,10 @@ class StoreWriter:
     def image(
         self, path: str, *shapes: tuple[int, ...], axes: str = "yx", **more: Any
     ) -> StoreWriter:
-        """An OME-Zarr 0.4 or 0.5 image: levels 0, 1, ..., the scale from the shapes; `more` goes beside the axes."""
+        """An OME-Zarr 0.4 or 0.5 image: levels 0, 1, ..., the scale from the shapes.
+
+        `more` goes beside the axes.
+        """
         for k, shape in enumerate(shapes):
             self.array(f"{path}/{k}".lstrip("/"), shape)
         beside = {key: more.pop(key) for key in ("omero", "image-label", "version") if key in more}

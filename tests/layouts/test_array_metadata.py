@@ -63,7 +63,7 @@ def test_new_arrays_are_read_by_tensorstore(dtype: str, zarr_format: int, tmp_pa
 
 
 def stored_codecs(array: Path) -> list[dict[str, Any]]:
-    """What compresses, as the JSON of either format has it: those of zarr v3 in the words of v2."""
+    """Return the compressor in the JSON of either format, in the words of zarr v2."""
     if (array / ".zarray").exists():
         compressor = json.loads((array / ".zarray").read_text())["compressor"]
         return [] if compressor is None else [compressor]

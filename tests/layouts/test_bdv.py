@@ -172,7 +172,10 @@ def test_a_setup_opened_by_itself_has_its_name(tmp_path: Path) -> None:
     assert image.levels[0].array.shape == (2, 6, 10, 12)
 
 
-LOADER = '<SequenceDescription><ImageLoader format="{format}"><{tag} type="relative">{name}</{tag}></ImageLoader>'
+LOADER = (
+    '<SequenceDescription><ImageLoader format="{format}"><{tag} type="relative">{name}</{tag}'
+    "></ImageLoader>"
+)
 
 
 def described_by(path: Path, name: str, *, tag: str = "n5", kind: str = "bdv.n5") -> Path:
@@ -234,7 +237,10 @@ VERSION_1 = '<zgroup setup="0" timepoint="{t}"><path>s0-t{t}.zarr</path></zgroup
 def ome_zarr_container(
     path: Path, zgroup: str, numbers: list[float] | None, times: tuple[int, ...] = (0,)
 ) -> Path:
-    """What BigStitcher writes: an OME-Zarr image of t, c, z, y, x per view, and registrations from its pixels to the world."""
+    """A dataset like BigStitcher's.
+
+    An OME-Zarr image of t, c, z, y, x per view, and registrations from its pixels to the world.
+    """
     zarr.create_group(path / "data.ome.zarr", zarr_format=2)
     axes = [
         {"name": "t", "type": "time"},
@@ -272,7 +278,7 @@ def ome_zarr_container(
 def test_ome_zarr_lies_where_the_xml_registers_it(
     tmp_path: Path, zgroup: str, numbers: list[float]
 ) -> None:
-    """Voxel (x, y, z) of level 0 lands where the XML's own matrix, x first, puts it, and so does a voxel of level 1."""
+    """A voxel (x, y, z) of level 0 or 1 lands where the matrix of the XML, x first, puts it."""
     (image,) = open_images(ome_zarr_container(tmp_path, zgroup, numbers))
     assert image.name == "nuclei t0"  # the XML lists two timepoints
     assert [axis.unit for axis in image.axes or ()][-3:] == ["micrometer"] * 3
@@ -281,7 +287,7 @@ def test_ome_zarr_lies_where_the_xml_registers_it(
         assert level.translation is not None
         local = (np.array([0, 0, 5, 4, 3]) * level.scale + level.translation)[
             [0, 2, 3, 4]
-        ]  # the channel is no axis of the world
+        ]  # the channel is not an axis of the world
         world = image.affine @ [*local, 1] if image.affine is not None else [*local, 1]
         np.testing.assert_allclose(world[1:4], (np.reshape(numbers, (3, 4)) @ [*voxel, 1])[::-1])
 

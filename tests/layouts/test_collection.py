@@ -60,7 +60,8 @@ def test_depth_and_number_are_bounded(new_store: Callable) -> None:
     for k in range(260):
         (store.root / f"i{k:03}").mkdir()
         (store.root / f"i{k:03}" / ".zarray").write_text(
-            '{"zarr_format": 2, "shape": [6, 8], "chunks": [6, 8], "dtype": "<u2", "compressor": null, "fill_value": 0, "order": "C", "filters": null}'
+            '{"zarr_format": 2, "shape": [6, 8], "chunks": [6, 8], "dtype": "<u2", "compressor": '
+            'null, "fill_value": 0, "order": "C", "filters": null}'
         )
     with pytest.warns(LayoutWarning, match="only the first 256 images"):
         assert len(open_images(store.root)) == 256

@@ -1,4 +1,7 @@
-"""Consolidated metadata after something changed below them: zarr-python reads the truth from them."""
+"""Consolidated metadata after something changed below them.
+
+zarr-python reads the truth from them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def test_groups_above_are_written_anew(nested: Path) -> None:
 
 
 def test_they_say_what_zarr_itself_would_write(nested: Path, tmp_path: Path) -> None:
-    """Read by zarr from the consolidated copy alone: the same nodes, with the same metadata and attributes."""
+    """Read by zarr from the consolidated copy alone.
+
+    The same nodes, with the same metadata and attributes.
+    """
     zarr.open_group(nested)["inner"].attrs["stage"] = [1, 2]
     zarr.open_group(nested).create_group("empty").create_group("deeper")
     shutil.copytree(nested, tmp_path / "theirs.zarr")
@@ -80,7 +86,10 @@ def test_documents_that_are_no_groups_have_none(text: str, tmp_path: Path) -> No
 
 
 def test_levels_in_folders_without_metadata_are_listed(nested: Path) -> None:
-    """A level at "scale/0" needs no group "scale"; what a build keeps in a hidden folder is no node."""
+    """A level at "scale/0" needs no group "scale".
+
+    The hidden folder of a build is not a node.
+    """
     consolidate(nested)
     for path in ("inner/scale/0", "inner/.building/1"):
         shutil.copytree(nested / "inner" / "0", nested / path)

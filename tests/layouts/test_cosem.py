@@ -85,7 +85,7 @@ def test_one_array(tmp_path: Path) -> None:
 
 
 def test_grid_spacing(tmp_path: Path) -> None:
-    """The group's own spacing and origin apply after those of the level."""
+    """The group's spacing and origin apply after the level's spacing and origin."""
     listed = [
         {"name": n, "gridSpacing": [3 * f, 4 * f, 5 * f], "origin": [1, 2, 3]}
         for n, f in (("fine", 1), ("coarse", 2))

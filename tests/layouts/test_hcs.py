@@ -1,4 +1,4 @@
-"""Plates and wells: every field in its place, in each level, and nothing read before it is looked at."""
+"""Plates and wells: every field in its place, in each level, and nothing read too early."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def field(
 
 
 def plate(store: Any, n_fields: dict[str, int], **more: Any) -> Path:
-    """A plate of rows A to B and columns 1 to 3 with the given numbers of fields (made beforehand) per well."""
+    """A plate of rows A to B and columns 1 to 3 with the given numbers of fields per well.
+
+    The fields are made beforehand.
+    """
     rows, columns = ["A", "B"], ["1", "2", "3"]
     listed = []
     for path, count in n_fields.items():
@@ -86,7 +89,8 @@ def test_fields_stand_in_the_grid_of_wells(new_store: Callable, zarr_format: int
     assert [c.name for c in image.channels] == ["A", "B"]
     for k, (height, width) in enumerate([(6, 10), (3, 5)]):
         level = image.levels[k].array
-        # three fields at most: two columns and two rows of fields per well, two rows and three columns of wells
+        # three fields at most: two columns and two rows of fields per well, two rows and three
+        # columns of wells
         assert level.shape == (2, 2 * 2 * height, 3 * 2 * width)
         expected = np.zeros(level.shape, np.uint16)
         for path, (row, column) in {
@@ -120,7 +124,10 @@ def test_wells_without_indices_stand_by_their_path(new_store: Callable) -> None:
 
 
 def test_fields_stand_where_their_translations_say(new_store: Callable) -> None:
-    """In units of the scale (0.5): 5 pixels to the right and 2 down, overlapping; the later field is seen."""
+    """In units of the scale (0.5): 5 pixels to the right and 2 down, overlapping.
+
+    The later field is seen.
+    """
     store = new_store(3)
     first, second = (
         field(store, "A/1/0", 0, translation=(100, 50)),
@@ -284,7 +291,10 @@ def test_paths_of_levels_are_read_as_those_of_an_image_are(
 
 
 def test_without_any_field_that_fits_there_is_no_plate(new_store: Callable) -> None:
-    """Fields are placed by their first multiscale, of which no level is there; the field alone shows the second."""
+    """Fields are placed by their first multiscale, of which no level is there.
+
+    The field alone shows the second.
+    """
     store = new_store(3)
     field(store, "A/1/0", 0)
     store.group(
@@ -299,7 +309,10 @@ def test_without_any_field_that_fits_there_is_no_plate(new_store: Callable) -> N
 
 
 def test_mosaic_begins_where_its_outermost_fields_do(new_store: Callable) -> None:
-    """The first field is at (100, 55), the second begins further up and to the left; labels go with their image."""
+    """The first field is at (100, 55), the second begins further up and to the left.
+
+    Labels go with their image.
+    """
     store = new_store(3)
     first, _ = (
         field(store, "A/1/0", 0, translation=(100, 55)),
@@ -323,7 +336,10 @@ def test_mosaic_begins_where_its_outermost_fields_do(new_store: Callable) -> Non
 
 
 def test_longest_field_gives_the_length_of_other_axes(new_store: Callable) -> None:
-    """One channel in the first field, three in the second: nothing is left out, and every channel has its description."""
+    """One channel in the first field, three in the second.
+
+    Nothing is left out, and every channel has its description.
+    """
     store = new_store(3)
     one, three = (
         field(store, "A/1/0", 0, [(1, 6, 10), (1, 3, 5)]),
@@ -349,7 +365,10 @@ def _damage(level: Path) -> None:
 
 
 def test_damaged_field_leaves_the_others_of_a_coarse_level(new_store: Callable) -> None:
-    """In threads, too, which know nothing of who collects warnings elsewhere; each field is told once."""
+    """In threads, too, which know nothing of who collects warnings elsewhere.
+
+    Each field is reported once.
+    """
     store = new_store(3)
     first, _ = field(store, "A/1/0", 0), field(store, "A/1/1", 1)
     (image,) = open_images(plate(store, {"A/1": 2}))

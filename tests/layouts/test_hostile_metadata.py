@@ -1,4 +1,7 @@
-"""Whatever stands in the metadata, opening gives sound images or one of our own errors, and so do info, check and repair."""
+"""Whatever the metadata contain, opening gives sound images or one of our own errors.
+
+So do info, check and repair.
+"""
 
 from __future__ import annotations
 
@@ -276,7 +279,7 @@ def test_ten_thousand_mutations(hierarchy: str, zarr_format: int, data: st.DataO
     _check_opening(hierarchy, zarr_format, data)
 
 
-# ---- other layouts: any of their JSON files, in stores of two levels ------------------------------------------------------
+# ---- other layouts: any of their JSON files, in stores of two levels -----------------------------
 
 
 def _group(path: Path, attributes: Any, **arrays: Any) -> Path:
@@ -430,7 +433,7 @@ def _mutate_a_file(root: Path, data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(files), "file")
     with contextlib.suppress(
         ValueError
-    ):  # an earlier mutation has left NaN there, which is no JSON
+    ):  # an earlier mutation has left NaN there, which is not JSON
         file.write_text(json.dumps(_mutated(json.loads(file.read_text()), data)))
 
 

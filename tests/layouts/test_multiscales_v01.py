@@ -34,7 +34,7 @@ def test_any_rank_and_no_axes(new_store: Callable, shape: tuple[int, ...]) -> No
 
 
 def test_axes_of_the_arrays_are_used(new_store: Callable) -> None:
-    """tifffile's store names the axes of its arrays, those of the levels with a number."""
+    """tifffile's store names the axes of its arrays; axes of levels have a number."""
     store = new_store(2)
     store.array("0", (12, 8), attributes={"_ARRAY_DIMENSIONS": ["Y", "X"]})
     store.array("1", (6, 4), attributes={"_ARRAY_DIMENSIONS": ["Y1", "X1"]})

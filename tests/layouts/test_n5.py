@@ -1,4 +1,7 @@
-"""s0, s1, ... of n5-viewer and neuroglancer: vectors are x first, the axes of our arrays are z first."""
+"""s0, s1, ... of n5-viewer and neuroglancer.
+
+Vectors are x first, the axes of our arrays are z first.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def write(
 
 
 def test_modern(tmp_path: Path) -> None:
-    """The centre of a level of factor f lies (f - 1) / 2 pixels of level 0 further on (n5-universe, buildTransform)."""
+    """The centre of a sample of factor f is shifted by (f - 1) / 2 pixels of level 0.
+
+    Source: n5-universe, buildTransform.
+    """
     arrays = {"s1": {"downsamplingFactors": [2, 2, 1]}, "s2": {"downsamplingFactors": [4, 4, 1]}}
     (image,) = open_images(
         write(tmp_path, {"pixelResolution": {"dimensions": [0.1, 0.2, 3.0], "unit": "um"}}, arrays)
@@ -110,7 +116,10 @@ def test_numbers_that_are_none_become_one(tmp_path: Path) -> None:
 
 
 def test_one_array(tmp_path: Path) -> None:
-    """A level stored alone: its resolution is that of the full one (n5-universe, N5SingleScaleMetadata)."""
+    """A level stored alone has the resolution of the full image.
+
+    Source: n5-universe, N5SingleScaleMetadata.
+    """
     attributes = {
         "pixelResolution": {"dimensions": [0.5, 0.5, 2.0], "unit": "mm"},
         "downsamplingFactors": [2, 2, 1],
@@ -165,7 +174,10 @@ def test_neuroglancer_names_of_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("owner", ["root", "levels"])
 def test_affine_transform_comes_after_the_size_of_pixels(tmp_path: Path, owner: str) -> None:
-    """World x, y, z = affineTransform (pixel size (factor i + (factor - 1) / 2)): n5-universe, buildTransform."""
+    """World x, y, z = affineTransform (pixel size (factor i + (factor - 1) / 2)).
+
+    n5-universe, buildTransform.
+    """
     rows = [[0.0, -1.0, 0.0, 100.0], [1.0, 0.0, 0.0, 50.0], [0.0, 0.0, 1.0, 7.0]]
     flat = [value for row in rows for value in row]
     path = write(

@@ -147,7 +147,10 @@ def test_unknown_codec_is_an_error_that_names_it(new_store: Callable) -> None:
 
 
 def test_nested_chunks_without_dimension_separator(new_store: Callable) -> None:
-    """NestedDirectoryStore before zarr-python 2.8 wrote "0/0" and did not say so: read with "." all is fill."""
+    """NestedDirectoryStore before zarr-python 2.8 wrote "0/0" and did not say so.
+
+    Read with "." all is fill.
+    """
     store = new_store(2).group()
     values = store.array(
         "a", (4, 6), chunks=(2, 3), chunk_key_encoding={"name": "v2", "separator": "/"}

@@ -1,4 +1,4 @@
-"""OME-Zarr images of every version, with metadata as the specification of that version prints them."""
+"""OME-Zarr images of every version, with metadata as in the specification of the version."""
 
 from __future__ import annotations
 
@@ -150,7 +150,10 @@ def test_of_several_coordinate_systems_of_spatialdata_the_global_one_is_shown(
 
 @pytest.mark.parametrize("names", ["objects", "strings"])
 def test_0_6_shows_the_system_that_levels_lead_to(new_store: Callable, names: str) -> None:
-    """0.6: the intrinsic system; transforms of the multiscale lead to others. Up to 0.6.dev3 systems were plain strings."""
+    """0.6: the intrinsic system; transforms of the multiscale lead to others.
+
+    Up to 0.6.dev3 systems were plain strings.
+    """
     store = new_store(3)
     store.array("0", (6, 8))
 

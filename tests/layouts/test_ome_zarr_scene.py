@@ -69,7 +69,10 @@ def test_images_are_placed_in_the_scenes_system(new_store: Callable) -> None:
 
 
 def test_transforms_are_chained_and_taken_backwards(new_store: Callable) -> None:
-    """b -> its stage -> a -> world, the second one stored the other way round: (10 p - 3) / 2 + 5."""
+    """b -> its stage -> a -> world, the second one stored the other way round.
+
+    (10 p - 3) / 2 + 5.
+    """
     path = scene(
         new_store,
         step(
@@ -140,7 +143,10 @@ def test_path_of_the_scenes_own_system_may_be_null(new_store: Callable) -> None:
 
 
 def test_labels_lie_on_their_image(new_store: Callable) -> None:
-    """0.6, "labels": "in the same coordinate system as a corresponding multiscale image"; here without its channels and z."""
+    """0.6, "labels": "in the same coordinate system as a corresponding multiscale image".
+
+    Here without its channels and z.
+    """
     store = new_store(3)
     axes = [{"name": "c", "type": "channel"}, {"name": "z", "type": "space"}, *YX]
     for path, listed, shape in (("a", axes, (2, 3, 6, 8)), ("a/labels/cells", YX, (6, 8))):

@@ -1,4 +1,6 @@
-"""Versions of OME-Zarr in a zarr format that they cannot have: 0.1 to 0.4 are zarr v2, 0.5 and later zarr v3.
+"""Versions of OME-Zarr in a zarr format that they cannot have.
+
+0.1 to 0.4 are zarr v2, 0.5 and later zarr v3.
 
 Sources: ome/ngff-spec, version_history.md and index.md of each version, "Storage format".
 """

@@ -1,4 +1,4 @@
-"""What we write, as readers that are not ours find it, and the numbers as OME-Zarr 0.4 and 0.5 print them."""
+"""Written metadata as other readers read them, with numbers from OME-Zarr 0.4 and 0.5."""
 
 from __future__ import annotations
 
@@ -160,7 +160,10 @@ def test_what_made_the_levels_is_said(tmp_path: Path) -> None:
 def test_of_levels_that_are_kept_nothing_is_said_but_that(
     method: str | None, said: str | None, tmp_path: Path
 ) -> None:
-    """The type of strided levels alone is kept: it says where their samples lie, see OME-Zarr's note on half pixels."""
+    """The type of strided levels alone is kept.
+
+    It says where their samples lie, see OME-Zarr's note on half pixels.
+    """
     data = pixels(2)
     build_pyramid([data, data[::2, ::2].copy()], tmp_path / "x.ome.zarr", method=method)
     (multiscale,) = ome_of(tmp_path / "x.ome.zarr")["multiscales"]
@@ -259,7 +262,7 @@ def test_a_collection_lists_its_images(version: Any, tmp_path: Path) -> None:
     assert len(open_pyramids(tmp_path / "x.ome.zarr")) == 2
 
 
-# ---- series, and other entries of the same group -------------------------------------------------------------------
+# ---- series, and other entries of the same group -------------------------------------------------
 
 
 def plain_group(path: Path, zarr_format: Any = 3) -> Path:
@@ -306,7 +309,8 @@ def test_a_series_does_not_replace_levels_of_its_name(
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(
         DestinationError,
-        match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another name",
+        match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another "
+        "name",
     ):
         build_pyramid(
             path, in_place=True, series=series, method="max", n_levels=2, overwrite=overwrite

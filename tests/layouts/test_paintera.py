@@ -1,4 +1,4 @@
-"""Paintera's raw data and labels, written by TensorStore with the attributes of Paintera's README."""
+"""Paintera's raw data and labels, written by TensorStore with attributes from its README."""
 
 from __future__ import annotations
 

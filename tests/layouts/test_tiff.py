@@ -115,7 +115,10 @@ def test_imagej(tmp_path: Path) -> None:
 
 
 def test_cloud_optimised_geotiff(tmp_path: Path) -> None:
-    """Overviews are pages of the same file; the tie point is the outer corner of the first pixel."""
+    """Overviews are pages of the same file.
+
+    The tie point is the outer corner of the first pixel.
+    """
     keys = [
         (33550, "d", 3, (10.0, 10.0, 0.0), True),
         (33922, "d", 6, (0.0, 0.0, 0.0, 500.0, 900.0, 0.0), True),
@@ -225,11 +228,20 @@ def test_files_named_in_the_xml_stay_in_the_folder(tmp_path: Path) -> None:
     """OME-XML may spread an image over files beside it, never over those elsewhere."""
     (tmp_path / "open").mkdir()
     tifffile.imwrite(tmp_path / "secret.tif", GREY[0, 1])
-    pixels_of = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" SizeC="1" SizeT="1">'
+    pixels_of = (
+        '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" '
+        'SizeC="1" SizeT="1">'
+    )
     own = '<TiffData IFD="0" FirstZ="0" PlaneCount="1"/>'
-    other = '<TiffData IFD="0" FirstZ="1" PlaneCount="1"><UUID FileName="../secret.tif">urn:uuid:2</UUID></TiffData>'
+    other = (
+        '<TiffData IFD="0" FirstZ="1" PlaneCount="1"><UUID '
+        'FileName="../secret.tif">urn:uuid:2</UUID></TiffData>'
+    )
     name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
-    xml = f'<?xml version="1.0"?><OME {name_space}><Image ID="I">{pixels_of}{own}{other}</Pixels></Image></OME>'
+    xml = (
+        f'<?xml version="1.0"?><OME {name_space}><Image ID="I">{pixels_of}{own}{other}'
+        "</Pixels></Image></OME>"
+    )
     tifffile.imwrite(tmp_path / "open" / "a.ome.tif", GREY[0, 0], description=xml, metadata=None)
     with pytest.warns(LayoutWarning, match=r"names the file '../secret.tif', outside the folder"):
         (image,) = open_images(tmp_path / "open" / "a.ome.tif")
@@ -242,10 +254,16 @@ def test_an_image_over_several_files_of_one_folder(tmp_path: Path) -> None:
         f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1">{beside.format(z)}</TiffData>'
         for z in (0, 1)
     )
-    pixels_of = '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" SizeC="1" SizeT="1">'
+    pixels_of = (
+        '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeZ="2" '
+        'SizeC="1" SizeT="1">'
+    )
     name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
     for z in (0, 1):
-        xml = f'<?xml version="1.0"?><OME {name_space} UUID="urn:uuid:{z}"><Image ID="I">{pixels_of}{planes}</Pixels></Image></OME>'
+        xml = (
+            f'<?xml version="1.0"?><OME {name_space} UUID="urn:uuid:{z}"><Image ID="I">{pixels_of}'
+            f"{planes}</Pixels></Image></OME>"
+        )
         tifffile.imwrite(tmp_path / f"{z}.ome.tif", GREY[0, z], description=xml, metadata=None)
     (image,) = open_images(tmp_path / "0.ome.tif")
     np.testing.assert_array_equal(pixels(image), GREY[0, :2])
@@ -257,7 +275,10 @@ def test_an_image_over_several_files_of_one_folder(tmp_path: Path) -> None:
 def test_xml_that_promises_a_billion_planes(tmp_path: Path, hostile: str) -> None:
     """A list of so many would take 8 GB."""
     name_space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
-    described = f'<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeC="1" SizeT="1" {hostile}>'
+    described = (
+        '<Pixels ID="P" DimensionOrder="XYZCT" Type="uint16" SizeX="41" SizeY="37" SizeC="1" '
+        f'SizeT="1" {hostile}>'
+    )
     xml = f'<?xml version="1.0"?><OME {name_space}><Image ID="I">{described}</Pixels></Image></OME>'
     tifffile.imwrite(tmp_path / "a.ome.tif", GREY[0, 0], description=xml, metadata=None)
     with pytest.warns(LayoutWarning, match="promises more than"):

@@ -1,4 +1,7 @@
-"""Coordinate transformations: composition against matrices written out by hand from the specification's formulas."""
+"""Coordinate transformations.
+
+Composition against matrices written out by hand from the specification's formulas.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,10 @@ def test_translation_that_is_no_number_is_replaced_by_zero(node: Node) -> None:
 
 
 def test_parameters_in_an_array(new_store: Callable) -> None:
-    """0.4, "coordinateTransformations": scale and translation may be given as the path of an array."""
+    """0.4, "coordinateTransformations".
+
+    Scale and translation may be given as the path of an array.
+    """
     store = new_store(2).group()
     store.array("parameters", np.array([2.0, 3.0]))
     assert diagonal(

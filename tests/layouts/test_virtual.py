@@ -102,7 +102,7 @@ def test_stack_of_a_smaller_array_is_filled_at_its_end() -> None:
 
 
 def _mosaic(*arrays: Recorded | None) -> tuple[Mosaic, np.ndarray]:
-    """Four places in a (3, 12, 16) plane, the last one at odd coordinates, and what is to be seen there."""
+    """Four places in a (3, 12, 16) plane, the last at odd coordinates, and the visible samples."""
     origins = [(0, 0), (0, 7), (5, 0), (6, 8)]
     expected = np.zeros((3, 12, 16), np.uint16)
     for (y, x), array in zip(origins, arrays, strict=False):

@@ -20,7 +20,7 @@ MAGS: dict[str, tuple[int, int, int]] = {"1": (1, 1, 1), "2-2-1": (2, 2, 1), "4-
 ORDER = {"c": 0, "x": 1, "y": 2, "z": 3}
 
 UNDESCRIBED = [["color/1"], ["color/2-2-1"], ["color/4-4-2"]]
-"""Without the bounding box, arrays that are padded to the same shape are no levels of each other."""
+"""Without the bounding box, arrays padded to the same shape are not levels of each other."""
 
 
 def level_paths(images: Sequence[Image]) -> list[list[str]]:
@@ -89,7 +89,7 @@ def test_a_box_that_begins_elsewhere(tmp_path: Path) -> None:
 
 
 def test_old_versions(tmp_path: Path) -> None:
-    """A plain list for the scale, "resolutions" instead of "mags", paths and axes left to the convention."""
+    """A plain list for the scale, "resolutions" for "mags", default paths and axes."""
     (image,) = open_images(
         write(
             tmp_path,
@@ -166,7 +166,7 @@ def test_magnifications_as_text(tmp_path: Path) -> None:
 
 
 def test_a_layer_opened_by_itself(tmp_path: Path) -> None:
-    """Without the dataset's metadata, the names 1, 2-2-1, 4-4-2 still tell that these are levels."""
+    """Without the dataset's metadata, the names 1, 2-2-1, 4-4-2 still mark levels."""
     root = zarr.create_group(tmp_path / "color")
     for name, (x, y, z) in MAGS.items():
         root.create_array(name, data=np.ascontiguousarray(FULL[0, ::x, ::y, ::z]))

@@ -20,7 +20,10 @@ def dataset(
     coordinates: dict[str, Any] | None = None,
     name: str = "img",
 ) -> None:
-    """A variable (z, y, x) with coordinates; level `step` is the mean of blocks along y and x, so its centres are shifted."""
+    """A variable (z, y, x) with coordinates.
+
+    Level `step` is the mean of blocks along y and x, so its centres are shifted.
+    """
     shape = (3, 8 // step, 12 // step)
     group.create_array(name, data=np.full(shape, step, "uint16"), dimension_names=["z", "y", "x"])
     shift = (step - 1) / 2
@@ -152,7 +155,10 @@ def test_a_level_without_the_variable_is_told(tmp_path: Path) -> None:
 
 
 def scales(path: Path, zarr_format: int = 3, levels: int = 4) -> zarr.Group:
-    """Groups scale0, scale1, ... of (z, y, x), as multiscale-spatial-image 1 and 2 write them in zarr v2 and v3."""
+    """Groups scale0, scale1, ... of (z, y, x) in zarr v2 and v3.
+
+    As multiscale-spatial-image 1 and 2 write them.
+    """
     root = zarr.create_group(path, zarr_format=zarr_format)
     for k in range(levels):
         variable(root, f"scale{k}/img", {"z": 8, "y": 48 >> k, "x": 32 >> k})
@@ -322,7 +328,10 @@ def test_numbered_groups_of_several_places_are_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("prefix", ["", "c", "t0", "plane_", "scale"])
 def test_arrays_of_one_shape_are_no_levels(tmp_path: Path, zarr_format: int, prefix: str) -> None:
-    """Channels, timepoints and planes beside each other, with and without coordinates, are images of their own."""
+    """Channels, timepoints and planes side by side are separate images.
+
+    With and without coordinates.
+    """
     root = zarr.create_group(tmp_path, zarr_format=zarr_format)
     for k in range(8):
         variable(root, f"{prefix}{k}", {"y": 6, "x": 8})

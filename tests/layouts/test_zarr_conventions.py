@@ -157,7 +157,10 @@ def test_assets_of_different_rank(tmp_path: Path, shape: tuple[int, ...]) -> Non
 
 
 def test_spatial_dimensions_name_axes_that_the_arrays_do_not(tmp_path: Path) -> None:
-    """zarr-conventions/spatial: "node" puts the centre of the first pixel at the corner that the transform gives."""
+    """ "node" puts the centre of the first pixel at the corner that the transform gives.
+
+    Source: zarr-conventions/spatial.
+    """
     registered = {"spatial:dimensions": ["y", "x"], "spatial:registration": "node"}
     layout = [
         entry("a", **{"spatial:transform": [10, 0, 100, 0, -10, 200]}),
