@@ -67,8 +67,8 @@ A volume of {side}^3 uint16 in chunks of {chunk}^3, page cache warm, cache of de
 the quickest of several
 reads that take turns. LazyArray keeps the chunks that it decodes; TensorStore does not."""
 LOOKING = """\
-A pyramid of {side}^3 uint16 in chunks of {chunk}^3 (zstd) in a window of 1200 x 900 under Xvfb, OpenGL in software. \
-The
+A pyramid of {side}^3 uint16 in chunks of {chunk}^3 (zstd) in a window of 1200 x 900 under Xvfb, \
+OpenGL in software. The
 slider steps from slab to slab: until something of the new plane is drawn, until it is exact, \
 and the longest time in
 which the window did nothing else; then once more to the next plane of each slab. "memory" \

@@ -1,4 +1,4 @@
-"""Builds a pyramid with a function of one's own: the spread of each window, to see texture from afar."""
+"""Build a pyramid with your own function: the spread of each window, to see texture from afar."""
 
 import numpy as np
 

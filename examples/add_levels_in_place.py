@@ -1,4 +1,4 @@
-"""Adds the missing resolutions to a zarr array that has one, without copying it: the group becomes OME-Zarr."""
+"""Add the missing resolutions to a zarr array without copying it: the group becomes OME-Zarr."""
 
 import numpy as np
 import zarr

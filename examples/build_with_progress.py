@@ -1,4 +1,4 @@
-"""Builds a pyramid of an array in memory, with a progress line of our own, and shows what the plan said before."""
+"""Show the plan of a pyramid, and build it from an array in memory with a progress line."""
 
 import numpy as np
 

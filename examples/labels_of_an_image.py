@@ -1,4 +1,4 @@
-"""Writes an image and its segmentation into one OME-Zarr: labels are reduced by mode, so that no id is invented."""
+"""Write an image and its labels into one OME-Zarr; labels are reduced by mode, without new ids."""
 
 import numpy as np
 from scipy import ndimage
