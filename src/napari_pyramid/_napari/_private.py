@@ -100,7 +100,10 @@ def _moved(response: Any, offsets: Sequence[float], displayed: Sequence[int]) ->
 
 
 def keep_thumbnail_lazy(layer: Any) -> None:
-    """Have napari slice the thumbnail of a 2-D layer like any other, instead of reading all of the coarsest level."""
+    """Have napari slice the thumbnail of a 2-D layer like the thumbnail of any other layer.
+
+    Otherwise napari reads the whole coarsest level for it.
+    """
     if getattr(layer, "_level_materializer", None) is not None:
         layer._level_materializer = None
 

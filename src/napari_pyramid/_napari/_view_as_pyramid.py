@@ -1,4 +1,6 @@
-"""The command "View as pyramid": a layer of one resolution, shown with coarser levels that are made as chunks arrive.
+"""Show a layer of one resolution with virtual levels: the command "View as pyramid".
+
+The coarser levels are computed as chunks arrive.
 
 Nothing is written; "Build pyramid" makes the levels permanent.
 """
@@ -31,7 +33,8 @@ def view_as_pyramid(viewer: Viewer) -> None:
     whole = current_viewer() or viewer  # not the proxy that plugins are given
     if with_coarser_levels(whole, layer) is None:
         show_warning(
-            "This needs the preference to show a coarser image while chunks are read, and napari 0.9."
+            "This needs the preference to show a coarser image while chunks are read, "
+            "and napari 0.9."
         )
         return
     show_info(
@@ -40,7 +43,9 @@ def view_as_pyramid(viewer: Viewer) -> None:
 
 
 def with_coarser_levels(viewer: Any, layer: Any) -> Any:
-    """Add a layer with virtual levels above `layer`, which is hidden, and return it; None if it cannot be shown progressively.
+    """Add a layer with virtual levels above `layer`, which is hidden, and return the new layer.
+
+    Return None if the levels cannot be shown progressively.
 
     Without progressive slicing napari would read all of `layer` to show its coarsest level.
     """

@@ -74,7 +74,10 @@ class ProgressiveLevels:
         self.levels = [LevelSource(s, g) for s, g in zip(sources, grids, strict=True)]
         self._views = tuple(levels)
         self._n_stored = sum(not isinstance(level.source, VirtualLevel) for level in levels)
-        """Levels that are read from a store; coarser ones are made of all of it, so they are read only where looked at."""
+        """Number of stored levels.
+
+        Virtual levels are computed from all of a stored level, so only visible parts are read.
+        """
         self._loader = loader
         self._on_change = on_change
         self._on_failure = on_failure

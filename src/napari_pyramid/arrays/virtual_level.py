@@ -1,7 +1,7 @@
-"""Virtual levels: coarser levels of an array that has a single one, made when they are looked at and kept in memory.
+"""Compute coarser levels of an array when they are displayed, and keep them in memory.
 
-A virtual level is halved along two axes from the level before it and has the same grid of chunks, so a chunk of any level
-is made of one chunk of the array.
+A virtual level is halved along two axes from the level before it and has the same grid of chunks,
+so a chunk of any level is computed from one chunk of the array.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Blocks:
 def with_virtual_levels(
     array: Any, axes: Sequence[int], *, nearest: bool = False
 ) -> list[LazyArray]:
-    """Return `array` as level 0, and virtual levels until both `axes` are at most `SMALL` samples long.
+    """Return `array` as level 0, and virtual levels until both `axes` have at most `SMALL` samples.
 
     Parameters
     ----------
