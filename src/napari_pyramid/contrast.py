@@ -136,10 +136,10 @@ def _boxes(array: LazyArray, at_once: int, places: Sequence[Place]) -> list[tupl
 def _spread(
     array: LazyArray, grid: Sequence[int], places: Sequence[Place]
 ) -> Iterator[tuple[int, ...]]:
-    """Yield indices of chunks that fill the grid evenly, the middle one first (M. Roberts' R sequence).
+    """Yield indices of chunks that fill the grid evenly, the middle one first.
 
-    A regular grid would be as even, but could coincide with the blank wells of a plate. Some chunks
-    come more than once.
+    The indices follow the R sequence of M. Roberts. A regular grid would be as even, but could
+    coincide with the blank wells of a plate. Some chunks come more than once.
     """
     ratio = 2.0
     for _ in range(50):  # converges to the root of x ** (ndim + 1) = x + 1

@@ -154,7 +154,6 @@ def describe(
 
 def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
     """Return a pyramid that does not exist yet as dictionaries, lists, strings and numbers."""
-
     return {
         "name": spec.name,
         "kind": spec.kind,

@@ -43,7 +43,7 @@ class BuildSource:
 
     @classmethod
     def of_image(cls, image: Image, path: object) -> BuildSource:
-        """Return level 0 of an image that a layout opened at `path`, or in a store, as the source."""
+        """Return level 0 of an image that a layout opened, at `path` or in a store."""
         if not isinstance(path, str | os.PathLike):
             return cls((image.levels[0].array,), image)
         origin = Path(path)

@@ -79,7 +79,8 @@ def repair_store(path: str | os.PathLike[str]) -> Repair:
         root = None if is_remote(os.fspath(path)) else stores.open_root(path)
         if root is None or not isinstance(root.store, LocalStore):
             raise DestinationError(
-                f"{public_url(os.fspath(path))}: only zarr directories on this machine can be repaired; unpack or copy it first"
+                f"{public_url(os.fspath(path))}: only zarr directories on this machine "
+                "can be repaired; unpack or copy it first"
             )
         images = open_images(path)
         backup = _Backup(Path(os.path.abspath(root.store.root)))

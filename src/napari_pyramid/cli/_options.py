@@ -20,7 +20,8 @@ StorageOptions = Annotated[
     typer.Option(
         "--storage-option",
         metavar="KEY=VALUE",
-        help="For a URL: profile=NAME, anonymous=true, region, endpoint, headers.NAME and others; may be repeated.",
+        help="For a URL: profile=NAME, anonymous=true, region, endpoint, headers.NAME and others; "
+        "may be repeated.",
     ),
 ]
 

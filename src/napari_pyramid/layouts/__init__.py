@@ -122,7 +122,8 @@ def open_images(
     Parameters
     ----------
     path
-        Directory, zip file or URL of a store, or of a group or array in one; or an opened store, see `open_object`.
+        Directory, zip file or URL of a store, or of a group or array in one; or an opened store,
+        see `open_object`.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
 

@@ -1,4 +1,4 @@
-"""RemoteTiffLevel: a level of a TIFF on another host, whose tiles are fetched side by side before they are decoded."""
+"""Read a level of a TIFF on another host, fetching many tiles at once."""
 
 from __future__ import annotations
 

@@ -103,13 +103,13 @@ def _wells_of_plate(node: Node, plate: Mapping[str, Any], where: str) -> Iterato
 
 
 def _prefetch_fields(node: Node, wells: Sequence[object]) -> None:
-    """Read the metadata of all fields of a plate side by side, where the store is on another host."""
+    """Read the metadata of all fields of a plate in parallel, if the store is on another host."""
     wanted: list[tuple[Node, object, Kind | None]] = []
     for path in wells if node.is_far else ():
         try:
             well = node.child(path)
         except LayoutError:
-            continue  # told when the well is read
+            continue  # warned of when the well is read
         document = find_document(well) if well is not None else None
         content = document.content.get("well") if document is not None else None
         if well is not None and isinstance(content, Mapping):

@@ -259,7 +259,8 @@ def _fitting(well: Well, like: Node, number: int) -> list[tuple[Node, Node]]:
     found = []
     first: Node | None = None
     for field in well.fields:
-        # On another host, the fields of a well are taken to be like its first: a request for each would double the time.
+        # On another host, the fields of a well are assumed to be like its first field, because a
+        # request for each would double the time.
         is_taken = first is not None and field.node.is_far and number < len(_datasets(field.node))
         array = first if is_taken else _array_node(field.node, number)
         first = first or array
@@ -369,7 +370,7 @@ def _number_of(field: Node, level: StoredLevel) -> int:
 
 
 def _prefetch_arrays(fields: Sequence[Node], number: int) -> None:
-    """Read the metadata of one level of the fields side by side, where the store is on another host."""
+    """Read the metadata of one level of the fields in parallel, if the store is on another host."""
     paths = [
         (field, datasets[number]) for field in fields if number < len(datasets := _datasets(field))
     ]

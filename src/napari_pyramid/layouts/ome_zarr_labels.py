@@ -38,7 +38,8 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
     seen = group.folders_above()
     listed = _listed(group)
     levels = [] if image is None else [v.path[len(image.path) :] for v in image.levels]
-    # Most label images have the levels of their image: asking for both saves a round trip to another host.
+    # Most label images have the levels of their image: asking for both saves a round trip to
+    # another host.
     likely = [f"{name}/{level.lstrip('/')}" for name in listed for level in levels]
     group.prefetch(nodes=listed, arrays=likely, names=True)
     for path in listed:

@@ -82,7 +82,7 @@ def open_remote(found: Found) -> Sequence[Image] | None:
 
 
 def _kvstore(store: RemoteStore) -> dict[str, Any]:
-    """The spec by which TensorStore reads the same place."""
+    """Return the spec with which TensorStore reads the same address."""
     address = store.address
     if address.is_http:
         query = f"?{address.query}" if address.query else ""

@@ -1,4 +1,4 @@
-"""Small files and names inside a zarr store, read synchronously. Knows nothing of what is in them."""
+"""Read small files and names of directories of a zarr store synchronously."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Files", "fetch_files", "files_of"]
 T = TypeVar("T")
 
 _MAX_METADATA_BYTES = 64 * 2**20
-"""A plate's consolidated metadata may reach tens of megabytes; anything beyond this is no metadata."""
+"""Largest metadata file. Consolidated metadata of a plate may reach tens of megabytes."""
 
 _SIDE_BY_SIDE = 128
 """Requests for small files that are under way at once."""
@@ -35,19 +35,22 @@ _MAX_ENTRIES = 200_000
 
 
 class Files(Protocol):
-    """How a `Node` looks at its store: by key, without knowing where the bytes are."""
+    """Access of a `Node` to the small files of its store, by key."""
 
     lists_folders_only: bool
     """Whether `names` are those of directories and of nothing else."""
 
     def read(self, key: str) -> bytes | None:
-        """The file's bytes, None when there is no such file; OSError when it cannot be read."""
+        """Return the bytes of a file; None if it is missing, OSError if it cannot be read."""
 
     def names(self, directory: str) -> list[str]:
-        """Names in a directory that may be directories themselves, in any order; [] when there is none."""
+        """Return the names in a directory that may be directories themselves, in any order.
+
+        Empty if there is no such directory.
+        """
 
     is_far: bool
-    """Whether a read takes a round trip to another host, so that `prefetch` is worth its while."""
+    """Whether a read takes a round trip to another host, so that `prefetch` saves time."""
     expected_groups: set[str]
     """Paths where metadata name a group: of zarr v2, its attributes alone are asked for."""
 
@@ -58,14 +61,20 @@ class Files(Protocol):
         """
 
     def has(self, key: str) -> bool:
-        """Whether the file was fetched before, and is there."""
+        """Return whether the file was fetched before, and exists."""
 
     def folder(self, path: str) -> str:
-        """Return what tells a directory from all others, whichever links lead to it; `path` itself in a store without links."""
+        """Return the identity of a directory, whichever links lead to it.
+
+        `path` itself in a store without links.
+        """
 
 
 class _LocalFiles:
-    """A directory on a local disk, read without zarr's event loop: a plate of 384 wells is thousands of small files."""
+    """A directory on a local disk, read without the event loop of zarr.
+
+    A plate of 384 wells is thousands of small files.
+    """
 
     is_far = False
     lists_folders_only = True
@@ -142,7 +151,7 @@ class _StoreFiles:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
 
     def _consolidated_keys(self) -> list[str]:
-        """Most web servers list nothing: consolidated metadata are then the only names, stale or not."""
+        """Return the keys that consolidated metadata list, for web servers that list nothing."""
         return list(_consolidated(self.read))
 
 
@@ -224,7 +233,7 @@ def _consolidated(read: Callable[[str], bytes | None]) -> dict[str, Any]:
 
 
 class _IndexedFiles(_StoreFiles):
-    """A store that lists all its keys at once (zip): the names of every directory are found in one pass."""
+    """A store that lists all its keys at once (zip), so one pass finds all names."""
 
     lists_folders_only = True
 
@@ -251,7 +260,7 @@ def files_of(store: Store, fetched: Mapping[str, bytes | None] | None = None) ->
 
 
 def _local_root(store: Store) -> Path | None:
-    """Return the directory that a store presents in another format, None for stores that are no directory."""
+    """Return the directory that a store presents in another format, or None for other stores."""
     inner = getattr(store, "inner", store)
     return inner.root if isinstance(inner, LocalStore) else None
 
@@ -269,7 +278,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def fetch_files(store: Store, keys: Iterable[str]) -> dict[str, bytes | None]:
-    """Return many small files of a store on another host, read side by side; None for each that is missing.
+    """Return many small files of a store on another host, read in parallel; None if missing.
 
     Raises
     ------
@@ -311,18 +320,19 @@ def _fetch_all(
 
 
 def _answer(request: Coroutine[Any, Any, T]) -> T:
-    """What a store answers; whatever it raises is an OSError, or one of ours."""
+    """Return the answer of a store; other exceptions than those of this package become OSError."""
     try:
         return run(request)
     except (OSError, LayoutError):
         raise
-    # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have errors of their own.
+    # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have
+    # errors of their own.
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 async def _directories(store: Store, directory: str) -> list[str]:
-    """Names in a directory; of a store that knows, only those of directories: a chunk is no node."""
+    """Return the names in a directory; only those of directories, if the store can tell."""
     # Some stores ask for a running event loop when they begin to list.
     return await _collect(getattr(store, "list_directories", store.list_dir)(directory))
 

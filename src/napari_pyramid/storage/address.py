@@ -1,7 +1,7 @@
-"""Parses what users paste as the address of a store: URLs, links of viewers, schemes of Neuroglancer.
+"""Parse addresses of stores: URLs, links to viewers, and the schemes of Neuroglancer.
 
-An address has a public part for messages and metadata, and secrets that only requests get: the query string (presigned
-URLs, SAS tokens) and a user's name and password. Knows nothing of servers.
+An address has a public part for messages and metadata, and secrets for requests only: the query
+string (presigned URLs, SAS tokens) and a user's name and password. This module sends no requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _FORMATS = ("zarr", "zarr2", "zarr3", "n5", "precomputed")
 _PIPE = re.compile(r"^(.*?)\|([a-z0-9_-]+):.*$", re.DOTALL)
 """Neuroglancer's newer spelling: ``https://host/x/|zarr2:``."""
 _LINK_KEYS = ("source", "url", "image", "images", "image_url", "zarr", "fileToLoad")
-"""Parameters of viewers' links that hold the address of a store: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer."""
+"""Parameters that hold the address of a store in links to viewers.
+
+The viewers: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer.
+"""
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
 """Files that people paste for the folder that they describe."""
 _SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
@@ -57,6 +60,7 @@ class Address:
 
     @property
     def is_http(self) -> bool:
+        """Whether the scheme is ``http`` or ``https``."""
         return self.scheme in ("http", "https")
 
     @property
@@ -76,7 +80,7 @@ class Address:
         return replace(self, path=self.path.rpartition("/")[0])
 
     def below(self, key: str) -> Address:
-        """The address of a key below this one."""
+        """Return the address of a key below this one."""
         added = quote(key, safe=_SAFE.replace("%", "")) if self.is_http else key
         return replace(self, path=f"{self.path}/{added}".strip("/"))
 
@@ -108,14 +112,14 @@ def public_url(path: str) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address of the store that a URL, or a link to a viewer of it, leads to.
+    """Return the address of the store in a URL or in a link to a viewer.
 
     Parameters
     ----------
     text
         ``https://host/x.zarr?signature``, ``s3://bucket/key``, ``precomputed://gs://bucket/key``,
-        ``https://host/x/|zarr3:``, ``https://viewer/?source=https://host/x.zarr``, or a link of Neuroglancer with its
-        state behind ``#!``.
+        ``https://host/x/|zarr3:``, ``https://viewer/?source=https://host/x.zarr``, or a link of
+        Neuroglancer with its state behind ``#!``.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def _plain_address(text: str, kind: str | None) -> Address:
 
 
 def _linked(text: str) -> str | None:
-    """The address of a store in a link to a viewer, or None for an address that is not such a link."""
+    """Return the address of the store in a link to a viewer, or None for other addresses."""
     if not text.lower().startswith(("http://", "https://")):
         return None
     before, _, fragment = text.partition("#")
@@ -183,7 +187,7 @@ def _linked(text: str) -> str | None:
 
 
 def _in_neuroglancer(state: str) -> str | None:
-    """The address of the first layer that has one in a state of Neuroglancer."""
+    """Return the address of the first layer with an address in a state of Neuroglancer."""
     try:
         layers = json.loads(state)["layers"]
         sources: list[Any] = [layer["source"] for layer in layers if "source" in layer]

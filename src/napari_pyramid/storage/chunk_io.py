@@ -1,9 +1,10 @@
-"""Reads and writes regions of one zarr array for a build: whole chunks through the zarrs pipeline, else zarr-python.
+"""Read and write regions of a zarr array for a build, through zarrs or else zarr-python.
 
-zarr-python takes its codec pipeline from the process-wide configuration and passes every call through one event-loop
-thread. A build must not change the first for others and cannot afford the second (half a millisecond a call), so it
-hands chunks to the same zarrs pipeline itself. Where zarrs cannot help (a store that is not a local directory, a codec
-it does not know) the array is read and written in the ordinary way.
+zarr-python takes its codec pipeline from the process-wide configuration and passes every call
+through one event-loop thread. A build must not change the first for others and cannot afford the
+second (half a millisecond a call), so it hands chunks to the same zarrs pipeline itself. Where
+zarrs cannot help (a store that is not a local directory, a codec it does not know) the array is
+read and written in the ordinary way.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ class Blocks:
         self._check = check
         self._key = array.metadata.encode_chunk_key
         self._reader = open_pipeline(array, codec_threads)
-        # Several threads of zarrs store the chunks of a shard in the order in which they end, zarr-python in Morton
-        # order: the bytes of a shard depend on neither if its chunks are put in C order.
+        # Several threads of zarrs store the chunks of a shard in the order in which they end,
+        # zarr-python in Morton order: the bytes of a shard depend on neither if its chunks are put
+        # in C order.
         mixed = array.shards is not None and (codec_threads > 1 or self._reader is None)
         self._orders_shards = (
             mixed and isinstance(array.store, LocalStore) and has_plain_index(array)
@@ -70,7 +72,10 @@ class Blocks:
         )
 
     def read(self, region: Region, out: Array) -> None:
-        """Fills `out` (C-contiguous, native byte order, shape of `region`); missing chunks are fill value."""
+        """Read `region` into `out`; missing chunks are fill value.
+
+        `out` is C-contiguous, in native byte order, and has the shape of `region`.
+        """
         if self._reader is None:
             self._check()
             out[...] = self.array[region]
@@ -80,7 +85,7 @@ class Blocks:
             self._reader.read(batch, out)
 
     def write(self, region: Region, data: Array) -> None:
-        """Writes `data` to `region`, which holds whole blocks; blocks that are all fill value are left out."""
+        """Write `data` to `region`, which holds whole blocks, without blocks of fill value only."""
         if self._writer is None:
             self._check()
             self.array[region] = data
@@ -112,7 +117,11 @@ class Blocks:
         put_in_order(self.file_of(self._index(block)), n_chunks)
 
     def takes_encoded_from(self, other: Blocks) -> bool:
-        """Whether a block of `other` can be copied as it is stored: same grid, dtype, fill value and codecs, both in directories."""
+        """Return whether the stored bytes of a block of `other` can be copied.
+
+        They can if both arrays are in local directories and have the same grid, dtype, fill value
+        and codecs.
+        """
         local = isinstance(self.array.store, LocalStore) and isinstance(
             other.array.store, LocalStore
         )
@@ -121,7 +130,10 @@ class Blocks:
         )
 
     def copy_encoded(self, region: Region, data: Array, source: Blocks) -> None:
-        """Copies the stored bytes of the blocks of `region`, which decode to `data`; blocks that are all fill value are left out."""
+        """Copy the stored bytes of the blocks of `region`, which decode to `data`.
+
+        Blocks of fill value only are left out.
+        """
         for block in blocks_in(region, self.block):
             self._check()
             pixels = data[
@@ -147,14 +159,18 @@ class Blocks:
         return Path(store.root) / self.array.path / self._key(index)
 
     def _whole_blocks(self, region: Region) -> Region:
-        """The part of a region, from its beginning, that is made of blocks which do not reach over the end of the array."""
+        """Return the part of a region, from its beginning, without blocks that exceed the array."""
         return tuple(
             slice(s.start, s.stop if s.stop % b == 0 else s.stop // b * b)
             for s, b in zip(region, self.block, strict=True)
         )
 
     def _write_padded(self, block: Region, data: Array) -> None:
-        """Writes a block at the end of the array whole: zarrs would read what is there, and a killed build left half of it."""
+        """Write a block that exceeds the array, padded with fill value.
+
+        For a part of a block, zarrs would first read the stored block, which a killed build may
+        have left half written.
+        """
         padded = np.full(self.block, self.array.fill_value, self.dtype)
         padded[tuple(slice(0, n) for n in data.shape)] = data
         assert self._writer is not None
@@ -163,7 +179,7 @@ class Blocks:
         self._writer.write([self._part(index, everything, everything, self.block)], padded)
 
     def _batches(self, region: Region, within: Region | None = None) -> Iterator[list[ChunkPart]]:
-        """The blocks of a region, a few at a time; places are in an array of the shape of `within`."""
+        """Yield the blocks of a region in batches; positions are relative to `within`."""
         size = max(1, BATCH_BYTES // (math.prod(self.block) * self.dtype.itemsize))
         parts = self._parts(region, within or region)
         while batch := list(itertools.islice(parts, size)):

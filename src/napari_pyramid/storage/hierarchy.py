@@ -1,4 +1,4 @@
-"""What a directory is in a zarr hierarchy: by the names and a word of its metadata files, without opening it."""
+"""Find what a directory is in a zarr hierarchy, from its metadata files, without opening it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_array(directory: Path) -> bool:
 
 
 def store_root(path: Path) -> Path:
-    """The outermost zarr group that contains a path, or the path itself."""
+    """Return the outermost zarr group that contains a path, or the path itself."""
     root = path
     for parent in path.parents:
         if is_zarr(parent):

@@ -1,6 +1,7 @@
-"""Chunk codecs of imagecodecs (JPEG 2000, JPEG XL, LERC, ...), made known to zarr when a store asks for one.
+"""Register chunk codecs of imagecodecs (JPEG 2000, JPEG XL, LERC, ...) with zarr, on demand.
 
-Only a codec that is asked for and that nobody else knows is registered, so other code in the process sees no change.
+Only a codec that a store names and that is not registered yet is registered, so other code in the
+process sees no change.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ _DEEPEST = 4
 
 
 def provide_codecs(metadata: Mapping[str, Any]) -> None:
-    """Register the codecs of imagecodecs that an array's metadata name; cheap and silent when they name none.
+    """Register the codecs of imagecodecs that the metadata of an array name, if any.
 
     Parameters
     ----------
     metadata
-        ``.zarray`` of zarr v2, or ``zarr.json`` of v3: both call them ``"imagecodecs_jpegxl"`` and the like.
+        ``.zarray`` of zarr v2, or ``zarr.json`` of v3: both call them ``"imagecodecs_jpegxl"`` and
+        the like.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def provide_codecs(metadata: Mapping[str, Any]) -> None:
 
 
 def _names_in(codecs: object, depth: int = 0) -> Iterator[str]:
-    """The codecs of imagecodecs in a list of zarr v3's, those inside shards too."""
+    """Yield the codecs of imagecodecs in a codec list of zarr v3, also those inside shards."""
     for codec in codecs if isinstance(codecs, list) and depth < _DEEPEST else ():
         name = codec.get("name") if isinstance(codec, Mapping) else codec
         if isinstance(name, str) and name.startswith(_PREFIX):
@@ -63,7 +65,7 @@ def _register_v2(identifier: str) -> None:
         raise _missing(identifier) from error
     imagecodecs.numcodecs.register_codecs([identifier], verbose=False)
     if identifier not in codec_registry:
-        raise LayoutError(f"codec {identifier!r} is none of imagecodecs {imagecodecs.__version__}")
+        raise LayoutError(f"codec {identifier!r} is not in imagecodecs {imagecodecs.__version__}")
 
 
 def _register_v3(name: str) -> None:
@@ -83,11 +85,12 @@ def _register_v3(name: str) -> None:
         import imagecodecs.zarr
     except ImportError as error:
         raise LayoutError(
-            f"codec {name!r} in zarr v3 needs an imagecodecs newer than {imagecodecs.__version__}, which knows zarr v2 only"
+            f"codec {name!r} in zarr v3 needs an imagecodecs newer than "
+            f"{imagecodecs.__version__}, which knows zarr v2 only"
         ) from error
     codec = getattr(imagecodecs.zarr, name.removeprefix(_PREFIX).capitalize(), None)
     if codec is None:
-        raise LayoutError(f"codec {name!r} is none of imagecodecs {imagecodecs.__version__}")
+        raise LayoutError(f"codec {name!r} is not in imagecodecs {imagecodecs.__version__}")
     register_codec(name, codec)
 
 

@@ -1,4 +1,7 @@
-"""Arrays whose chunks differ in size (zarr's "rectilinear" chunk grids), read as if all were of the largest size."""
+"""Read arrays whose chunks differ in size as if all chunks had the largest size.
+
+zarr calls such chunk grids "rectilinear".
+"""
 
 from __future__ import annotations
 
@@ -26,30 +29,37 @@ class Irregular:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Data type of the array."""
         return self.array.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return self.array.ndim
 
     @property
     def fill_value(self) -> Any:
+        """Value of chunks that are not stored."""
         return self.array.fill_value
 
     @property
     def store(self) -> Store:
+        """Store of the array."""
         return self.array.store
 
     @property
     def path(self) -> str:
+        """Path of the array in its store."""
         return self.array.path
 
     @property
     def store_path(self) -> Any:
+        """Store and path of the array."""
         return self.array.store_path
 
     def __getitem__(self, key: Any) -> Any:
@@ -57,7 +67,7 @@ class Irregular:
 
 
 def with_regular_chunks(array: Any) -> Any:
-    """Return an array as it is, or as `Irregular` if it is a zarr array whose chunks or shards differ in size."""
+    """Return an array, as `Irregular` if it is a zarr array with chunks that differ in size."""
     if not isinstance(array, zarr.Array):
         return array
     untyped: Any = array  # zarr before 3.2 has no such chunks, and no `read_chunk_sizes`
@@ -70,7 +80,7 @@ def with_regular_chunks(array: Any) -> Any:
 
 
 def why_unreadable(metadata: Mapping[str, Any]) -> str | None:
-    """Return why zarr opens no array with such metadata and what to do, or None if its chunk grid is no reason."""
+    """Return why zarr cannot read the chunk grid of an array and what to do, or None if it can."""
     grid = metadata.get("chunk_grid")
     if not isinstance(grid, Mapping) or grid.get("name") != "rectilinear":
         return None
@@ -79,7 +89,8 @@ def why_unreadable(metadata: Mapping[str, Any]) -> str | None:
     ):
         return None
     return (
-        "its chunks differ in size (a rectilinear chunk grid), which zarr reads since version 3.2 and only on request: "
-        f"set the environment variable ZARR_ARRAY__RECTILINEAR_CHUNKS=True and start again (zarr {zarr.__version__} "
-        "is installed)"
+        "its chunks differ in size (a rectilinear chunk grid), which zarr reads since "
+        "version 3.2 and only on request: set the environment variable "
+        "ZARR_ARRAY__RECTILINEAR_CHUNKS=True and start again "
+        f"(zarr {zarr.__version__} is installed)"
     )

@@ -12,12 +12,13 @@ __all__ = ["write_json"]
 
 
 def write_json(path: Path, document: dict[str, Any], *, staging: Path | None = None) -> None:
-    """Replaces a JSON file at once: a reader sees the old or the new one, never half of it.
+    """Replace a JSON file atomically: readers see the old or the new file, never a part.
 
     Parameters
     ----------
     staging
-        Directory on the same disk where it is written first, so that a crash leaves nothing beside the file. Default: beside it.
+        Directory on the same disk for the temporary file, so that a crash leaves no temporary file
+        beside the target. By default, the directory of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = (staging or path.parent) / f".{path.name}.part"

@@ -1,7 +1,9 @@
-"""A zarr codec that decodes one N5 block. Knows bytes and compressors; `n5` knows containers and attributes.
+"""Decode N5 blocks with a zarr codec.
 
-A block is a big-endian header (uint16 mode, uint16 number of axes, uint32 size per axis, fastest axis first) and the
-compressed samples, also big-endian. Blocks at the edge of an array hold only the samples inside it.
+A block is a big-endian header (uint16 mode, uint16 number of axes, uint32 size per axis, fastest
+axis first) and the compressed samples, also big-endian. Blocks at the edge of an array hold only
+the samples inside it.
+
 Source: saalfeldlab/n5 README, "File-system specification".
 """
 
@@ -34,7 +36,8 @@ _DEFAULT_MODE = 0
 
 
 def _gunzip(data: bytes) -> bytes:
-    # {"type": "gzip", "useZlib": true} is a zlib stream; writers that ignore the flag exist, so the magic decides
+    # {"type": "gzip", "useZlib": true} is a zlib stream. Some writers ignore the flag, so the
+    # magic bytes decide.
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else zlib.decompress(data)
 
 
@@ -62,12 +65,13 @@ COMPRESSIONS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 def decode_block(data: bytes, compression: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Samples of one block, axes in NumPy order (the last axis fastest), of the block's own shape.
+    """Return the samples of one block in the shape of the block, last axis fastest.
 
     Raises
     ------
     ValueError
-        If the block is truncated or cannot be decompressed, or is of the varlength or object mode (label multisets).
+        If the block is truncated or cannot be decompressed, or is of the varlength or object mode
+        (label multisets).
     """
     if len(data) < 4:
         raise ValueError(f"N5 block of {len(data)} bytes has no header")
@@ -95,7 +99,7 @@ def decode_block(data: bytes, compression: str, dtype: np.dtype[Any]) -> npt.NDA
 
 @dataclass(frozen=True)
 class N5BlockCodec(ArrayBytesCodec):
-    """The only codec of the arrays that `napari_pyramid.storage.n5_store.N5Store` presents; it decodes and never encodes."""
+    """The only codec of the arrays of `napari_pyramid.storage.n5_store.N5Store`, for decoding."""
 
     compression: str
     """A key of `COMPRESSIONS`."""
@@ -105,22 +109,27 @@ class N5BlockCodec(ArrayBytesCodec):
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
             raise ValueError(
-                f"N5 compression {self.compression!r} is not supported, only {', '.join(COMPRESSIONS)}"
+                f"N5 compression {self.compression!r} is not supported, "
+                f"only {', '.join(COMPRESSIONS)}"
             )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return the codec of an entry of ``codecs``."""
         return cls(compression=data["configuration"]["compression"])
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the entry of ``codecs``."""
         return {"name": CODEC_NAME, "configuration": {"compression": self.compression}}
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        """Raise NotImplementedError: the size of a compressed block varies."""
         raise NotImplementedError("the size of a compressed N5 block is not known in advance")
 
     async def decode(
         self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> list[NDBuffer | None]:
+        """Return the decoded blocks, each in the shape of its chunk."""
         return await asyncio.gather(
             *(asyncio.to_thread(self._decode, data, spec) for data, spec in chunks_and_specs)
         )
@@ -133,7 +142,7 @@ class N5BlockCodec(ArrayBytesCodec):
 
 
 def _fit(block: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The block padded with zeros, or cut, to the chunk that zarr asked for."""
+    """Return the block padded with zeros, or cut, to the shape of the chunk."""
     if block.shape == shape:
         return block
     if block.ndim != len(shape):

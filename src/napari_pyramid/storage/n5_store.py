@@ -1,8 +1,8 @@
-"""N5 containers presented as read-only zarr v3 stores. Knows attributes and keys, not what the arrays show.
+"""Present N5 containers as read-only zarr v3 stores.
 
-N5 names axes and blocks with the fastest axis first, NumPy and zarr with the slowest: shapes, chunk shapes and chunk
-keys are reversed here, so that ``array[z, y, x]`` of zarr is N5's x, y, z. Attributes stay as they are written:
-whether they are in N5's order is for the layouts to know.
+N5 names axes and blocks with the fastest axis first, NumPy and zarr with the slowest: shapes, chunk
+shapes and chunk keys are reversed here, so that ``array[z, y, x]`` of zarr is N5's x, y, z.
+Attributes stay as they are written: the layouts know whether they are in the order of N5.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ _MAX_NDIM = 32
 class N5Store(Store):
     """An N5 container as a zarr v3 store: ``zarr.open(N5Store(LocalStore("cells.n5")))``.
 
-    Every directory is a group, with or without ``attributes.json``, as in N5. Missing blocks are zero.
+    Every directory is a group, with or without ``attributes.json``, as in N5. Missing blocks are
+    zero.
 
     Parameters
     ----------
     store
-        Store of the container as it lies on disk (or in a zip, or behind a URL). It is only read.
+        Store of the N5 container, on disk, in a zip or behind a URL. It is only read.
 
     Raises
     ------
     LayoutError
-        On reading a ``zarr.json`` whose ``attributes.json`` cannot be understood: not JSON, sizes that are no
-        sizes, an unknown data type or compression, a label multiset. The message names file and key.
+        On reading a ``zarr.json`` whose ``attributes.json`` cannot be understood: not JSON, invalid
+        sizes, an unknown data type or compression, a label multiset. The message names file and
+        key.
     """
 
     def __init__(self, store: Store) -> None:
@@ -69,6 +71,7 @@ class N5Store(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        """Return the bytes of a key, or of a range of it; None if the key is missing."""
         path, _, name = key.rpartition("/")
         if name in _OF_ZARR_2:
             return None  # a container of N5 has none, and a request for it would be in vain
@@ -83,21 +86,27 @@ class N5Store(Store):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
+        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
     async def exists(self, key: str) -> bool:
+        """Return whether a key exists."""
         path, _, name = key.rpartition("/")
         if name == _METADATA:
             return await self._attributes_of(path) is not None
         return await self._inner.exists(_block_key(key))
 
     async def getsize(self, key: str) -> int:
+        """Return the number of bytes of a key."""
         if key.rpartition("/")[2] == _METADATA:
             return await super().getsize(key)
         return await self._inner.getsize(_block_key(key))
 
     async def _attributes_of(self, path: str) -> Mapping[str, Any] | None:
-        """What ``attributes.json`` says; ``{}`` for a directory without one; None for no directory."""
+        """Return the contents of ``attributes.json``.
+
+        ``{}`` for a directory without that file; None if there is no directory.
+        """
         if path not in self._attributes:
             key = _attributes_key(path)
             data = await self._inner.get(key, default_buffer_prototype())
@@ -110,11 +119,13 @@ class N5Store(Store):
     # ---- listing ----
 
     async def list(self) -> AsyncIterator[str]:
+        """Yield all keys."""
         async for key in self.list_prefix(""):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        # the directories of blocks nest the other way round: a prefix within them lists the whole array
+        """Yield the keys that begin with `prefix`."""
+        # directories of blocks nest in reverse order: a prefix within them lists the whole array
         directory = (
             f"/{prefix}".partition("/c/")[0].lstrip("/")
             if _is_block_key(f"{prefix}0")
@@ -126,6 +137,7 @@ class N5Store(Store):
                 yield listed
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names of the entries of a directory."""
         path = prefix.strip("/")
         yield _METADATA
         if _is_array(await self._attributes_of(path)):
@@ -136,7 +148,7 @@ class N5Store(Store):
                 yield name
 
     async def _zarr_key(self, key: str) -> str:
-        """The key under which zarr asks for a file of the container."""
+        """Return the key of zarr for a file of the container."""
         path, _, name = key.rpartition("/")
         if name == ATTRIBUTES:
             return f"{path}/{_METADATA}".lstrip("/")
@@ -158,23 +170,29 @@ class N5Store(Store):
 
     @property
     def supports_listing(self) -> bool:
+        """Whether keys can be listed."""
         return self._inner.supports_listing
 
     @property
     def supports_writes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     @property
     def supports_deletes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     async def set(self, key: str, value: Buffer) -> None:
+        """Raise ValueError: the store is read-only."""
         raise ValueError(f"{key}: an N5 container is read-only")
 
     async def delete(self, key: str) -> None:
+        """Raise ValueError: the store is read-only."""
         raise ValueError(f"{key}: an N5 container is read-only")
 
     def close(self) -> None:
+        """Close the inner store too."""
         self._inner.close()
         super().close()
 
@@ -193,7 +211,7 @@ def _is_block_key(key: str) -> bool:
 
 
 def _block_key(key: str) -> str:
-    """The file of a chunk, ``path/c/0/1/2`` -> ``path/2/1/0``; other keys as they are."""
+    """Return the file of a chunk, ``path/c/0/1/2`` -> ``path/2/1/0``; other keys unchanged."""
     if not _is_block_key(key):
         return key
     path, _, indices = f"/{key}".rpartition("/c/")
@@ -233,12 +251,13 @@ def _is_array(attributes: Mapping[str, Any] | None) -> bool:
 
 
 def _zarr_metadata(attributes: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The ``zarr.json`` of an N5 group or dataset; `key` names its file in messages."""
+    """Return the ``zarr.json`` of an N5 group or dataset; `key` names its file in messages."""
     if not _is_array(attributes):
         return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
     if attributes.get("isLabelMultiset") is True:
         raise LayoutError(
-            f"{key}: isLabelMultiset: a label multiset is not an array of numbers; convert it to plain labels"
+            f"{key}: isLabelMultiset: a label multiset is not an array of numbers; "
+            "convert it to plain labels"
         )
     data_type = attributes.get("dataType")
     if data_type not in _DATA_TYPES:
@@ -291,6 +310,7 @@ def _compression(attributes: Mapping[str, Any], key: str) -> str:
     name = given.get("type") if isinstance(given, dict) else given
     if not isinstance(name, str) or name not in COMPRESSIONS:
         raise LayoutError(
-            f"{key}: compression {str(name)[:80]!r} is not supported, only {', '.join(COMPRESSIONS)}"
+            f"{key}: compression {str(name)[:80]!r} is not supported, "
+            f"only {', '.join(COMPRESSIONS)}"
         )
     return name

@@ -1,4 +1,4 @@
-"""Nodes: the groups and arrays of an opened store, read-only, metadata only. Knows zarr v2 and v3, but no layout."""
+"""Read the metadata of the groups and arrays of an opened store, of zarr v2 and v3."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ __all__ = [
 ]
 
 UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
-"""Paths that leave the store, or stay where they are: empty, absolute, drive or URL, backslash, "." and ".."."""
+"""Paths that leave the store or name the node itself.
+
+Empty, absolute, with a drive, a URL, with a backslash, or with "." or "..".
+"""
 
 _NO_FOLDERS = ("c", "__MACOSX")
 """Where zarr v3 keeps the chunks of an array, and macOS what it adds to zips."""
@@ -47,7 +50,10 @@ _collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", def
 
 
 def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
-    """Tell the user that something in a store is left out or replaced; one line that names file and key."""
+    """Warn that something in a store is left out or replaced.
+
+    The message is one line that names file and key.
+    """
     collected = _collected.get()
     if collected is None:
         warnings.warn(message, category, stacklevel=3)
@@ -57,9 +63,9 @@ def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
 
 @contextmanager
 def collected_warnings() -> Iterator[list[LayoutWarning]]:
-    """What `warn` tells in here goes to a list and to nobody else.
+    """Collect the warnings of `warn` in a list within this context, instead of showing them.
 
-    Not by `warnings.catch_warnings`, which would silence all other threads and all other packages, too.
+    `warnings.catch_warnings` would silence all other threads and all other packages, too.
     """
     collected: list[LayoutWarning] = []
     token = _collected.set(collected)
@@ -79,18 +85,19 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 class Node:
-    """One group or array of an opened store. Its metadata are read once; pixels never are.
+    """A group or array of an opened store. Metadata are read once, pixels never.
 
     Attributes
     ----------
     path
         Path inside the store, "" for the root.
     kind
-        "group" or "array". A directory without metadata is a group with `is_implicit`: the root, or one of `folders`.
+        "group" or "array". A directory without metadata is a group with `is_implicit`: the root, or
+        one of `folders`.
     attributes
         The user's attributes: ".zattrs", or "attributes" of "zarr.json". Always a dict.
     location
-        What the user opened, "/" and the path: for messages.
+        Path or URL of the root, "/" and the path in the store: for messages.
     """
 
     def __init__(
@@ -105,7 +112,7 @@ class Node:
         self.store = store
         self.path = path
         self.metadata: Mapping[str, Any] = metadata
-        """What describes the node: "zarr.json", or ".zarray" / ".zgroup" (empty when implicit) without ".zattrs"."""
+        """Contents of "zarr.json", or of ".zarray" or ".zgroup"; empty if implicit."""
         self.zarr_format: Literal[2, 3] = 3 if metadata.get("zarr_format") == 3 else 2
         is_array = (
             metadata.get("node_type") == "array" if self.zarr_format == 3 else "shape" in metadata
@@ -128,6 +135,7 @@ class Node:
 
     @property
     def location(self) -> str:
+        """Path or URL of the root, "/" and the path in the store: for messages."""
         return f"{self.opened}/{self.path}" if self.path else self.opened
 
     @property
@@ -145,7 +153,10 @@ class Node:
 
     @cached_property
     def folder(self) -> str:
-        """What tells the node from all others, whichever links lead to it: its real path, or its path inside a zip or URL."""
+        """Identity of the node, whichever links lead to it.
+
+        The real path of its directory, or the path inside a zip or below a URL.
+        """
         return self.folder_at("")
 
     def folder_at(self, path: str) -> str:
@@ -154,12 +165,13 @@ class Node:
 
     @cached_property
     def is_link(self) -> bool:
-        """Whether the last part of the path is a link to a folder that has another name or place."""
+        """Whether the last part of the path is a link to a folder with another name or parent."""
         above, _, name = self.path.rpartition("/")
         return bool(name) and self.folder != _join(self._files.folder(above), name)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
+        """The user's attributes, always a dict."""
         if self.zarr_format == 3:
             file, found = "zarr.json", self.metadata.get("attributes")
         else:
@@ -188,7 +200,7 @@ class Node:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array as its metadata give it, () for a group or a shape that is none; nothing is opened."""
+        """Shape of the array from its metadata; () for a group or an invalid shape."""
         shape = self.metadata.get("shape") if self.kind == "array" else None
         if isinstance(shape, list) and all(
             isinstance(n, int) and not isinstance(n, bool) for n in shape
@@ -198,6 +210,7 @@ class Node:
 
     @property
     def ndim(self) -> int:
+        """Number of axes of the array."""
         return len(self.shape)
 
     @property
@@ -211,23 +224,28 @@ class Node:
         return not hasattr(self.store, "inner")
 
     def is_first_to_say(self, what: str) -> bool:
-        """Return True once for all nodes of the opened store: thousands of wells have the same flaw."""
+        """Return whether no node of the opened store has asked for `what` before.
+
+        Used to warn once of a fault that thousands of wells share.
+        """
         is_first = what not in self._said
         self._said.add(what)
         return is_first
 
     def child(self, path: object) -> Node | None:
-        """The node at a relative path, or None when nothing is there or its metadata cannot be read (with a warning).
+        """Return the node at a relative path, or None.
+
+        None if nothing exists at the path, or if its metadata cannot be read (with a warning).
 
         Parameters
         ----------
         path
-            As some metadata hold it: anything may be there.
+            Any value from the metadata of the store.
 
         Raises
         ------
         LayoutError
-            If the path is no string or would leave the store: "..", absolute, a URL, "." or "".
+            If the path is not a string or would leave the store: "..", absolute, a URL, "." or "".
         """
         path = path.removeprefix("./") if isinstance(path, str) else path
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
@@ -247,18 +265,19 @@ class Node:
         nodes: Iterable[object] = (),
         names: bool = False,
     ) -> None:
-        """Read the metadata of many nodes below side by side, where the store is on another host; else do nothing.
+        """Read the metadata of many nodes below in parallel, if the store is on another host.
 
-        Paths are as some metadata hold them: those that `child` would refuse are passed over.
+        Paths may be any values from the metadata of the store; invalid paths are skipped.
 
         Parameters
         ----------
         arrays, groups
-            Where one is expected, so that less needs to be asked. A node of the other kind is found all the same.
+            Paths of expected arrays and groups, which need fewer requests. A node of the other kind
+            is found as well.
         nodes
-            Where either may be, or nothing.
+            Paths where there may be an array, a group or nothing.
         names
-            Also the names of what is in this group, for `children`.
+            Read the names in this group as well, for `children`.
         """
         kinds: tuple[tuple[Iterable[object], Kind | None], ...] = (
             (arrays, "array"),
@@ -268,8 +287,8 @@ class Node:
         wanted = [(self, path, kind) for paths, kind in kinds for path in paths]
         prefetch_nodes(wanted, listed=[self] if names else [])
 
-    def _place(self, path: object) -> str | None:
-        """The path in the store of a node below that was not looked for before."""
+    def _new_path(self, path: object) -> str | None:
+        """Return the path in the store for a relative path, or None if invalid or known."""
         path = as_path(path)
         path = path.removeprefix("./") if isinstance(path, str) else path
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
@@ -294,9 +313,9 @@ class Node:
         return tuple(node for node in self._children if by_folder[node.folder] is node)
 
     def children(self, *, distinct: bool = True) -> tuple[Node, ...]:
-        """Return the nodes directly below, in natural order (10 after 9); chunk directories are none.
+        """Return the nodes directly below, in natural order (10 after 9).
 
-        Links to a folder above are left out.
+        Directories of chunks and links to a folder above are left out.
 
         Parameters
         ----------
@@ -306,10 +325,11 @@ class Node:
         return self._distinct_children if distinct else self._children
 
     def folders(self) -> tuple[Node, ...]:
-        """Return the directories below that have no metadata of their own, in natural order, as implicit groups.
+        """Return the directories below without metadata, in natural order, as implicit groups.
 
-        TensorStore writes none for the groups above its arrays. Names that chunks have are left out. There are none
-        in stores that list files as well: to ask a server for each of them takes too long.
+        TensorStore writes arrays without metadata for the groups above them. Names of chunks are
+        left out. Empty for stores that list files as well: asking a server about each file would
+        take too long.
         """
         if not self._files.lists_folders_only:
             return ()
@@ -329,6 +349,7 @@ class Node:
         return {self._files.folder("/".join(parts[:i])) for i in range(len(parts) + 1)}
 
     def child_names(self) -> tuple[str, ...]:
+        """Names of the nodes directly below, in natural order."""
         return tuple(node.name for node in self._distinct_children)
 
     @cached_property
@@ -341,26 +362,28 @@ class Node:
             if not all(n > 0 for n in array.chunks):
                 raise ValueError(f"chunks are {array.chunks}")
             return array
-        # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy answer nonsense in them with
-        # whatever their code runs into (KeyError, AttributeError, AssertionError, ...).
+        # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy react to
+        # invalid values with whatever their code runs into (KeyError, AttributeError,
+        # AssertionError, ...).
         except Exception as error:
             reason = why_unreadable(self.metadata) or one_line(error)
             raise LayoutError(f"{self._metadata_file}: cannot open the array: {reason}") from error
 
     def array(self) -> ArrayLike:
-        """The array, opened without reading a chunk.
+        """Return the array, opened without reading a chunk.
 
         Raises
         ------
         LayoutError
-            If the node is a group, or its codec, data type or shape cannot be understood; the message names the file.
+            If the node is a group, or its codec, data type or shape cannot be understood; the
+            message names the file.
         """
         if self.kind != "array":
             raise LayoutError(f"{self.location} is a group, not an array")
         return self._array
 
     def read_bytes(self, name: str) -> bytes | None:
-        """A small file beside the node's metadata (XML, JSON); None when there is none or it cannot be read.
+        """Return a small file beside the metadata (XML, JSON); None if missing or unreadable.
 
         Raises
         ------
@@ -424,7 +447,10 @@ class Node:
         return {**self.metadata, "dimension_separator": separator, "attributes": {}}
 
     def _guess_separator(self) -> Literal[".", "/"]:
-        """Before zarr-python 2.8, nested stores did not say that they nest their chunks: "0/0" instead of "0.0"."""
+        """Return the separator of chunk keys from the file names.
+
+        Before zarr-python 2.8, nested stores ("0/0" instead of "0.0") did not record it.
+        """
         nested = self.ndim > 1 and any(
             name.isdecimal() and self.child(name) is None for name in self._candidates()
         )
@@ -457,7 +483,7 @@ def root_node(
 _METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 _FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
     "array": (".zarray",),
-    # In zarr v2, attributes where a group is expected are enough: half as many requests for a plate.
+    # In zarr v2, attributes alone identify an expected group: half the requests of a plate.
     "group": (".zattrs",),
     None: (*_METADATA_FILES, ".zattrs"),
 }
@@ -466,12 +492,12 @@ _FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
 def prefetch_nodes(
     wanted: Sequence[tuple[Node, object, Kind | None]], *, listed: Sequence[Node] = ()
 ) -> None:
-    """Read the metadata of nodes of one store side by side, where it is on another host; else do nothing.
+    """Read the metadata of nodes of one store in parallel, if it is on another host.
 
     Parameters
     ----------
     wanted
-        A node, the path of another below it, and what is expected there; see `Node.prefetch`.
+        A node, the path of another below it, and the expected kind; see `Node.prefetch`.
     listed
         Groups whose names are read, too.
     """
@@ -482,7 +508,7 @@ def prefetch_nodes(
     keys: list[str] = []
     again: list[str] = []
     for node, path, kind in wanted:
-        place = node._place(path)
+        place = node._new_path(path)
         if place is None:
             continue
         is_v3 = node.zarr_format == 3 and not node.is_implicit
@@ -501,9 +527,10 @@ def prefetch_nodes(
 def _read_metadata(
     files: Files, path: str, *, above: Literal[2, 3] | None = None
 ) -> dict[str, Any] | None:
-    """The node's own metadata, zarr v3 before v2; None when nothing is there.
+    """Return the metadata of a node, zarr v3 before v2; None if there is none.
 
-    On another host, where each file is a round trip, what was fetched and the format of the group above come first.
+    On another host, where each file is a round trip, fetched files and the format of the group
+    above come first.
     """
     order: Sequence[str] = _METADATA_FILES
     if files.is_far:
@@ -523,7 +550,8 @@ def _read_metadata(
             raise LayoutError(f"{key}: not an object but {brief(metadata)}")
         if file == "zarr.json" and metadata.get("node_type") not in ("array", "group"):
             raise LayoutError(
-                f'{key}: "node_type" is {brief(metadata.get("node_type"))}, expected "array" or "group"'
+                f'{key}: "node_type" is {brief(metadata.get("node_type"))}, '
+                'expected "array" or "group"'
             )
         if file == "zarr.json":
             return {**metadata, "zarr_format": 3}
@@ -561,6 +589,6 @@ def as_path(value: object) -> object:
 
 
 def brief(value: object) -> str:
-    """A value of the store's as a word or two of a message."""
+    """Return a short representation of a value, for messages."""
     text = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
-"""Opens an address: chooses the transport for its scheme, and the credentials and options that go with it.
+"""Open an address: choose the transport for its scheme, and its credentials and options.
 
-Credentials come from the options, else from where the provider's own tools look (environment, profile, files). Where
-there are none, requests are anonymous. They are handed to the transport and kept nowhere else.
+Credentials come from the options, or else from where the tools of the provider look (environment,
+profile, files). Without credentials, requests are anonymous. Only the transport keeps credentials.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ OPTIONS = {
     "retries": "how often a request is repeated (6)",
     "timeout": "seconds without a byte before a request is repeated (30)",
 }
-"""What ``storage_options`` may have, beside any option that obstore (or fsspec, for other schemes) has by its own name."""
+"""Options of ``storage_options``, with a hint for each.
+
+Any option of obstore (or of fsspec, for other schemes) is accepted by its own name as well.
+"""
 
 _SAME = {
     "anon": "anonymous",
@@ -57,9 +60,12 @@ _SAME = {
     "aws_profile": "profile",
     "sas_key": "sas_token",
 }
-"""Names by which s3fs, boto3 and adlfs know the same."""
+"""Names of the same options in s3fs, boto3 and adlfs."""
 FIRST_PAUSE = timedelta(milliseconds=100)
-"""Before a request is repeated for the first time; each further pause is up to twice as long, by chance."""
+"""Pause before the first repetition of a request.
+
+Each further pause is up to twice as long, at random.
+"""
 _BY_OBSTORE = ("http", "https", "s3", "gs", "az", "abfs")
 
 
@@ -117,7 +123,7 @@ def open_remote(address: Address, options: Mapping[str, Any] | None = None) -> R
         If a package for the scheme is not installed, or an option is not known or not usable.
     """
     connection = _Connection(address, _Options.of(options or {}))
-    connection.transports()  # what is wrong with the options shows now, and not at the first request
+    connection.transports()  # raises for wrong options now, not at the first request
     return RemoteStore(connection)
 
 
@@ -147,7 +153,8 @@ class _Connection:
         # Not narrower: obstore has classes of its own for options that it does not know.
         except Exception as error:
             raise LayoutError(
-                f"{self.address.public}: storage options: {_first_line(error)}; known are {', '.join(OPTIONS)}"
+                f"{self.address.public}: storage options: {_first_line(error)}; "
+                f"known are {', '.join(OPTIONS)}"
             ) from None
 
     def fallback(self) -> Transport | None:
@@ -191,7 +198,8 @@ class _Connection:
         if self.options.others:
             unknown = next(iter(self.options.others))
             raise LayoutError(
-                f"{self.address.public}: storage option {unknown!r} is not for {self.address.scheme}: "
+                f"{self.address.public}: storage option {unknown!r} "
+                f"is not for {self.address.scheme}: "
                 "headers, retries and timeout are"
             )
         return HTTPStore(self.address.requested, **self._client())
@@ -257,7 +265,8 @@ class _Connection:
             prefix = f"{path}/" if path else ""
         if not container:
             raise LayoutError(
-                f"{address.public}: give a container and an account: az://ACCOUNT/CONTAINER/PATH, or "
+                f"{address.public}: give a container and an account: "
+                "az://ACCOUNT/CONTAINER/PATH, or "
                 "az://CONTAINER/PATH with the storage option account_name"
             )
         config["account_name"] = account
@@ -294,7 +303,8 @@ class _Connection:
                 skip_instance_cache=True,
             )
             return FsspecTransport(system, klass._strip_protocol(url).rstrip("/"))
-        # Not narrower: fsspec and its back ends have errors of their own for schemes, hosts and credentials.
+        # Not narrower: fsspec and its back ends have errors of their own for schemes, hosts and
+        # credentials.
         except Exception as error:
             raise LayoutError(
                 f"{self.address.public} cannot be opened: {type(error).__name__}: {error}"
@@ -358,7 +368,10 @@ def _aws_settings(session: Any) -> dict[str, Any]:
 
 
 def _botocore_session(profile: str | None, address: Address) -> Any:
-    """A session of botocore, which knows profiles, roles and single sign-on; None without botocore."""
+    """Return a session of botocore, or None if botocore is not installed.
+
+    botocore knows profiles, roles and single sign-on.
+    """
     try:
         import botocore.session
     except ImportError:
@@ -370,13 +383,14 @@ def _botocore_session(profile: str | None, address: Address) -> Any:
     wanted = profile or os.environ.get("AWS_PROFILE")
     if wanted and wanted not in known:
         raise LayoutError(
-            f"{address.public}: there is no AWS profile {wanted!r}: there are {', '.join(known) or 'none'}"
+            f"{address.public}: there is no AWS profile {wanted!r}: "
+            f"there are {', '.join(known) or 'none'}"
         )
     return session
 
 
 def _endpoint_of(session: Any) -> str | None:
-    """The endpoint of the profile: its own, or the one of its section of services for S3."""
+    """Return the endpoint of the profile: its own, or the endpoint of its services section."""
     config = session.get_scoped_config()
     services = session.full_config.get("services", {}).get(config.get("services"), {})
     of_s3 = services.get("s3", {})
@@ -386,9 +400,9 @@ def _endpoint_of(session: Any) -> str | None:
 
 
 def _aws_credentials(session: Any) -> Any:
-    """Credentials of the environment, a profile, a role or a login; None when there are none.
+    """Return the credentials of the environment, a profile, a role or a login, or None.
 
-    Not of an instance's role: asking for it waits for seconds anywhere else.
+    The role of an instance is not asked for: outside of an instance that takes seconds.
     """
     resolver = session.get_component("credential_provider")
     resolver.remove("iam-role")
@@ -425,7 +439,7 @@ class _AwsCredentials:
 
 @cache
 def _region_of(bucket: str) -> str | None:
-    """The region of a bucket at Amazon, which says so to anybody; None when it does not answer."""
+    """Return the region of a bucket at Amazon, which needs no credentials, or None."""
     request = urllib.request.Request(f"https://s3.amazonaws.com/{bucket}", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=5) as response:

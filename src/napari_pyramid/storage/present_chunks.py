@@ -19,7 +19,10 @@ LARGEST_MAP = 2**28
 
 
 def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
-    """Which chunks (or shards) of an array exist, by one listing of its directory; None where that cannot be told."""
+    """Return which chunks (or shards) of an array exist, by listing its directory once.
+
+    None if the array is not in a local directory, or has more than `LARGEST_MAP` blocks.
+    """
     block = array.shards or array.chunks
     grid = tuple(-(-n // b) for n, b in zip(array.shape, block, strict=True))
     if not isinstance(array.store, LocalStore) or math.prod(grid) > LARGEST_MAP:
@@ -47,7 +50,10 @@ def _files(root: str, below: str = "") -> Iterator[str]:
 
 
 def _index_of(key: str) -> tuple[int, ...] | None:
-    """Chunk index from a key of any chunk key encoding: ``c/0/1``, ``c.0.1``, ``0/1``, ``0.1``; None for other files."""
+    """Return the chunk index of a key in any chunk key encoding, or None for other files.
+
+    The encodings: ``c/0/1``, ``c.0.1``, ``0/1`` and ``0.1``.
+    """
     parts = key.replace(".", "/").split("/")
     parts = parts[1:] if parts[0] == "c" else parts
     return tuple(map(int, parts)) if all(p.isascii() and p.isdigit() for p in parts) else None

@@ -1,7 +1,8 @@
-"""The private names of other packages that napari-pyramid uses, each with a slower public fallback.
+"""Wrap the private names of other packages in use, each with a slower public fallback.
 
-A private name may change in any release, so its absence is not an error: without it, `run` and `open_pipeline` give the
-same pixels and metadata, and the same files but for gzip, whose streams depend on the library that compresses.
+A private name may change in any release, so its absence is not an error: without it, `run` and
+`open_pipeline` give the same pixels and metadata, and the same files but for gzip, whose streams
+depend on the library that compresses.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ T = TypeVar("T")
 Array = npt.NDArray[Any]
 
 
-# ---- zarr ------------------------------------------------------------------------------------------------------------
+# ---- zarr ----
 
 
 def run(request: Coroutine[Any, Any, T]) -> T:
     """Return the result of a coroutine of a zarr store, run on zarr's event loop.
 
-    Another event loop would not do: the connections of a remote store belong to the loop that opened them, and zarr
-    reads the chunks of the same store on its own.
+    Another event loop would not do: the connections of a remote store belong to the loop that
+    opened them, and zarr reads the chunks of the same store on its own.
     """
     if sync is not None:
         result: T = sync(request)
@@ -75,7 +76,7 @@ class _LoopReporter(MemoryStore):
             yield name
 
 
-# ---- zarrs -----------------------------------------------------------------------------------------------------------
+# ---- zarrs ----
 
 ChunkPart = Any
 """A part of a chunk and its place in an array in memory, as `chunk_part` describes them."""
@@ -141,7 +142,10 @@ class Pipeline:
 
 
 def open_pipeline(array: zarr.Array[Any], threads: int) -> Pipeline | None:
-    """Return the zarrs pipeline of an array in a local directory, or None: zarr-python must read and write it then."""
+    """Return the zarrs pipeline of an array in a local directory, or None.
+
+    With None, zarr-python has to read and write the array.
+    """
     known = isinstance(array.store, LocalStore) and array.ndim > 0 and array.fill_value is not None
     if not (known and _has_zarrs()):
         return None
@@ -164,9 +168,9 @@ def _has_zarrs() -> bool:
     return True
 
 
-# ---- concurrent.futures ----------------------------------------------------------------------------------------------
+# ---- concurrent.futures ----
 
 
 def width_of(executor: Executor) -> int:
-    """Return how many calls an executor runs at once; the number of processors where it does not say."""
+    """Return how many calls an executor runs at once; by default the number of processors."""
     return int(getattr(executor, "_max_workers", None) or os.cpu_count() or 1)

@@ -1,6 +1,7 @@
-"""RemoteChunks: reads chunks of a zarr array on another host, many requests at once, and decodes them on the caller's thread.
+"""Read chunks of a zarr array on another host, with many requests at once.
 
-Indexes of shards are kept, and parts of a shard that are near each other share a request.
+The calling thread decodes the chunks. Indexes of shards are kept, and parts of a shard that are
+near each other share a request.
 
 Source: zarr v3, sharding-indexed codec 1.0.
 """
@@ -78,7 +79,11 @@ class RemoteChunks:
 
     @classmethod
     def of(cls, array: object) -> RemoteChunks | None:
-        """Return the reader of `array`, or None: not on another host, an unusual codec, or pixels that are not numbers."""
+        """Return the reader of `array`, or None if it cannot be read this way.
+
+        None if the array is not on another host, has an unusual codec, or has pixels that are not
+        numbers.
+        """
         if (
             not isinstance(array, zarr.Array)
             or type(array.store) is not RemoteStore
@@ -94,9 +99,10 @@ class RemoteChunks:
         return max(1, min(_AT_ONCE, _BATCH_BYTES // self._nbytes))
 
     def read(self, indexes: Sequence[Index]) -> dict[Index, Array]:
-        """Return the chunks at `indexes`, each of the full shape of a chunk; they must not be written to.
+        """Return the chunks at `indexes`, each of the full shape of a chunk.
 
-        A chunk that is not stored is fill value, and takes no memory.
+        The arrays must not be written to: a chunk that is not stored is fill value, and takes no
+        memory.
 
         Raises
         ------
@@ -152,7 +158,10 @@ class RemoteChunks:
         return found
 
     async def _places(self, shard: Index) -> Array | None:
-        """Offset and length of the chunks of a shard, shape (n_chunks, 2); None when the shard is missing."""
+        """Return offset and length of the chunks of a shard; None if the shard is missing.
+
+        Shape (n_chunks, 2).
+        """
         now = time.monotonic()
         with self._lock:
             read_at, future = self._indexes.get(shard, (-_INDEX_SECONDS, None))

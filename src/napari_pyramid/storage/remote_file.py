@@ -16,7 +16,7 @@ __all__ = ["RemoteFile", "open_remote_file"]
 
 T = TypeVar("T")
 _BLOCK = 64 * 2**10
-"""Bytes that are read and kept together: headers and directories are many small reads near each other."""
+"""Bytes of a cached block: reads of headers and directories are small and near each other."""
 _KEPT_BYTES = 64 * 2**20
 _GAP = 64 * 2**10
 """Parts that are no farther apart than this are read by one request."""
@@ -50,15 +50,19 @@ class RemoteFile(io.RawIOBase):
             self._blocks[block] = tail[start : start + _BLOCK]
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def tell(self) -> int:
+        """Return the position in the file, in bytes."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position in the file, and return it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
             raise ValueError(f"seek before the beginning of {self.key}")
@@ -66,6 +70,7 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the position on, and return the number of bytes read."""
         view = memoryview(buffer).cast("B")
         content = self.read_at(self._at, len(view))
         view[: len(content)] = content
@@ -146,7 +151,10 @@ def open_remote_file(store: RemoteStore, key: str) -> RemoteFile | None:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """An event loop in a thread of its own: a file may be read on zarr's, which must not wait for itself."""
+    """Return an event loop in its own thread.
+
+    A file may be read on the event loop of zarr, which would wait for itself.
+    """
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="napari-pyramid files", daemon=True).start()
     return loop

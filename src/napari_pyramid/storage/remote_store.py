@@ -1,7 +1,8 @@
-"""RemoteStore: a bucket or web server as a read-only zarr store, whatever its server says for "missing".
+"""Present a bucket or web server as a read-only zarr store.
 
-Public hosts answer a missing key with 404, 403 (S3 without the right to list), 400, or a web page with status 200. All
-of these are "missing" here, as long as the server still gives out what it gave out before.
+Public hosts answer a missing key with 404, 403 (S3 without the right to list), 400, or a web page
+with status 200. All of these answers mean "missing" here, as long as the server still sends an
+object that it sent before.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ T = TypeVar("T")
 WEB_PAGE = "a web page"
 """How a server refused that answered with a page for people."""
 _WHOLE_BYTES = 256 * 2**20
-"""Objects of servers without ranges that are kept, at most; one object is kept whatever its size."""
+"""Most bytes of whole objects in memory, for servers without ranges.
+
+One object is kept whatever its size.
+"""
 _ENOUGH_REFUSALS = 3
 """After so many objects whose parts a server does not send, all of its objects are read whole."""
 _METADATA = (".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", ".zlevels", ".xml", "info")
@@ -55,7 +59,9 @@ class Connection(Protocol):
     """An address with the means to reach it; can be pickled."""
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> Address:
+        """Address of the store."""
+        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -64,7 +70,7 @@ class Connection(Protocol):
 
     @property
     def s3_settings(self) -> Mapping[str, Any]:
-        """Region, endpoint and kind of credentials of a bucket of S3, as TensorStore spells them."""
+        """Region, endpoint and kind of credentials of an S3 bucket, as TensorStore spells them."""
         ...
 
     def transports(self) -> Sequence[Transport]:
@@ -72,23 +78,23 @@ class Connection(Protocol):
         ...
 
     def fallback(self) -> Transport | None:
-        """The transport for answers that the others do not take, and for lists of links."""
+        """Return the transport for index pages and for answers that the others do not accept."""
         ...
 
     def at(self, address: Address) -> Connection:
-        """The same for another address of the same host."""
+        """Return the connection to another address of the same host."""
         ...
 
 
 class RemoteStore(Store):
-    """The objects below an address.
+    """A read-only zarr store of the objects below an address.
 
     Parameters
     ----------
     connection
-        Where the store is, and how it is reached. The first of its transports whose answer is not a refusal is kept.
+        Address of the store and its transports. The first transport that is not refused is kept.
     attempts
-        How often a request is made whose answer was cut short.
+        Number of times that a request is made whose answer is cut short.
     """
 
     def __init__(self, connection: Connection, *, attempts: int = 5) -> None:
@@ -132,12 +138,12 @@ class RemoteStore(Store):
 
     @property
     def refusal(self) -> str | None:
-        """How the server refused the first request, when it refused all; None when it answered any."""
+        """Refusal of the first request if the server refused every request, else None."""
         return None if self._has_answered else self._first_refusal
 
     @property
     def withheld(self) -> str | None:
-        """As `refusal`, also when it said of some objects that they are missing; None when it gave out any."""
+        """Refusal of the first request if the server sent no object, else None."""
         return None if self._witness is not None else self._first_refusal
 
     # ---- reading ----
@@ -145,23 +151,26 @@ class RemoteStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        """Return the bytes of a key, or of a range of it; None if the key is missing."""
         content = await self.fetch(key, _span(byte_range))
         return None if content is None else prototype.buffer.from_bytes(content)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
+        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
         return list(
             await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
         )
 
     async def fetch(self, key: str, span: Span | None = None) -> bytes | None:
-        """Return an object or a part of it, None when it is missing.
+        """Return an object or a part of it; None if it is missing.
 
         Raises
         ------
         OSError
-            If the request failed, also when it was repeated; the message is one line that names the key.
+            If the request failed and its repetitions failed; the message is one line that names the
+            key.
         """
         answer = await self._fetched(key, span)
         return None if answer is None else answer.content
@@ -187,7 +196,9 @@ class RemoteStore(Store):
         return answer
 
     async def fetch_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes] | None:
-        """Return several parts of an object, given as first byte and end; None when it is missing. Near parts share a request.
+        """Return several parts of an object, given as first byte and end; None if it is missing.
+
+        Parts that are near each other share a request.
 
         Raises
         ------
@@ -213,7 +224,10 @@ class RemoteStore(Store):
         return f"{self.address.public}/{key}" if key else self.address.public
 
     async def _answered(self, key: str, span: Span | None) -> Answer:
-        """The answer by the first credentials that are not refused, and by ranges where the server has them."""
+        """Return the answer for the first credentials that are not refused.
+
+        A range is requested if the server supports ranges, else the whole object.
+        """
         if span is not None and self._reads_whole(key):
             return await self._part_of_whole(key, span)
         if span is None and self._no_ranges and not key.endswith(_METADATA):
@@ -235,7 +249,7 @@ class RemoteStore(Store):
         return answer
 
     async def _suffix(self, key: str, n: int) -> Answer:
-        """The last bytes of an object by its size, where a server does not know of "the last"."""
+        """Return the last bytes of an object by its size, for servers without suffix ranges."""
         size = await self._size(key)
         return await self._by_any(lambda t: t.get(key, Span(max(0, size - n), size)))
 
@@ -254,7 +268,7 @@ class RemoteStore(Store):
                     try:
                         result = await self._repeated(lambda: request(other))  # noqa: B023
                     except (RefusedError, FileNotFoundError):
-                        continue  # a missing object is no proof of being let in
+                        continue  # a missing object does not prove access
                     self._transports, self._is_settled = [other], True
                     return result
                 raise
@@ -275,7 +289,10 @@ class RemoteStore(Store):
         return True
 
     async def _repeated(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a request whose answer was cut short; obstore itself repeats what was not answered at all."""
+        """Make a request, and repeat it if the answer is cut short.
+
+        obstore itself repeats only requests without any answer.
+        """
         pause = 0.05
         for left in reversed(range(self._attempts)):
             try:
@@ -303,9 +320,10 @@ class RemoteStore(Store):
         return answer.kind.startswith("text/html") and not start.startswith(b"<?xml")
 
     async def _take_for_missing(self, key: str, refusal: RefusedError) -> None:
-        """Return when a refused key is missing; raise when the server has begun to refuse everything.
+        """Return if a refused key is a missing one; raise if the server now refuses everything.
 
-        A signature that expires must not turn into empty pixels: what was given out before must be given out still.
+        Chunks must not turn into fill value when a signature expires, so an object that the server
+        sent before is requested again.
         """
         self._first_refusal = self._first_refusal or str(refusal)
         if self._witness is None or key.endswith(_METADATA):
@@ -322,8 +340,9 @@ class RemoteStore(Store):
                     raise RefusedError(200, WEB_PAGE)
             except (TransportError, FileNotFoundError) as error:
                 raise OSError(
-                    f"{self._named(key)}: the server answers {refusal}, and no longer gives out what it "
-                    f"did before ({error}): open the store again, with a new signature or login"
+                    f"{self._named(key)}: the server answers {refusal}, and no longer gives out "
+                    f"what it did before ({error}): open the store again, with a new signature "
+                    "or login"
                 ) from None
             self._proved = started
 
@@ -339,7 +358,7 @@ class RemoteStore(Store):
         return Answer(part, answer.kind, len(content))
 
     async def _whole_object(self, key: str) -> Answer:
-        """An object that is read once and kept for its other parts."""
+        """Return a whole object, and keep it for the requests of its other parts."""
         with self._whole_lock:
             future = self._whole.get(key)
             is_mine = future is None
@@ -373,16 +392,19 @@ class RemoteStore(Store):
                 size -= len(oldest.result().content) if oldest.done() else 0
         if is_first:
             warn(
-                f"{self._named(key)}: the server does not send parts of an object, so each shard or file is read whole",
+                f"{self._named(key)}: the server does not send parts of an object, "
+                "so each shard or file is read whole",
                 LayoutNotice,
             )
 
     # ---- looking around ----
 
     async def exists(self, key: str) -> bool:
+        """Return whether a key exists."""
         return await self.fetch(key, Span(0, 1)) is not None
 
     async def getsize(self, key: str) -> int:
+        """Return the number of bytes of a key."""
         try:
             return await self._size(key)
         except RangeIgnoredError:
@@ -408,7 +430,9 @@ class RemoteStore(Store):
         return answer.content, size
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
-        """Name of each entry of a directory, and whether it is a directory itself; [] where the server lists nothing.
+        """Return the name of each entry of a directory, and whether it is a directory itself.
+
+        Empty if the server lists nothing.
 
         Raises
         ------
@@ -428,19 +452,22 @@ class RemoteStore(Store):
             raise OSError(f"{self._named(directory)}: {error}") from None
 
     async def is_empty(self, prefix: str) -> bool:
+        """Return whether a directory has no entries."""
         return not await self.names(prefix)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names of the entries of a directory."""
         for name, _ in await self.names(prefix):
             yield name
 
     async def list_directories(self, prefix: str) -> AsyncIterator[str]:
-        """The names in a directory that are directories themselves."""
+        """Yield the names of the directories in a directory."""
         for name, is_directory in await self.names(prefix):
             if is_directory:
                 yield name
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys that begin with `prefix`."""
         directory, _, start = prefix.rpartition("/")
         for name, is_directory in await self.names(directory):
             path = f"{directory}/{name}".lstrip("/")
@@ -453,6 +480,7 @@ class RemoteStore(Store):
                 yield path
 
     async def list(self) -> AsyncIterator[str]:
+        """Yield all keys."""
         async for key in self.list_prefix(""):
             yield key
 
@@ -460,20 +488,25 @@ class RemoteStore(Store):
 
     @property
     def supports_listing(self) -> bool:
+        """Whether keys can be listed."""
         return True
 
     @property
     def supports_writes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     @property
     def supports_deletes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     async def set(self, key: str, value: Buffer) -> None:
+        """Raise ValueError: the store is read-only."""
         self._check_writable()
 
     async def delete(self, key: str) -> None:
+        """Raise ValueError: the store is read-only."""
         self._check_writable()
 
 

@@ -89,6 +89,7 @@ class RemoteZipStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        """Return the bytes of a key, or of a range of it; None if the key is missing."""
         info = self._infos.get(key)
         if info is None:
             return None
@@ -105,6 +106,7 @@ class RemoteZipStore(Store):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
+        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
         return list(
             await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
         )
@@ -121,7 +123,10 @@ class RemoteZipStore(Store):
         return content
 
     async def _member(self, info: zipfile.ZipInfo) -> bytes:
-        """The bytes of a member as they are stored, by one request where its header is as long as most are."""
+        """Return the stored bytes of a member, usually by one request.
+
+        A second request is needed if the header is longer than usual.
+        """
         start = self._starts.get(info.filename)
         if start is not None:
             return await self._fetch(start, start + info.compress_size)
@@ -140,7 +145,10 @@ class RemoteZipStore(Store):
         return self._starts[info.filename]
 
     def _note_start(self, info: zipfile.ZipInfo, header: bytes) -> int:
-        """First byte of a member's content: its header has a name and an extra field of their own lengths."""
+        """Return the position of the content of a member, and remember it.
+
+        The position depends on the lengths of the name and the extra field in the header.
+        """
         if header[:4] != b"PK\x03\x04":
             raise OSError(f"{self}/{info.filename}: damaged: there is no member in the zip")
         lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
@@ -157,9 +165,11 @@ class RemoteZipStore(Store):
         return content
 
     async def exists(self, key: str) -> bool:
+        """Return whether a key exists."""
         return key in self._infos
 
     async def getsize(self, key: str) -> int:
+        """Return the number of bytes of a key."""
         if key not in self._infos:
             raise FileNotFoundError(key)
         return self._infos[key].file_size
@@ -167,24 +177,27 @@ class RemoteZipStore(Store):
     # ---- listing ----
 
     def keys(self) -> list[str]:
-        """The names of all members."""
+        """Return the names of all members."""
         return list(self._infos)
 
     async def list(self) -> AsyncIterator[str]:
+        """Yield all keys."""
         for name in self._infos:
             yield name
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the keys that begin with `prefix`."""
         for name in self._infos:
             if name.startswith(prefix):
                 yield name
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names of the entries of a directory."""
         for name in self._below.get(prefix.strip("/"), ()):
             yield name
 
     async def list_directories(self, prefix: str) -> AsyncIterator[str]:
-        """The names in a directory that are directories themselves."""
+        """Yield the names of the directories in a directory."""
         for name, is_directory in self._below.get(prefix.strip("/"), {}).items():
             if is_directory:
                 yield name
@@ -193,20 +206,25 @@ class RemoteZipStore(Store):
 
     @property
     def supports_listing(self) -> bool:
+        """Whether keys can be listed."""
         return True
 
     @property
     def supports_writes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     @property
     def supports_deletes(self) -> bool:
+        """False: the store is read-only."""
         return False
 
     async def set(self, key: str, value: Buffer) -> None:
+        """Raise ValueError: the store is read-only."""
         self._check_writable()
 
     async def delete(self, key: str) -> None:
+        """Raise ValueError: the store is read-only."""
         self._check_writable()
 
 

@@ -1,7 +1,7 @@
-"""Puts the chunks of a stored shard in C order, so that a shard has the same bytes however many threads wrote it.
+"""Put the chunks of a stored shard in C order, so that its bytes do not depend on threads.
 
-Source: zarr v3, sharding-indexed codec 1.0: chunks anywhere in the file, and an index of offset and length of each, in C
-order, here at the end and closed by a checksum.
+Source: zarr v3, sharding-indexed codec 1.0: chunks anywhere in the file, and an index of offset and
+length of each, in C order, here at the end and closed by a checksum.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _CHECKSUM_BYTES = 4
 
 
 def has_plain_index(array: zarr.Array[Any]) -> bool:
-    """Whether the array's shards are as nearly all are: no codec around them, a little-endian index with checksum at the end."""
+    """Return whether the shards of an array have the usual form.
+
+    The usual form: no codec around the shard, and a little-endian index with a checksum at the end.
+    """
     codecs: Any = array.metadata.to_dict()["codecs"]
     if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
         return False

@@ -1,4 +1,7 @@
-"""Turns an opened store of another package into a node: a zarr Group, Array or Store, an icechunk session, a mapping."""
+"""Turn an opened store of another package into a node.
+
+Such stores are a zarr Group, Array or Store, an icechunk session, a mapping and others.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,14 @@ def is_path(given: object) -> bool:
 
 
 def open_object(given: object) -> Node:
-    """Return the node that an opened store, or a group or array in one, is.
+    """Return the node of an opened store, or of a group or array in one.
 
     Parameters
     ----------
     given
-        A zarr Group, Array, Store or StorePath; what has a zarr store as its ``store`` (an icechunk session); an object
-        store of obstore; a mapper of fsspec; a dictionary of keys and bytes.
+        A zarr Group, Array, Store or StorePath; any object whose attribute ``store`` is a zarr
+        store (an icechunk session); an object store of obstore; a mapper of fsspec; a dictionary of
+        keys and bytes.
 
     Raises
     ------
@@ -68,7 +72,8 @@ def _store_and_path(given: Any) -> tuple[Store, str]:
     if isinstance(given, MutableMapping):
         return MemoryStore(dict(given), read_only=True), ""
     raise LayoutError(
-        f"a {type(given).__name__} cannot be opened: expected a path, a URL, or a zarr Group, Array or Store"
+        f"a {type(given).__name__} cannot be opened: expected a path, a URL, "
+        "or a zarr Group, Array or Store"
     )
 
 

@@ -1,8 +1,9 @@
-"""StoredChunks: reads and decodes chunks of a zarr array in a local directory, without zarr's event loop.
+"""Read chunks of a zarr array in a local directory, without the event loop of zarr.
 
-zarr-python passes each chunk through an event-loop thread, and zarrs decodes a chunk of a shard into memory that is then
-copied. Here a thread reads the bytes of a chunk and gives them to the compiled codec, which releases the interpreter's
-lock. Only the usual codecs are known: zstd, blosc, gzip, zlib and none, in zarr v2, v3 and shards.
+zarr-python passes each chunk through an event-loop thread, and zarrs decodes a chunk of a shard
+into memory that is then copied. Here a thread reads the bytes of a chunk and gives them to the
+compiled codec, which releases the interpreter's lock. Only the usual codecs are known: zstd, blosc,
+gzip, zlib and none, in zarr v2, v3 and shards.
 
 Source: zarr v3 core, sharding-indexed codec 1.0; zarr v2.
 """
@@ -96,7 +97,11 @@ class StoredChunks:
 
     @classmethod
     def of(cls, array: object) -> StoredChunks | None:
-        """Return the reader of `array`, or None: not a directory, an unusual codec, or pixels that are not numbers."""
+        """Return the reader of `array`, or None if it cannot be read this way.
+
+        None if the array is not in a directory, has an unusual codec, or has pixels that are not
+        numbers.
+        """
         if (
             not isinstance(array, zarr.Array)
             or type(array.store) is not LocalStore
@@ -112,9 +117,10 @@ class StoredChunks:
         return max(1, BATCH_BYTES // self._nbytes)
 
     def read(self, indexes: Sequence[Index]) -> dict[Index, Array]:
-        """Return the chunks at `indexes`, each of the full shape of a chunk; they must not be written to.
+        """Return the chunks at `indexes`, each of the full shape of a chunk.
 
-        A chunk that is not stored is fill value, and takes no memory.
+        The arrays must not be written to: a chunk that is not stored is fill value, and takes no
+        memory.
         """
         if self._shards is None:
             return {index: self._read_file(index) for index in indexes}
@@ -187,7 +193,7 @@ class _ShardIndexes:
         self._lock = threading.Lock()
 
     def of(self, shard: Index, file: io.FileIO) -> Array:
-        """Return offset and length of the chunks of a shard, shape (n_chunks, 2), from the end of `file`."""
+        """Return offset and length of the chunks of a shard, shape (n_chunks, 2), from `file`."""
         stat = os.fstat(file.fileno())
         stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         with self._lock:

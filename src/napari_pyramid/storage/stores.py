@@ -48,20 +48,23 @@ _ROOT_FILES = (
 def open_root(
     path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> Node:
-    """Return the root of what the user opened; a directory without zarr metadata is a group without attributes.
+    """Return the root node of a directory, zip file or URL.
+
+    A directory without zarr metadata is a group without attributes.
 
     Parameters
     ----------
     path
-        A directory, a zip file (recognised by its content, read in place), or a URL (``http``, ``https``, ``s3``, ...).
+        A directory, a zip file (recognised by its content, read in place), or a URL (``http``,
+        ``https``, ``s3``, ...).
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
 
     Raises
     ------
     LayoutError
-        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, the server refuses every
-        request, or the module for the URL's scheme is not installed.
+        If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, the
+        server refuses every request, or the module for the URL's scheme is not installed.
     """
     path = os.fspath(path)
     if path.lower().startswith("file://"):
@@ -75,7 +78,9 @@ def open_root(
 
 
 def open_above(node: Node) -> Node:
-    """Return what holds a node as a root: what the user opened, or the directory that holds it when the node is that.
+    """Return the root above a node: the opened store, or the directory above it.
+
+    The directory above is returned if the node is itself the root of the opened store.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def open_above(node: Node) -> Node:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file starts as zip files do; its name does not matter."""
+    """Return whether the file starts as zip files do; its name does not matter."""
     try:
         with path.open("rb") as file:
             return file.read(4) in _ZIP_MAGIC
@@ -140,12 +145,15 @@ def _open_zip(path: Path) -> Store:
         store = run(ZipStore.open(path, mode="r"))
         keys = run(_keys(store))
     except (OSError, BadZipFile, ValueError, NotImplementedError) as error:
-        raise LayoutError(f"{path} is no readable zip file: {error}") from error
+        raise LayoutError(f"{path} is not a readable zip file: {error}") from error
     return _in_zip(store, keys)
 
 
 def _in_zip(store: Store, keys: list[str]) -> Store:
-    """What is in a zip: zarr, or N5 that is presented as zarr; in its only folder, where it has one."""
+    """Return the store in a zip, of zarr or of N5 presented as zarr.
+
+    A single folder that wraps all files is skipped.
+    """
     folder = _wrapping_folder(keys)
     wrapped: Store = _Subfolder(store, folder) if folder else store
     names = {key.rpartition("/")[2] for key in keys}
@@ -155,7 +163,10 @@ def _in_zip(store: Store, keys: list[str]) -> Store:
 
 
 def _wrapping_folder(keys: list[str]) -> str:
-    """``"x.zarr/"`` when all files of a zip sit in that one folder (not conforming, and common), else ``""``."""
+    """Return ``"x.zarr/"`` if all files of a zip are in that one folder, else ``""``.
+
+    Such a folder is common, but does not conform to the specification.
+    """
     tops = {key.partition("/")[0] for key in keys if not key.startswith("__MACOSX/")}
     if len(tops) != 1 or any("/" not in key for key in keys):
         return ""
@@ -177,6 +188,7 @@ class Found:
 
     @property
     def is_zip(self) -> bool:
+        """Whether the file begins as zip files do."""
         return self.start[:4] in _ZIP_MAGIC
 
 
@@ -222,7 +234,7 @@ def _look_for_file(store: RemoteStore) -> Found | None:
 
 
 def withheld(node: Node) -> str | None:
-    """Return why nothing of an opened store could be read, None where that is not for want of rights."""
+    """Return the message for a store that its server refuses to send, or None."""
     store = getattr(node.store, "inner", node.store)
     if not isinstance(store, RemoteStore) or store.withheld is None:
         return None
@@ -230,7 +242,7 @@ def withheld(node: Node) -> str | None:
 
 
 def _refused(store: RemoteStore, refusal: str) -> str:
-    """Why nothing of a store can be read, and what to do."""
+    """Return the message for a store that the server refuses, with what to do."""
     public = store.address.public
     if refusal == WEB_PAGE:
         return (
@@ -238,11 +250,16 @@ def _refused(store: RemoteStore, refusal: str) -> str:
             "store itself, or log in first and give a signed one"
         )
     how = (
-        "a URL that is signed, name:password@ before the host, or a header (--storage-option headers.NAME=VALUE)"
+        "a URL that is signed, name:password@ before the host, or a header "
+        "(--storage-option headers.NAME=VALUE)"
         if store.address.is_http
-        else "a profile or keys (--storage-option profile=NAME), or anonymous=true where the bucket is public"
+        else "a profile or keys (--storage-option profile=NAME), or anonymous=true "
+        "where the bucket is public"
     )
-    return f"{public}: the server answers {refusal}: it is private, or not there. Check the address, or give {how}"
+    return (
+        f"{public}: the server answers {refusal}: it is private, or not there. "
+        f"Check the address, or give {how}"
+    )
 
 
 def root_of(found: Found) -> Node:

@@ -1,6 +1,7 @@
-"""Requests for one object of a bucket or web server: obstore, urllib for answers it does not take, fsspec for other schemes.
+"""Request objects of a bucket or web server through obstore, urllib or fsspec.
 
-Knows bytes and statuses; what a refusal means is for `remote` to say.
+urllib serves answers that obstore does not accept, fsspec serves other schemes. This module handles
+bytes and statuses; `remote_store` decides whether a refused object is a missing one.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ _REASONS = (
     ("IncompleteMessage", "the connection was closed without an answer"),
     ("ConnectionReset", "the connection was closed without an answer"),
 )
-"""Words in obstore's errors, and what they say to a user. obstore's own text holds the whole URL, with its secrets."""
+"""Words in errors of obstore, and the messages for the user.
+
+The text of obstore holds the whole URL with its secrets.
+"""
 
 
 class TransportError(OSError):
@@ -74,18 +78,22 @@ class BeyondEndError(TransportError):
 
 
 class UnusualAnswerError(TransportError):
-    """An answer that obstore does not take: without its length, or a redirect that it cannot follow."""
+    """An answer that obstore does not accept: without length, or a redirect it cannot follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of an object: ``start`` to ``end`` (None: to its last byte), or its last ``-start`` bytes."""
+    """A part of an object: ``start`` to ``end``, or its last ``-start`` bytes.
+
+    ``end`` is exclusive; None means to the last byte.
+    """
 
     start: int
     end: int | None = None
 
     @property
     def header(self) -> str:
+        """Value of the header ``Range``."""
         if self.start < 0:
             return f"bytes={self.start}"
         return f"bytes={self.start}-{'' if self.end is None else self.end - 1}"
@@ -103,12 +111,15 @@ class Answer:
 
 
 class Transport(Protocol):
-    """How objects are had from one bucket or host. Keys are whole: they begin at the bucket's or the store's root.
+    """Access to the objects of one bucket or host.
 
-    All methods raise FileNotFoundError for a missing object, `RefusedError`, `RangeIgnoredError` or `TransportError`.
+    Keys begin at the root of the bucket or of the store. All methods raise FileNotFoundError for a
+    missing object, `RefusedError`, `RangeIgnoredError` or `TransportError`.
     """
 
-    async def get(self, key: str, span: Span | None = None) -> Answer: ...
+    async def get(self, key: str, span: Span | None = None) -> Answer:
+        """Return an object, or a part of it."""
+        ...
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several parts, given as first byte and end; near ones may share a request."""
@@ -135,6 +146,7 @@ class ObstoreTransport:
         self._prefix = prefix
 
     async def get(self, key: str, span: Span | None = None) -> Answer:
+        """Return an object, or a part of it."""
         import obstore
 
         options: Any = None
@@ -153,6 +165,7 @@ class ObstoreTransport:
         return Answer(bytes(content), kind, result.meta["size"])
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several parts of an object, given as first byte and end."""
         import obstore
 
         starts, ends = zip(*spans, strict=True)
@@ -165,6 +178,7 @@ class ObstoreTransport:
         return [bytes(part) for part in parts]
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
+        """Return the name of each entry of a directory, and whether it is a directory itself."""
         import obstore
 
         prefix = f"{self._prefix}{directory}".rstrip("/")
@@ -178,7 +192,7 @@ class ObstoreTransport:
 
 
 def _translated(error: Exception) -> Exception:
-    """An error of obstore as one of ours, without the URL that its text holds."""
+    """Return an error of obstore as one of this module, without the URL that its text holds."""
     from obstore import exceptions
 
     if isinstance(error, FileNotFoundError):
@@ -206,7 +220,7 @@ def _translated(error: Exception) -> Exception:
         return UnusualAnswerError("the server does not send the length of its answers")
     if "redirect" in text.lower():
         return UnusualAnswerError("the server answers with a redirect to nowhere")
-    reason = next((told for word, told in _REASONS if word in text), "the request failed")
+    reason = next((message for word, message in _REASONS if word in text), "the request failed")
     if reason == "the request failed" and "://" not in text:
         reason = " ".join(text.partition("\n")[0].split())[:200]
     return TransportError(reason + _repeats(text), again="Interrupted" in text)
@@ -227,15 +241,17 @@ class UrllibTransport:
         self._timeout = timeout
 
     async def get(self, key: str, span: Span | None = None) -> Answer:
+        """Return an object, or a part of it."""
         url = (self._address.below(key) if key else self._address).requested
         return await asyncio.to_thread(self._get, url, span)
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several parts of an object, given as first byte and end."""
         answers = await asyncio.gather(*(self.get(key, Span(*span)) for span in spans))
         return [answer.content for answer in answers]
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
-        """The links of an index page, as Apache, nginx and others make for a directory."""
+        """Return the links of an index page, as Apache, nginx and others make for a directory."""
         at = self._address.below(directory) if directory else self._address
         parts = urlsplit(at.requested)
         url = parts._replace(path=f"{parts.path.rstrip('/')}/").geturl()
@@ -282,7 +298,7 @@ def _is_html(answer: Answer) -> bool:
 
 
 def _links(page: str, url: str) -> list[tuple[str, bool]]:
-    """The entries directly below a URL that a page links to."""
+    """Return the entries directly below a URL that a page links to."""
     base = urlsplit(url)
     found: dict[str, bool] = {}
     for quoted, single, bare in _HREF.findall(page):
@@ -303,16 +319,19 @@ class FsspecTransport:
         self._prefix = prefix
 
     async def get(self, key: str, span: Span | None = None) -> Answer:
+        """Return an object, or a part of it."""
         start, end = (None, None) if span is None else (span.start, span.end)
         content = await self._call("cat_file", self._path(key), start=start, end=end)
         info = {} if span is None else await self._call("info", self._path(key))
         return Answer(bytes(content), size=info.get("size", len(content)))
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return several parts of an object, given as first byte and end."""
         answers = await asyncio.gather(*(self.get(key, Span(*span)) for span in spans))
         return [answer.content for answer in answers]
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
+        """Return the name of each entry of a directory, and whether it is a directory itself."""
         entries = await self._call("ls", self._path(directory), detail=True)
         return [
             (entry["name"].rstrip("/").rpartition("/")[2], entry["type"] == "directory")
