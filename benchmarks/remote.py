@@ -1,4 +1,4 @@
-"""Measures planes, tiles and blocks of arrays behind HTTP, with latency: napari-pyramid beside TensorStore.
+"""Measure planes, tiles and blocks of arrays behind HTTP, with latency, beside TensorStore.
 
     python benchmarks/remote.py [--results docs/benchmarks/remote.md]
 
@@ -107,13 +107,18 @@ def _head() -> list[str]:
     return [
         "# Reading over HTTP",
         "",
-        "Seconds to read a plane, a tile and a block of a 128 x 256 x 256 uint16 array with chunks of 32 x 32 x 32, from a",
-        f"server on the same machine ({os.cpu_count()} processors, shared with other work), by a reader that has read nothing",
+        "Seconds to read a plane, a tile and a block of a 128 x 256 x 256 uint16 array",
+        "with chunks of 32 x 32 x 32, from a",
+        f"server on the same machine ({os.cpu_count()} processors, shared with other work),",
+        "by a reader that has read nothing",
         "before. The latency is added by the server before each answer. Best of the repeats.",
         "",
         "    python benchmarks/remote.py --results docs/benchmarks/remote.md",
         "",
-        "| latency | array | region | napari-pyramid (s) | TensorStore (s) | ratio | requests | TensorStore's requests |",
+        (
+            "| latency | array | region | napari-pyramid (s) | TensorStore (s) | ratio "
+            "| requests | TensorStore's requests |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
 

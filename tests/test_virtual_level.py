@@ -1,4 +1,4 @@
-"""Virtual levels equal TensorStore's downsampling, and a chunk of any of them reads one chunk of the array."""
+"""Virtual levels equal TensorStore's downsampling; each chunk reads one chunk of the array."""
 
 from __future__ import annotations
 
