@@ -38,7 +38,7 @@ class Files(Protocol):
     """Access of a `Node` to the small files of its store, by key."""
 
     lists_folders_only: bool
-    """Whether `names` are those of directories and of nothing else."""
+    """Whether `names` returns the names of directories only."""
 
     def read(self, key: str) -> bytes | None:
         """Return the bytes of a file; None if it is missing, OSError if it cannot be read."""
@@ -52,12 +52,15 @@ class Files(Protocol):
     is_far: bool
     """Whether a read takes a round trip to another host, so that `prefetch` saves time."""
     expected_groups: set[str]
-    """Paths where metadata name a group: of zarr v2, its attributes alone are asked for."""
+    """Paths of groups according to other metadata.
+
+    In zarr v2, only the attributes of such a group are requested.
+    """
 
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
-        """Read many files, and names in directories, side by side where each takes a round trip.
+        """Read many files and names in directories in parallel, if each takes a round trip.
 
-        `read` and `names` then have them at once.
+        Later calls of `read` and `names` then need no request.
         """
 
     def has(self, key: str) -> bool:
@@ -108,7 +111,7 @@ class _LocalFiles:
 
 
 class _StoreFiles:
-    """Any other store, asked one file at a time."""
+    """Any other store, with one request for each file."""
 
     is_far = False
     lists_folders_only = False
@@ -156,9 +159,9 @@ class _StoreFiles:
 
 
 class _RemoteFiles(_StoreFiles):
-    """A store on another host: files are kept once they are read, and many are read side by side.
+    """A store on another host, whose files are read in parallel and kept.
 
-    Consolidated metadata stand in for the files that they hold.
+    Consolidated metadata replace the files that they hold.
     """
 
     is_far = True
@@ -180,7 +183,7 @@ class _RemoteFiles(_StoreFiles):
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
         wanted = [key for key in dict.fromkeys(keys) if key not in self._fetched]
         listed = [name for name in directories if self._must_be_listed(name)]
-        # What cannot be read now fails again, with its name, when somebody asks for it.
+        # A file that cannot be read now fails again, with its name, in `read`.
         files, names = _fetch_all(self._store, wanted, listed)
         self._fetched |= files
         self._names |= names
@@ -193,7 +196,7 @@ class _RemoteFiles(_StoreFiles):
         return list(self._consolidated_index().get(directory, ()))
 
     def _must_be_listed(self, directory: str) -> bool:
-        """Whether nothing that was read says what is in a directory."""
+        """Return whether the contents of a directory are still unknown."""
         if directory in self._names:
             return False
         index = self._consolidated_index()
@@ -209,7 +212,8 @@ class _RemoteFiles(_StoreFiles):
         held = _consolidated(self._fetched.get)
         for key, document in held.items():
             self._fetched.setdefault(key, json.dumps(document).encode())
-        for key in held:  # what a node that is held has no file for
+        # A node in the consolidated metadata has no other files, so none is requested.
+        for key in held:
             directory, _, name = key.rpartition("/")
             if name in _NODE_FILES:
                 for other in (*_NODE_FILES, ".zattrs"):
@@ -217,7 +221,7 @@ class _RemoteFiles(_StoreFiles):
 
 
 def _consolidated(read: Callable[[str], bytes | None]) -> dict[str, Any]:
-    """Key -> document of each metadata file that the root's consolidated metadata hold."""
+    """Return the metadata files in the consolidated metadata of the root, by key."""
     for file in ("zarr.json", ".zmetadata"):
         try:
             root = json.loads(read(file) or b"null")
@@ -295,7 +299,10 @@ def _fetch_all(
     *,
     is_strict: bool = False,
 ) -> tuple[dict[str, bytes | None], dict[str, list[str]]]:
-    """Files, and names in directories; without those that cannot be had, unless `is_strict`."""
+    """Return files, and names in directories.
+
+    Without files and directories that cannot be read, unless `is_strict`: then the error is raised.
+    """
 
     async def one(key: str, room: asyncio.Semaphore) -> bytes | None:
         async with room:
@@ -320,7 +327,7 @@ def _fetch_all(
 
 
 def _answer(request: Coroutine[Any, Any, T]) -> T:
-    """Return the answer of a store; other exceptions than those of this package become OSError."""
+    """Return the answer of a store; foreign exceptions become OSError."""
     try:
         return run(request)
     except (OSError, LayoutError):
@@ -332,7 +339,7 @@ def _answer(request: Coroutine[Any, Any, T]) -> T:
 
 
 async def _directories(store: Store, directory: str) -> list[str]:
-    """Return the names in a directory; only those of directories, if the store can tell."""
+    """Return the names in a directory; only names of directories, if the store knows."""
     # Some stores ask for a running event loop when they begin to list.
     return await _collect(getattr(store, "list_directories", store.list_dir)(directory))
 
@@ -348,7 +355,7 @@ def _bounded(content: bytes, key: str) -> bytes:
 
 
 def _directory_index(keys: list[str]) -> dict[str, set[str]]:
-    """Directory -> names of its subdirectories, from the keys of all files."""
+    """Return the names of the subdirectories of each directory, from the keys of all files."""
     index: dict[str, set[str]] = {}
     for key in keys:
         directory, _, _ = key.rpartition("/")

@@ -27,7 +27,7 @@ _LINK_KEYS = ("source", "url", "image", "images", "image_url", "zarr", "fileToLo
 The viewers: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer.
 """
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
-"""Files that people paste for the folder that they describe."""
+"""Metadata files whose address users paste instead of the address of the folder."""
 _SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
 _UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAFE = "/%:@!$&'()*+,;=~-._"
@@ -35,7 +35,7 @@ _SAFE = "/%:@!$&'()*+,;=~-._"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a store is, with what only its server should see."""
+    """The location of a store, with secrets for its server only."""
 
     scheme: str
     """Lower case: "https", "s3", "gs", "az", or any that fsspec knows."""
@@ -47,14 +47,14 @@ class Address:
     credentials: str = ""
     """``name:password``."""
     format: str | None = None
-    """What the address says of the format: "zarr", "n5", "precomputed"."""
+    """Format in the address: "zarr", "n5" or "precomputed"; else None."""
 
     def __repr__(self) -> str:
         return f"Address({self.public!r})"
 
     @property
     def public(self) -> str:
-        """The address without its secrets, readable: for messages, names and metadata."""
+        """Readable address without secrets, for messages, names and metadata."""
         path = unquote(self.path) if self.is_http else self.path
         return f"{self.scheme}://{self.host}/{path}" if path else f"{self.scheme}://{self.host}"
 
@@ -65,18 +65,18 @@ class Address:
 
     @property
     def name(self) -> str:
-        """The last part of the path, decoded; the host or bucket for its root."""
+        """Last part of the path, decoded; the host or bucket if the path is empty."""
         return self.public.rpartition("/")[2]
 
     @property
     def key(self) -> str:
-        """The last part of the path as a key of the store above it, "" for a root."""
+        """Last part of the path, as a key of the store above; "" for a root."""
         last = self.path.rpartition("/")[2]
         return unquote(last) if self.is_http else last
 
     @property
     def parent(self) -> Address:
-        """The address of the folder that the last part of the path is in."""
+        """Address of the folder above."""
         return replace(self, path=self.path.rpartition("/")[0])
 
     def below(self, key: str) -> Address:
@@ -86,7 +86,7 @@ class Address:
 
     @property
     def requested(self) -> str:
-        """The whole URL with its query, as a request has it; credentials go into a header."""
+        """URL with its query, for requests; credentials go into a header."""
         url = f"{self.scheme}://{self.host}/{self.path}"
         return f"{url}?{self.query}" if self.query else url
 

@@ -43,7 +43,7 @@ class Blocks:
     Parameters
     ----------
     array
-        Open for what is done with it.
+        A zarr array, opened for writing if blocks are written.
     codec_threads
         Threads that decode or encode the chunks of one call.
     check
@@ -153,7 +153,7 @@ class Blocks:
         return tuple(s.start // b for s, b in zip(block, self.block, strict=True))
 
     def file_of(self, index: tuple[int, ...]) -> Path:
-        """Where a block of an array in a directory is stored."""
+        """Return the path of the file of a block; the array must be in a local directory."""
         store = self.array.store
         assert isinstance(store, LocalStore)
         return Path(store.root) / self.array.path / self._key(index)
@@ -211,7 +211,7 @@ class Blocks:
 
 
 def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
-    """All that decides the bytes of a block, but for the pixels."""
+    """Return the metadata that determine the bytes of a block, besides the pixels."""
     metadata = dict(array.metadata.to_dict())
     keys = (
         "zarr_format",
@@ -229,5 +229,5 @@ def _encoding(array: zarr.Array[Any]) -> dict[str, Any]:
 
 
 def _is_constant(pixels: Array, value: Any) -> bool:
-    """Whether all pixels are `value`; NaN equals NaN."""
+    """Return whether all pixels are `value`; NaN equals NaN."""
     return bool((pixels == value).all() or (value != value and (pixels != pixels).all()))

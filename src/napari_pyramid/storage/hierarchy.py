@@ -11,12 +11,12 @@ _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
 def is_zarr(directory: Path) -> bool:
-    """Whether a directory is a group or array of zarr."""
+    """Return whether a directory is a group or array of zarr."""
     return any((directory / name).is_file() for name in _NODE_FILES)
 
 
 def is_array(directory: Path) -> bool:
-    """Whether a directory is an array of zarr."""
+    """Return whether a directory is an array of zarr."""
     if (directory / ".zarray").is_file():
         return True
     try:

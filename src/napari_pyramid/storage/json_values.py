@@ -1,4 +1,4 @@
-"""What JSON in metadata may be worth: numbers that can be used, the objects in a list."""
+"""Check values from JSON metadata: usable numbers, and the objects in a list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST = 1e300
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number to calculate with; a bool is not, nor a huge integer."""
+    """Return whether a value is a finite number, and neither a bool nor a huge integer."""
     # An int that float64 cannot hold is compared without converting it; NaN is below nothing.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 

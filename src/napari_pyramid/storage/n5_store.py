@@ -63,7 +63,7 @@ class N5Store(Store):
 
     @property
     def inner(self) -> Store:
-        """The store of the container as it lies on disk."""
+        """Store of the N5 container."""
         return self._inner
 
     # ---- reading ----
@@ -166,7 +166,7 @@ class N5Store(Store):
                 return "/".join([*parts[:-n], "c", *reversed(parts[-n:])])
         return key
 
-    # ---- what a read-only store does not do ----
+    # ---- writing, which is refused ----
 
     @property
     def supports_listing(self) -> bool:
@@ -205,7 +205,7 @@ def _attributes_key(path: str) -> str:
 
 
 def _is_block_key(key: str) -> bool:
-    """Whether a key is one of a chunk: ``path/c/0/1/2``."""
+    """Return whether a key is the key of a chunk: ``path/c/0/1/2``."""
     _, c, indices = f"/{key}".rpartition("/c/")
     return bool(c) and all(part.isdecimal() for part in indices.split("/"))
 
@@ -288,7 +288,7 @@ def _zarr_metadata(attributes: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _sizes(attributes: Mapping[str, Any], name: str, key: str, *, least: int) -> list[int]:
-    """Sizes per axis in NumPy order."""
+    """Return sizes per axis in NumPy order."""
     sizes = attributes[name]
     if (
         not isinstance(sizes, list)
@@ -305,7 +305,7 @@ def _sizes(attributes: Mapping[str, Any], name: str, key: str, *, least: int) ->
 
 
 def _compression(attributes: Mapping[str, Any], key: str) -> str:
-    """Type of the compression; ``compressionType`` is how N5 1.0 wrote it."""
+    """Return the type of the compression; N5 1.0 wrote it as ``compressionType``."""
     given = attributes.get("compression", attributes.get("compressionType"))
     name = given.get("type") if isinstance(given, dict) else given
     if not isinstance(name, str) or name not in COMPRESSIONS:

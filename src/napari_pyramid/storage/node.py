@@ -41,7 +41,7 @@ Empty, absolute, with a drive, a URL, with a backslash, or with "." or "..".
 """
 
 _NO_FOLDERS = ("c", "__MACOSX")
-"""Where zarr v3 keeps the chunks of an array, and macOS what it adds to zips."""
+"""Directories that are not nodes: chunks of zarr v3, and files that macOS adds to zips."""
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
@@ -76,7 +76,7 @@ def collected_warnings() -> Iterator[list[LayoutWarning]]:
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts "level_10" after "level_9"."""
+    """Return a sort key that puts "level_10" after "level_9"."""
     return tuple(
         (0, int(part), "") if part.isdecimal() else (1, 0, part)
         for part in re.split(r"(\d+)", name)
@@ -120,7 +120,7 @@ class Node:
         self.kind: Literal["group", "array"] = "array" if is_array else "group"
         self.is_implicit = not metadata
         self.opened = opened
-        """What the user opened: path or URL of the root."""
+        """Path or URL of the root, as the user opened it."""
         self._files = files
         self._said: set[str] = set()
         self._known: dict[str, Node | None] = {}
@@ -145,9 +145,9 @@ class Node:
 
     @property
     def title(self) -> str:
-        """What to call an image here that has no name of its own.
+        """Name for an image at this node, if its metadata do not name it.
 
-        Its path; for the root, the name of what was opened without the suffixes of zarr and N5.
+        The path; for the root, the name of the opened store without the suffixes of zarr and N5.
         """
         return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
 
@@ -306,7 +306,7 @@ class Node:
 
     @cached_property
     def _distinct_children(self) -> tuple[Node, ...]:
-        # a folder goes before the links to it: its own name is the one to show
+        # a folder comes before the links to it, so that its own name is shown
         by_folder: dict[str, Node] = {}
         for node in sorted(self._children, key=lambda node: node.is_link):
             by_folder.setdefault(node.folder, node)
@@ -344,7 +344,7 @@ class Node:
         return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
 
     def folders_above(self) -> set[str]:
-        """Return the folders of the node and of all that its path leads through."""
+        """Return the identities of the folders of the node and of all groups above it."""
         parts = self.path.split("/") if self.path else []
         return {self._files.folder("/".join(parts[:i])) for i in range(len(parts) + 1)}
 
@@ -583,7 +583,10 @@ def _is_in(inner: str, outer: str) -> bool:
 
 
 def as_path(value: object) -> object:
-    """Return a number as the path that its writer meant; all else as it is."""
+    """Return a non-negative integer as a string, and any other value unchanged.
+
+    Some writers give paths such as 0 as numbers.
+    """
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return str(value) if is_number else value
 

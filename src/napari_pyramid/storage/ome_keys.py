@@ -1,4 +1,4 @@
-"""Where in the attributes of a group OME-Zarr's keys are, for those who read, write and check."""
+"""Find the keys of OME-Zarr in the attributes of a group."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def ome_part(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_ome_keys(part: dict[str, Any]) -> bool:
-    """Whether one of the keys is there by which OME-Zarr says what a group is."""
+    """Return whether attributes have a key by which OME-Zarr marks the kind of a group."""
     return any(key in part for key in _KEYS)

@@ -129,7 +129,7 @@ def open_remote(address: Address, options: Mapping[str, Any] | None = None) -> R
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """Makes the transports of a store, also in another process: it can be pickled."""
+    """Factory of the transports of a store. It can be pickled, to make them in other processes."""
 
     address: Address
     options: _Options
@@ -356,7 +356,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _aws_settings(session: Any) -> dict[str, Any]:
-    """Region and endpoint of the environment, else of the profile."""
+    """Return region and endpoint of the environment, or else of the profile."""
     found = {
         "endpoint": os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
         "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
@@ -410,7 +410,7 @@ def _aws_credentials(session: Any) -> Any:
 
 
 class _AwsCredentials:
-    """Credentials that are renewed when they expire; pickled by the name of their profile alone."""
+    """Credentials that are renewed when they expire; only the name of the profile is pickled."""
 
     def __init__(self, profile: str | None, found: Any = None) -> None:
         self._profile = profile
@@ -457,7 +457,7 @@ def _region_of(bucket: str) -> str | None:
 
 
 def _google_credentials() -> bool:
-    """Whether there are application default credentials where Google's tools put them."""
+    """Return whether application default credentials are where Google's tools put them."""
     if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or os.environ.get("GOOGLE_SERVICE_ACCOUNT"):
         return True
     home = os.environ.get("APPDATA") if os.name == "nt" else os.path.expanduser("~/.config")

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 __all__ = ["present_blocks"]
 
 LARGEST_MAP = 2**28
-"""Blocks of which presence is remembered, one byte each; beyond, all are taken to exist."""
+"""Most blocks of a map, of one byte each; in larger arrays, all blocks are taken to exist."""
 
 
 def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:

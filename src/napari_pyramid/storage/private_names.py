@@ -156,7 +156,7 @@ def open_pipeline(array: zarr.Array[Any], threads: int) -> Pipeline | None:
 
 
 def _has_zarrs() -> bool:
-    """Whether zarrs has the names, and takes the arguments, of `Pipeline` and `chunk_part`."""
+    """Return whether zarrs has the names and arguments that `Pipeline` and `chunk_part` use."""
     methods = ("retrieve_chunks_and_apply_index", "store_chunks_with_indices")
     if ChunkItem is None or not all(hasattr(CodecPipelineImpl, name) for name in methods):
         return False

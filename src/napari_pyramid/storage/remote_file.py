@@ -1,4 +1,4 @@
-"""RemoteFile: one object of a `RemoteStore` as a seekable file, read by ranges that are kept."""
+"""Present an object of a `RemoteStore` as a seekable file, read by ranges that are cached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GAP = 64 * 2**10
 
 
 class RemoteFile(io.RawIOBase):
-    """A file that reads what is asked for, in blocks, and keeps the blocks used last.
+    """A read-only file that is read in blocks, and caches the blocks used last.
 
     Parameters
     ----------

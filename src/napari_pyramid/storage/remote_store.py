@@ -43,14 +43,14 @@ __all__ = ["WEB_PAGE", "Connection", "RemoteStore"]
 
 T = TypeVar("T")
 WEB_PAGE = "a web page"
-"""How a server refused that answered with a page for people."""
+"""Refusal by a server that answered with a page of HTML."""
 _WHOLE_BYTES = 256 * 2**20
 """Most bytes of whole objects in memory, for servers without ranges.
 
 One object is kept whatever its size.
 """
 _ENOUGH_REFUSALS = 3
-"""After so many objects whose parts a server does not send, all of its objects are read whole."""
+"""Number of objects without ranges after which all objects of a server are read whole."""
 _METADATA = (".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", ".zlevels", ".xml", "info")
 _PAGE_START = 512
 
@@ -65,7 +65,7 @@ class Connection(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of every request over HTTP, with what they say of the user."""
+        """Headers of every request over HTTP, with credentials."""
         ...
 
     @property
@@ -241,7 +241,7 @@ class RemoteStore(Store):
             if span is None:
                 raise
             if asks_for_last:
-                self._no_suffixes = True  # as Azure: other ranges may be had
+                self._no_suffixes = True  # Azure: it supports other ranges
                 return await self._answered(key, span)
             return await self._part_of_whole(key, span)
         except BeyondEndError:
@@ -281,7 +281,7 @@ class RemoteStore(Store):
             return result
 
     def _replace(self, transport: Transport, fallback: Transport) -> bool:
-        """Use another transport from now on; False when it is that one already."""
+        """Use `fallback` from now on; return False if it is in use already."""
         if self._transport is transport:
             if type(transport) is type(fallback):
                 return False
@@ -307,7 +307,7 @@ class RemoteStore(Store):
     # ---- what is missing ----
 
     async def _is_page(self, key: str, span: Span | None, answer: Answer) -> bool:
-        """Whether a server answered with a page for people where there should be an object."""
+        """Return whether a server answered with a page of HTML instead of an object."""
         if span is not None and span.start != 0:
             if not answer.kind.startswith("text/html"):
                 return False
@@ -397,7 +397,7 @@ class RemoteStore(Store):
                 LayoutNotice,
             )
 
-    # ---- looking around ----
+    # ---- listing ----
 
     async def exists(self, key: str) -> bool:
         """Return whether a key exists."""
@@ -484,7 +484,7 @@ class RemoteStore(Store):
         async for key in self.list_prefix(""):
             yield key
 
-    # ---- what a read-only store does not do ----
+    # ---- writing, which is refused ----
 
     @property
     def supports_listing(self) -> bool:

@@ -1,4 +1,4 @@
-"""RemoteZipStore: a zip file behind a URL as a read-only zarr store, read in place by ranges."""
+"""Present a zip file behind a URL as a read-only zarr store, read in place by ranges."""
 
 from __future__ import annotations
 
@@ -132,6 +132,7 @@ class RemoteZipStore(Store):
             return await self._fetch(start, start + info.compress_size)
         first = info.header_offset
         likely = _HEADER + len(info.filename.encode()) + len(info.extra) + _SPARE
+        # The extra field of the header may be longer than that of the directory: read some more.
         content = await self._fetch(first, first + likely + info.compress_size, is_exact=False)
         start = self._note_start(info, content) - first
         if len(content) >= start + info.compress_size:
@@ -202,7 +203,7 @@ class RemoteZipStore(Store):
             if is_directory:
                 yield name
 
-    # ---- what a read-only store does not do ----
+    # ---- writing, which is refused ----
 
     @property
     def supports_listing(self) -> bool:

@@ -44,7 +44,7 @@ def has_plain_index(array: zarr.Array[Any]) -> bool:
 
 
 def put_in_order(shard: Path, n_chunks: int) -> None:
-    """Rewrites a shard whose chunks are not in C order; an empty shard has no file.
+    """Rewrite a shard whose chunks are not in C order; an empty shard has no file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Opens a path or URL as a read-only zarr store: directory, zip, N5 or remote. Knows no layout."""
+"""Open a path or URL as a read-only zarr store: a directory, zip, N5 container or remote store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IN_N5 = re.compile(r"\.n5(/|$)", re.IGNORECASE)
 _NAMED_FILE = re.compile(r"\.(?!(zarr|n5|levels|precomputed)$)[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
 """Last parts of URLs that are rather files than folders."""
 _START = 16
-"""First bytes of a file that show what it is."""
+"""Number of first bytes of a file that show its format."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _ROOT_FILES = (
     *_ZARR_FILES,
@@ -42,7 +42,7 @@ _ROOT_FILES = (
     "datasource-properties.json",
     "info",
 )
-"""Files that show what a store on another host is, fetched side by side in one round trip."""
+"""Files that show the format of a store on another host, fetched in one round trip."""
 
 
 def open_root(
@@ -193,7 +193,7 @@ class Found:
 
 
 def look_at(url: str, options: Mapping[str, Any] | None = None) -> Found:
-    """Return what is at a URL: a folder with the files of a store, or a file by its first bytes.
+    """Find whether a URL is a folder with the files of a store, or a file with known first bytes.
 
     Raises
     ------
@@ -293,7 +293,7 @@ async def _keys(store: Store) -> list[str]:
 
 
 class _Subfolder(Store):
-    """A folder of a zip as a store of its own, which is only read."""
+    """A folder of a zip as a read-only store."""
 
     def __init__(self, archive: Store, folder: str) -> None:
         super().__init__(read_only=True)
@@ -342,7 +342,7 @@ class _Subfolder(Store):
         async for name in self.archive.list_dir(self.folder + prefix):
             yield name
 
-    # ---- what a read-only store does not do ----
+    # ---- writing, which is refused ----
 
     @property
     def supports_writes(self) -> bool:

@@ -57,7 +57,7 @@ class TransportError(OSError):
     def __init__(self, message: str, *, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
-        """Whether the same request may succeed at once: the answer was cut short."""
+        """Whether the same request may succeed at once, because the answer was cut short."""
 
 
 class RefusedError(TransportError):
@@ -107,7 +107,7 @@ class Answer:
     kind: str = ""
     """Content-Type, where the server gives one."""
     size: int | None = None
-    """Bytes of the whole object, where the server says so."""
+    """Bytes of the whole object, or None if the server does not send the size."""
 
 
 class Transport(Protocol):
