@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_pyramid.errors import LayoutError, LayoutWarning
-from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
+from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.stores import open_root
 

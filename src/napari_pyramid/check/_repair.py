@@ -26,7 +26,7 @@ from napari_pyramid.check._geometry import wrong_transforms
 from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
+from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.metadata.consolidated import rewrite_consolidated
 from napari_pyramid.metadata.group import Attributes
 from napari_pyramid.storage import stores

@@ -13,9 +13,9 @@ from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
-from napari_pyramid.layouts._transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.layouts.ome_zarr_document import Document, layout_name
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
+from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "without_channel"]

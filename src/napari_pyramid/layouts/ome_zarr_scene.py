@@ -11,13 +11,13 @@ import numpy as np
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Image
-from napari_pyramid.layouts._transforms import parse_transform
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import (
     intrinsic_system,
     multiscales_of,
     without_channel,
 )
+from napari_pyramid.layouts.transforms import parse_transform
 from napari_pyramid.storage.node import Node, brief, warn
 
 __all__ = ["read_scene"]
