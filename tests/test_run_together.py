@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from napari_pyramid.arrays import parallel
+from napari_pyramid.arrays import run_together as threads
 from napari_pyramid.arrays.run_together import run_together
 
 
@@ -17,20 +17,20 @@ def test_every_item_is_handed_over_once() -> None:
 
 
 def test_calls_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "THREADS", 3)
+    monkeypatch.setattr(threads, "THREADS", 3)
     together = threading.Barrier(3, timeout=30)
     run_together(lambda _: together.wait(), range(3))
 
 
 def test_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "THREADS", 4)
+    monkeypatch.setattr(threads, "THREADS", 4)
     before = threading.active_count()
     run_together(str, range(50))
     assert threading.active_count() == before
 
 
 def test_first_error_is_raised_and_the_rest_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "THREADS", 1)
+    monkeypatch.setattr(threads, "THREADS", 1)
     seen: list[int] = []
 
     def fail_at_three(i: int) -> None:
@@ -44,7 +44,7 @@ def test_first_error_is_raised_and_the_rest_left_out(monkeypatch: pytest.MonkeyP
 
 
 def test_calls_may_call_it_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "THREADS", 2)
+    monkeypatch.setattr(threads, "THREADS", 2)
     seen: list[int] = []
     run_together(lambda i: run_together(seen.append, range(10 * i, 10 * i + 10)), range(5))
     assert sorted(seen) == list(range(50))
