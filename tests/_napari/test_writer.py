@@ -205,6 +205,22 @@ def test_channels_that_napari_split_are_one_image(
         assert [m["name"] for _, m, _ in read(path)] == names
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (("-3", "-2", "-1"), "zyx"),
+        (("axis -3", "axis -2", "axis -1"), "zyx"),  # napari 0.6
+        (("x", "-2", "y"), ["x", "-2", "y"]),
+    ],
+)
+def test_labels_that_napari_fills_in_are_not_names(
+    labels: tuple[str, ...], names: Any, tmp_path: Path
+) -> None:
+    [path] = write_image(str(tmp_path / "a.ome.zarr"), values(), {"axis_labels": labels})
+    axes = ome(Path(path))["multiscales"][0]["axes"]
+    assert [axis["name"] for axis in axes] == list(names)
+
+
 def test_channels_that_do_not_fit_stay_apart(tmp_path: Path) -> None:
     layers = [
         (values((4, 20, 30)), {"name": "cells: red"}, "image"),

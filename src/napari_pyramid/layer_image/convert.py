@@ -185,7 +185,10 @@ def _stacked(arrays: Sequence[Any], axis: int) -> Any:
 def _placement(
     meta: Mapping[str, Any], ndim: int
 ) -> tuple[tuple[Axis, ...], tuple[float, ...], tuple[float, ...]]:
-    """Return axes, scale and translation of a layer; napari's labels -3, -2, -1 are not names."""
+    """Return axes, scale and translation of a layer.
+
+    Labels that napari fills in are not names: "-3", "-2", "-1", and "axis -3" in napari 0.6.
+    """
     labels = [str(v) for v in meta.get("axis_labels") or ()]
     named = (
         len(labels) == ndim
@@ -205,7 +208,7 @@ def _placement(
 
 
 def _numbers(labels: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"-?\d+", label) for label in labels)
+    return all(re.fullmatch(r"(axis )?-?\d+", label) for label in labels)
 
 
 def _floats(values: Any, ndim: int, default: float) -> tuple[float, ...]:
