@@ -8,7 +8,7 @@ Attributes stay as they are written: the layouts know whether they are in the or
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store
@@ -16,6 +16,7 @@ from zarr.buffer import default_buffer_prototype
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.n5_codec import CODEC_NAME, COMPRESSIONS
+from napari_pyramid.storage.read_only import ReadOnlyStore
 
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
@@ -31,7 +32,7 @@ _DATA_TYPES = (*_INTEGERS, "float32", "float64")
 _MAX_NDIM = 32
 
 
-class N5Store(Store):
+class N5Store(ReadOnlyStore):
     """An N5 container as a zarr v3 store: ``zarr.open(N5Store(LocalStore("cells.n5")))``.
 
     Every directory is a group, with or without ``attributes.json``, as in N5. Missing blocks are
@@ -51,7 +52,7 @@ class N5Store(Store):
     """
 
     def __init__(self, store: Store) -> None:
-        super().__init__(read_only=True)
+        super().__init__()
         self._inner = store
         self._attributes: dict[str, Mapping[str, Any] | None] = {}
 
@@ -83,12 +84,6 @@ class N5Store(Store):
         document = json.dumps(_zarr_metadata(attributes, _attributes_key(path))).encode()
         return prototype.buffer.from_bytes(_cut(document, byte_range))
 
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
-
     async def exists(self, key: str) -> bool:
         """Return whether a key exists."""
         path, _, name = key.rpartition("/")
@@ -117,11 +112,6 @@ class N5Store(Store):
         return self._attributes[path]
 
     # ---- listing ----
-
-    async def list(self) -> AsyncIterator[str]:
-        """Yield all keys."""
-        async for key in self.list_prefix(""):
-            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`."""
@@ -166,30 +156,10 @@ class N5Store(Store):
                 return "/".join([*parts[:-n], "c", *reversed(parts[-n:])])
         return key
 
-    # ---- writing, which is refused ----
-
     @property
     def supports_listing(self) -> bool:
         """Whether keys can be listed."""
         return self._inner.supports_listing
-
-    @property
-    def supports_writes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Raise ValueError: the store is read-only."""
-        raise ValueError(f"{key}: an N5 container is read-only")
-
-    async def delete(self, key: str) -> None:
-        """Raise ValueError: the store is read-only."""
-        raise ValueError(f"{key}: an N5 container is read-only")
 
     def close(self) -> None:
         """Close the inner store too."""

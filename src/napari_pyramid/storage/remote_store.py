@@ -12,8 +12,9 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -21,13 +22,13 @@ from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
-    Store,
     SuffixByteRequest,
 )
 
 from napari_pyramid.errors import LayoutNotice
 from napari_pyramid.storage.address import Address
 from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.transport import (
     Answer,
     BeyondEndError,
@@ -86,7 +87,7 @@ class Connection(Protocol):
         ...
 
 
-class RemoteStore(Store):
+class RemoteStore(ReadOnlyStore):
     """A read-only zarr store of the objects below an address.
 
     Parameters
@@ -98,13 +99,10 @@ class RemoteStore(Store):
     """
 
     def __init__(self, connection: Connection, *, attempts: int = 5) -> None:
-        super().__init__(read_only=True)
+        super().__init__()
         self.connection = connection
         self.address = connection.address
         self._attempts = attempts
-        self._start()
-
-    def _start(self) -> None:
         self._transports = list(self.connection.transports())
         self._is_settled = len(self._transports) == 1
         self._witness: str | None = None
@@ -117,12 +115,9 @@ class RemoteStore(Store):
         self._whole_lock = threading.Lock()
         self._probing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return self.connection, self._attempts
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(state[0], attempts=state[1])  # type: ignore[misc]
-        self._is_open = True
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only the way to the host travels; a process makes transports and locks of its own.
+        return partial(RemoteStore, attempts=self._attempts), (self.connection,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteStore) and self.address == other.address
@@ -154,14 +149,6 @@ class RemoteStore(Store):
         """Return the bytes of a key, or of a range of it; None if the key is missing."""
         content = await self.fetch(key, _span(byte_range))
         return None if content is None else prototype.buffer.from_bytes(content)
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
-        return list(
-            await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
-        )
 
     async def fetch(self, key: str, span: Span | None = None) -> bytes | None:
         """Return an object or a part of it; None if it is missing.
@@ -478,36 +465,6 @@ class RemoteStore(Store):
                     yield key
             else:
                 yield path
-
-    async def list(self) -> AsyncIterator[str]:
-        """Yield all keys."""
-        async for key in self.list_prefix(""):
-            yield key
-
-    # ---- writing, which is refused ----
-
-    @property
-    def supports_listing(self) -> bool:
-        """Whether keys can be listed."""
-        return True
-
-    @property
-    def supports_writes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Raise ValueError: the store is read-only."""
-        self._check_writable()
-
-    async def delete(self, key: str) -> None:
-        """Raise ValueError: the store is read-only."""
-        self._check_writable()
 
 
 def _span(byte_range: ByteRequest | None) -> Span | None:

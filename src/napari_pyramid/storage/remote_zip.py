@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
-    Store,
 )
 
+from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.remote_file import open_remote_file
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import Span
@@ -27,7 +26,7 @@ _SPARE = 128
 """Extra bytes read with a member, so that its header does not cost a request of its own."""
 
 
-class RemoteZipStore(Store):
+class RemoteZipStore(ReadOnlyStore):
     """The members of a zip.
 
     Parameters
@@ -42,7 +41,7 @@ class RemoteZipStore(Store):
     """
 
     def __init__(self, store: RemoteStore, key: str) -> None:
-        super().__init__(read_only=True)
+        super().__init__()
         self.store = store
         self.key = key
         file = open_remote_file(store, key)
@@ -66,12 +65,8 @@ class RemoteZipStore(Store):
             names[last] = is_directory
             name, is_directory = parent, True
 
-    def __getstate__(self) -> tuple[RemoteStore, str]:
-        return self.store, self.key
-
-    def __setstate__(self, state: tuple[RemoteStore, str]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
-        self._is_open = True
+    def __reduce__(self) -> tuple[type[RemoteZipStore], tuple[RemoteStore, str]]:
+        return RemoteZipStore, (self.store, self.key)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RemoteZipStore):
@@ -102,14 +97,6 @@ class RemoteZipStore(Store):
             start = await self._start_of(info)
             content = await self._fetch(start + span[0], start + span[1])
         return prototype.buffer.from_bytes(content)
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return the bytes of several keys or ranges of keys; None for each that is missing."""
-        return list(
-            await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
-        )
 
     async def _inflated(self, info: zipfile.ZipInfo) -> bytes:
         if info.compress_type != zipfile.ZIP_DEFLATED:
@@ -181,11 +168,6 @@ class RemoteZipStore(Store):
         """Return the names of all members."""
         return list(self._infos)
 
-    async def list(self) -> AsyncIterator[str]:
-        """Yield all keys."""
-        for name in self._infos:
-            yield name
-
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`."""
         for name in self._infos:
@@ -202,31 +184,6 @@ class RemoteZipStore(Store):
         for name, is_directory in self._below.get(prefix.strip("/"), {}).items():
             if is_directory:
                 yield name
-
-    # ---- writing, which is refused ----
-
-    @property
-    def supports_listing(self) -> bool:
-        """Whether keys can be listed."""
-        return True
-
-    @property
-    def supports_writes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        """False: the store is read-only."""
-        return False
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Raise ValueError: the store is read-only."""
-        self._check_writable()
-
-    async def delete(self, key: str) -> None:
-        """Raise ValueError: the store is read-only."""
-        self._check_writable()
 
 
 def _span(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:

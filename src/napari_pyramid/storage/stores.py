@@ -21,6 +21,7 @@ from napari_pyramid.storage._files import fetch_files
 from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
+from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.remote_store import WEB_PAGE, RemoteStore
 from napari_pyramid.storage.transport import Span
 
@@ -292,11 +293,11 @@ async def _keys(store: Store) -> list[str]:
     return [key async for key in store.list()]
 
 
-class _Subfolder(Store):
-    """A folder of a zip as a read-only store."""
+class _Subfolder(ReadOnlyStore):
+    """A folder of a zip as a store."""
 
     def __init__(self, archive: Store, folder: str) -> None:
-        super().__init__(read_only=True)
+        super().__init__()
         self.archive = archive
         self.folder = folder
 
@@ -307,32 +308,13 @@ class _Subfolder(Store):
             and self.folder == other.folder
         )
 
-    # ---- reading ----
-
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         return await self.archive.get(self.folder + key, prototype, byte_range)
 
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Any
-    ) -> list[Buffer | None]:
-        return await self.archive.get_partial_values(
-            prototype, [(self.folder + key, part) for key, part in key_ranges]
-        )
-
     async def exists(self, key: str) -> bool:
         return await self.archive.exists(self.folder + key)
-
-    # ---- listing ----
-
-    @property
-    def supports_listing(self) -> bool:
-        return True
-
-    async def list(self) -> AsyncIterator[str]:
-        async for key in self.list_prefix(""):
-            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         async for key in self.archive.list_prefix(self.folder + prefix):
@@ -341,22 +323,6 @@ class _Subfolder(Store):
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         async for name in self.archive.list_dir(self.folder + prefix):
             yield name
-
-    # ---- writing, which is refused ----
-
-    @property
-    def supports_writes(self) -> bool:
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        return False
-
-    async def set(self, key: str, value: Buffer) -> None:
-        raise ValueError(f"{key}: a folder of a zip is read-only")
-
-    async def delete(self, key: str) -> None:
-        raise ValueError(f"{key}: a folder of a zip is read-only")
 
     def close(self) -> None:
         self.archive.close()
