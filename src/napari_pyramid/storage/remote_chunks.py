@@ -2,8 +2,6 @@
 
 The calling thread decodes the chunks. Indexes of shards are kept, and parts of a shard that are
 near each other share a request.
-
-Source: zarr v3, sharding-indexed codec 1.0.
 """
 
 from __future__ import annotations
@@ -18,14 +16,13 @@ from concurrent.futures import Future
 from itertools import groupby
 from typing import Any, TypeVar
 
-import google_crc32c
-import numpy as np
 import numpy.typing as npt
 import zarr
 
+from napari_pyramid.storage.chunk_decoder import ChunkDecoder
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.remote_store import RemoteStore
-from napari_pyramid.storage.stored_chunks import Decoder, chunk_encoding
+from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 from napari_pyramid.storage.transport import Span
 
 __all__ = ["RemoteChunks"]
@@ -41,8 +38,6 @@ _INDEX_BYTES = 32 * 2**20
 """Shard indexes kept for one array."""
 _INDEX_SECONDS = 300.0
 """Time after which a shard index is read again: the shard may have been written to."""
-_ABSENT = 2**64 - 1
-_CHECKSUM_BYTES = 4
 
 
 class RemoteChunks:
@@ -52,29 +47,20 @@ class RemoteChunks:
     ----------
     array
         A zarr array in a `RemoteStore`.
-    dtype
-        Data type of the decoded bytes, with their byte order.
-    decode
-        Decoder of one chunk.
+    decoder
+        Decoder of its chunks.
     """
 
-    def __init__(self, array: zarr.Array[Any], dtype: np.dtype[Any], decode: Decoder) -> None:
+    def __init__(self, array: zarr.Array[Any], decoder: ChunkDecoder) -> None:
         store = array.store
         assert isinstance(store, RemoteStore)
-        self._array = array
         self._store = store
-        self._chunks: tuple[int, ...] = array.chunks
-        self._per_shard = tuple(
-            s // c for s, c in zip(array.shards or (), array.chunks, strict=False)
-        )
-        self._n_inner = math.prod(self._per_shard)
+        self._prefix = array.path
+        self._decoder = decoder
+        self._n_inner = math.prod(decoder.per_shard)
         self._key = array.metadata.encode_chunk_key
-        self._dtype = dtype
-        self._decode = decode
-        self._nbytes = math.prod(array.chunks) * dtype.itemsize
-        self._fill = np.broadcast_to(np.asarray(array.fill_value or 0, dtype), array.chunks)
-        self._indexes: OrderedDict[Index, tuple[float, Future[Array | None]]] = OrderedDict()
-        self._room = max(1, _INDEX_BYTES // (16 * max(1, self._n_inner)))
+        self._indexes: OrderedDict[Index, tuple[float, Future[Places | None]]] = OrderedDict()
+        self._room = max(1, _INDEX_BYTES // index_nbytes(self._n_inner))
         self._lock = threading.Lock()
 
     @classmethod
@@ -84,19 +70,15 @@ class RemoteChunks:
         None if the array is not on another host, has an unusual codec, or has pixels that are not
         numbers.
         """
-        if (
-            not isinstance(array, zarr.Array)
-            or type(array.store) is not RemoteStore
-            or not array.ndim
-        ):
+        if not isinstance(array, zarr.Array) or type(array.store) is not RemoteStore:
             return None
-        encoding = chunk_encoding(array)
-        return None if encoding is None else cls(array, *encoding)
+        decoder = ChunkDecoder.of(array)
+        return None if decoder is None else cls(array, decoder)
 
     @property
     def chunks_per_call(self) -> int:
         """Number of chunks that one call of `read` reads at best."""
-        return max(1, min(_AT_ONCE, _BATCH_BYTES // self._nbytes))
+        return max(1, min(_AT_ONCE, _BATCH_BYTES // self._decoder.nbytes))
 
     def read(self, indexes: Sequence[Index]) -> dict[Index, Array]:
         """Return the chunks at `indexes`, each of the full shape of a chunk.
@@ -126,12 +108,13 @@ class RemoteChunks:
             async with room:
                 return await request
 
-        if not self._per_shard:
+        if not self._decoder.per_shard:
             found = await asyncio.gather(
                 *(within(self._store.fetch(self._path(index))) for index in indexes)
             )
             return dict(zip(indexes, found, strict=True))
-        shards = groupby(sorted(indexes, key=self._shard_of), self._shard_of)
+        shard_of = self._decoder.shard_of
+        shards = groupby(sorted(indexes, key=shard_of), shard_of)
         parts = await asyncio.gather(
             *(within(self._fetch_inner(shard, list(inner))) for shard, inner in shards)
         )
@@ -146,9 +129,9 @@ class RemoteChunks:
             return found
         spans = {}
         for index in indexes:
-            offset, length = map(int, places[self._number_in_shard(index)])
-            if not offset == length == _ABSENT:
-                spans[index] = (offset, offset + length)
+            part = part_of(places, self._decoder.number_in_shard(index))
+            if part is not None:
+                spans[index] = (part[0], sum(part))
         if spans:
             key = self._path(shard)
             contents = await self._store.fetch_ranges(key, list(spans.values()))
@@ -157,11 +140,8 @@ class RemoteChunks:
             found.update(zip(spans, contents, strict=True))
         return found
 
-    async def _places(self, shard: Index) -> Array | None:
-        """Return offset and length of the chunks of a shard; None if the shard is missing.
-
-        Shape (n_chunks, 2).
-        """
+    async def _places(self, shard: Index) -> Places | None:
+        """Return offset and length of the chunks of a shard; None if the shard is missing."""
         now = time.monotonic()
         with self._lock:
             read_at, future = self._indexes.get(shard, (-_INDEX_SECONDS, None))
@@ -177,7 +157,7 @@ class RemoteChunks:
             return await asyncio.wrap_future(future)
         key = self._path(shard)
         try:
-            stored = await self._store.fetch(key, Span(-(16 * self._n_inner + _CHECKSUM_BYTES)))
+            stored = await self._store.fetch(key, Span(-index_nbytes(self._n_inner)))
             places = None if stored is None else self._parsed(key, stored)
         except BaseException as error:
             with self._lock:
@@ -188,39 +168,20 @@ class RemoteChunks:
         future.set_result(places)
         return places
 
-    def _parsed(self, key: str, stored: bytes) -> Array:
-        entries, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
-        right = google_crc32c.value(entries).to_bytes(_CHECKSUM_BYTES, "little")
-        if len(entries) != 16 * self._n_inner or right != checksum:
-            raise OSError(f"{self._store}/{key}: the index of the shard is damaged")
-        return np.frombuffer(entries, "<u8").reshape(self._n_inner, 2)
+    def _parsed(self, key: str, stored: bytes) -> Places:
+        try:
+            return parse_index(stored, self._n_inner)
+        except ValueError as error:
+            raise OSError(f"{self._store}/{key}: {error}") from None
 
     def _path(self, index: Index) -> str:
         key = self._key(index)
-        return f"{self._array.path}/{key}" if self._array.path else key
-
-    def _shard_of(self, index: Index) -> Index:
-        return tuple(i // n for i, n in zip(index, self._per_shard, strict=True))
-
-    def _number_in_shard(self, index: Index) -> int:
-        number = 0
-        for i, n in zip(index, self._per_shard, strict=True):
-            number = number * n + i % n
-        return number
-
-    # ---- decoding ----
+        return f"{self._prefix}/{key}" if self._prefix else key
 
     def _decoded(self, index: Index, stored: bytes | None) -> Array:
         if stored is None:
-            return self._fill
+            return self._decoder.fill
         try:
-            data = self._decode(stored, self._nbytes)
-            if memoryview(data).nbytes != self._nbytes:
-                raise ValueError(f"{self._nbytes} bytes expected")
-            return np.frombuffer(data, self._dtype).reshape(self._chunks)
-        except Exception:  # codecs raise whatever their authors liked; zarr has the last word
-            box = tuple(
-                slice(i * c, min((i + 1) * c, n))
-                for i, c, n in zip(index, self._chunks, self._array.shape, strict=True)
-            )
-            return np.asarray(self._array[box])
+            return self._decoder.decode(stored)
+        except Exception:  # what the codec raises; zarr has the last word
+            return self._decoder.read_slowly(index)
