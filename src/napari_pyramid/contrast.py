@@ -89,7 +89,7 @@ def contrast_limits(coarsest: LazyArray, places: Sequence[Place] = ()) -> Window
     try:
         return _window_of_some(coarsest, places)
     except SourceError as error:
-        warnings.warn(f"contrast limits are those of {dtype}: {error}", stacklevel=2)
+        warnings.warn(f"contrast limits are the limits of {dtype}: {error}", stacklevel=2)
         return _range_of_dtype(dtype)
 
 

@@ -64,7 +64,7 @@ def slice_from(layer: Any, slicer: Slicer) -> bool:
         return False
     reference = weakref.ref(slicer)
 
-    class Request(known):  # type: ignore[misc]
+    class Request(known):  # type: ignore[misc]  # the base class is found at run time
         def __call__(self) -> Any:
             found = reference()
             if found is None or not self.multiscale:

@@ -48,8 +48,8 @@ def has_sound_base(ome: Mapping[str, Any], image: Image) -> bool:
                     for t in objects(dataset.get("coordinateTransformations"))
                     if t.get("type") == "scale"
                 ]
-                is_told = bool(scales) or not any(level.scale for level in image.levels)
-                return is_told and all(
+                is_stated = bool(scales) or not any(level.scale for level in image.levels)
+                return is_stated and all(
                     _is_scale(scale, image.levels[0].array.ndim) for scale in scales
                 )
     return False

@@ -171,7 +171,7 @@ class Recipe:
         return options
 
     def build_options(self) -> dict[str, Any]:
-        """Keywords of `iter_build`: those of the spec, and where and with what the build runs."""
+        """Keywords of `iter_build`: options of the spec, and where and with what the build runs."""
         options = self.spec_options()
         if self.in_place and "name" in options:
             options["series"] = options.pop("name")

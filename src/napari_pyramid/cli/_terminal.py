@@ -54,14 +54,14 @@ def say(message: str) -> None:
 class Command(TyperCommand):
     """A command whose failures are one line and an exit status."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as in invoke
         """Print the help. The names of the methods are imported late: they need NumPy."""
         from napari_pyramid.downsample import METHODS
 
         names = f"{', '.join(METHODS[:-1])} or {METHODS[-1]}"
         for option in self.params:
             if METHODS_HERE in (getattr(option, "help", None) or ""):
-                option.help = option.help.replace(METHODS_HERE, names)  # type: ignore[attr-defined]
+                vars(option)["help"] = vars(option)["help"].replace(METHODS_HERE, names)
         super().format_help(ctx, formatter)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer bundles click, and names neither
@@ -76,10 +76,10 @@ class Command(TyperCommand):
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            is_told = isinstance(error, (PyramidError, OSError))
+            is_expected = isinstance(error, (PyramidError, OSError))
             say(
                 _naming_file(error, ctx.params)
-                if is_told
+                if is_expected
                 else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
             )
             sys.exit(1)

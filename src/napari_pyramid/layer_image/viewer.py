@@ -202,7 +202,7 @@ def _contrast_samples(array: np.ndarray[Any, Any], rgb: bool) -> np.ndarray[Any,
 
 
 def _range(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Return the lowest and highest finite value; 0 and 1 if there is none."""
+    """Return the lowest and highest finite value; 0 and 1 without finite values."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)

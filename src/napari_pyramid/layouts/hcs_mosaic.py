@@ -232,7 +232,7 @@ def _level(
     plane = (grid.n_wells[0] * height, grid.n_wells[1] * width)
     corners = [grid.corner(field, grid.full, reduced) for field in grid.fields]
     tiles = [
-        MosaicTile(corner, opener, opener.tell_damage if fills else None)
+        MosaicTile(corner, opener, opener.warn_of_damage if fills else None)
         for corner, opener in zip(corners, openers, strict=True)
     ]
     tile_height, tile_width = _reduced(grid.field_shape, grid.full, reduced)
@@ -326,7 +326,7 @@ class _Opener:
     number: int
     below: str = ""
     """Path of the labels below the field; empty for the field itself."""
-    is_told: bool = False
+    has_warned: bool = False
     """Whether the user was warned: parts are read many times, by any thread."""
 
     def __call__(self) -> ArrayLike | None:
@@ -339,13 +339,13 @@ class _Opener:
             return None
         return node.array()
 
-    def tell_damage(self, error: Exception) -> None:
+    def warn_of_damage(self, error: Exception) -> None:
         """Warn once that the level cannot be read."""
         self._warn_once(f"cannot be read: {one_line(error)}")
 
     def _warn_once(self, problem: str) -> None:
-        if not self.is_told:
-            self.is_told = True
+        if not self.has_warned:
+            self.has_warned = True
             warn(
                 f"{self.field.location}{self.below and '/'}{self.below}: "
                 f"level {self.number} {problem}; shown as empty"

@@ -73,19 +73,15 @@ def _edges(transforms: object, where: str, path: str = "") -> list[_Edge]:
         warn(f"{where}.coordinateTransformations is {brief(transforms)}, expected a list; ignored")
     edges = []
     for transform in transforms if isinstance(transforms, list) else ():
-        ends = (
-            [_system(transform.get(side), path) for side in ("input", "output")]
-            if isinstance(transform, Mapping)
-            else []
-        )
-        if None in ends or not ends:
+        given = transform if isinstance(transform, Mapping) else {}
+        start, end = (_system(given.get(side), path) for side in ("input", "output"))
+        if start is None or end is None:
             warn(
                 f"{where}.coordinateTransformations: {brief(transform)} "
                 "leads from no system to another; ignored"
             )
         else:
-            # Neither end is None here, which mypy cannot see.
-            edges.append(_Edge(ends[0], ends[1], transform))  # type: ignore[arg-type]
+            edges.append(_Edge(start, end, transform))
     return edges
 
 

@@ -527,7 +527,7 @@ def prefetch_nodes(
 def _read_metadata(
     files: Files, path: str, *, above: Literal[2, 3] | None = None
 ) -> dict[str, Any] | None:
-    """Return the metadata of a node, zarr v3 before v2; None if there is none.
+    """Return the metadata of a node, zarr v3 before v2; None if it has no metadata.
 
     On another host, where each file is a round trip, fetched files and the format of the group
     above come first.

@@ -416,11 +416,8 @@ class _AwsCredentials:
         self._profile = profile
         self._found = found
 
-    def __getstate__(self) -> str | None:
-        return self._profile
-
-    def __setstate__(self, profile: str | None) -> None:
-        self.__init__(profile)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[_AwsCredentials], tuple[str | None]]:
+        return _AwsCredentials, (self._profile,)
 
     def __call__(self) -> dict[str, Any]:
         if self._found is None:

@@ -248,12 +248,12 @@ class RemoteStore(ReadOnlyStore):
         while True:
             transport = self._transport
             try:
-                result = await self._repeated(lambda: request(transport))  # noqa: B023
+                result = await self._repeated(partial(request, transport))
             except RefusedError:
                 others = [] if self._is_settled else self._transports[1:]
                 for other in others:
                     try:
-                        result = await self._repeated(lambda: request(other))  # noqa: B023
+                        result = await self._repeated(partial(request, other))
                     except (RefusedError, FileNotFoundError):
                         continue  # a missing object does not prove access
                     self._transports, self._is_settled = [other], True

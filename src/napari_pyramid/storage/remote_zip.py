@@ -119,7 +119,7 @@ class RemoteZipStore(ReadOnlyStore):
             return await self._fetch(start, start + info.compress_size)
         first = info.header_offset
         likely = _HEADER + len(info.filename.encode()) + len(info.extra) + _SPARE
-        # The extra field of the header may be longer than that of the directory: read some more.
+        # The extra field of the header may be longer than in the directory: read some more.
         content = await self._fetch(first, first + likely + info.compress_size, is_exact=False)
         start = self._note_start(info, content) - first
         if len(content) >= start + info.compress_size:
