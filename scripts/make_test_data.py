@@ -6,8 +6,9 @@
 
     uv run scripts/make_test_data.py
 
-Every writer runs in an environment of its own, with the versions pinned at its function. What is
-passed to the writers here, and nothing that came out of them, is what tests/test_data.py expects.
+Every writer runs in an environment of its own, with the versions pinned at its function.
+tests/test_stores_of_other_software.py expects what is passed to the writers here, and nothing that
+came out of them.
 """
 
 from __future__ import annotations

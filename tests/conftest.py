@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ import zarr
 from hypothesis import HealthCheck, settings
 from scipy import ndimage
 from screen import open_screen
+from store_writer import StoreWriter
 
 StoreMaker = Callable[..., Path]
 Downsampled = Callable[[np.ndarray, Sequence[int], str], np.ndarray]
@@ -156,3 +157,13 @@ def ome_zarr(tmp_path: Path) -> StoreMaker:
         return path
 
     return write
+
+
+@pytest.fixture
+def new_store(tmp_path: Path) -> Callable[..., StoreWriter]:
+    """Makes an empty store: ``new_store(3, "x.zarr")``."""
+
+    def make(zarr_format: Literal[2, 3] = 2, name: str = "x.zarr") -> StoreWriter:
+        return StoreWriter(tmp_path / name, zarr_format)
+
+    return make

@@ -47,15 +47,15 @@ def test_none_is_a_runtime_error(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ValueError("two\n  lines"), "ValueError: two lines"),
         (KeyError(), "KeyError"),
         (errors.SourceError("region [0:1] cannot be read"), "region [0:1] cannot be read"),
     ],
 )
-def test_an_error_in_one_line(error: Exception, told: str) -> None:
-    assert errors.one_line(error) == told
+def test_an_error_in_one_line(error: Exception, message: str) -> None:
+    assert errors.one_line(error) == message
 
 
 @pytest.mark.parametrize(

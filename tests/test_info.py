@@ -155,7 +155,7 @@ def test_describes_levels_axes_and_channels(ome_zarr: Callable[..., Path]) -> No
         assert expected in text
 
 
-def test_labels_are_told_apart_from_images(ome_zarr: Callable[..., Path]) -> None:
+def test_labels_are_distinguished_from_images(ome_zarr: Callable[..., Path]) -> None:
     path = ome_zarr(np.zeros((16, 16), np.uint8), "yx")
     ome_zarr(
         np.zeros((16, 16), np.uint16),

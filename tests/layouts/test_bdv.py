@@ -159,7 +159,7 @@ def test_an_xml_that_says_nothing_is_no_obstacle(tmp_path: Path, text: str) -> N
     assert open_images(root)[0].name == "setup0"
 
 
-def test_a_file_that_is_no_xml_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_xml_is_reported(tmp_path: Path) -> None:
     root = write(tmp_path, [(0, 0)])
     root.with_suffix(".xml").write_text("<SpimData>")
     with pytest.warns(LayoutWarning, match="not XML"):

@@ -55,7 +55,7 @@ def test_labels_of_an_image_follow_it(new_store: Callable) -> None:
     ]
 
 
-def test_damaged_xml_is_told(new_store: Callable) -> None:
+def test_damaged_xml_is_reported(new_store: Callable) -> None:
     store = new_store(2).group(**{"bioformats2raw.layout": 3}).group("OME").image("0", (6, 8))
     (store.root / "OME" / "METADATA.ome.xml").write_bytes(XML[:-9])
     with pytest.warns(LayoutWarning, match=r"METADATA\.ome\.xml"):
@@ -67,7 +67,7 @@ def test_damaged_xml_is_told(new_store: Callable) -> None:
     ("series", "message"),
     [(["0", "5"], "'5'"), (["0", "../x"], "not a path inside"), (["0", None], "not a path inside")],
 )
-def test_series_that_are_not_there_are_told(
+def test_series_that_are_not_there_are_reported(
     new_store: Callable, series: list[object], message: str
 ) -> None:
     store = (

@@ -34,7 +34,7 @@ def test_directory_that_is_no_zarr(new_store: Callable) -> None:
     assert [i.path for i in open_images(store.root)] == ["a.zarr", "b.zarr"]
 
 
-def test_same_names_are_told_apart_by_their_paths(new_store: Callable) -> None:
+def test_same_names_are_distinguished_by_their_paths(new_store: Callable) -> None:
     store = (
         new_store(2)
         .group()

@@ -133,7 +133,7 @@ def test_a_level_that_is_missing_is_named(tmp_path: Path) -> None:
         pytest.param([0, float("inf"), 8], (1, 1, 8), id="zero and infinity"),
     ],
 )
-def test_scales_without_sense_are_told(
+def test_scales_without_sense_are_reported(
     tmp_path: Path, scale: list[Any], taken: tuple[int, ...] | None
 ) -> None:
     datasets = [{"path": "s0", "transform": transform(1, scale=scale)}]

@@ -216,7 +216,7 @@ def test_fields_that_do_not_fit_are_left_out(new_store: Callable) -> None:
     assert image.levels[0].array.shape == (2, 6, 10)
 
 
-def test_missing_level_of_a_field_is_told_when_it_is_looked_at(new_store: Callable) -> None:
+def test_missing_level_of_a_field_is_reported_when_it_is_looked_at(new_store: Callable) -> None:
     store = new_store(3)
     first = field(store, "A/1/0", 0)
     field(store, "A/1/1", 1, SHAPES[:1])
@@ -375,11 +375,11 @@ def test_damaged_field_leaves_the_others_of_a_coarse_level(new_store: Callable) 
     _damage(store.root / "A/1/1/1")
     coarse = image.levels[1].array
     with (
-        pytest.warns(LayoutWarning, match="A/1/1: level 1 cannot be read") as told,
+        pytest.warns(LayoutWarning, match="A/1/1: level 1 cannot be read") as warned,
         ThreadPoolExecutor(1) as threads,
     ):
         results = [threads.submit(coarse.__getitem__, ...).result() for _ in range(3)]
-    assert len(told) == 1
+    assert len(warned) == 1
     for values in results:
         np.testing.assert_array_equal(values[:, :, :5], first[1])
         assert not values[:, :, 5:].any()
@@ -395,17 +395,17 @@ def test_damaged_field_is_an_error_in_the_largest_level(new_store: Callable) -> 
         image.levels[0].array[...]
 
 
-def test_missing_level_of_a_field_is_told_once(new_store: Callable) -> None:
+def test_missing_level_of_a_field_is_reported_once(new_store: Callable) -> None:
     store = new_store(3)
     field(store, "A/1/0", 0)
     field(store, "A/1/1", 1, SHAPES[:1])
     (image,) = open_images(plate(store, {"A/1": 2}))
-    with pytest.warns(LayoutWarning, match="A/1/1: level 1 is missing") as told:
+    with pytest.warns(LayoutWarning, match="A/1/1: level 1 is missing") as warned:
         assert len([image.levels[1].array[...] for _ in range(3)]) == 3
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
-def test_labels_that_only_later_fields_have_are_told(new_store: Callable) -> None:
+def test_labels_that_only_later_fields_have_are_reported(new_store: Callable) -> None:
     store = new_store(3)
     for i in range(2):
         field(store, f"A/1/{i}", i)
@@ -414,6 +414,6 @@ def test_labels_that_only_later_fields_have_are_told(new_store: Callable) -> Non
         for name in names:
             store.image(f"A/1/{i}/labels/{name}", (6, 10), (3, 5), **{"image-label": {}})
     path = plate(store, {"A/1": 2})
-    with pytest.warns(LayoutWarning, match="A/1/1/labels: 'cells' is left out") as told:
+    with pytest.warns(LayoutWarning, match="A/1/1/labels: 'cells' is left out") as warned:
         _, labels = open_images(path)
-    assert (len(told), labels.name) == (1, "x nuclei")
+    assert (len(warned), labels.name) == (1, "x nuclei")

@@ -476,10 +476,10 @@ def test_lists_that_repeat_themselves_a_hundred_thousand_times(new_store: Callab
     one = {"version": "0.4", "axes": ["y", "x"], "datasets": [{"path": "0"}] * 100_000}
     store = new_store(2).group(raw={"multiscales": [one] * 3})
     store.array("0", (6, 8))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         assert len(open_images(store.root)) == 3
-    assert any("more than any image has" in str(warning.message) for warning in told)
+    assert any("more than any image has" in str(warning.message) for warning in warned)
     plate = new_store(2, "plate.zarr")
     plate.group(
         plate={

@@ -63,7 +63,7 @@ def test_direction_turns_around_the_origin(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "direction", [[[1, 0], [0, 1]], "identity", [[0] * 3] * 3, [[float("nan")] * 3] * 3]
 )
-def test_a_direction_without_sense_is_told(tmp_path: Path, direction: Any) -> None:
+def test_a_direction_without_sense_is_reported(tmp_path: Path, direction: Any) -> None:
     path = write(tmp_path, ["", "level_1.zarr"], direction=direction)
     with pytest.warns(LayoutWarning, match="direction"):
         (image,) = open_images(path)
@@ -71,7 +71,7 @@ def test_a_direction_without_sense_is_told(tmp_path: Path, direction: Any) -> No
 
 
 @pytest.mark.parametrize("path", ["level_2.zarr", "../elsewhere", 3, None])
-def test_levels_that_are_not_there_are_told(tmp_path: Path, path: Any) -> None:
+def test_levels_that_are_not_there_are_reported(tmp_path: Path, path: Any) -> None:
     with pytest.warns(LayoutWarning, match="_MULTISCALE_LEVELS"):
         (image,) = open_images(write(tmp_path, ["", "level_1.zarr", path]))
     assert len(image.levels) == 2

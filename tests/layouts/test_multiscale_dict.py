@@ -51,7 +51,7 @@ def test_x_is_the_last_axis(tmp_path: Path, spelling: str) -> None:
     ]
 
 
-def test_a_transform_that_lacks_an_axis_is_told(tmp_path: Path) -> None:
+def test_a_transform_that_lacks_an_axis_is_reported(tmp_path: Path) -> None:
     with pytest.warns(LayoutWarning, match="transform has no scale for each"):
         (image,) = open_images(write(tmp_path, {"base": {"scale": {"X": 1}}, "L1": transform(2)}))
     assert image.levels[0].scale is None

@@ -206,7 +206,7 @@ def test_affine_transform_comes_after_the_size_of_pixels(tmp_path: Path, owner: 
 
 
 @pytest.mark.parametrize("given", [[1, 2, 3], "x", [0] * 12, [[1, 0, 0, 0]] * 3])
-def test_affine_transform_that_is_none_is_told(tmp_path: Path, given: Any) -> None:
+def test_affine_transform_that_is_none_is_reported(tmp_path: Path, given: Any) -> None:
     with pytest.warns(LayoutWarning, match="c0: affineTransform"):
         (image,) = open_images(write(tmp_path, {"resolution": [1, 1, 1], "affineTransform": given}))
     assert image.affine is None

@@ -251,7 +251,7 @@ def test_name_is_the_multiscales_or_the_files(new_store: Callable) -> None:
         assert only(new_store(2, name).image("", (6, 8), **stored).root).name == expected
 
 
-# --- what is wrong is replaced or left out, and told
+# --- what is wrong is replaced or left out, and reported
 
 
 def broken(new_store: Callable, **changes: Any) -> Path:
@@ -334,11 +334,11 @@ def test_levels_of_another_type_rank_or_of_no_size_are_left_out(new_store: Calla
     store.group("4")
     store.array("5", (2, 3))
     store.group(multiscales=[{"axes": YX, "datasets": [{"path": str(k)} for k in range(6)]}])
-    with pytest.warns(LayoutWarning) as told:
+    with pytest.warns(LayoutWarning) as warned:
         image = only(store.root)
     assert [level.path for level in image.levels] == ["0", "5"]
     reasons = ["dtype is float32", "has 3 axes", r"shape is (0, 4)", "is a group"]
-    assert all(any(reason in str(w.message) for w in told) for reason in reasons)
+    assert all(any(reason in str(w.message) for w in warned) for reason in reasons)
 
 
 def test_scale_and_translation_are_those_of_the_first_level_kept(new_store: Callable) -> None:
@@ -368,9 +368,9 @@ def test_scale_of_wrong_length_is_ignored(new_store: Callable) -> None:
 
 
 def test_unknown_version_is_read_by_its_structure(new_store: Callable) -> None:
-    with pytest.warns(LayoutWarning, match=r"version '9\.9'") as told:
+    with pytest.warns(LayoutWarning, match=r"version '9\.9'") as warned:
         assert len(only(broken(new_store, version="9.9")).levels) == 3
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("version", [0.4, "0.5-dev"])
@@ -455,7 +455,7 @@ def test_greyscale_model_is_grey(new_store: Callable) -> None:
     ("omero", "message"),
     [("x", "omero is ignored"), ({"channels": "x"}, "omero is ignored")],
 )
-def test_omero_that_is_none_is_told(new_store: Callable, omero: Any, message: str) -> None:
+def test_omero_that_is_none_is_reported(new_store: Callable, omero: Any, message: str) -> None:
     with pytest.warns(LayoutWarning, match=message):
         assert with_omero(new_store, omero) == ()
 
@@ -489,7 +489,7 @@ def test_omero_that_is_none_is_told(new_store: Callable, omero: Any, message: st
         ),
     ],
 )
-def test_what_cannot_be_used_of_a_channel_is_told_and_left_out(
+def test_what_cannot_be_used_of_a_channel_is_reported_and_left_out(
     new_store: Callable, channels: list[Any], message: str, first: Channel
 ) -> None:
     with pytest.warns(LayoutWarning, match=message):

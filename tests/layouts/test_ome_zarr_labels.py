@@ -58,7 +58,9 @@ def test_colors_and_properties(new_store: Callable) -> None:
         {"properties": [{"class": "a"}]},
     ],
 )
-def test_descriptions_that_cannot_be_used_are_told(new_store: Callable, description: Any) -> None:
+def test_descriptions_that_cannot_be_used_are_reported(
+    new_store: Callable, description: Any
+) -> None:
     path = new_store(2).image("", (6, 8), **{"image-label": description}).root
     with pytest.warns(LayoutWarning, match="image-label"):
         (labels,) = open_images(path)
@@ -95,7 +97,7 @@ def test_labels_without_units_take_those_of_the_image(new_store: Callable) -> No
 
 
 @pytest.mark.parametrize("listed", ["gone", "../", "", 7])
-def test_labels_that_are_not_there_are_told(new_store: Callable, listed: object) -> None:
+def test_labels_that_are_not_there_are_reported(new_store: Callable, listed: object) -> None:
     store = new_store(2).image("", (6, 8)).group("labels", labels=[listed])
     with pytest.warns(LayoutWarning, match="labels lists"):
         (image,) = open_images(store.root)

@@ -42,9 +42,9 @@ def shapes(store: Any) -> list[tuple[int, ...]]:
 def test_old_versions_in_zarr_v3(new_store: Callable, version: Any, in_ome: bool) -> None:
     found = {"multiscales": [multiscale(version)]}
     store = levels(new_store(3)).group(raw={"ome": found} if in_ome else found)
-    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v3") as told:
+    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v3") as warned:
         assert shapes(store) == [(1, 1, 3, 16, 12), (1, 1, 3, 8, 6)]
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize("version", IN_V3)
@@ -53,9 +53,9 @@ def test_new_versions_in_zarr_v2(new_store: Callable, version: str, place: str) 
     inner = multiscale(version if place != "ome" else None)
     ome = {"multiscales": [inner], **({"version": version} if place == "ome" else {})}
     store = levels(new_store(2)).group(raw={"ome": ome} if place.startswith("ome") else ome)
-    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v2") as told:
+    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v2") as warned:
         assert shapes(store) == [(1, 1, 3, 16, 12), (1, 1, 3, 8, 6)]
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_a_plate_says_it_once_for_all_wells(
     for name in names:
         store.group(f"A/{name}", well={"version": version, "images": [{"path": "0"}]})
         store.image(f"A/{name}/0", (6, 8), version=version)
-    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v{zarr_format}") as told:
+    with pytest.warns(LayoutWarning, match=f"'{version}' .* zarr v{zarr_format}") as warned:
         (image,) = open_images(store.root)
-    assert len(told) == 1
+    assert len(warned) == 1
     assert image.levels[0].array.shape == (6, 24)
 
 

@@ -63,7 +63,7 @@ def test_circle_is_ordered_by_size(new_store: Callable) -> None:
 
 
 @pytest.mark.parametrize("link", ["gone", {"key": "../x"}, {}, 3])
-def test_links_to_nothing_are_told(new_store: Callable, link: object) -> None:
+def test_links_to_nothing_are_reported(new_store: Callable, link: object) -> None:
     store = new_store(2).group()
     store.array("full", SHAPES["full"])
     store.array("half", SHAPES["half"], attributes={"summary_of": link})

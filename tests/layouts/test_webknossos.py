@@ -120,7 +120,7 @@ def test_a_box_without_sense_cuts_nothing(tmp_path: Path, box: Any) -> None:
     assert image.levels[0].array.shape == FULL.shape
 
 
-def test_a_magnification_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_magnification_that_is_missing_is_reported(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         mags=[

@@ -137,7 +137,7 @@ def test_coordinates_without_sense_count_for_nothing(tmp_path: Path, values: np.
     assert image.levels[0].scale == (1, 1)
 
 
-def test_a_damaged_coordinate_is_told(tmp_path: Path) -> None:
+def test_a_damaged_coordinate_is_reported(tmp_path: Path) -> None:
     dataset(zarr.create_group(tmp_path))
     next((tmp_path / "z" / "c").iterdir()).write_bytes(b"no chunk")
     with pytest.warns(LayoutWarning, match="/z: coordinates cannot be read"):
@@ -145,7 +145,7 @@ def test_a_damaged_coordinate_is_told(tmp_path: Path) -> None:
     assert image.levels[0].scale == (1, -0.5, 0.25)
 
 
-def test_a_level_without_the_variable_is_told(tmp_path: Path) -> None:
+def test_a_level_without_the_variable_is_reported(tmp_path: Path) -> None:
     root = zarr.create_group(tmp_path)
     for k in range(3):
         dataset(root.create_group(f"scale{k}"), 2**k, name="img" if k != 1 else "other")
@@ -199,9 +199,9 @@ def test_a_level_that_is_missing_is_named_and_the_others_are_the_image(
     if (missing, what) == (3, ""):  # nothing says that there was a fourth level
         (image,) = open_images(path)
     else:
-        with pytest.warns(LayoutWarning, match=f"scale{missing}") as told:
+        with pytest.warns(LayoutWarning, match=f"scale{missing}") as warned:
             (image,) = open_images(path)
-        assert len(told) == 1
+        assert len(warned) == 1
     assert [level.path for level in image.levels] == [f"scale{k}/img" for k in kept]
     assert [level.array.shape for level in image.levels] == [(8, 48 >> k, 32 >> k) for k in kept]
     assert image.levels[0].scale == (1, 2 ** kept[0], 2 ** kept[0])
@@ -219,9 +219,9 @@ def test_every_variable_is_an_image_of_the_levels_that_have_it(tmp_path: Path) -
     root = scales(tmp_path, levels=3)
     for k in (0, 2):
         variable(root, f"scale{k}/mask", {"y": 48 >> k, "x": 32 >> k})
-    with pytest.warns(LayoutWarning, match="scale1: has no variable 'mask'") as told:
+    with pytest.warns(LayoutWarning, match="scale1: has no variable 'mask'") as warned:
         images = open_images(tmp_path)
-    assert len(told) == 1
+    assert len(warned) == 1
     assert {i.name: [level.path for level in i.levels] for i in images} == {
         "img": ["scale0/img", "scale1/img", "scale2/img"],
         "mask": ["scale0/mask", "scale2/mask"],
@@ -361,9 +361,9 @@ def test_a_tree_of_datasets(tmp_path: Path) -> None:
 def test_a_number_that_no_pyramid_reaches(tmp_path: Path) -> None:
     root = scales(tmp_path, levels=2)
     variable(root, f"scale{10**12}/img", {"z": 8, "y": 3, "x": 2})
-    with pytest.warns(LayoutWarning, match="scale2, scale3, .*scale63 are missing") as told:
+    with pytest.warns(LayoutWarning, match="scale2, scale3, .*scale63 are missing") as warned:
         (image,) = open_images(tmp_path)
-    assert (len(image.levels), len(told)) == (3, 1)
+    assert (len(image.levels), len(warned)) == (3, 1)
 
 
 def test_what_is_of_another_layout_is_no_part_of_a_tree(tmp_path: Path) -> None:

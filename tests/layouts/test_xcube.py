@@ -55,7 +55,7 @@ def test_a_file_of_its_own_marks_a_directory_of_any_name(levels: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["link", "lnk"])
 @pytest.mark.parametrize("absolute", [True, False])
-def test_links_are_followed_and_told(levels: Path, suffix: str, absolute: bool) -> None:
+def test_links_are_followed_and_reported(levels: Path, suffix: str, absolute: bool) -> None:
     base = levels.with_name("base.zarr")
     dataset(base, 1)
     (levels / f"0.{suffix}").write_text(f"{base}\n" if absolute else "../base.zarr")
@@ -105,7 +105,7 @@ def test_links_that_lead_nowhere_leave_the_other_levels(
     assert [level.array.shape for level in images[0].levels] == [(2, 4, 6)]
 
 
-def test_a_missing_number_is_told(levels: Path) -> None:
+def test_a_missing_number_is_reported(levels: Path) -> None:
     with pytest.warns(LayoutWarning, match="level 0 is missing"):
         assert len(open_images(levels)[0].levels) == 1
 

@@ -119,7 +119,7 @@ def test_dimensions_name_the_axes_of_the_grid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "grid", [[1, 2], "north", [0, 0, 0, 0, 0, 0], [1.0, 0.5, 0, 0.5, 1.0, 0], [float("nan")] * 6]
 )
-def test_a_transform_that_cannot_be_shown_is_told(tmp_path: Path, grid: Any) -> None:
+def test_a_transform_that_cannot_be_shown_is_reported(tmp_path: Path, grid: Any) -> None:
     layout = [entry("0", [1, 1], **{"spatial:transform": grid})]
     with pytest.warns(LayoutWarning, match="spatial:transform"):
         (image,) = open_images(write(tmp_path, layout, {"0": (8, 8)}))
@@ -127,7 +127,7 @@ def test_a_transform_that_cannot_be_shown_is_told(tmp_path: Path, grid: Any) -> 
 
 
 @pytest.mark.parametrize("asset", ["gone", "../up", "/abs", 3, None])
-def test_assets_that_are_not_there_are_told(tmp_path: Path, asset: Any) -> None:
+def test_assets_that_are_not_there_are_reported(tmp_path: Path, asset: Any) -> None:
     with pytest.warns(LayoutWarning, match="asset"):
         (image,) = open_images(write(tmp_path, [entry("0"), {"asset": asset}], {"0": (8, 8)}))
     assert len(image.levels) == 1
@@ -230,9 +230,9 @@ def test_the_grid_of_the_group_is_that_of_the_root_wherever_it_is_listed(tmp_pat
 
 def test_a_chain_goes_through_an_asset_that_is_missing(tmp_path: Path) -> None:
     arrays = {name: shape for name, shape in SHAPES.items() if name != "1"}
-    with pytest.warns(LayoutWarning, match="names '1'") as told:
+    with pytest.warns(LayoutWarning, match="names '1'") as warned:
         (image,) = open_images(write(tmp_path, CHAIN, arrays))
-    assert len(told) == 1
+    assert len(warned) == 1
     assert [level.scale for level in image.levels] == [TOTALS[0], *TOTALS[2:]]
 
 
@@ -262,14 +262,14 @@ def test_a_source_may_be_an_array_that_is_no_level(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_sources_that_lead_nowhere_are_told_once_and_sizes_taken(
+def test_sources_that_lead_nowhere_are_reported_once_and_sizes_taken(
     tmp_path: Path, sources: dict[str, Any]
 ) -> None:
     layout = [{**e, "derived_from": sources.get(e["asset"], e.get("derived_from"))} for e in CHAIN]
-    with pytest.warns(LayoutWarning, match="derived_from names no asset") as told:
+    with pytest.warns(LayoutWarning, match="derived_from names no asset") as warned:
         (image,) = open_images(write(tmp_path, layout, SHAPES))
-    assert len(told) == 1
-    assert all(repr(name) in str(told[0].message) for name in sources)
+    assert len(warned) == 1
+    assert all(repr(name) in str(warned[0].message) for name in sources)
     assert [level.scale for level in image.levels] == TOTALS
 
 

@@ -271,7 +271,7 @@ OUT_OF_MEMORY = (
 
 @pytest.mark.parametrize("in_submit", [False, True])
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (BrokenProcessPool("A process in the process pool was terminated abruptly"), OUT_OF_MEMORY),
         (BrokenExecutor("as of another library"), OUT_OF_MEMORY),
@@ -280,10 +280,10 @@ OUT_OF_MEMORY = (
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_the_loss_of_a_worker_is_told_in_one_line(
-    error: Exception, told: str, in_submit: bool, source: Path, tmp_path: Path
+def test_the_loss_of_a_worker_is_reported_in_one_line(
+    error: Exception, message: str, in_submit: bool, source: Path, tmp_path: Path
 ) -> None:
-    with Losing(error, in_submit) as pool, pytest.raises(DestinationError, match=told) as raised:
+    with Losing(error, in_submit) as pool, pytest.raises(DestinationError, match=message) as raised:
         build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
     assert "\n" not in str(raised.value)
     assert str(tmp_path / "x.zarr") in str(raised.value)
@@ -299,7 +299,7 @@ def test_an_error_that_is_no_loss_stays_what_it_is(source: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_process_is_told_and_the_build_goes_on(
+def test_a_killed_worker_process_is_reported_and_the_build_goes_on(
     tmp_path: Path, read_level: Any
 ) -> None:
     options = {**OPTIONS, "chunks": (1, 256, 256)}

@@ -299,10 +299,10 @@ def test_labels_below_a_plain_directory_stay_listed(tmp_path: Path) -> None:
     )
     assert not (path / "labels" / "sub" / ".zgroup").exists()
     edit(path / "labels" / "sub" / "cells", lambda document: document["multiscales"][0].pop("type"))
-    told = messages(check_store(path))
-    assert "sub/gone" in told
-    assert "../x" in told
-    assert "sub/cells" not in told
+    found = messages(check_store(path))
+    assert "sub/gone" in found
+    assert "../x" in found
+    assert "sub/cells" not in found
     repair_store(path)
     assert zarr.open_group(path / "labels", mode="r").attrs["labels"] == ["sub/cells"]
     assert [i.path for i in open_images(path)] == ["", "labels/sub/cells"]
@@ -537,12 +537,12 @@ def test_warnings_of_others_are_not_swallowed(
         return open_images(path)
 
     monkeypatch.setattr(f"{look.__module__}.open_images", noisy)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         filters = list(warnings.filters)
         look(store)
     assert seen == [filters]
-    assert [str(warning.message) for warning in told] == ["not ours"]
+    assert [str(warning.message) for warning in warned] == ["not ours"]
 
 
 # ---- what is printed -----------------------------------------------------------------------------
@@ -578,11 +578,11 @@ def test_what_cannot_be_mended_is_still_printed(archive: Path) -> None:
 
     from napari_pyramid.cli import app
 
-    told = CliRunner().invoke(app, ["check", str(archive), "--repair"])
-    assert told.exit_code == 1
-    assert told.stdout == f"{check_store(archive)}\n"
-    assert "translation is missing" in told.stdout
-    assert told.stderr.splitlines() == [
+    result = CliRunner().invoke(app, ["check", str(archive), "--repair"])
+    assert result.exit_code == 1
+    assert result.stdout == f"{check_store(archive)}\n"
+    assert "translation is missing" in result.stdout
+    assert result.stderr.splitlines() == [
         (
             f"napari-pyramid: {archive}: only zarr directories on this machine can be repaired; "
             "unpack or copy it first"
@@ -600,10 +600,10 @@ def test_what_cannot_be_opened_is_still_printed(tmp_path: Path) -> None:
 
     (tmp_path / "x.zarr").mkdir()
     (tmp_path / "x.zarr" / "zarr.json").write_text("{")
-    told = CliRunner().invoke(app, ["check", str(tmp_path / "x.zarr"), "--repair"])
-    assert told.exit_code == 1
-    assert "1 thing wrong" in told.stdout
-    assert len(told.stderr.splitlines()) == 1
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "x.zarr"), "--repair"])
+    assert result.exit_code == 1
+    assert "1 thing wrong" in result.stdout
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

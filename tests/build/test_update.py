@@ -309,7 +309,7 @@ def test_levels_that_were_kept_are_not_taken_for_means(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "lost"), [("mean", "1"), ("mean", "2"), ("laplacian", "laplacian/2")]
 )
-def test_a_level_that_is_named_but_missing_is_told(
+def test_a_level_that_is_named_but_missing_is_reported(
     method: str, lost: str, built: Any, tmp_path: Path
 ) -> None:
     shutil.copytree(built(method), tmp_path / "x.zarr")

@@ -170,7 +170,7 @@ class Damaged(Recorded):
         raise self.error
 
 
-def test_damaged_tile_is_told_and_filled() -> None:
+def test_damaged_tile_is_reported_and_filled() -> None:
     problems: list[Exception] = []
     error = BadGzipFile("not gzip")
     tiles = [

@@ -88,22 +88,22 @@ def test_a_server_without_ranges_sends_the_zip_once(directory: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"PK\x03\x04 and no more", "is not a readable zip file"),
         (b"not a zip", "neither a zip nor a TIFF"),
     ],
 )
-def test_what_is_no_zip_is_refused_by_name(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_zip_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.ozx").write_bytes(content)
     with (
         web_server(tmp_path) as web,
-        pytest.raises(LayoutError, match=rf"x\.ozx {told}|x\.ozx is a file, but {told}"),
+        pytest.raises(LayoutError, match=rf"x\.ozx {message}|x\.ozx is a file, but {message}"),
     ):
         open_images(f"{web.url}/x.ozx?sig=1")
 
 
-def test_a_damaged_member_is_told(tmp_path: Path) -> None:
+def test_a_damaged_member_is_reported(tmp_path: Path) -> None:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("zarr.json", '{"zarr_format": 3, "node_type": "group"}')

@@ -435,18 +435,20 @@ def test_build_of_layer_tuples_of_every_length(
 
 
 @pytest.mark.parametrize(
-    ("layer", "told"),
+    ("layer", "message"),
     [
         pytest.param((PIXELS, {}, "points"), "gave points", id="points"),
         pytest.param((None,), "gave no layer", id="npe2's sign for no layers"),
     ],
 )
 def test_a_reader_that_gives_no_image_is_one_line(
-    layer: tuple[Any, ...], told: str, tmp_path: Path
+    layer: tuple[Any, ...], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.cells").touch()
     with reader_that_gives(layer):
-        assert_one_clear_line(invoke("plan", tmp_path / "a.cells"), "a.cells holds no image", told)
+        assert_one_clear_line(
+            invoke("plan", tmp_path / "a.cells"), "a.cells holds no image", message
+        )
 
 
 LEVELS = [PIXELS, PIXELS[::2, ::2] + 7]  # no method makes these

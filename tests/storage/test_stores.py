@@ -76,7 +76,7 @@ def test_file_that_is_no_zip_is_refused_by_name(tmp_path: Path, content: bytes) 
         open_root(path)
 
 
-def test_damaged_member_of_a_zip_is_told(directory: Path) -> None:
+def test_damaged_member_of_a_zip_is_reported(directory: Path) -> None:
     path = directory.parent / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("zarr.json", '{"zarr_format": 3, "node_type": "group"}')

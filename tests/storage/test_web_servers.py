@@ -169,16 +169,16 @@ def test_without_ranges_a_shard_is_read_whole_once_with_a_notice(
     array = image.levels[0].array
     with pytest.warns(LayoutNotice, match=r"/c/\d/\d: the server does not send parts"):
         np.testing.assert_array_equal(np.asarray(array[9:17, 9:17]), _expected()[9:17, 9:17])
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         np.testing.assert_array_equal(np.asarray(array[8:39, 8:30]), _expected()[8:39, 8:30])
-    assert not told
+    assert not warned
     whole = [r.path for r in web.requests if r.range is None]
     assert len(whole) == len(set(whole)) == 6
     assert len(web.requests) <= 14  # the first shards were asked for their indexes side by side
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("rules", "message"),
     [
         (
             {"every": 403},
@@ -193,10 +193,10 @@ def test_without_ranges_a_shard_is_read_whole_once_with_a_notice(
     ],
 )
 def test_a_store_where_everything_is_refused_says_so(
-    serve: Serve, rules: dict[str, Any], told: str
+    serve: Serve, rules: dict[str, Any], message: str
 ) -> None:
     name = "gone.zarr" if "missing" in rules else "v2.zarr"
-    with pytest.raises(LayoutError, match=told) as raised:
+    with pytest.raises(LayoutError, match=message) as raised:
         open_images(f"{serve(**rules).url}/{name}")
     assert "\n" not in str(raised.value)
 
@@ -215,7 +215,7 @@ def test_an_expired_signature_does_not_turn_into_empty_pixels(
 
 
 @pytest.mark.parametrize(
-    ("fails", "told"),
+    ("fails", "message"),
     [
         (503, "the server answers 503 Service Unavailable, also when asked 2 times more"),
         (429, "the server answers 429 Too Many Requests, also when asked 2 times more"),
@@ -225,26 +225,26 @@ def test_an_expired_signature_does_not_turn_into_empty_pixels(
     ],
 )
 def test_a_chunk_that_cannot_be_had_is_named_in_one_line(
-    serve: Serve, fails: int | str, told: str
+    serve: Serve, fails: int | str, message: str
 ) -> None:
     web = serve()
     options = {"retries": 2 if fails != "stall" else 0, "timeout": 2 if fails == "stall" else 30}
     (image,) = open_images(f"{web.url}/v3.zarr", storage_options=options)
     web.rules.fail_every, web.rules.fail_with, web.rules.fail_path = 1, fails, "0/c/2/1"
-    with pytest.raises(SourceError, match=rf"v3\.zarr/0/c/2/1: {told}") as raised:
+    with pytest.raises(SourceError, match=rf"v3\.zarr/0/c/2/1: {message}") as raised:
         np.asarray(LazyArray(image.levels[0].array)[16:24, 8:16])
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("http://127.0.0.1:1/x.zarr", r"x\.zarr/\S+: the host refuses connections"),
         ("http://no.such.host.invalid/x.zarr", "the host's name is unknown"),
     ],
 )
-def test_a_host_that_is_not_there_is_told(url: str, told: str) -> None:
-    with pytest.raises(LayoutError, match=told):
+def test_a_host_that_is_not_there_is_reported(url: str, message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
         open_images(url, storage_options={"retries": 1})
 
 

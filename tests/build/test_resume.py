@@ -109,7 +109,7 @@ OFTEN = [pytest.mark.slow, pytest.mark.timeout(1200)]
 def test_killed_builds_end_byte_for_byte_as_undisturbed(
     mode: list[str], kills: int, seed: int
 ) -> None:
-    script = Path(__file__).with_name("kill_builds.py")
+    script = Path(__file__).parents[1] / "kill_builds.py"
     ended = subprocess.run(
         [sys.executable, str(script), str(kills), "--seed", str(seed), *mode],
         capture_output=True,

@@ -99,7 +99,7 @@ def test_unreadable_child_is_none_with_a_warning_that_names_the_file(
         assert open_root(store.root).child("a") is None
 
 
-def test_collected_warnings_are_told_to_nobody_else() -> None:
+def test_collected_warnings_are_reported_to_nobody_else() -> None:
     with collected_warnings() as outer:
         warn("one")
         with collected_warnings() as inner:
@@ -114,11 +114,11 @@ def test_collected_warnings_are_told_to_nobody_else() -> None:
 def test_warnings_of_other_threads_are_not_collected() -> None:
     with (
         ThreadPoolExecutor(1) as other,
-        collected_warnings() as told,
+        collected_warnings() as warned,
         pytest.warns(LayoutWarning, match="elsewhere"),
     ):
         other.submit(warn, "elsewhere").result()
-    assert told == []
+    assert warned == []
 
 
 def test_unreadable_root_is_an_error_that_names_the_file(new_store: Callable) -> None:

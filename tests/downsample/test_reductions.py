@@ -24,7 +24,7 @@ from napari_pyramid.downsample import (
 )
 from napari_pyramid.regions import shape_of, with_halo
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def residual(factors: tuple[int, ...]) -> Reduction:
@@ -147,7 +147,7 @@ def test_labels_and_masks_get_a_method_that_invents_nothing() -> None:
     assert not any(reduction.invents_values for reduction in methods_for("labels"))
 
 
-def test_a_user_s_function_is_named_and_told_from_others() -> None:
+def test_a_user_s_function_is_named_and_distinguished_from_others() -> None:
     reduction = reduction_of(own)
     assert reduction.name == "own"
     assert reduction.identity not in (None, "own")

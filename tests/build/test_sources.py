@@ -136,7 +136,7 @@ def test_factors_of_each_step_move_with_the_axes() -> None:
     assert options["factors"] == [[1, 2, 3], [1, 2, 1]]
 
 
-def test_n5_and_precomputed_can_be_told_from_others(tmp_path: Path) -> None:
+def test_n5_and_precomputed_can_be_distinguished_from_others(tmp_path: Path) -> None:
     n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path / "x.n5/s0")}}
     info = {
         "driver": "neuroglancer_precomputed",
@@ -159,7 +159,7 @@ def test_n5_and_precomputed_can_be_told_from_others(tmp_path: Path) -> None:
         assert resolve_source(path).identity != before
 
 
-def test_views_of_one_mapped_file_are_told_apart(tmp_path: Path) -> None:
+def test_views_of_one_mapped_file_are_distinguished(tmp_path: Path) -> None:
     mapped = np.memmap(tmp_path / "raw", np.uint8, "w+", shape=(2, 30, 40))
     views = [mapped[0], mapped[1], mapped[0, ::2, ::2], mapped[0, :15, :20]]
     identities = [str(resolve_source(view).identity) for view in views]
@@ -174,7 +174,7 @@ def test_views_of_one_mapped_file_are_told_apart(tmp_path: Path) -> None:
     )
 
 
-def test_images_of_one_file_are_told_apart(tmp_path: Path) -> None:
+def test_images_of_one_file_are_distinguished(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "s.zarr")
     for name in ("a", "b"):
         group.create_array(name, data=DATA)
@@ -197,7 +197,7 @@ def test_a_reordered_array_reads_regions() -> None:
     )
 
 
-def test_only_arrays_on_disk_can_be_told_from_others(tmp_path: Path) -> None:
+def test_only_arrays_on_disk_can_be_distinguished_from_others(tmp_path: Path) -> None:
     stored = as_zarr(tmp_path)
     assert resolve_source(stored).identity == resolve_source(str(tmp_path / "s.zarr")).identity
     assert resolve_source(DATA).identity is None

@@ -1,14 +1,12 @@
-"""Writes small stores file by file, the way the specifications print them."""
+"""Write small stores file by file, the way the specifications print them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytest
 import zarr
 
 
@@ -71,13 +69,3 @@ def multiscale(axes: str, *shapes: tuple[int, ...], **more: Any) -> dict[str, An
     ]
     described = [{"name": a, **kinds.get(a, {"type": "space", "unit": "micrometer"})} for a in axes]
     return {"axes": described, "datasets": datasets, **more}
-
-
-@pytest.fixture
-def new_store(tmp_path: Path) -> Callable[..., StoreWriter]:
-    """Makes an empty store: ``new_store(3, "x.zarr")``."""
-
-    def make(zarr_format: Literal[2, 3] = 2, name: str = "x.zarr") -> StoreWriter:
-        return StoreWriter(tmp_path / name, zarr_format)
-
-    return make
