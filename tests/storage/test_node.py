@@ -12,7 +12,8 @@ import pytest
 import zarr
 
 from napari_pyramid.errors import LayoutError, LayoutNotice, LayoutWarning
-from napari_pyramid.storage.node import collected_warnings, natural_key, warn
+from napari_pyramid.storage.layout_warnings import collected_warnings, warn
+from napari_pyramid.storage.paths import natural_key
 from napari_pyramid.storage.stores import open_root
 
 

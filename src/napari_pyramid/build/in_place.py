@@ -29,7 +29,7 @@ from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.hierarchy import is_array
-from napari_pyramid.storage.node import UNSAFE_PATH
+from napari_pyramid.storage.paths import UNSAFE_PATH
 
 __all__ = ["Base", "InPlace", "level_paths"]
 

@@ -20,7 +20,7 @@ from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.schedule import plan_passes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.plan.workers import Limits
-from napari_pyramid.storage.node import UNSAFE_PATH
+from napari_pyramid.storage.paths import UNSAFE_PATH
 
 __all__ = ["prepare_job"]
 

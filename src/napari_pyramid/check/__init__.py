@@ -18,7 +18,7 @@ from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import public_url
-from napari_pyramid.storage.node import collected_warnings
+from napari_pyramid.storage.layout_warnings import collected_warnings
 
 __all__ = ["Finding", "Report", "check_store", "repair_store"]
 

@@ -33,7 +33,8 @@ from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_values import objects
-from napari_pyramid.storage.node import Node, collected_warnings
+from napari_pyramid.storage.layout_warnings import collected_warnings
+from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.ome_keys import ome_part
 
 __all__ = ["Repair", "repair_store"]

@@ -19,7 +19,7 @@ from napari_pyramid.image import pick_image
 from napari_pyramid.layer_image import LayerImage, images_of_layers, layers_in_viewer, losses
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage.address import public_url
-from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.layout_warnings import warn
 
 __all__ = ["OpenedSource", "open_source"]
 

@@ -15,7 +15,8 @@ from zarr.storage import LocalStore
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = [
     "BdvXml",

@@ -12,7 +12,8 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, open_levels
 from napari_pyramid.storage.json_values import is_number
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = [
     "Vector",

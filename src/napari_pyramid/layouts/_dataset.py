@@ -22,7 +22,8 @@ from napari_pyramid.layouts._candidates import (
     image_name,
 )
 from napari_pyramid.layouts._levels import LevelEntry
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = [
     "auxiliaries",

@@ -8,7 +8,8 @@ from typing import Any
 
 from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage.json_values import is_number
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["GeoGrid"]
 

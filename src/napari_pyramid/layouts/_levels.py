@@ -13,7 +13,8 @@ import numpy as np
 from napari_pyramid.arrays.virtual import Cast, Crop
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import ArrayLike, StoredLevel
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["LevelEntry", "looks_like_a_pyramid", "looks_rgb", "open_levels", "shrinking"]
 

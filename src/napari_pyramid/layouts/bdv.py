@@ -37,7 +37,8 @@ from napari_pyramid.layouts._candidates import (
 )
 from napari_pyramid.layouts._levels import LevelEntry
 from napari_pyramid.storage import stores
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "SUFFIXES", "open_path", "read"]
 

@@ -10,7 +10,9 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import ome_zarr
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.node import Node, as_path, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
+from napari_pyramid.storage.paths import as_path
 
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"

@@ -10,7 +10,9 @@ from dataclasses import replace
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import auxiliaries
-from napari_pyramid.storage.node import Node, natural_key, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
+from napari_pyramid.storage.paths import natural_key
 
 __all__ = ["walk"]
 

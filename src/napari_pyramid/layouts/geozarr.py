@@ -15,7 +15,8 @@ from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import pyramids
 from napari_pyramid.layouts._geo import GeoGrid
 from napari_pyramid.layouts._levels import LevelEntry
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

@@ -11,7 +11,9 @@ from napari_pyramid.image import Image
 from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.storage.json_values import objects
-from napari_pyramid.storage.node import Kind, Node, as_path, brief, prefetch_nodes, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Kind, Node, prefetch_nodes
+from napari_pyramid.storage.paths import as_path
 
 NAME = "OME-Zarr plate"
 

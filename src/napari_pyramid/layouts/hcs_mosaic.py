@@ -17,7 +17,8 @@ from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_lev
 from napari_pyramid.layouts.ome_zarr_labels import read_labels, warn_of_labels_left_out
 from napari_pyramid.layouts.ome_zarr_multiscales import multiscales_of, read_multiscales
 from napari_pyramid.storage.json_values import objects
-from napari_pyramid.storage.node import Node, prefetch_nodes, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node, prefetch_nodes
 
 __all__ = ["Field", "Position", "Well", "stitch"]
 

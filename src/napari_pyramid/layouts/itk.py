@@ -15,7 +15,8 @@ from napari_pyramid.axes import Axis, clean_unit
 from napari_pyramid.image import Affine, Image
 from napari_pyramid.layouts._candidates import find
 from napari_pyramid.layouts._dataset import data_variables, pyramid
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

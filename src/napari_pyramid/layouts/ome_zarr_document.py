@@ -9,7 +9,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
 __all__ = ["Document", "find_document", "is_ome", "layout_name", "prefetch_levels"]

@@ -12,7 +12,9 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.storage.node import Node, as_path, brief, prefetch_nodes, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node, prefetch_nodes
+from napari_pyramid.storage.paths import as_path
 
 __all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
 

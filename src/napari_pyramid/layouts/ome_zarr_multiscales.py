@@ -16,7 +16,8 @@ from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
 from napari_pyramid.layouts.ome_zarr_document import Document, layout_name
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
 from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "without_channel"]
 

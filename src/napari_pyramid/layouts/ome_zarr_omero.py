@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_pyramid.image import Channel
 from napari_pyramid.storage.json_values import is_number
-from napari_pyramid.storage.node import brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
 
 __all__ = ["parse_channels"]
 

@@ -18,7 +18,8 @@ from napari_pyramid.layouts.ome_zarr_multiscales import (
     without_channel,
 )
 from napari_pyramid.layouts.transforms import parse_transform
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["read_scene"]
 

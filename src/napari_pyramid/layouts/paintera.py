@@ -12,7 +12,8 @@ from typing import Literal
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import n5
 from napari_pyramid.layouts._candidates import checked_levels, image_name, numbered_arrays, numbers
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

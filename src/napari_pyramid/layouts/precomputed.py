@@ -21,7 +21,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import numbers
-from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.stores import Found
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 NAME = "summary_of"
 

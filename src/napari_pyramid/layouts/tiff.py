@@ -21,7 +21,7 @@ from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import shape_ratio
 from napari_pyramid.layouts._remote_tiff import RemoteTiffLevel
 from napari_pyramid.layouts._tiff_metadata import TiffMetadata, hostile_ome, tiff_metadata
-from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.remote_file import RemoteFile, open_remote_file
 from napari_pyramid.storage.stores import Found
 

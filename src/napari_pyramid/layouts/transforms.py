@@ -10,7 +10,8 @@ import numpy as np
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import Affine
 from napari_pyramid.storage.json_values import is_number
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["compose", "diagonal", "is_axis_aligned", "parse_transform"]
 

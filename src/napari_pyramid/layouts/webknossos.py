@@ -20,7 +20,8 @@ from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts._candidates import find, numbers
 from napari_pyramid.layouts._levels import LevelEntry, open_levels, shrinking
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["FILES", "NAME", "read"]
 

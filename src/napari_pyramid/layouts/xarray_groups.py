@@ -13,7 +13,8 @@ from itertools import pairwise
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import data_variables, is_dataset, placed, pyramids
 from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

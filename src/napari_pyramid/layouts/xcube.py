@@ -18,7 +18,8 @@ from zarr.storage import LocalStore
 from napari_pyramid.errors import LayoutError, LayoutNotice
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import pyramids
-from napari_pyramid.storage.node import Node, warn
+from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.stores import is_url, open_root
 
 __all__ = ["FILES", "NAME", "SUFFIXES", "read"]

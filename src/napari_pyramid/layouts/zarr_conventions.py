@@ -24,7 +24,8 @@ from napari_pyramid.layouts._candidates import (
 from napari_pyramid.layouts._dataset import data_variables, placed, variable_axes
 from napari_pyramid.layouts._geo import GeoGrid
 from napari_pyramid.layouts._levels import LevelEntry
-from napari_pyramid.storage.node import Node, brief, warn
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node import Node
 
 __all__ = ["NAME", "read"]
 

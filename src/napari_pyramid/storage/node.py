@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,30 +11,16 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import StorePath
 
-from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
+from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike
 from napari_pyramid.storage._files import Files, files_of
 from napari_pyramid.storage.imagecodecs import provide_codecs
 from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
+from napari_pyramid.storage.layout_warnings import brief, warn
+from napari_pyramid.storage.node_metadata import METADATA_FILES, read_json, read_metadata
+from napari_pyramid.storage.paths import UNSAFE_PATH, as_path, is_in, join, natural_key
 
-__all__ = [
-    "UNSAFE_PATH",
-    "Kind",
-    "Node",
-    "as_path",
-    "brief",
-    "collected_warnings",
-    "natural_key",
-    "prefetch_nodes",
-    "root_node",
-    "warn",
-]
-
-UNSAFE_PATH = re.compile(r"^$|^/|^[A-Za-z]:|://|\\|(^|/)\.{1,2}(/|$)|\0")
-"""Paths that leave the store or name the node itself.
-
-Empty, absolute, with a drive, a URL, with a backslash, or with "." or "..".
-"""
+__all__ = ["Kind", "Node", "prefetch_nodes", "root_node"]
 
 _NO_FOLDERS = ("c", "__MACOSX")
 """Directories that are not nodes: chunks of zarr v3, and files that macOS adds to zips."""
@@ -46,42 +28,6 @@ _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
 Kind = Literal["group", "array"]
-_collected: ContextVar[list[LayoutWarning] | None] = ContextVar("collected", default=None)
-
-
-def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
-    """Warn that something in a store is left out or replaced.
-
-    The message is one line that names file and key.
-    """
-    collected = _collected.get()
-    if collected is None:
-        warnings.warn(message, category, stacklevel=3)
-    else:
-        collected.append(category(message))
-
-
-@contextmanager
-def collected_warnings() -> Iterator[list[LayoutWarning]]:
-    """Collect the warnings of `warn` in a list within this context, instead of showing them.
-
-    `warnings.catch_warnings` would silence all other threads and all other packages, too.
-    """
-    collected: list[LayoutWarning] = []
-    token = _collected.set(collected)
-    try:
-        yield collected
-    finally:
-        _collected.reset(token)
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key that puts "level_10" after "level_9"."""
-    return tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"(\d+)", name)
-        if part
-    )
 
 
 class Node:
@@ -161,13 +107,13 @@ class Node:
 
     def folder_at(self, path: str) -> str:
         """Return the `folder` of the node at a relative path, which need not exist."""
-        return self._files.folder(_join(self.path, path) if path else self.path)
+        return self._files.folder(join(self.path, path) if path else self.path)
 
     @cached_property
     def is_link(self) -> bool:
         """Whether the last part of the path is a link to a folder with another name or parent."""
         above, _, name = self.path.rpartition("/")
-        return bool(name) and self.folder != _join(self._files.folder(above), name)
+        return bool(name) and self.folder != join(self._files.folder(above), name)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -254,7 +200,7 @@ class Node:
             )
         path = "/".join(part for part in path.split("/") if part)
         if path not in self._known:
-            self._known[path] = self._load(_join(self.path, path))
+            self._known[path] = self._load(join(self.path, path))
         return self._known[path]
 
     def prefetch(
@@ -294,7 +240,7 @@ class Node:
         if not isinstance(path, str) or UNSAFE_PATH.search(path):
             return None
         clean = "/".join(part for part in path.split("/") if part)
-        return None if clean in self._known else _join(self.path, clean)
+        return None if clean in self._known else join(self.path, clean)
 
     @cached_property
     def _children(self) -> tuple[Node, ...]:
@@ -302,7 +248,7 @@ class Node:
         self.prefetch(nodes=names)
         found = [node for name in names if (node := self.child(name)) is not None]
         above = self.folders_above()
-        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
+        return tuple(node for node in found if not any(is_in(f, node.folder) for f in above))
 
     @cached_property
     def _distinct_children(self) -> tuple[Node, ...]:
@@ -339,9 +285,9 @@ class Node:
             for name in self._candidates()
             if name not in nodes and not name.isdecimal() and name not in _NO_FOLDERS
         )
-        found = [self._node(_join(self.path, name), {}) for name in sorted(names, key=natural_key)]
+        found = [self._node(join(self.path, name), {}) for name in sorted(names, key=natural_key)]
         above = self.folders_above()
-        return tuple(node for node in found if not any(_is_in(f, node.folder) for f in above))
+        return tuple(node for node in found if not any(is_in(f, node.folder) for f in above))
 
     def folders_above(self) -> set[str]:
         """Return the identities of the folders of the node and of all groups above it."""
@@ -394,7 +340,7 @@ class Node:
             raise LayoutError(
                 f"{self.location}: {brief(name)} is not a file inside the store; not read"
             )
-        key = _join(self.path, name)
+        key = join(self.path, name)
         try:
             return self._files.read(key)
         except OSError as error:
@@ -416,7 +362,7 @@ class Node:
     def _load(self, path: str) -> Node | None:
         try:
             above = None if self.is_implicit else self.zarr_format
-            metadata = _read_metadata(self._files, path, above=above)
+            metadata = read_metadata(self._files, path, above=above)
         except LayoutError as error:
             warn(f"{self.opened}/{error}; left out")
             return None
@@ -435,7 +381,7 @@ class Node:
 
     def _read_attributes(self) -> Any:
         try:
-            return _read_json(self._files, _join(self.path, ".zattrs"))
+            return read_json(self._files, join(self.path, ".zattrs"))
         except LayoutError as error:
             warn(f"{self.opened}/{error}; ignored")
             return None
@@ -474,18 +420,17 @@ def root_node(
     """
     files = files_of(store, fetched)
     try:
-        metadata = _read_metadata(files, "")
+        metadata = read_metadata(files, "")
     except LayoutError as error:
         raise LayoutError(f"{opened}/{error}") from error
     return Node(store, "", metadata or {}, files=files, opened=opened)
 
 
-_METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 _FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
     "array": (".zarray",),
     # In zarr v2, attributes alone identify an expected group: half the requests of a plate.
     "group": (".zattrs",),
-    None: (*_METADATA_FILES, ".zattrs"),
+    None: (*METADATA_FILES, ".zattrs"),
 }
 
 
@@ -513,85 +458,12 @@ def prefetch_nodes(
             continue
         is_v3 = node.zarr_format == 3 and not node.is_implicit
         names = ("zarr.json",) if is_v3 else _FILES_OF[kind]
-        keys += [_join(place, name) for name in names]
+        keys += [join(place, name) for name in names]
         if kind is not None:
-            again.append(_join(place, names[0]))
+            again.append(join(place, names[0]))
         if kind == "group" and not is_v3:
             files.expected_groups.add(place)
     files.prefetch(keys, directories=[node.path for node in listed])
     others = [key.rpartition("/")[0] for key in again if not files.has(key)]
-    rest = ("zarr.json",) if nodes[0].zarr_format == 3 else _METADATA_FILES
-    files.prefetch(_join(place, name) for place in others for name in rest)
-
-
-def _read_metadata(
-    files: Files, path: str, *, above: Literal[2, 3] | None = None
-) -> dict[str, Any] | None:
-    """Return the metadata of a node, zarr v3 before v2; None if it has no metadata.
-
-    On another host, where each file is a round trip, fetched files and the format of the group
-    above come first.
-    """
-    order: Sequence[str] = _METADATA_FILES
-    if files.is_far:
-        if path in files.expected_groups and files.has(_join(path, ".zattrs")):
-            return {"zarr_format": 2}
-        if above is not None:
-            order = ("zarr.json",) if above == 3 else (".zarray", ".zgroup", "zarr.json")
-        order = sorted(order, key=lambda file: not files.has(_join(path, file)))
-        if not files.has(_join(path, order[0])):
-            files.prefetch(_join(path, file) for file in order)
-    for file in order:
-        key = _join(path, file)
-        metadata = _read_json(files, key)
-        if metadata is None:
-            continue
-        if not isinstance(metadata, dict):
-            raise LayoutError(f"{key}: not an object but {brief(metadata)}")
-        if file == "zarr.json" and metadata.get("node_type") not in ("array", "group"):
-            raise LayoutError(
-                f'{key}: "node_type" is {brief(metadata.get("node_type"))}, '
-                'expected "array" or "group"'
-            )
-        if file == "zarr.json":
-            return {**metadata, "zarr_format": 3}
-        return (
-            {"zarr_format": 2, **metadata}
-            if file == ".zgroup"
-            else {"shape": None, **metadata, "zarr_format": 2}
-        )
-    return None
-
-
-def _read_json(files: Files, key: str) -> Any:
-    try:
-        content = files.read(key)
-        return None if content is None else json.loads(content)
-    except LayoutError:  # of a store that presents another format, and names the file that there is
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise LayoutError(f"{key} cannot be read: {one_line(error)}") from error
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name
-
-
-def _is_in(inner: str, outer: str) -> bool:
-    """Return whether `inner` is the folder `outer`, or below it."""
-    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
-
-
-def as_path(value: object) -> object:
-    """Return a non-negative integer as a string, and any other value unchanged.
-
-    Some writers give paths such as 0 as numbers.
-    """
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return str(value) if is_number else value
-
-
-def brief(value: object) -> str:
-    """Return a short representation of a value, for messages."""
-    text = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    rest = ("zarr.json",) if nodes[0].zarr_format == 3 else METADATA_FILES
+    files.prefetch(join(place, name) for place in others for name in rest)

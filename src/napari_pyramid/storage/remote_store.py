@@ -27,7 +27,7 @@ from zarr.abc.store import (
 
 from napari_pyramid.errors import LayoutNotice
 from napari_pyramid.storage.address import Address
-from napari_pyramid.storage.node import warn
+from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.transport import (
     Answer,
