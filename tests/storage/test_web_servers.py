@@ -411,14 +411,26 @@ def test_views_have_the_pixels_of_the_store(serve: Serve, name: str, rules: dict
             np.testing.assert_array_equal(np.asarray(view[region]), _expected()[region])
 
 
-def test_shards_take_a_request_for_the_index_and_one_for_near_chunks(serve: Serve) -> None:
+def test_a_shard_that_is_read_whole_takes_one_request(serve: Serve) -> None:
     web = serve()
     (image,) = open_images(f"{web.url}/sharded.zarr")
     web.requests.clear()
     np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), _expected())
+    assert len(web.requests) == len(set(web.paths())) == 6  # 3 x 2 shards, of 24 chunks
+    assert all(request.range is None for request in web.requests)
+
+
+def test_a_part_of_a_shard_takes_a_request_for_the_index_and_one_for_near_chunks(
+    serve: Serve,
+) -> None:
+    web = serve()
+    (image,) = open_images(f"{web.url}/sharded.zarr")
+    web.requests.clear()
+    view = LazyArray(image.levels[0].array)
+    np.testing.assert_array_equal(np.asarray(view[:8]), _expected()[:8])
     indexes = [r.path for r in web.requests if (r.range or "").startswith("bytes=-")]
-    assert len(indexes) == len(set(indexes)) == 6  # 3 x 2 shards, of 24 chunks
-    assert len(web.requests) <= 18  # the chunks of a shard may be read by two threads
+    assert len(indexes) == len(set(indexes)) == 2
+    assert len(web.requests) == 4
 
 
 def test_the_index_of_a_shard_is_read_once(serve: Serve) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays.chunk_reader import Index
 from napari_pyramid.arrays.chunked_source import ChunkedSource
-from napari_pyramid.arrays.run_together import THREADS
+from napari_pyramid.storage.run_together import THREADS
 
 __all__ = ["ChunkLoader", "Client", "Wanted"]
 

@@ -29,6 +29,9 @@ Array = npt.NDArray[Any]
 class ChunkReader(Protocol):
     """Reader of the chunks of one array; several threads may call it at once."""
 
+    reads_in_parallel: bool
+    """Whether one call of `read` reads its chunks side by side, on threads of its own."""
+
     @property
     def chunks_per_call(self) -> int:
         """Best number of chunks for one call of `read`."""
@@ -76,6 +79,7 @@ def chunk_box(
 class SlicedChunks:
     """Reader for any array with basic indexing; reads neighbouring chunks in one call."""
 
+    reads_in_parallel = False
     chunks_per_call = 16
     """About the number of chunks that zarr requests from a server at once."""
 
@@ -104,10 +108,11 @@ class SlicedChunks:
 class _PipelineChunks:
     """Reader for local zarr arrays with unusual codecs, with zarrs if it can, else with zarr."""
 
+    reads_in_parallel = False
+
     def __init__(self, array: zarr.Array[Any]) -> None:
-        from napari_pyramid.storage.chunk_io import (
-            Blocks,
-        )  # zarrs is imported only for the few arrays that need it
+        # zarrs is imported only for the few arrays that need it.
+        from napari_pyramid.storage.chunk_io import Blocks
 
         self._chunks: tuple[int, ...] = array.chunks
         self._blocks = Blocks(array)

@@ -18,15 +18,17 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays.chunk_cache import ChunkCache, default_budget
 from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks, chunk_reader
-from napari_pyramid.arrays.run_together import THREADS, run_together
 from napari_pyramid.errors import SourceError
 from napari_pyramid.image import ArrayLike
+from napari_pyramid.storage.run_together import THREADS, run_together
 
 __all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
 
 _Array = npt.NDArray[Any]
 _Part = tuple[int, slice, slice]
 """Number of a chunk along one axis, part of the result, and place of that part in the chunk."""
+BATCH_BYTES = 64 * 2**20
+"""Decoded bytes of one call to a reader that reads in parallel, where all chunks are needed."""
 
 
 class ChunkedSource:
@@ -135,6 +137,9 @@ class ChunkedSource:
 
         left = list(missing)
         size = self.batch_size(len(left)) if left else 1
+        if left and self.reader.reads_in_parallel:
+            # All at once: chunks of one shard should be in one call.
+            size = max(size, BATCH_BYTES // self.chunk_nbytes)
         run_together(read, [left[i : i + size] for i in range(0, len(left), size)])
 
     def batch_size(self, n_chunks: int, n_threads: int = THREADS) -> int:

@@ -1,33 +1,32 @@
 """Read chunks of a zarr array on another host, with many requests at once.
 
-The calling thread decodes the chunks. Indexes of shards are kept, and parts of a shard that are
-near each other share a request.
+Each request has a thread, which decodes what it fetched: through an event loop, a request takes
+more than twice the processor time. Indexes of shards are kept, and parts of a shard that are near
+each other share a request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy.typing as npt
 import zarr
 
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
-from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.run_together import THREADS, run_together
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 from napari_pyramid.storage.transport import Span
 
 __all__ = ["RemoteChunks"]
 
-T = TypeVar("T")
 Array = npt.NDArray[Any]
 Index = tuple[int, ...]
 
@@ -51,12 +50,15 @@ class RemoteChunks:
         Decoder of its chunks.
     """
 
+    reads_in_parallel = True
+
     def __init__(self, array: zarr.Array[Any], decoder: ChunkDecoder) -> None:
         store = array.store
         assert isinstance(store, RemoteStore)
         self._store = store
         self._prefix = array.path
         self._decoder = decoder
+        self._grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
         self._n_inner = math.prod(decoder.per_shard)
         self._key = array.metadata.encode_chunk_key
         self._indexes: OrderedDict[Index, tuple[float, Future[Places | None]]] = OrderedDict()
@@ -91,56 +93,80 @@ class RemoteChunks:
         OSError
             If a chunk cannot be read; the message is one line that names the key.
         """
-        stored = run(self._fetch_all(list(indexes)))
-        return {index: self._decoded(index, stored[index]) for index in indexes}
+        found: dict[Index, Array] = {}
+        if not self._decoder.per_shard:
+            run_together(lambda i: self._read_object(i, found), indexes, threads=_AT_ONCE)
+            return found
+        shard_of = self._decoder.shard_of
+        shards = [
+            (shard, list(inner))
+            for shard, inner in groupby(sorted(indexes, key=shard_of), shard_of)
+        ]
+        decoders = max(1, THREADS // len(shards)) if shards else 1
+        run_together(lambda s: self._read_shard(*s, found, decoders), shards, threads=_AT_ONCE)
+        return found
 
     def forget(self) -> None:
         """Drop the shard indexes: the store has been written to."""
         with self._lock:
             self._indexes.clear()
 
-    # ---- requests ----
+    def _read_object(self, index: Index, found: dict[Index, Array]) -> None:
+        found[index] = self._decoded(index, self._store.fetch_now(self._path(index)))
 
-    async def _fetch_all(self, indexes: Sequence[Index]) -> dict[Index, bytes | None]:
-        room = asyncio.Semaphore(_AT_ONCE)
+    def _read_shard(
+        self, shard: Index, indexes: list[Index], found: dict[Index, Array], decoders: int
+    ) -> None:
+        """Put the chunks at `indexes` of one shard into `found`; decode on `decoders` threads."""
+        if len(indexes) == self._n_stored(shard) and not self._knows(shard):
+            stored = self._whole_shard(shard, indexes)
+        else:
+            stored = self._parts_of(shard, indexes)
 
-        async def within(request: Coroutine[Any, Any, T]) -> T:
-            async with room:
-                return await request
+        def decode(index: Index) -> None:
+            found[index] = self._decoded(index, stored.get(index))
 
-        if not self._decoder.per_shard:
-            found = await asyncio.gather(
-                *(within(self._store.fetch(self._path(index))) for index in indexes)
-            )
-            return dict(zip(indexes, found, strict=True))
-        shard_of = self._decoder.shard_of
-        shards = groupby(sorted(indexes, key=shard_of), shard_of)
-        parts = await asyncio.gather(
-            *(within(self._fetch_inner(shard, list(inner))) for shard, inner in shards)
+        run_together(decode, indexes, threads=decoders)
+
+    # ---- shards ----
+
+    def _n_stored(self, shard: Index) -> int:
+        """Return the number of chunks of a shard that are in the array."""
+        return math.prod(
+            min(per, n - s * per)
+            for s, per, n in zip(shard, self._decoder.per_shard, self._grid, strict=True)
         )
-        return {index: content for part in parts for index, content in part.items()}
 
-    async def _fetch_inner(
-        self, shard: Index, indexes: Sequence[Index]
-    ) -> dict[Index, bytes | None]:
-        found: dict[Index, bytes | None] = dict.fromkeys(indexes)
-        places = await self._places(shard)
+    def _knows(self, shard: Index) -> bool:
+        with self._lock:
+            return shard in self._indexes
+
+    def _whole_shard(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, bytes]:
+        """Return the bytes of all chunks of a shard, with one request for the whole shard."""
+        key = self._path(shard)
+        stored = self._store.fetch_now(key)
+        if stored is None:
+            return {}
+        places = self._parsed(key, stored[-index_nbytes(self._n_inner) :])
+        parts = {i: part_of(places, self._decoder.number_in_shard(i)) for i in indexes}
+        return {i: stored[p[0] : sum(p)] for i, p in parts.items() if p is not None}
+
+    def _parts_of(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, bytes]:
+        """Return the bytes of some chunks of a shard; chunks that are not stored are left out."""
+        places = self._places(shard)
         if places is None:
-            return found
-        spans = {}
-        for index in indexes:
-            part = part_of(places, self._decoder.number_in_shard(index))
-            if part is not None:
-                spans[index] = (part[0], sum(part))
-        if spans:
-            key = self._path(shard)
-            contents = await self._store.fetch_ranges(key, list(spans.values()))
-            if contents is None:
-                raise OSError(f"{self._store}/{key}: the shard is no longer there")
-            found.update(zip(spans, contents, strict=True))
-        return found
+            return {}
+        parts = {i: part_of(places, self._decoder.number_in_shard(i)) for i in indexes}
+        spans = {i: (p[0], sum(p)) for i, p in parts.items() if p is not None}
+        if not spans:
+            return {}
+        key = self._path(shard)
+        contents = self._store.fetch_ranges_now(key, list(spans.values()))
+        if contents is None:
+            raise OSError(f"{self._store}/{key}: the shard is no longer there")
+        return dict(zip(spans, contents, strict=True))
 
-    async def _places(self, shard: Index) -> Places | None:
+    def _places(self, shard: Index) -> Places | None:
         """Return offset and length of the chunks of a shard; None if the shard is missing."""
         now = time.monotonic()
         with self._lock:
@@ -154,10 +180,10 @@ class RemoteChunks:
                     self._indexes.popitem(last=False)
         assert future is not None
         if not is_mine:
-            return await asyncio.wrap_future(future)
+            return future.result()
         key = self._path(shard)
         try:
-            stored = await self._store.fetch(key, Span(-index_nbytes(self._n_inner)))
+            stored = self._store.fetch_now(key, Span(-index_nbytes(self._n_inner)))
             places = None if stored is None else self._parsed(key, stored)
         except BaseException as error:
             with self._lock:

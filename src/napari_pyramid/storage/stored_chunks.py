@@ -44,6 +44,8 @@ class StoredChunks:
         Decoder of its chunks.
     """
 
+    reads_in_parallel = False
+
     def __init__(self, array: zarr.Array[Any], decoder: ChunkDecoder) -> None:
         store = array.store
         assert isinstance(store, LocalStore)

@@ -149,20 +149,23 @@ class ObstoreTransport:
         """Return an object, or a part of it."""
         import obstore
 
-        options: Any = None
-        if span is not None and span.start < 0:
-            options = {"range": {"suffix": -span.start}}
-        elif span is not None:
-            options = {
-                "range": {"offset": span.start} if span.end is None else (span.start, span.end)
-            }
         try:
-            result = await obstore.get_async(self._store, self._prefix + key, options=options)
-            content = await result.bytes_async()
+            result = await obstore.get_async(
+                self._store, self._prefix + key, options=_get_options(span)
+            )
+            return _answer(result, await result.bytes_async())
         except Exception as error:
             raise _translated(error) from None
-        kind = str(result.attributes.get("Content-Type", ""))
-        return Answer(bytes(content), kind, result.meta["size"])
+
+    def get_now(self, key: str, span: Span | None = None) -> Answer:
+        """Return what `get` returns, from a thread that may wait."""
+        import obstore
+
+        try:
+            result = obstore.get(self._store, self._prefix + key, options=_get_options(span))
+            return _answer(result, result.bytes())
+        except Exception as error:
+            raise _translated(error) from None
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return several parts of an object, given as first byte and end."""
@@ -173,6 +176,17 @@ class ObstoreTransport:
             parts = await obstore.get_ranges_async(
                 self._store, self._prefix + key, starts=starts, ends=ends
             )
+        except Exception as error:
+            raise _translated(error) from None
+        return [bytes(part) for part in parts]
+
+    def get_ranges_now(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return what `get_ranges` returns, from a thread that may wait."""
+        import obstore
+
+        starts, ends = zip(*spans, strict=True)
+        try:
+            parts = obstore.get_ranges(self._store, self._prefix + key, starts=starts, ends=ends)
         except Exception as error:
             raise _translated(error) from None
         return [bytes(part) for part in parts]
@@ -189,6 +203,19 @@ class ObstoreTransport:
             raise _translated(error) from None
         directories = [(p.rstrip("/").rpartition("/")[2], True) for p in found["common_prefixes"]]
         return directories + [(o["path"].rpartition("/")[2], False) for o in found["objects"]]
+
+
+def _get_options(span: Span | None) -> Any:
+    if span is None:
+        return None
+    if span.start < 0:
+        return {"range": {"suffix": -span.start}}
+    return {"range": {"offset": span.start} if span.end is None else (span.start, span.end)}
+
+
+def _answer(result: Any, content: Any) -> Answer:
+    kind = str(result.attributes.get("Content-Type", ""))
+    return Answer(bytes(content), kind, result.meta["size"])
 
 
 def _translated(error: Exception) -> Exception:

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from napari_pyramid.arrays import run_together as threads
-from napari_pyramid.arrays.run_together import run_together
+from napari_pyramid.storage import run_together as threads
+from napari_pyramid.storage.run_together import run_together
 
 
 def test_every_item_is_handed_over_once() -> None:

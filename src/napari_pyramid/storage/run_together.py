@@ -16,8 +16,12 @@ THREADS = max(1, min(8, os.cpu_count() or 1))
 """Number of threads that decode at once."""
 
 
-def run_together(function: Callable[[T], object], items: Iterable[T]) -> None:
-    """Call `function` for each item on up to `THREADS` threads, and wait for all calls.
+def run_together(
+    function: Callable[[T], object], items: Iterable[T], *, threads: int | None = None
+) -> None:
+    """Call `function` for each item on up to `threads` threads, and wait for all calls.
+
+    As many threads as processors are started if `threads` is None.
 
     The threads are started for the call and end with it, so a function may itself call
     `run_together`. The first exception is raised; items not started by then are left out.
@@ -37,7 +41,7 @@ def run_together(function: Callable[[T], object], items: Iterable[T]) -> None:
                 errors.append(error)
                 left.clear()
 
-    n_threads = min(THREADS, len(left))
+    n_threads = min(threads or THREADS, len(left))
     # The main thread only waits: in it, numcodecs' blosc starts threads for each chunk.
     works = n_threads <= 1 or threading.current_thread() is not threading.main_thread()
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(n_threads - works)]
