@@ -1,4 +1,4 @@
-"""Measure planes, tiles and blocks of arrays behind HTTP, with latency, beside TensorStore.
+"""Measure reading behind HTTP, with latency: regions of arrays beside TensorStore, and plates.
 
     python benchmarks/remote.py [--results docs/benchmarks/remote.md]
 
@@ -10,8 +10,10 @@ us and by TensorStore take turns.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -42,6 +44,9 @@ REGIONS = {
     "block": (slice(0, 128), slice(0, 256), slice(0, 256)),
 }
 LATENCIES = (0.0, 0.02, 0.1)
+PLATE = (16, 24, 9)
+"""Rows, columns and fields of a well."""
+PLATE_LATENCY = 0.05
 
 
 def main() -> None:
@@ -59,7 +64,10 @@ def main() -> None:
         for latency in LATENCIES:
             with _server(root, latency) as server:
                 rows += [row for name in ARRAYS for row in _rows(server, name, given.repeats)]
-    text = "\n".join([*_head(), *rows]) + "\n"
+        _write_plate(root / "plate.zarr")
+        with _server(root, PLATE_LATENCY) as server:
+            opening = [_opening(server, given.repeats)]
+    text = "\n".join([*_head(), *rows, *opening]) + "\n"
     if given.results is None:
         print(text)
     else:
@@ -141,6 +149,66 @@ def _tensorstore(url: str, name: str) -> Callable:
     spec = {"driver": driver, "kvstore": f"{url}/"}
     opened = tensorstore.open(spec, context=tensorstore.Context(), open=True).result()
     return lambda region: np.asarray(opened[region].read().result())
+
+
+def _write_plate(root: Path) -> None:
+    """Write a plate of OME-Zarr 0.4 without consolidated metadata, with the pixels of one field."""
+    n_rows, n_columns, n_fields = PLATE
+    rows, columns = [chr(65 + i) for i in range(n_rows)], [str(i + 1) for i in range(n_columns)]
+    fields = [str(i) for i in range(n_fields)]
+    wells = [
+        {"path": f"{row}/{column}", "rowIndex": i, "columnIndex": j}
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
+    names = [[{"name": name} for name in part] for part in (rows, columns)]
+    plate = {"version": "0.4", "rows": names[0], "columns": names[1], "wells": wells}
+    _write_group(root, {"plate": plate})
+    field = _write_field(root / "A" / "1" / "0")
+    for well in wells:
+        images = [{"path": path} for path in fields]
+        _write_group(root / well["path"], {"well": {"version": "0.4", "images": images}})
+        for path in fields:
+            if (directory := root / well["path"] / path) != field:
+                shutil.copytree(field, directory, ignore=shutil.ignore_patterns("0.*"))
+
+
+def _write_field(directory: Path) -> Path:
+    for level, size in enumerate((128, 64)):
+        values = np.ones((size, size), "u2")
+        zarr.create_array(directory / str(level), data=values, zarr_format=2)
+    datasets = [
+        {
+            "path": str(level),
+            "coordinateTransformations": [{"type": "scale", "scale": [2**level, 2**level]}],
+        }
+        for level in range(2)
+    ]
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    multiscale = {"version": "0.4", "axes": axes, "datasets": datasets}
+    _write_group(directory, {"multiscales": [multiscale]})
+    return directory
+
+
+def _write_group(directory: Path, attributes: dict[str, object]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ".zgroup").write_text('{"zarr_format": 2}')
+    (directory / ".zattrs").write_text(json.dumps(attributes))
+
+
+def _opening(server: _Server, repeats: int) -> str:
+    best, n_requests = float("inf"), 0
+    for _ in range(repeats):
+        server.take_count()
+        start = time.perf_counter()
+        open_images(f"{server.url}/plate.zarr")
+        best, n_requests = min(best, time.perf_counter() - start), server.take_count()
+    n_rows, n_columns, n_fields = PLATE
+    return (
+        f"\nOpening a plate of {n_rows * n_columns} wells with {n_fields} fields each, without "
+        f"consolidated\nmetadata, at {server.latency * 1000:.0f} ms: {best:.1f} s, "
+        f"{n_requests} requests."
+    )
 
 
 def _head() -> list[str]:

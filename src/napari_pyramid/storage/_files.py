@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -16,6 +15,8 @@ from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.private_names import run
+from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.run_together import run_together
 
 __all__ = ["Files", "fetch_files", "files_of"]
 
@@ -303,27 +304,32 @@ def _fetch_all(
 
     Without files and directories that cannot be read, unless `is_strict`: then the error is raised.
     """
+    files: dict[str, bytes | None] = {}
+    names: dict[str, list[str]] = {}
 
-    async def one(key: str, room: asyncio.Semaphore) -> bytes | None:
-        async with room:
-            buffer = await store.get(key, default_buffer_prototype())
-        return None if buffer is None else _bounded(buffer.to_bytes(), key)
+    def fetch(wanted: tuple[str, bool]) -> None:
+        key, is_directory = wanted
+        try:
+            if is_directory:
+                names[key] = _answer(_directories(store, key))
+            else:
+                files[key] = _fetched(store, key)
+        except Exception:  # a store that presents another format may raise its own errors
+            if is_strict:
+                raise
 
-    async def all_of_them() -> list[Any]:
-        room = asyncio.Semaphore(_SIDE_BY_SIDE)
-        files = (one(key, room) for key in keys)
-        names = (_directories(store, directory) for directory in directories)
-        return await asyncio.gather(*files, *names, return_exceptions=True)
+    wanted = [(key, False) for key in keys] + [(key, True) for key in directories]
+    run_together(fetch, wanted, threads=_SIDE_BY_SIDE)
+    return files, names
 
-    answers = _answer(all_of_them()) if keys or directories else []
-    for answer in answers:
-        if isinstance(answer, BaseException) and (is_strict or not isinstance(answer, Exception)):
-            raise answer
-    found = [
-        {asked: a for asked, a in zip(of, part, strict=True) if not isinstance(a, BaseException)}
-        for of, part in ((keys, answers[: len(keys)]), (directories, answers[len(keys) :]))
-    ]
-    return found[0], found[1]
+
+def _fetched(store: Store, key: str) -> bytes | None:
+    if isinstance(store, RemoteStore):
+        content = store.fetch_now(key)
+    else:
+        buffer = _answer(store.get(key, default_buffer_prototype()))
+        content = None if buffer is None else buffer.to_bytes()
+    return None if content is None else _bounded(content, key)
 
 
 def _answer(request: Coroutine[Any, Any, T]) -> T:
