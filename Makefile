@@ -26,10 +26,12 @@ demo: .venv/.ready-gui
 
 test: .venv/.ready-dev lint
 	@scripts/setup-system.sh
+	@scripts/fetch-nginx.sh
 	$(PYTEST)
 
 test-all: .venv/.ready-dev lint
 	@scripts/setup-system.sh
+	@scripts/fetch-nginx.sh
 	$(PYTEST) -m ""
 
 matrix: .venv/.ready-dev

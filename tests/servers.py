@@ -5,7 +5,9 @@ Nothing here needs the internet.
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,16 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-__all__ = ["Request", "Rules", "WebServer", "rounds", "s3_server", "web_server"]
+__all__ = [
+    "Request",
+    "Rules",
+    "WebServer",
+    "find_nginx",
+    "nginx_server",
+    "rounds",
+    "s3_server",
+    "web_server",
+]
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>Not here</title></head><body>Nothing.</body></html>\n"
 
@@ -312,6 +323,46 @@ def rounds(requests: list[Request]) -> int:
         if request.start >= end:
             count, end = count + 1, request.end
     return count
+
+
+NGINX = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
+events {{}}
+http {{
+  access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
+  fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  server {{ listen 127.0.0.1:{port}; location / {{ root {root}; autoindex on; }} }}
+}}
+"""
+
+
+def find_nginx() -> str | None:
+    """The command of nginx: an installed one, or the one that scripts/fetch-nginx.sh unpacked."""
+    unpacked = Path(__file__).parents[1] / "build" / "nginx" / "usr" / "sbin" / "nginx"
+    return shutil.which("nginx") or (str(unpacked) if unpacked.exists() else None)
+
+
+@contextmanager
+def nginx_server(root: Path, folder: Path) -> Iterator[str]:
+    """The address of nginx, which serves the files below `root`; its own are in `folder`."""
+    command = find_nginx()
+    assert command is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "conf").write_text(NGINX.format(folder=folder, root=root, port=port))
+    errors = ["-e", str(folder / "errors")]
+    server = subprocess.Popen([command, *errors, "-p", str(folder), "-c", str(folder / "conf")])
+    try:
+        while True:
+            assert server.poll() is None, (folder / "errors").read_text()
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from servers import Rules, WebServer, rounds, web_server
+from servers import Rules, WebServer, find_nginx, nginx_server, rounds, web_server
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import LayoutError, LayoutNotice, SourceError
@@ -110,6 +110,16 @@ def test_a_store_opens_on_an_unusual_server(serve: Serve, rules: dict[str, Any],
         if rules.get("fail_with") == "cut":  # half of an answer looks like one without ranges
             warnings.simplefilter("ignore", LayoutNotice)
         _check(f"{serve(**rules).url}/{name}")
+
+
+@pytest.mark.skipif(find_nginx() is None, reason="nginx is neither installed nor unpacked")
+def test_stores_open_on_nginx(root: Path, tmp_path: Path) -> None:
+    with nginx_server(root, tmp_path) as url:
+        for name in NAMES:
+            _check(f"{url}/{name}")
+        _check(f"{url}/v3.zarr/?key=%2Fvalue")
+        with pytest.raises(LayoutError, match=f"{url}/v4.zarr"):
+            open_images(f"{url}/v4.zarr")
 
 
 def test_a_redirect_is_followed(serve: Serve) -> None:
