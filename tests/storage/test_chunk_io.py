@@ -16,8 +16,9 @@ import pytest
 import tensorstore
 import zarr
 
+from napari_pyramid.storage import present_chunks
 from napari_pyramid.storage.chunk_io import Blocks
-from napari_pyramid.storage.present_chunks import present_blocks
+from napari_pyramid.storage.present_chunks import PresentBlocks, present_blocks
 from napari_pyramid.storage.shards import has_plain_index
 
 SHAPE, CHUNKS = (11, 7, 13), (4, 3, 5)
@@ -106,6 +107,28 @@ def test_blocks_that_exist_are_those_that_hold_something(
         part = data[tuple(slice(i * b, (i + 1) * b) for i, b in zip(index, block, strict=True))]
         assert present[index] == (part != 6).any()
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("stored", STORED, ids=described)
+def test_a_region_has_a_block_whether_the_directory_is_listed_or_not(
+    stored: dict[str, Any], is_listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing the blocks of a petabyte takes hours, so that single ones are looked up there."""
+    array = make(tmp_path / "a", **stored)
+    data = np.zeros(SHAPE, "uint16")
+    data[10, 6, 12] = 1
+    Blocks(array).write(WHOLE, data)
+    if not is_listed:
+        monkeypatch.setattr(present_chunks, "LARGEST_MAP", 0)
+    present = PresentBlocks.of(array)
+    assert present is not None
+    at = [i // b for i, b in zip((10, 6, 12), array.shards or array.chunks, strict=True)]
+    assert present.any_in(tuple(slice(0, i + 1) for i in at))
+    for axis, i in enumerate(at):
+        beside = [slice(0, n + 1) for n in at]
+        beside[axis] = slice(0, i)
+        assert not present.any_in(tuple(beside))
 
 
 @pytest.mark.parametrize("stored", STORED, ids=described)

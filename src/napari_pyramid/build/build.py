@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_pyramid.build import executors
+from napari_pyramid.build.dry_run import dry_run
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.progress import Progress, Steps
@@ -163,6 +165,33 @@ class Build:
         if request.regions is not None:
             return Update(self._job, request.executor).update(request.regions)
         return Run(self._job, request.executor).steps()
+
+    def dry_run(self, directory: str | os.PathLike[str]) -> Generator[Progress, None, None]:
+        """Return a generator that hands out every tile of the build, and reads and writes no pixel.
+
+        The dry run has the threads or executor, the window of pending tiles, the lock and the
+        journals of the build, so that it shows what a build costs besides its pixels, how much
+        memory the scheduling takes, and whether all workers are reached. The source may be
+        anything with a shape and a dtype. The bytes in the progress are the bytes that the
+        build would read and write, if no chunk was empty.
+
+        Parameters
+        ----------
+        directory
+            Existing directory for the journals. A dry run that was stopped is resumed from there.
+            The journals are removed at the end.
+
+        Yields
+        ------
+        Progress
+
+        Raises
+        ------
+        DestinationError
+            While iterating, if nothing can be written in `directory`, a worker cannot reach it, or
+            it holds the journals of another build.
+        """
+        return dry_run(self._job, self._request, Path(os.path.abspath(directory)))
 
     def run(self, progress: Callable[[Progress], None] | None = None) -> Pyramid:
         """Build the pyramid and return it, opened for reading.

@@ -180,6 +180,12 @@ class Job:
             }
         )
 
+    @property
+    def compiled_steps(self) -> set[tuple[int, ...]]:
+        """Factors that the kernels are compiled for before the first tile."""
+        compiled = self.spec.reduction.is_compiled
+        return {level.factors for level in self.spec.levels[1:]} if compiled else set()
+
     # ---- pixels ----------------------------------------------------------------------------------
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller:

@@ -13,7 +13,7 @@ from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.regions import Region, shape_of
 from napari_pyramid.storage.chunk_io import Blocks
-from napari_pyramid.storage.present_chunks import present_blocks
+from napari_pyramid.storage.present_chunks import PresentBlocks
 
 __all__ = ["Reader"]
 
@@ -37,18 +37,18 @@ class Reader:
         self.block: tuple[int, ...] | None = (
             self.blocks.block if self.blocks else regular_chunks(array)
         )
-        self.present = present_blocks(array) if isinstance(array, zarr.Array) else None
+        self.present = PresentBlocks.of(array)
 
     def is_absent(self, region: Region) -> bool:
         """Return whether no chunk of the region exists, so that all of it is fill value."""
         if self.present is None or self.block is None:
             return False
-        return not self.present[
+        return not self.present.any_in(
             tuple(
                 slice(s.start // b, -(-s.stop // b))
                 for s, b in zip(region, self.block, strict=True)
             )
-        ].any()
+        )
 
     def read(self, region: Region, out: Array) -> None:
         """Read a region into `out`.

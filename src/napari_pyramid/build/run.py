@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,6 +80,11 @@ class Run:
 
         Closing the generator stops the build.
         """
+        yield from self.fill_and_publish()
+        return self.job.opened()
+
+    def fill_and_publish(self) -> Generator[Progress, None, None]:
+        """Run the build and yield its progress; see `steps`."""
         job, workspace = self.job, self.job.target.workspace
         workspace.acquire()
         began = published = False
@@ -109,7 +115,6 @@ class Run:
         finally:
             self._stop.set()
             self._leave(began, published)
-        return job.opened()
 
     def _check_source(self) -> None:
         """Raise if the source has changed since the build began.
@@ -224,15 +229,19 @@ class Run:
                 for done in _spread(executor, self._filler(i, p), numbers, window, pending):
                     for future in done:
                         self._count(p, future.result(), journal)
-                    if not self.job.is_intact():
-                        raise DestinationError(
-                            f"{self.job.target.directory}: the unfinished work was removed while "
-                            "it was built; start again"
-                        )
                     if self._meter.is_due():
+                        self._check_intact()
                         yield self._meter.progress(p.coarsest)
+            self._check_intact()
         finally:
             self._stop_all(own, pending)
+
+    def _check_intact(self) -> None:
+        if not self.job.is_intact():
+            raise DestinationError(
+                f"{self.job.target.directory}: the unfinished work was removed while it was built; "
+                "start again"
+            )
 
     def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
         """Return the callable that fills a tile by its number, here or in another process."""
@@ -276,9 +285,7 @@ class Run:
 
         This runs in a daemon thread, so that a stop need not wait for it.
         """
-        spec = self.job.spec
-        reduction = spec.reduction
-        steps = {level.factors for level in spec.levels[1:]} if reduction.is_compiled else set()
+        spec, reduction, steps = self.job.spec, self.job.spec.reduction, self.job.compiled_steps
 
         def warm_up() -> None:
             try:
@@ -346,12 +353,27 @@ def _spread(
     Yield the futures that finished since the last yield, possibly none, at least every `HEARTBEAT`
     seconds.
     """
+    finished: SimpleQueue[Future[B]] = SimpleQueue()
     while True:
         for item in islice(items, window - len(pending)):
             # One by one: if the executor refuses a call, the caller can stop the earlier ones.
-            pending.add(executor.submit(fn, item))
+            future = executor.submit(fn, item)
+            pending.add(future)
+            # Waiting for the first of n futures costs n locks, and so each tile n of them.
+            future.add_done_callback(finished.put)
         if not pending:
             return
-        done, _ = wait(pending, HEARTBEAT, FIRST_COMPLETED)
+        done = _taken(finished)
         pending -= done
         yield done
+
+
+def _taken(finished: SimpleQueue[Future[B]]) -> set[Future[B]]:
+    """Return all futures in a queue, after waiting at most `HEARTBEAT` seconds for the first."""
+    taken: set[Future[B]] = set()
+    try:
+        taken.add(finished.get(timeout=HEARTBEAT))
+        while True:
+            taken.add(finished.get_nowait())
+    except Empty:
+        return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -12,10 +13,37 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-__all__ = ["present_blocks"]
+__all__ = ["PresentBlocks", "present_blocks"]
 
-LARGEST_MAP = 2**28
-"""Most blocks of a map, of one byte each; in larger arrays, all blocks are taken to exist."""
+LARGEST_MAP = 2**20
+"""Most blocks of a map, of one byte each; blocks of larger arrays are looked up one by one.
+
+Each process that fills tiles makes a map. Listing a million files takes seconds.
+"""
+
+
+class PresentBlocks:
+    """The chunks (or shards) that exist of an array in a local directory."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self._map = present_blocks(array)
+        self._root = os.path.join(array.store.root, array.path)  # type: ignore[attr-defined]
+        self._key = array.metadata.encode_chunk_key
+
+    @classmethod
+    def of(cls, array: Any) -> PresentBlocks | None:
+        """Return the present blocks of a zarr array, or None for all other arrays and stores."""
+        is_local = isinstance(array, zarr.Array) and isinstance(array.store, LocalStore)
+        return cls(array) if is_local else None
+
+    def any_in(self, blocks: tuple[slice, ...]) -> bool:
+        """Return whether any block exists in a region of the grid of blocks."""
+        if self._map is not None:
+            return bool(self._map[blocks].any())
+        return any(
+            os.path.exists(os.path.join(self._root, self._key(index)))
+            for index in itertools.product(*(range(s.start, s.stop) for s in blocks))
+        )
 
 
 def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
