@@ -16,18 +16,23 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
-from napari_pyramid import DestinationError, build_pyramid, iter_build
-from napari_pyramid.build import executors, plan_build
+from napari_pyramid import DestinationError, SourceError, SpecError, build_pyramid, iter_build
+from napari_pyramid.build import executors, plan_build, worker
+from napari_pyramid.build.capacity import SHARE
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.request import Request
+from napari_pyramid.plan.memory import OVERHEAD
 
 OPTIONS: dict[str, Any] = {
     "n_levels": 1,
@@ -146,11 +151,73 @@ def test_threads_of_the_caller_keep_to_the_memory_limit(
     assert watch.peak == 2
 
 
+def test_a_worker_process_fills_as_many_tiles_at_once_as_it_has_memory_for(
+    source: Path,
+    tmp_path: Path,
+    watch: Watch,
+    elsewhere: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that has joined a cluster later may have less than the plan was made for."""
+    job = prepare_job(Request(source=source, options={"n_levels": 1, "chunks": (4, 64, 64)}))
+    two = OVERHEAD + 2 * job.worker_bytes(job.passes[0])
+    monkeypatch.setattr(worker, "dask_memory_limit", lambda: two / SHARE)
+    watch.together = 2
+    build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    assert watch.peak == 2
+
+
+# ---- what is not shared --------------------------------------------------------------------------
+
+
+def test_a_worker_that_does_not_see_the_source_says_so(
+    source: Path, tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks that are missing read as fill value, so that nothing else would tell."""
+    plain = worker._open
+
+    def on_another_host(parcel: worker.Parcel) -> Any:
+        hidden = source.rename(source.with_name("hidden"))
+        try:
+            return plain(parcel)
+        finally:
+            hidden.rename(source)
+
+    monkeypatch.setattr(worker, "_open", on_another_host)
+    with pytest.raises(SourceError, match="does not see the source"):
+        build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+
+
+def test_a_worker_that_does_not_see_the_destination_says_so(
+    source: Path, tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = executors.filler
+
+    def for_another_host(*args: Any) -> Any:
+        fill = plain(*args)
+        parcel = replace(fill.args[0], workspace=tmp_path / "local to the host")
+        return partial(worker.fill_tile, parcel)
+
+    monkeypatch.setattr(executors, "filler", for_another_host)
+    with pytest.raises(DestinationError, match="is not shared"):
+        build_pyramid(source, tmp_path / "x.zarr", executor=elsewhere, **OPTIONS)
+    assert not (tmp_path / "local to the host").exists()
+
+
+def test_an_array_in_memory_is_not_sent_to_other_processes(
+    tmp_path: Path, elsewhere: Elsewhere
+) -> None:
+    stored = zarr.create_array(zarr.storage.MemoryStore(), shape=(64,) * 3, dtype="uint8")
+    for source in (np.zeros((64,) * 3, "uint8"), stored):
+        with pytest.raises(SpecError, match="other processes cannot open this source"):
+            plan_build(source, tmp_path / "x.zarr", executor=elsewhere)
+
+
 # ---- stopped -------------------------------------------------------------------------------------
 
 
 def test_a_worker_process_is_awaited_until_its_last_tile_ends(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the build after a killed one awaits what that one left running."""
     spec = plan_build(source, **OPTIONS).spec
@@ -159,7 +226,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     workspace = job.target.workspace
     workspace.directory.mkdir()
     job.target.create()
-    fill = executors.filler(job, 0)
+    fill = executors.filler(job, 0, elsewhere)
     begun, may_end, awaited = (
         threading.Barrier(3),
         [threading.Event(), threading.Event()],
@@ -240,6 +307,29 @@ def test_no_tile_goes_on_after_an_executor_refused_one(
 
 
 # ---- workers that are lost -----------------------------------------------------------------------
+
+
+def test_tiles_that_an_executor_forgets_are_handed_out_again(
+    source: Path, tmp_path: Path, read_level: Any
+) -> None:
+    """As a dask scheduler that was restarted does."""
+
+    class Forgetful(Elsewhere):
+        calls = 0
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            self.calls += 1
+            if self.calls in (3, 4, 5, 9):
+                lost: Future[Any] = Future()
+                lost.cancel()
+                lost.set_running_or_notify_cancel()
+                return lost
+            return super().submit(fn, *args, **kwargs)
+
+    with Forgetful(2) as pool:
+        build_pyramid(source, tmp_path / "x.zarr", executor=pool, **OPTIONS)
+    assert pool.calls == 16 + 4
+    assert np.array_equal(read_level(tmp_path / "x.zarr" / "0"), read_level(source / "0"))
 
 
 class KilledWorker(Exception):

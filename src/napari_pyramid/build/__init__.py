@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from napari_pyramid.build.build import Build, Unfinished, plan
 from napari_pyramid.build.progress import Progress
 from napari_pyramid.build.request import Request
+from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.build.undo import recover
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.ome_zarr import Version
@@ -46,7 +47,7 @@ def plan_build(
     channels: Sequence[Channel] = (),
     label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
     label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     verify: bool = False,
     skip_unreadable: bool = False,
     regions: Sequence[Region] | None = None,
@@ -84,9 +85,11 @@ def plan_build(
     resume
         Resume unfinished work of the same recipe and source, and keep unfinished work.
     max_workers
-        Number of threads; None means the number of processors.
+        Number of threads; None means the number of processors. With an `executor` of other
+        processes, the number of threads of each of them; None asks the executor.
     memory_limit
-        Bytes of memory; None means a quarter of what is free, at most 4 GiB.
+        Bytes of memory; None means a quarter of what is free, at most 4 GiB. With an `executor` of
+        other processes, the bytes of each of them; None takes half of what a dask worker may use.
     channels
         Names, colours and contrast windows; a window that is missing is computed from the coarsest
         level. Left out, the channels of the image at `source` are taken.
@@ -97,8 +100,9 @@ def plan_build(
         Rows with ``"label-value"`` and further columns. Left out, the rows of the image at
         `source` are taken.
     executor
-        Where tiles are filled instead of in threads of this process: a process pool, or the
-        executor of a dask client.
+        Where tiles are filled instead of in threads of this process: any
+        `concurrent.futures.Executor`, a dask ``Client``, or the address of a dask scheduler, such
+        as ``"tcp://host:8786"``. All processes must see the source and the destination.
     verify
         Recompute every level from the level before, and compare, before anything is published.
     skip_unreadable
@@ -144,7 +148,7 @@ def plan_build(
             channels=channels,
             label_colors=label_colors,
             label_properties=label_properties,
-            executor=executor,
+            executor=as_executor(executor),
             verify=verify,
             skip_unreadable=skip_unreadable,
             regions=None if regions is None else tuple(regions),
@@ -171,7 +175,7 @@ def build_pyramid(
     channels: Sequence[Channel] = (),
     label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
     label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     verify: bool = False,
     skip_unreadable: bool = False,
     regions: Sequence[Region] | None = None,
@@ -237,7 +241,7 @@ def iter_build(
     channels: Sequence[Channel] = (),
     label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
     label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     verify: bool = False,
     skip_unreadable: bool = False,
     regions: Sequence[Region] | None = None,

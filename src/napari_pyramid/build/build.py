@@ -17,6 +17,7 @@ from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.run import Run
+from napari_pyramid.build.scheduler import dashboard_of
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.update import Update
 from napari_pyramid.errors import DestinationError, SpecError
@@ -114,6 +115,11 @@ class Build:
         machine, built-in methods, and functions of a module.
         """
         return self._job.continues and self._request.regions is None
+
+    @property
+    def dashboard(self) -> str | None:
+        """URL that shows a dask cluster at work; None for all other executors and for threads."""
+        return dashboard_of(self._request.executor)
 
     def check(self) -> None:
         """Raise if the build could not begin now, although it can be planned.

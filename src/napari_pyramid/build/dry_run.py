@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid.build.capacity import limits_for
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.progress import Progress
@@ -22,7 +23,6 @@ from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.plan.workers import Limits
 from napari_pyramid.regions import shape_of
 
 __all__ = ["dry_run"]
@@ -42,7 +42,7 @@ def dry_run(job: Job, request: Request, directory: Path) -> Generator[Progress, 
     destination = directory / "dry-run.zarr"
     target = _NoLevels(job.target, Workspace(destination, in_place=False))
     dry: Job = _DryJob(**{**given, "target": target, "verify": False})
-    limits = Limits.of(request.max_workers, request.memory_limit)
+    limits = limits_for(request.executor, request.max_workers, request.memory_limit)
     dry = with_unfinished_tiles(dry, replace(request, destination=destination), limits)
     return Run(dry, request.executor).fill_and_publish()
 

@@ -51,6 +51,8 @@ class Job:
     source: BuildSource
     target: Target
     passes: tuple[Pass, ...]
+    memory_limit: int
+    """Bytes that the passes were planned for, in each process that fills tiles."""
     channels: tuple[Channel, ...] = ()
     label_colors: Mapping[int, tuple[int, int, int, int]] | None = None
     label_properties: tuple[Mapping[str, Any], ...] = ()
@@ -78,8 +80,15 @@ class Job:
 
     @property
     def _peak_of_passes(self) -> int:
-        blocks = [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
-        return peak_of(self.passes, self.spec.reduction_for, blocks)
+        return peak_of(self.passes, self.spec.reduction_for, self._blocks)
+
+    def worker_bytes(self, p: Pass) -> int:
+        """Return the bytes that one worker of a pass holds at its peak."""
+        return peak_of([replace(p, workers=1)], self.spec.reduction_for, self._blocks) - OVERHEAD
+
+    @property
+    def _blocks(self) -> list[tuple[int, ...]]:
+        return [SourceChunks.of(a).block or (1,) * self.spec.ndim for a in self.source.arrays]
 
     @property
     def _comparer_bytes(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from napari_pyramid.build.capacity import limits_for
 from napari_pyramid.build.choose_target import choose_target
 from napari_pyramid.build.job import Job, chunks_of
 from napari_pyramid.build.request import Request
@@ -37,7 +38,7 @@ def prepare_job(request: Request) -> Job:
     source, options = _resolve(request)
     target = choose_target(source, options, request)
     _check_fit(target.spec, source)
-    limits = Limits.of(request.max_workers, request.memory_limit)
+    limits = limits_for(request.executor, request.max_workers, request.memory_limit)
     job = with_unfinished_tiles(_plan(source, target, request, limits), request, limits)
     if request.verify:
         _check_verifiable(job, limits.memory)
@@ -77,7 +78,9 @@ def _plan(source: BuildSource, target: Target, request: Request, limits: Limits)
             chunks_of(source, target),
             max_workers=limits.workers,
             memory_limit=limits.memory,
+            processes=limits.processes,
         ),
+        memory_limit=limits.memory,
         channels=tuple(request.channels) or (known.channels if known is not None else ()),
         label_colors=colors,
         label_properties=properties,

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from napari_pyramid.build import executors
+from napari_pyramid.build.capacity import Window
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
 from napari_pyramid.build.resume import refusal
+from napari_pyramid.build.spread import HEARTBEAT, Returnable, spread
 from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
 from napari_pyramid.errors import (
@@ -34,12 +34,6 @@ from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
 
 __all__ = ["Run"]
-
-A = TypeVar("A")
-B = TypeVar("B")
-
-HEARTBEAT = 0.1
-"""Longest time between two steps in seconds, so that the caller can stop the build."""
 
 
 class _Stopped(Exception):
@@ -222,19 +216,39 @@ class Run:
         )
         executor = own or self.executor
         assert executor is not None
-        pending: set[Future[Filled]] = set()
+        pending: dict[Future[Filled], int] = {}
         try:
-            window = executors.window(self.executor, p.workers)
+            window, tiles = Window(self.executor, p.workers), Returnable(numbers)
             with executors.lost_workers_explained(self.executor):
-                for done in _spread(executor, self._filler(i, p), numbers, window, pending):
-                    for future in done:
-                        self._count(p, future.result(), journal)
+                fill = self._filler(i, p)
+                for done in spread(executor, fill, tiles, lambda: window.size, pending):
+                    for future, tile in done:
+                        filled = self._result(future, tile, tiles)
+                        if filled is not None:
+                            self._count(p, filled, journal)
                     if self._meter.is_due():
                         self._check_intact()
                         yield self._meter.progress(p.coarsest)
             self._check_intact()
         finally:
             self._stop_all(own, pending)
+
+    def _result(self, future: Future[Filled], tile: int, tiles: Returnable[int]) -> Filled | None:
+        """Return the record of a filled tile, or None if its executor lost it and gets it again.
+
+        A dask scheduler that was restarted knows no future that it was given before.
+
+        Raises
+        ------
+        CancelledError
+            If the tile was lost too often.
+        """
+        try:
+            return future.result()
+        except CancelledError:
+            if not executors.is_remote(self.executor) or not tiles.give_back(tile):
+                raise
+            return None
 
     def _check_intact(self) -> None:
         if not self.job.is_intact():
@@ -246,11 +260,12 @@ class Run:
     def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
         """Return the callable that fills a tile by its number, here or in another process."""
         if executors.is_remote(self.executor):
-            return executors.filler(self.job, i)
+            assert self.executor is not None
+            return executors.filler(self.job, i, self.executor)
         filler = self.job.filler(p, check=self._check)
         return filler.fill
 
-    def _stop_all(self, own: ThreadPoolExecutor | None, pending: set[Future[Any]]) -> None:
+    def _stop_all(self, own: ThreadPoolExecutor | None, pending: Mapping[Future[Any], Any]) -> None:
         """Cancel pending calls and wait for running ones: after a stop nothing is written."""
         if pending:
             self._stop.set()
@@ -318,18 +333,18 @@ class Run:
             At the first region that differs.
         """
         own = ThreadPoolExecutor(self.job.comparing_workers, thread_name_prefix="napari-pyramid")
-        pending: set[Future[Difference | None]] = set()
+        pending: dict[Future[Difference | None], Region] = {}
         try:
             for path, comparer in self.job.comparers(self._check):
-                for done in _spread(
+                for done in spread(
                     own,
                     comparer.compare,
                     comparer.regions(),
-                    2 * self.job.comparing_workers,
+                    lambda: 2 * self.job.comparing_workers,
                     pending,
                 ):
                     self._meter.compared(len(done))
-                    for found in filter(None, (future.result() for future in done)):
+                    for found in filter(None, (future.result() for future, _ in done)):
                         raise VerificationError(
                             f"level {path} differs from what it was computed from in {found}: "
                             "what was built is removed; look at the disk and the memory of this "
@@ -339,41 +354,3 @@ class Run:
                         yield self._meter.progress(len(self.job.spec.levels) - 1)
         finally:
             self._stop_all(own, pending)
-
-
-def _spread(
-    executor: Executor,
-    fn: Callable[[A], B],
-    items: Iterator[A],
-    window: int,
-    pending: set[Future[B]],
-) -> Iterator[set[Future[B]]]:
-    """Submit `fn` for every item, with at most `window` futures in `pending`.
-
-    Yield the futures that finished since the last yield, possibly none, at least every `HEARTBEAT`
-    seconds.
-    """
-    finished: SimpleQueue[Future[B]] = SimpleQueue()
-    while True:
-        for item in islice(items, window - len(pending)):
-            # One by one: if the executor refuses a call, the caller can stop the earlier ones.
-            future = executor.submit(fn, item)
-            pending.add(future)
-            # Waiting for the first of n futures costs n locks, and so each tile n of them.
-            future.add_done_callback(finished.put)
-        if not pending:
-            return
-        done = _taken(finished)
-        pending -= done
-        yield done
-
-
-def _taken(finished: SimpleQueue[Future[B]]) -> set[Future[B]]:
-    """Return all futures in a queue, after waiting at most `HEARTBEAT` seconds for the first."""
-    taken: set[Future[B]] = set()
-    try:
-        taken.add(finished.get(timeout=HEARTBEAT))
-        while True:
-            taken.add(finished.get_nowait())
-    except Empty:
-        return taken

@@ -9,6 +9,7 @@ import hashlib
 import math
 import mmap
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
@@ -84,8 +85,11 @@ class BuildSource:
 
     @property
     def is_portable(self) -> bool:
-        """Whether other processes can open the arrays: they can open zarr in directories."""
-        return all(directory_of(a) is not None for a in self.arrays)
+        """Whether other processes can open the arrays: zarr in directories, files or behind URLs.
+
+        An array in memory would have to be sent with each tile.
+        """
+        return all(_is_portable(a) for a in self.arrays)
 
     def options(self) -> dict[str, Any]:
         """Return the options of `PyramidSpec.from_array` that the layout knows.
@@ -179,6 +183,22 @@ def directory_of(array: Any) -> Path | None:
     if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
         return Path(array.store.root) / array.path
     return None
+
+
+def _is_portable(array: Any) -> bool:
+    """Return whether pickling an array sends no pixels, only where they are."""
+    if isinstance(array, Transpose):
+        array = array.array
+    if not isinstance(array, zarr.Array):
+        return False
+    store = getattr(array.store, "inner", array.store)  # N5 is presented by a store around it
+    if isinstance(store, MemoryStore):
+        return False
+    try:
+        pickle.dumps(array)
+    except Exception:  # a store of another package may raise anything
+        return False
+    return True
 
 
 def _identity(array: Any) -> dict[str, Any] | None:

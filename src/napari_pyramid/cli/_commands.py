@@ -113,7 +113,7 @@ def build(
     if (destination is None) != recipe.in_place:
         raise typer.BadParameter("give either a DESTINATION or --in-place")
     from napari_pyramid.build import plan_build, recover
-    from napari_pyramid.cli._build import executor_at, run
+    from napari_pyramid.cli._build import run
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe
 
@@ -133,8 +133,10 @@ def build(
         resume=resume,
         skip_unreadable=skip_unreadable,
         verify=verify,
-        executor=executor_at(scheduler),
+        executor=scheduler,
     )
+    if planned.dashboard is not None and not quiet:
+        say(f"dashboard: {planned.dashboard}")
     pyramid = run(planned, quiet=quiet)
     if not quiet:
         _say_if_small(len(pyramid), recipe)

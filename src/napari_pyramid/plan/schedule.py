@@ -98,6 +98,7 @@ def plan_passes(
     *,
     max_workers: int | None = None,
     memory_limit: int | None = None,
+    processes: int = 1,
 ) -> tuple[Pass, ...]:
     """Return the passes that fill all levels.
 
@@ -111,13 +112,15 @@ def plan_passes(
         Largest number of threads; the number of processors if None.
     memory_limit
         Bytes; see `memory.default_limit`.
+    processes
+        Number of processes with so many threads and bytes each.
 
     Raises
     ------
     SpecError
         If a chunk or shard does not fit the limit.
     """
-    limits = Limits.of(max_workers, memory_limit)
+    limits = Limits.of(max_workers, memory_limit).beside(processes)
     room = _Room.of(spec, spec.levels, limits)
     passes: list[Pass] = []
     first = 1 if len(sources) == 1 and sources[0].is_level_0 else 0
@@ -167,10 +170,12 @@ class _Room:
     reduction: Reduction
     workers: int
     limit: int
+    processes: int
 
     @classmethod
     def of(cls, spec: Plannable, levels: tuple[Level, ...], limits: Limits) -> _Room:
-        return cls(levels, spec.reduction_for(levels[-1]), limits.workers, limits.memory)
+        reduction = spec.reduction_for(levels[-1])
+        return cls(levels, reduction, limits.workers, limits.memory, limits.processes)
 
     @property
     def itemsize(self) -> int:
@@ -192,9 +197,8 @@ class _Room:
             read = math.prod(
                 t * f for t, f in zip(p.tile, factors_between(levels, p.reads, last), strict=True)
             )
-            small = (
-                read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * self.workers
-            )
+            workers = self.workers * self.processes
+            small = read * self.itemsize <= TILE_BYTES and p.n_tiles >= TILES_PER_WORKER * workers
             costs_nothing = p.n_tiles == shallow.n_tiles
             if small or costs_nothing or (last == max(shallowest + 1, first) and first == 0):
                 return p

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.memory import default_limit
@@ -13,12 +13,18 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Number of threads and bytes that a build may use."""
+    """Number of threads and bytes that a build may use in each of its processes."""
 
     workers: int
     """Largest number of threads."""
     memory: int
     """Largest number of bytes, beyond the interpreter."""
+    processes: int = 1
+    """Number of processes that have these limits, each for itself."""
+
+    def beside(self, processes: int) -> Limits:
+        """Return the same limits, for each of a number of processes."""
+        return replace(self, processes=max(1, processes))
 
     @classmethod
     def of(cls, max_workers: int | None, memory_limit: int | None) -> Limits:

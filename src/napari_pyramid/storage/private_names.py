@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +37,17 @@ try:
 except ImportError:
     ChunkItem = CodecPipelineImpl = None
 
-__all__ = ["ChunkPart", "Pipeline", "chunk_part", "open_pipeline", "run", "width_of"]
+__all__ = [
+    "ChunkPart",
+    "Pipeline",
+    "chunk_part",
+    "dask_client_of",
+    "dask_memory_limit",
+    "dask_options_of",
+    "open_pipeline",
+    "run",
+    "width_of",
+]
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -174,3 +186,29 @@ def _has_zarrs() -> bool:
 def width_of(executor: Executor) -> int:
     """Return how many calls an executor runs at once; by default the number of processors."""
     return int(getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
+
+
+# ---- dask ----
+
+
+def dask_client_of(executor: Executor) -> Any:
+    """Return the dask client of an executor that a dask client has made; None for all others."""
+    is_dask = type(executor).__module__.partition(".")[0] == "distributed"
+    return getattr(executor, "_client", None) if is_dask else None
+
+
+def dask_options_of(executor: Executor) -> dict[str, Any]:
+    """Return the keywords that such an executor gives to ``Client.submit``."""
+    return dict(getattr(executor, "_kwargs", {}))
+
+
+def dask_memory_limit() -> int | None:
+    """Return the bytes that the dask worker which runs this call may use; None elsewhere."""
+    if "distributed" not in sys.modules:
+        return None
+    worker: Any = importlib.import_module("distributed.worker")
+    try:
+        limit = worker.get_worker().memory_manager.memory_limit
+    except (ValueError, AttributeError):
+        return None
+    return int(limit) if limit else None

@@ -1,0 +1,145 @@
+"""Fill tiles in a worker process, for a build that runs in another process or on another host."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from napari_pyramid.build.capacity import SHARE
+from napari_pyramid.build.fill import Filled, TileFiller
+from napari_pyramid.build.job import Job
+from napari_pyramid.errors import DestinationError, SourceError
+from napari_pyramid.plan.memory import OVERHEAD
+from napari_pyramid.storage.private_names import dask_memory_limit
+
+__all__ = ["Parcel", "fill_tile"]
+
+_guard = threading.Lock()
+"""Guards `_locks` and `_opened`: a worker process may fill tiles in several threads."""
+_locks: dict[Path, FileLock] = {}
+_opened: dict[str, _Opened] = {}
+"""What this process works on: one entry, because passes follow each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A pass of a job, as it is sent to workers with each tile.
+
+    It is sent and kept in memory only: the sources in the job may hold credentials.
+    """
+
+    job: bytes
+    """The `Job`, pickled once for all tiles: each process unpickles the first one that it gets."""
+    number: int
+    """Number of the pass."""
+    workspace: Path
+    token: str
+    """Content of the file ``token`` in the workspace while the pass is under way."""
+    identity: dict[str, Any] | None
+    """Identity of the source where the build was planned."""
+    memory: int
+    """Bytes that tiles may fill in one worker process."""
+
+    def __dask_tokenize__(self) -> tuple[str, int]:
+        """Return what dask names the calls by, instead of a digest of all fields for each tile."""
+        return self.token, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    filler: TileFiller
+    room: threading.BoundedSemaphore
+    """As many as fit in the memory of this process."""
+
+
+def fill_tile(parcel: Parcel, tile: int) -> Filled:
+    """Fill one tile, unless its build has ended or another build has replaced it.
+
+    Raises
+    ------
+    SourceError
+        If this host sees another source than the host that planned the build, or none.
+    DestinationError
+        If the build has ended, or this host does not see its workspace.
+    """
+    _check_token(parcel)  # first: the lock would create a removed workspace again
+    with _busy(parcel.workspace):
+        opened = _opened_once(parcel)
+        with opened.room:
+            _check_token(parcel)
+            return opened.filler.fill(tile)
+
+
+def _check_token(parcel: Parcel) -> None:
+    """Raise if the pass is not under way.
+
+    Raises
+    ------
+    DestinationError
+        If the token is missing, or of another build.
+    """
+    try:
+        if (parcel.workspace / "token").read_text() == parcel.token:
+            return
+    except FileNotFoundError:
+        pass
+    raise DestinationError(
+        f"{parcel.workspace}: on {socket.gethostname()}, the unfinished work was removed, another "
+        "build has taken over, or the directory is not shared with the host of the build"
+    )
+
+
+@contextmanager
+def _busy(workspace: Path) -> Iterator[None]:
+    """Hold a lock that tells the next build that this process may still be writing.
+
+    The lock is released when the last thread of the process has left.
+    """
+    path = workspace / f"worker-{socket.gethostname()}-{os.getpid()}.lock"
+    with _guard:
+        lock = _locks.setdefault(path, FileLock(path, thread_local=False))
+        lock.acquire()  # counted: each thread releases it once
+    try:
+        yield
+    finally:
+        with _guard:
+            lock.release()
+
+
+def _opened_once(parcel: Parcel) -> _Opened:
+    """Return the filler of a pass, which all threads of this process share."""
+    key = f"{parcel.token}-{parcel.number}"
+    with _guard:
+        if key not in _opened:
+            _opened.clear()
+            _opened[key] = _open(parcel)
+        return _opened[key]
+
+
+def _open(parcel: Parcel) -> _Opened:
+    job: Job = pickle.loads(parcel.job)
+    found = job.source.identity
+    if found != parcel.identity:
+        # Chunks of an array that is not there read as fill value, without any error.
+        raise SourceError(
+            f"{socket.gethostname()} does not see the source, or sees another one: it must be in a "
+            "directory that all hosts share, or behind a URL that all of them can open"
+        )
+    p = job.passes[parcel.number]
+    own = dask_memory_limit()
+    memory = parcel.memory if own is None else min(parcel.memory, int(SHARE * own))
+    fitting = max(1, (memory - OVERHEAD) // job.worker_bytes(p))
+    return _Opened(job.filler(p, _never), threading.BoundedSemaphore(fitting))
+
+
+def _never() -> None:
+    pass
