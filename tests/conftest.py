@@ -129,7 +129,13 @@ def ome_zarr(tmp_path: Path) -> StoreMaker:
     """
 
     def write(
-        values: np.ndarray, axes: str, *, name: str = "image.ome.zarr", levels: int = 2, **ome: Any
+        values: np.ndarray,
+        axes: str,
+        *,
+        name: str = "image.ome.zarr",
+        levels: int = 2,
+        chunk: int = 8,
+        **ome: Any,
     ) -> Path:
         path = tmp_path / name
         group = zarr.create_group(path)
@@ -137,7 +143,7 @@ def ome_zarr(tmp_path: Path) -> StoreMaker:
         for k in range(levels):
             steps = tuple(slice(None, None, 2**k if a in "zyx" else 1) for a in axes)
             chunks = tuple(
-                min(n, 8) if a in "zyx" else 1
+                min(n, chunk) if a in "zyx" else 1
                 for n, a in zip(values[steps].shape, axes, strict=True)
             )
             group.create_array(str(k), data=values[steps], chunks=chunks)

@@ -8,18 +8,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
 from napari_pyramid._napari import _private, _progressive, _volume
-from napari_pyramid.arrays import progressive
+from napari_pyramid.arrays import chunked_source, progressive
+from napari_pyramid.arrays.chunk_cache import ChunkCache
 from napari_pyramid.arrays.chunk_reader import SlicedChunks
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.layer_image import METADATA_KEY
+from napari_pyramid.storage.stored_chunks import StoredChunks
 
 GATES: list[threading.Event] = []
 
@@ -295,3 +299,139 @@ def test_finest_level_that_fits() -> None:
     assert _volume.finest_that_fits(views, (0, 1, 2), 1, 1) == 2
     as_float = [LazyArray(np.zeros(view.shape, "i2")) for view in views]  # 4 bytes each
     assert _volume.finest_that_fits(as_float, (0, 1, 2), nbytes[0], 2048) == 1
+
+
+def series() -> list[Gated]:
+    """Three volumes in time, at two resolutions in space."""
+    t, z, y, x = np.meshgrid(*map(np.arange, (3, 40, 60, 50)), indexing="ij")
+    fine = (t * 1000 + z * 7 + y * 3 + x).astype("u2")
+    return [
+        Gated(fine, (1, 16, 20, 20)),
+        Gated(fine[:, ::2, ::2, ::2].copy(), (1, 16, 20, 20)),
+    ]
+
+
+def test_step_in_time_in_3d_shows_the_coarsest_volume_first(window: Any, qtbot: Any) -> None:
+    levels = series()
+    layer = opened(window, levels)
+    window.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+    shown: list[int | None] = []
+    layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 2)
+    assert layer.locked_data_level is None
+    coarse = levels[1].values[2]
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=20000)
+    levels[0].gate.set()
+    fine = levels[0].values[2]
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), fine), timeout=20000)
+    assert shown == [None, 0]
+
+
+def test_sign_of_reading_appears_and_goes(window: Any, qtbot: Any) -> None:
+    levels = volume()
+    layer = opened(window, levels, name="cells")
+    sign = _progressive._watchers[window]._sign
+    at_level_0(window, layer, qtbot)
+    qtbot.waitUntil(lambda: not reads() and sign.text is None, timeout=10000)
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 45)
+    qtbot.waitUntil(lambda: sign.text == "Reading cells", timeout=10000)
+    levels[0].gate.set()
+    qtbot.waitUntil(lambda: sign.text is None, timeout=10000)
+    levels[0].gate.clear()
+    window.dims.set_current_step(0, 10)
+    qtbot.waitUntil(lambda: sign.text is not None, timeout=10000)
+    window.layers.remove(layer)
+    assert sign.text is None
+
+
+def test_channels_in_one_chunk_are_decoded_once(
+    window: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[tuple[str, tuple[int, ...]]] = []
+    read_file = StoredChunks._read_file
+
+    def counted(self: StoredChunks, index: tuple[int, ...]) -> Any:
+        decoded.append((self._root, index))
+        return read_file(self, index)
+
+    monkeypatch.setattr(StoredChunks, "_read_file", counted)
+    group = zarr.create_group(tmp_path / "channels.ome.zarr")
+    values = np.random.default_rng(0).integers(0, 900, (3, 20, 210, 190)).astype("u2")
+    for k in range(2):
+        step = slice(None, None, 2**k)
+        group.create_array(str(k), data=values[:, step, step, step], chunks=(3, 8, 64, 64))
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "zyx")]
+    datasets = [
+        {
+            "path": str(k),
+            "coordinateTransformations": [{"type": "scale", "scale": [1, *[2**k] * 3]}],
+        }
+        for k in range(2)
+    ]
+    multiscales = [{"axes": axes, "datasets": datasets}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    layers = window.open(str(tmp_path / "channels.ome.zarr"), plugin="napari-pyramid")
+    assert len(layers) == 3
+    window.scene.camera.zoom = 4.0
+    for z in range(20):
+        window.dims.set_current_step(0, z)
+        qtbot.wait(5)
+    qtbot.waitUntil(lambda: all(layer.data_level == 0 for layer in layers), timeout=10000)
+
+    def is_shown(channel: int) -> bool:
+        (y0, x0), (y1, x1) = layers[channel].corner_pixels[:, 1:]
+        plane = values[channel, 19, y0 : y1 + 1, x0 : x1 + 1]
+        return np.array_equal(pixels(layers[channel]), plane)
+
+    qtbot.waitUntil(lambda: all(map(is_shown, range(3))) and not reads(), timeout=10000)
+    assert len(decoded) == len(set(decoded)) > 10
+
+
+@pytest.mark.parametrize("n_moves", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_random_moves_leave_no_thread_and_no_stale_pixel(
+    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, n_moves: int
+) -> None:
+    notification_manager.records.clear()
+    cache = ChunkCache(1 << 20)
+    monkeypatch.setattr(chunked_source, "CACHE", cache)
+    levels = volume()
+    layer = opened(window, levels)
+    rng = np.random.default_rng(1)
+    for _ in range(n_moves):
+        move = rng.integers(3)
+        if move == 0:
+            window.dims.set_current_step(0, int(rng.integers(60)))
+        elif move == 1:
+            window.scene.camera.center = (0, *(float(v) for v in rng.uniform(0, (200, 300))))
+        else:
+            window.scene.camera.zoom = float(rng.uniform(0.3, 6))
+        qtbot.wait(int(rng.integers(20)))
+    window.scene.camera.zoom = 3.0
+    window.scene.camera.center = (0, 100.0, 150.0)
+    window.dims.set_current_step(0, 23)
+    qtbot.waitUntil(lambda: layer.data_level == 0 and is_exact(layer, levels, 23), timeout=10000)
+    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    assert cache.nbytes <= cache.budget
+    assert not messages()
+
+
+@pytest.mark.parametrize("shape", [(61, 203, 301), (7, 301, 202)])
+@pytest.mark.parametrize("factors", [(2, 2, 2), (1, 3, 2)])
+def test_pixels_are_exact_at_every_level(
+    window: Any, qtbot: Any, shape: tuple[int, ...], factors: tuple[int, ...]
+) -> None:
+    fine = np.random.default_rng(0).integers(0, 900, shape).astype("u2")
+    steps = [tuple(slice(None, None, f**k) for f in factors) for k in range(3)]
+    levels = [Gated(fine[step].copy(), (8, 50, 50)) for step in steps]
+    layer = opened(window, levels)
+    for k in (2, 0, 1):
+        layer.locked_data_level = k
+        for z in (0, 3, shape[0] - 1):
+            window.dims.set_current_step(0, z)
+            plane = levels[k].values[z // factors[0] ** k]
+            qtbot.waitUntil(lambda p=plane: np.array_equal(pixels(layer), p), timeout=10000)
+            qtbot.waitUntil(lambda: layer.loaded, timeout=10000)
+            np.testing.assert_array_equal(pixels(layer), plane)

@@ -50,7 +50,7 @@ def add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
     """Add the box to `viewer` and return its layer; see `full_resolution_here`."""
     from napari.experimental import link_layers
 
-    from napari_pyramid._napari._progressive import grids_of_layer
+    from napari_pyramid._napari._progressive_layer import grids_of_layer
 
     views: list[LazyArray] = list(layer.data)
     displayed = [a - viewer.dims.ndim + layer.ndim for a in viewer.dims.displayed]

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from napari_pyramid._napari._giants import VISIBLE_KEY, has_virtual_levels, with_levels_to_view
 from napari_pyramid._napari._units import fill_units, napari_unit
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Cast, Mosaic, Transpose
+from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.axes import Axis
 from napari_pyramid.contrast import Place, contrast_limits
 from napari_pyramid.errors import LayoutError
@@ -31,7 +33,9 @@ _UNLISTED_LABEL = (0.6, 0.6, 0.6, 1.0)
 """Colour of labels without a colour in the store, which napari would hide."""
 
 
-def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
+def layers_of(
+    images: Sequence[Image], source: str, *, virtual_levels: bool = False
+) -> list[LayerTuple]:
     """Return one layer tuple per image, or per channel of an image.
 
     Images that napari cannot show (complex pixels, fewer than two axes) are left out with a
@@ -41,6 +45,9 @@ def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
     ----------
     source
         Path that the images were opened from.
+    virtual_levels
+        Whether images that are too large get virtual levels. Their layers are hidden; they must be
+        made visible where they are shown progressively.
 
     Raises
     ------
@@ -61,7 +68,9 @@ def layers_of(images: Sequence[Image], source: str) -> list[LayerTuple]:
         layer
         for image in shown
         for layer in _layers(
-            image if image.axes is None else replace(image, axes=next(filled)), source
+            image if image.axes is None else replace(image, axes=next(filled)),
+            source,
+            virtual_levels=virtual_levels,
         )
     ]
 
@@ -77,11 +86,11 @@ def _why_not(image: Image) -> str:
     return ""
 
 
-def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
+def _layers(image: Image, source: str, *, virtual_levels: bool) -> Iterator[LayerTuple]:
     origin = origin_of(image, source)
     if _is_rgb_in_channels(image):
         image = _with_colour_last(image)
-    levels = [LazyArray(level.array) for level in image.levels]
+    levels = _levels(image, virtual_levels=virtual_levels)
     axis = _split_axis(image, levels[0].shape)
     shared = {"multiscale": len(levels) > 1, **_placement(image, axis, source)}
     if axis is None:
@@ -101,6 +110,25 @@ def _layers(image: Image, source: str) -> Iterator[LayerTuple]:
         yield _layer(
             image, view, named, colormap, {**shared, "metadata": metadata, "blending": blending}
         )
+
+
+def _levels(image: Image, *, virtual_levels: bool) -> list[LazyArray]:
+    """Return the arrays to show: the stored ones, and virtual levels if they are wanted."""
+    levels = [LazyArray(level.array) for level in image.levels]
+    if _is_labels(image) and levels[0].dtype == bool:
+        levels = [LazyArray(Cast(v, np.uint8)) for v in levels]  # napari expects integers
+    if not virtual_levels:
+        return levels
+    split = _split_axis(image, levels[0].shape)
+    *others, y, x = (i for i in range(levels[0].ndim - image.rgb) if i != split)
+    in_space = bool(others) and (image.axes is None or image.axes[others[-1]].is_spatial)
+    depth = others[-1] if in_space else None
+    return with_levels_to_view(levels, (y, x), depth=depth, nearest=_is_labels(image))
+
+
+def _is_labels(image: Image) -> bool:
+    """Return whether napari can show an image as labels."""
+    return image.kind == "labels" and np.dtype(image.levels[0].array.dtype).kind in "iub"
 
 
 def _is_rgb_in_channels(image: Image) -> bool:
@@ -211,10 +239,11 @@ def _layer(
 ) -> LayerTuple:
     """Return one layer tuple; `colormap` is for channels that have no colour in the store."""
     given = {"name": _name(image.name, channel.name), "visible": channel.visible, **given}
-    is_labels = image.kind == "labels" and levels[0].dtype.kind in "iub"
+    if has_virtual_levels(levels):
+        given["metadata"][METADATA_KEY][VISIBLE_KEY] = given["visible"]
+        given["visible"] = False
+    is_labels = _is_labels(image)
     if is_labels:
-        # napari expects integers in Labels layers.
-        levels = [LazyArray(Cast(v, np.uint8)) if v.dtype == bool else v for v in levels]
         given |= _label_look(image)
     elif image.rgb:
         given |= {"rgb": True, "contrast_limits": _full_range(levels[0].dtype)}
@@ -224,7 +253,8 @@ def _layer(
         )
         given |= {
             "rgb": False,
-            "contrast_limits": channel.window or contrast_limits(levels[-1], _places(image)),
+            "contrast_limits": channel.window
+            or contrast_limits(stored_levels(levels)[-1], _places(image)),
             "colormap": color,
         }
     return levels if given["multiscale"] else levels[0], given, "labels" if is_labels else "image"

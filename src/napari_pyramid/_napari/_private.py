@@ -12,12 +12,16 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 __all__ = [
     "Slicer",
-    "before_insert",
+    "around_insert",
+    "can_slice",
     "keep_thumbnail_lazy",
     "largest_texture",
     "main_window",
+    "open_viewers",
     "set_loaded",
     "slice_from",
 ]
@@ -56,11 +60,8 @@ def slice_from(layer: Any, slicer: Slicer) -> bool:
     If napari's private names have changed, nothing is changed and False is returned. `slicer` is
     held by a weak reference; when it has been collected, the layer is sliced by napari alone.
     """
-    state: Any = getattr(layer, "_slicing_state", None)
-    known: Any = getattr(state, "_slice_request_class", None)
-    if not (isinstance(known, type) and dataclasses.is_dataclass(known)):
-        return False
-    if not _FIELDS.issubset(field.name for field in dataclasses.fields(known)):
+    known: Any = _request_class(layer)
+    if known is None:
         return False
     reference = weakref.ref(slicer)
 
@@ -78,8 +79,24 @@ def slice_from(layer: Any, slicer: Slicer) -> bool:
             response = known.__call__(changed)
             return _moved(response, found.offsets(self.data_level), self.slice_input.displayed)
 
-    state._slice_request_class = Request
+    layer._slicing_state._slice_request_class = Request
     return True
+
+
+def can_slice() -> bool:
+    """Return whether `slice_from` works with this napari."""
+    from napari.layers import Image
+
+    return _request_class(Image(np.zeros((1, 1)), contrast_limits=(0, 1))) is not None
+
+
+def _request_class(layer: Any) -> Any:
+    """Return the class of a layer's slice requests, or None if it is not as expected."""
+    known: Any = getattr(getattr(layer, "_slicing_state", None), "_slice_request_class", None)
+    if not (isinstance(known, type) and dataclasses.is_dataclass(known)):
+        return None
+    names = (field.name for field in dataclasses.fields(known))
+    return known if _FIELDS.issubset(names) else None
 
 
 def _moved(response: Any, offsets: Sequence[float], displayed: Sequence[int]) -> Any:
@@ -115,19 +132,20 @@ def set_loaded(layer: Any, loaded: bool) -> None:
         setter(loaded)
 
 
-def before_insert(layers: Any, call: Callable[[Any], None]) -> None:
-    """Have `call` called with each layer before the layer is inserted into a list of layers.
+def around_insert(layers: Any, before: Callable[[Any], None], after: Callable[[Any], None]) -> None:
+    """Have `before` and `after` called with each layer that is inserted into a list of layers.
 
-    The event of an inserted layer comes too late: napari's own callbacks come first, and slice and
-    draw the layer.
+    The event of an inserted layer comes too late for `before`: napari's own callbacks come first,
+    and slice and draw the layer.
     """
     insert = layers.insert
 
-    def insert_after_call(index: int, value: Any) -> None:
-        call(value)
+    def insert_between(index: int, value: Any) -> None:
+        before(value)
         insert(index, value)
+        after(value)
 
-    layers.insert = insert_after_call
+    layers.insert = insert_between
 
 
 def largest_texture() -> int:
@@ -143,3 +161,17 @@ def largest_texture() -> int:
 def main_window(viewer: Any) -> Any:
     """Return the Qt window of a viewer, or None."""
     return getattr(getattr(viewer, "window", None), "_qt_window", None)
+
+
+def open_viewers() -> list[Any]:
+    """Return all viewers with a window, or the current one if napari does not know the others."""
+    from napari import current_viewer
+
+    try:
+        from napari._qt.qt_main_window import _QtMainWindow
+
+        found = [window._qt_viewer.viewer for window in _QtMainWindow._instances]
+    except (ImportError, AttributeError):
+        found = []
+    current = current_viewer()
+    return found or ([] if current is None else [current])

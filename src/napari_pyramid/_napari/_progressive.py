@@ -1,64 +1,40 @@
-"""Show the layers that this plugin opened at once, and sharpen them while chunks arrive.
+"""Watch viewers, and show the layers that this plugin opens in them progressively.
 
-A watcher checks each layer that is inserted into a viewer. napari slices the layers of this plugin
-from the pictures of `ProgressiveLevels`, and draws again when a picture has changed; ``layer.data``
-is not changed.
+Each layer is checked before it is inserted into a viewer. A layer with virtual levels is hidden
+until then, since napari would read all of it to slice it by itself.
 """
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]  # qtpy finds them at run time
+from qtpy.QtCore import QObject, QTimer
 
+from napari_pyramid._napari._busy_sign import BusySign
+from napari_pyramid._napari._giants import VISIBLE_KEY, has_virtual_levels
+from napari_pyramid._napari._offer_build import OfferBuild
 from napari_pyramid._napari._preferences import shows_progressively
-from napari_pyramid._napari._private import (
-    before_insert,
-    keep_thumbnail_lazy,
-    main_window,
-    set_loaded,
-    slice_from,
-)
-from napari_pyramid._napari._volume import VolumeLevels, hidden_index
-from napari_pyramid.arrays.chunk_loader import ChunkLoader
-from napari_pyramid.arrays.grid import Grid, grids_of
-from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.arrays.progressive import ProgressiveLevels, Role
+from napari_pyramid._napari._private import around_insert, can_slice, main_window, open_viewers
+from napari_pyramid._napari._progressive_layer import ProgressiveLayer
+from napari_pyramid.arrays.progressive import ProgressiveLevels
 from napari_pyramid.layer_image import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-__all__ = ["ProgressiveLayer", "grids_of_layer", "is_progressive", "watch", "watch_current_viewer"]
-
-SHORTEST_REST, LONGEST_REST = 0.03, 0.5
-"""Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
-LOOK_EVERY = 0.06
-"""Seconds between two checks for new chunks."""
-RETRY_EVERY, RETRIES = 5.0, 6
-"""Seconds until chunks that cannot be read are tried again, and how often."""
-NAMED = 3
-"""Number of unreadable chunks of a layer that are reported by name; the rest get one message."""
+__all__ = ["is_progressive", "watch", "watch_viewers"]
 
 _watchers: weakref.WeakKeyDictionary[Any, _Watcher] = weakref.WeakKeyDictionary()
-_loaders: weakref.WeakValueDictionary[str, ChunkLoader] = weakref.WeakValueDictionary()
-"""One loader for each opened store, so that a slow server does not delay the others."""
 
 
-def watch_current_viewer() -> None:
-    """Watch the current viewer, if there is one."""
-    from napari import current_viewer
-
-    viewer = current_viewer()
-    if viewer is not None:
+def watch_viewers() -> bool:
+    """Watch all viewers that have a window; return whether layers will be shown progressively."""
+    viewers = open_viewers()
+    for viewer in viewers:
         watch(viewer)
+    return bool(viewers) and shows_progressively() and can_slice()
 
 
 def watch(viewer: Viewer) -> None:
@@ -82,24 +58,41 @@ class _Watcher:
         if isinstance(window, QObject):
             self._window = weakref.ref(window)
             window.destroyed.connect(self._on_closed)
+            self._sign = BusySign(window)
+            self._offer = OfferBuild(viewer, window)
         self._dims = viewer.dims
         self.shown: dict[Any, ProgressiveLayer] = {}
-        before_insert(viewer.layers, self._on_insert)
-        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
+        around_insert(viewer.layers, self._before_insert, self._after_insert)
+        viewer.dims.events.ndisplay.connect(self._on_turn)
+        viewer.dims.events.order.connect(self._on_turn)
+        # First, so that napari does not slice a fine volume at the new position.
+        viewer.dims.events.current_step.connect(self._on_step, position="first")
         viewer.layers.events.removed.connect(self._on_removed)
 
-    def _on_insert(self, layer: Any) -> None:
+    def _before_insert(self, layer: Any) -> None:
         window = self._window() if self._window is not None else None
         if window is not None and shows_progressively() and _is_ours(layer):
-            shown = ProgressiveLayer(layer, window)
+            shown = ProgressiveLayer(layer, window, self._sign)
             if shown.installed:
                 self.shown[layer] = shown
-                if self._dims.ndisplay == 3:
-                    QTimer.singleShot(0, shown.follow_into_3d)
 
-    def _on_ndisplay(self, event: Any) -> None:
+    def _after_insert(self, layer: Any) -> None:
+        if layer not in self.shown:
+            return
+        if self._dims.ndisplay == 3:
+            QTimer.singleShot(0, self.shown[layer].follow_into_3d)
+        if has_virtual_levels(layer.data):
+            layer.visible = layer.metadata[METADATA_KEY].pop(VISIBLE_KEY, layer.visible)
+            self._offer.offer(layer)
+
+    def _on_turn(self) -> None:
         for shown in self.shown.values():
-            shown.show_in(event.value)
+            shown.show_in(self._dims.ndisplay)
+
+    def _on_step(self) -> None:
+        if self._dims.ndisplay == 3:
+            for shown in self.shown.values():
+                shown.leave_position()
 
     def _on_removed(self, event: Any) -> None:
         if (shown := self.shown.pop(event.value, None)) is not None:
@@ -117,247 +110,3 @@ def _is_ours(layer: Any) -> bool:
         and bool(getattr(layer, "multiscale", False))
         and ProgressiveLevels.fits(list(layer.data))
     )
-
-
-class _Bridge(QObject):
-    """Signals from the threads of the loader to the main thread."""
-
-    changed = Signal()
-    failed = Signal(str)
-
-
-class ProgressiveLayer:
-    """One layer that shows what is in memory, and draws again while the rest arrives.
-
-    Parameters
-    ----------
-    layer
-        A multiscale layer of chunked `LazyArray`s.
-    window
-        Parent of the timers, which end with it.
-    """
-
-    def __init__(self, layer: Layer, window: QObject) -> None:
-        self._layer = weakref.ref(layer)
-        self._views: list[LazyArray] = list(layer.data)
-        self._axes = [i for i, r in enumerate(self._views[0].ranges) if isinstance(r, range)]
-        """Axes of the arrays that are axes of the layer."""
-        self._grids = grids_of_layer(layer)
-        self._scheduled = self._changed = False
-        self._rest = SHORTEST_REST
-        self._named: list[str] = []
-        self._retries_left = RETRIES
-        self._bridge = _Bridge(window)
-        self._bridge.changed.connect(self._on_change, Qt.ConnectionType.QueuedConnection)
-        self._bridge.failed.connect(self._on_failure, Qt.ConnectionType.QueuedConnection)
-        self._draw_timer = _timer(self._bridge, self._draw)
-        self._retry_timer = _timer(self._bridge, self._retry)
-        self._levels = ProgressiveLevels(
-            self._views,
-            _loader_of(layer),
-            grids=self._grids,
-            on_change=self._schedule,
-            on_failure=self._report,
-        )
-        layer.events.visible.connect(self._on_visible)
-        self._point: Sequence[float] = ()
-        """Position of the last slice along hidden axes; NaN for displayed axes."""
-        self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
-        self.installed = slice_from(layer, self)
-        if self.installed:
-            keep_thumbnail_lazy(layer)
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether chunks in view are still to come."""
-        return self._levels.is_waiting
-
-    def close(self) -> None:
-        """Stop reading and drawing."""
-        self.stop()
-        for timer in (self._draw_timer, self._retry_timer):
-            timer.stop()
-        self._bridge.deleteLater()
-
-    def stop(self) -> None:
-        """Stop reading."""
-        self._levels.close()
-
-    def show_in(self, ndisplay: int) -> None:
-        """Load the finest level that fits if the view is in 3-D, else return to napari's levels."""
-        if ndisplay == 3 and self.n_displayed == 3:
-            self._volume.enter([a for a, p in enumerate(self._point) if np.isnan(p)])
-        else:
-            self._volume.leave()
-
-    def follow_into_3d(self) -> None:
-        """Load the finest level that fits if the view was in 3-D when the layer was inserted."""
-        self.show_in(3)
-
-    @property
-    def n_displayed(self) -> int:
-        """Number of axes of the layer that were displayed when it was sliced last."""
-        return int(np.isnan(self._point).sum())
-
-    def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> _ShownArray:
-        """Return the array that napari slices in place of ``layer.data[level]``."""
-        self._point = point
-        role: Role = "thumbnail" if thumbnail else "view"
-        return _ShownArray(
-            self._views[level], level, self._levels, role, self._planes(level, point)
-        )
-
-    def _planes(self, level: int, point: Sequence[float]) -> dict[int, int]:
-        """Return the index of a level along each hidden axis along which it is coarser."""
-        grid, shape = self._grids[level], self._views[level].shape
-        return {
-            axis: int(grid.nearest(position, self._axes[axis], length))
-            for axis, (position, length) in enumerate(zip(point, shape, strict=False))
-            if not np.isnan(position) and grid.factors[self._axes[axis]] != 1
-        }
-
-    def _view_of(self, level: int) -> LazyArray | None:
-        """Return the part of a level that the 3-D view shows, or None in 2-D."""
-        if self.n_displayed != 3:
-            return None
-        planes = self._planes(level, self._point)
-        key = tuple(hidden_index(p, planes.get(axis)) for axis, p in enumerate(self._point))
-        view: LazyArray = self._views[level][key]
-        return view
-
-    def offsets(self, level: int) -> list[float]:
-        """Return the position of a level's first sample, in samples of level 0.
-
-        One number per axis of the layer.
-        """
-        return [self._grids[level].offsets[axis] for axis in self._axes]
-
-    def _schedule(self) -> None:
-        """Have the layer drawn again soon. May be called on any thread."""
-        self._changed = True
-        if not self._scheduled:
-            self._scheduled = True
-            _emit(self._bridge.changed)
-
-    def _report(self, message: str) -> None:
-        """Report a chunk that cannot be read. May be called on any thread."""
-        _emit(self._bridge.failed, message)
-
-    def _on_change(self) -> None:
-        if not self._draw_timer.isActive():
-            self._draw_timer.start(int(self._rest * 1000))
-
-    def _draw(self) -> None:
-        """Draw what has come, and come back while more is to come."""
-        self._scheduled = False
-        layer = self._layer()
-        if layer is None:
-            return
-        waiting = self._levels.is_waiting
-        set_loaded(layer, not waiting)
-        if waiting:
-            self._draw_timer.start(int(max(self._rest, LOOK_EVERY) * 1000))
-        # A volume is drawn once it is complete: its upload to the graphics card takes long.
-        if self.n_displayed == 3 and (self._volume.advance() or waiting):
-            return
-        if self._changed or not waiting:
-            self._changed = False
-            start = time.perf_counter()
-            layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
-            self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
-
-    def _on_failure(self, message: str) -> None:
-        from napari.utils.notifications import show_warning
-
-        self._named.append(message)
-        if len(self._named) <= NAMED:
-            show_warning(message)
-        elif len(self._named) == NAMED + 1:
-            layer = self._layer()
-            show_warning(f"More chunks of {layer.name if layer else 'the image'} cannot be read.")
-        if not self._retry_timer.isActive() and self._retries_left:
-            self._retry_timer.start(int(RETRY_EVERY * 1000))
-
-    def _retry(self) -> None:
-        self._retries_left -= 1
-        self._levels.retry()
-        if self._levels.has_failed and self._retries_left:
-            self._retry_timer.start(int(RETRY_EVERY * 1000))
-
-    def _on_visible(self) -> None:
-        layer = self._layer()
-        if layer is not None and not layer.visible:
-            self._levels.close()
-
-
-class _ShownArray:
-    """A level as napari slices it: indexed like the level; its values are those in memory.
-
-    Parameters
-    ----------
-    planes
-        Index along each hidden axis, in place of napari's index, which is half a sample off.
-    """
-
-    def __init__(
-        self,
-        view: LazyArray,
-        level: int,
-        levels: ProgressiveLevels,
-        role: Role,
-        planes: Mapping[int, int],
-    ) -> None:
-        self._view, self._level, self._levels, self._role = view, level, levels, role
-        self._planes = planes
-        self.shape, self.dtype, self.ndim, self.size = view.shape, view.dtype, view.ndim, view.size
-        self.chunks = view.chunks
-
-    def __getitem__(self, key: Any) -> _ShownArray:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        planes = self._planes if self.ndim == len(keys) else {}
-        for axis, plane in planes.items():
-            if isinstance(keys[axis], slice):
-                if len(range(*keys[axis].indices(self.shape[axis]))) == 1:
-                    keys[axis] = slice(plane, plane + 1)
-            else:
-                keys[axis] = plane
-        view = self._view[tuple(keys)]
-        kept = {} if view.ndim < self.ndim else self._planes
-        return _ShownArray(view, self._level, self._levels, self._role, kept)
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        pixels = self._levels.show(self._level, self._view, self._role)
-        return pixels if dtype is None else pixels.astype(dtype, copy=False)
-
-
-def grids_of_layer(layer: Layer) -> list[Grid]:
-    """Return the grid of each level, from the store's transforms or else from the shapes."""
-    shapes = [view.chunked_source.shape for view in layer.data]
-    stored = (layer.metadata.get(METADATA_KEY) or {}).get("levels") or []
-    scales, translations = (
-        [level.get(key) for level in stored] for key in ("scale", "translation")
-    )
-    return grids_of(shapes, scales, translations)
-
-
-def _loader_of(layer: Layer) -> ChunkLoader:
-    """Return the loader of the store that a layer was opened from."""
-    source = str(layer.metadata[METADATA_KEY].get("source"))
-    loader = _loaders.get(source)
-    if loader is None:
-        loader = _loaders[source] = ChunkLoader()
-    return loader
-
-
-def _timer(parent: QObject, slot: Callable[[], None]) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.timeout.connect(slot)
-    return timer
-
-
-def _emit(signal: Any, *values: Any) -> None:
-    with suppress(RuntimeError):  # the window was closed, and Qt deleted the bridge with it
-        signal.emit(*values)

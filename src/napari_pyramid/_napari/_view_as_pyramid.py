@@ -11,9 +11,10 @@ from typing import Any
 
 from napari import current_viewer
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 
+from napari_pyramid._napari._giants import VISIBLE_KEY
 from napari_pyramid._napari._progressive import is_progressive, watch
 from napari_pyramid.arrays.virtual_level import SMALL, with_virtual_levels
 from napari_pyramid.layer_image import METADATA_KEY
@@ -36,10 +37,6 @@ def view_as_pyramid(viewer: Viewer) -> None:
             "This needs the preference to show a coarser image while chunks are read, "
             "and napari 0.9."
         )
-        return
-    show_info(
-        f"{layer.name} has virtual levels now. Layers > Data > Build pyramid makes them permanent."
-    )
 
 
 def with_coarser_levels(viewer: Any, layer: Any) -> Any:
@@ -53,7 +50,8 @@ def with_coarser_levels(viewer: Any, layer: Any) -> Any:
     axes = (layer.ndim - 2, layer.ndim - 1)
     levels = with_virtual_levels(layer.data, axes, nearest=isinstance(layer, Labels))
     _, state, kind = layer.as_layer_data_tuple()
-    origin = {"source": f"{layer.name} (virtual levels)", "levels": []}
+    known = layer.metadata.get(METADATA_KEY, {})
+    origin = {"source": f"{layer.name} (virtual levels)", "levels": [], **known, VISIBLE_KEY: False}
     state |= {
         "multiscale": True,
         "visible": False,  # a hidden layer is not sliced before it is shown progressively

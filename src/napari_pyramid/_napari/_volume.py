@@ -70,8 +70,13 @@ class VolumeLevels:
         self._target = finest_that_fits(self._views, displayed, volume_bytes(), largest_texture())
         self._prepare(len(self._views) - 2)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether finer levels are being loaded, or have been."""
+        return self._target is not None
+
     def leave(self) -> None:
-        """Return to napari's choice of levels, as the view is in 2-D now."""
+        """Return to napari's choice of levels: of the view in 2-D, and the coarsest one in 3-D."""
         layer, locked = self._layer(), self._locked
         self._target = self._locked = None
         self._levels.unprepare()

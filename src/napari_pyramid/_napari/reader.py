@@ -68,12 +68,19 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     from napari_pyramid.layouts import open_images
     from napari_pyramid.storage.address import public_url
 
+    virtual_levels = False
     if "qtpy" in sys.modules and "napari" in sys.modules:
-        from napari_pyramid._napari._progressive import watch_current_viewer
+        from napari_pyramid._napari._progressive import watch_viewers
 
-        watch_current_viewer()
+        virtual_levels = watch_viewers()
     paths = [path] if isinstance(path, str) else list(path)
-    return [layer for p in paths for layer in layers_of(open_images(_store_of(p)), public_url(p))]
+    return [
+        layer
+        for p in paths
+        for layer in layers_of(
+            open_images(_store_of(p)), public_url(p), virtual_levels=virtual_levels
+        )
+    ]
 
 
 def _may_be_ours(path: str) -> bool:

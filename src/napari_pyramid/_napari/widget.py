@@ -31,7 +31,7 @@ from napari_pyramid._napari._plan import (
     layer_image_of,
     suggested_destination,
 )
-from napari_pyramid._napari._progressive import watch_current_viewer
+from napari_pyramid._napari._progressive import watch_viewers
 from napari_pyramid._napari._remedies import Action, action_for, worded
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._saving import Step, build_steps
@@ -135,6 +135,13 @@ class BuildPyramid(QWidget):
                 self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
         if self.layer.currentData() != chosen or (self._chosen is None and self._asked is None):
             self._source_changed()
+
+    def choose(self, layer: Layer) -> None:
+        """Choose a layer of the viewer as the image to build."""
+        self.reset_choices()
+        index = self.layer.findData(layer)
+        if index >= 0:
+            self.layer.setCurrentIndex(index)
 
     def _source_changed(self) -> None:
         """List the images of another layer or path."""
@@ -358,7 +365,7 @@ class BuildPyramid(QWidget):
             return f"Cancelled.{kept}"
         pyramid: Pyramid = outcome.result
         where = plan.choice.destination or group_of(pyramid)
-        watch_current_viewer()
+        watch_viewers()
         if layer is not None and layer in self._viewer.layers:
             replace_layer(
                 self._viewer,

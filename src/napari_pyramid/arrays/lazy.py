@@ -141,6 +141,10 @@ class LazyArray:
         )
         return view
 
+    def __deepcopy__(self, memo: object) -> LazyArray:
+        """Return the view itself, which never changes: napari copies the data of a duplicate."""
+        return self
+
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
         if copy is False:
             raise ValueError(

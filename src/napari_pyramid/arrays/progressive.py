@@ -143,11 +143,10 @@ class ProgressiveLevels:
         Chunks in view are read before it.
         """
         with self._lock:
-            picture = Picture(self.levels, level, _ranges_of(view), self._find, behind=False)
+            # Nothing is painted here: a whole volume would block the caller.
+            picture = Picture(self.levels, level, _ranges_of(view), _nowhere, behind=False)
             self._pictures["prepared"] = picture
             self._loader.want(self, self._urgent(), self._ahead())
-        if not picture.missing:  # all chunks were in memory
-            self._on_change()
 
     def unprepare(self) -> None:
         """Stop preparing."""
@@ -168,7 +167,7 @@ class ProgressiveLevels:
     def deliver(self, source: ChunkedSource, chunks: dict[Index, Array]) -> None:
         """Paint chunks that have been read. Called by the loader."""
         level = self._number_of[source.token]
-        if level == len(self.levels) - 1 and self._keeps_base:
+        if level == len(self.levels) - 1 and self._views[-1].nbytes <= BASE_BYTES:
             self._base |= chunks
         changed = False
         for picture in list(self._pictures.values()):
@@ -179,6 +178,10 @@ class ProgressiveLevels:
                 changed |= picture.paint_behind(level)
         if changed:
             self._on_change()
+        if self._n_stored <= level < len(self.levels) - 1:
+            # Of a virtual level the coarsest one is computed from memory, for the thumbnail.
+            coarsest = self.levels[-1].source
+            self.deliver(coarsest, coarsest.load(list(chunks)))
 
     def fail(self, source: ChunkedSource, index: Index, error: Exception) -> None:
         """Mark a chunk that cannot be read. Called by the loader."""
@@ -228,7 +231,7 @@ class ProgressiveLevels:
 
         First the coarsest level, then chunks in the direction of the last move and around the view.
         """
-        if self._keeps_base:
+        if self._reads_base:
             yield from self._base_chunks()
         picture = self._pictures.get("view")
         if picture is None or picture.level >= self._n_stored:
@@ -276,7 +279,8 @@ class ProgressiveLevels:
                     self._moved = axis, 1 if step > 0 else -1
 
     @property
-    def _keeps_base(self) -> bool:
+    def _reads_base(self) -> bool:
+        """Whether all of the coarsest level is read ahead; a virtual one would need all samples."""
         return self._n_stored == len(self.levels) and self._views[-1].nbytes <= BASE_BYTES
 
     def _base_chunks(self) -> Iterator[Wanted]:
@@ -291,6 +295,10 @@ class ProgressiveLevels:
                 yield source, index
             else:
                 self._base[index] = chunk
+
+
+def _nowhere(level: int, index: Index) -> None:
+    """Find no chunk in memory."""
 
 
 def _ranges_of(view: LazyArray) -> tuple[range, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_pyramid.arrays.lazy import LazyArray, whole_of
 from napari_pyramid.arrays.virtual import Stack
+from napari_pyramid.arrays.virtual_level import stored_array
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.image import Channel
 from napari_pyramid.layer_image.features import label_rows
@@ -171,7 +172,7 @@ def _source_of(level: Any) -> Any:
     """
     if not isinstance(level, LazyArray):
         return level
-    return level.source if level.shows_all else level.uncached()
+    return stored_array(level.source) if level.shows_all else level.uncached()
 
 
 def _stacked(arrays: Sequence[Any], axis: int) -> Any:

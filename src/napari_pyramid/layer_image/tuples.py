@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from napari_pyramid.arrays.virtual_level import stored_levels
+
 __all__ = ["METADATA_KEY", "LayerTuple", "levels_of", "origin_of_layer"]
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -14,8 +16,11 @@ METADATA_KEY = "pyramid"
 
 
 def levels_of(data: Any, meta: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the arrays of a layer, largest first; one for a layer that is not multiscale."""
-    return list(data) if meta.get("multiscale") else [data]
+    """Return the arrays of a layer, largest first; one for a layer that is not multiscale.
+
+    Virtual levels are left out: nobody has stored them, and computing one reads the whole image.
+    """
+    return stored_levels(list(data)) if meta.get("multiscale") else [data]
 
 
 def origin_of_layer(meta: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,58 @@
+"""Show in napari's activity dock that chunks are being read, if it takes long: `BusySign`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.utils import progress
+from qtpy.QtCore import QObject, QTimer
+
+__all__ = ["BusySign"]
+
+LONG = 0.4
+"""Seconds of waiting before the sign appears: a sign for each step of a slider would flicker."""
+
+
+class BusySign(QObject):
+    """One sign for all layers of a window, used in the GUI thread only."""
+
+    def __init__(self, window: QObject) -> None:
+        super().__init__(window)
+        self._waiting: dict[Any, str] = {}
+        self._bar: Any = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._appear)
+
+    @property
+    def text(self) -> str | None:
+        """Words of the sign, or None while it is hidden."""
+        return None if self._bar is None else str(self._bar.desc).removesuffix(": ")
+
+    def show(self, client: Any, name: str | None) -> None:
+        """Note that a layer called `name` waits for chunks, or with None that it does not wait."""
+        if name is None:
+            self._waiting.pop(client, None)
+        else:
+            self._waiting[client] = name
+        if not self._waiting:
+            self._timer.stop()
+            self._disappear()
+        elif self._bar is None and not self._timer.isActive():
+            self._timer.start(int(LONG * 1000))
+
+    def _appear(self) -> None:
+        if self._waiting and self._bar is None:
+            first, *more = self._waiting.values()
+            others = f" and {len(more)} more" if more else ""
+            # napari handles events while it makes the bar, perhaps the end of the waiting.
+            bar = progress(total=0, desc=f"Reading {first}{others}")
+            if self._waiting and self._bar is None:
+                self._bar = bar
+            else:
+                bar.close()
+
+    def _disappear(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
