@@ -213,6 +213,26 @@ def demo(
     run(destination, overwrite=overwrite or destination == DEMO)
 
 
+@app.command(cls=Command)
+def serve(
+    path: Annotated[
+        str, typer.Argument(help="A store, a folder of stores or a zip; of a URL only the links.")
+    ],
+    *,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes any free one.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve PATH to this machine's browser, and print links for viewers on the web.
+
+    Ctrl-C stops it. Only files below PATH are served, and only to this machine.
+    """
+    from napari_pyramid.cli._serve import run
+
+    run(path, port, as_json=as_json)
+
+
 def _say_if_small(n_levels: int, recipe: Recipe) -> None:
     """Whoever asks for a pyramid wonders at one level."""
     if n_levels == 1 and recipe.levels is None:

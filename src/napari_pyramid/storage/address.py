@@ -143,7 +143,10 @@ def parse_address(text: str) -> Address:
 
 
 def _format_of(kind: str | None) -> str | None:
-    return "zarr" if kind in ("zarr2", "zarr3") else kind.split("-")[-1] if kind else None
+    """Return the format of Neuroglancer's word for it; a zip holds any format."""
+    if kind is None or kind == "zip":
+        return None
+    return "zarr" if kind in ("zarr2", "zarr3") else kind.split("-")[-1]
 
 
 def _plain_address(text: str, kind: str | None) -> Address:
