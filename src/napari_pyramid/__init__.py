@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SpecError,
         VerificationError,
     )
+    from napari_pyramid.export import export_region
     from napari_pyramid.image import Channel
     from napari_pyramid.plan.level import Level
     from napari_pyramid.plan.spec import PyramidSpec
@@ -50,6 +51,7 @@ _HOME = {
     "SpecError": "errors",
     "VerificationError": "errors",
     "build_pyramid": "build",
+    "export_region": "export",
     "iter_build": "build",
     "open_pyramid": "pyramid",
     "open_pyramids": "pyramid",
@@ -75,6 +77,7 @@ __all__ = [
     "SpecError",
     "VerificationError",
     "build_pyramid",
+    "export_region",
     "iter_build",
     "open_pyramid",
     "open_pyramids",

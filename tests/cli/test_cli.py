@@ -52,7 +52,7 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
 def test_help_names_every_command() -> None:
     status, out, _ = invoke("--help")
     assert status == 0
-    for command in ("plan", "build", "info", "check", "serve", "demo"):
+    for command in ("plan", "build", "info", "check", "export", "serve", "demo"):
         assert command in out
 
 

@@ -1,4 +1,4 @@
-"""Run the command line: napari-pyramid plan | build | info | check | serve | demo.
+"""Run the command line: napari-pyramid plan | build | info | check | export | serve | demo.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed (one line on
 stderr), 2 usage, 130 interrupted. Each command imports what it needs when it runs.

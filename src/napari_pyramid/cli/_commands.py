@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -211,6 +211,63 @@ def demo(
     from napari_pyramid.cli._demo import run
 
     run(destination, overwrite=overwrite or destination == DEMO)
+
+
+@app.command(cls=Command)
+def export(
+    source: PathArgument,
+    destination: Annotated[
+        str, typer.Argument(help="NAME.ome.zarr, or NAME.ome.tif for an OME-TIFF.")
+    ],
+    *,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="z=10:20,y=0:512",
+            help="Ranges of axes in samples of level 0; an axis left out is taken whole.",
+        ),
+    ] = None,
+    level: Annotated[
+        int, typer.Option("--level", min=0, help="The level to take the samples from.")
+    ] = 0,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="NAME", help="Which one, where SOURCE holds several."),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="0.5", help="Version of OME-Zarr: 0.5 or 0.4."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is at DESTINATION.")
+    ] = False,
+    storage_option: StorageOptions = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a region of an image as a new pyramid or an OME-TIFF."""
+    if format not in (None, "0.4", "0.5"):
+        raise typer.BadParameter(f"--format {format}: expected 0.5 or 0.4")
+    from napari_pyramid.cli._export import run
+    from napari_pyramid.info import describe
+
+    path = run(
+        source,
+        destination,
+        region=region,
+        level=level,
+        image=image,
+        format=cast("Any", format),
+        overwrite=overwrite,
+        storage_options=storage_options(storage_option),
+        quiet=quiet,
+    )
+    written = describe(str(path))
+    if as_json:
+        _print_json(written.to_json())
+    else:
+        print(written)
 
 
 @app.command(cls=Command)

@@ -97,7 +97,7 @@ class FolderServer:
         self._stopped.set()
         if self._thread.is_alive():
             with suppress(OSError):  # a connection wakes the thread, which waits for one
-                socket.create_connection(self._server.server_address, timeout=1).close()
+                socket.create_connection((HOST, self._server.server_port), timeout=1).close()
             self._thread.join()
         self._server.server_close()
         self._server.close_connections()
