@@ -6,10 +6,11 @@ PYTEST_ARGS := -n logical --maxprocesses 8 --dist worksteal
 # Bytecode is always kept: without it each process compiles napari, which takes 5 s.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-.PHONY: help demo test test-all matrix package lint format bench docs clean
+.PHONY: help demo cluster-demo test test-all matrix package lint format bench docs clean
 
 help:
 	@echo "make demo      build a pyramid of a brain and open it in napari (without a display: draw it to demo.png)"
+	@echo "make cluster-demo  build with a dask cluster and an S3 server, all on this machine, and show the dashboard's address"
 	@echo "make test      set up, lint, and run the tests, also the tests of the window"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make matrix    demo and tests with Python 3.11 to 3.13, the newest and the lowest versions (LEGS=3.11-lowest runs one of them)"
@@ -23,6 +24,9 @@ help:
 demo: .venv/.ready-gui
 	@scripts/setup-system.sh $(if $(DISPLAY)$(WAYLAND_DISPLAY),--have-display)
 	@$(BIN)/napari-pyramid demo
+
+cluster-demo: .venv/.ready-dev
+	@$(BIN)/python scripts/cluster_demo.py
 
 test: .venv/.ready-dev lint
 	@scripts/setup-system.sh
@@ -60,13 +64,14 @@ ifndef QUICK
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/codecs.py
+	$(BIN)/python benchmarks/scale.py
 endif
 
 docs: .venv/.ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv build dist demo.ome.zarr demo.png .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.work
+	rm -rf .venv build dist demo.ome.zarr demo.png cluster-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/.work
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per dependency group, renewed when the dependencies change.

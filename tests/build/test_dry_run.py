@@ -79,7 +79,8 @@ class Recording(ThreadPoolExecutor):
         self.tiles: Counter[tuple[object, int]] = Counter()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.tiles[fn.__self__.p, args[0]] += 1  # type: ignore[attr-defined]
+        filler, numbers = fn.args[0], args[0]  # type: ignore[attr-defined]
+        self.tiles.update((filler.p, number) for number in numbers)
         return super().submit(fn, *args, **kwargs)
 
 
@@ -150,4 +151,11 @@ def test_other_processes_take_part_in_a_dry_run(tmp_path: Path) -> None:
         build = plan_build(source, executor=pool, memory_limit=ROOM, **GRID)
         with closing(build.dry_run(tmp_path)) as steps:
             found = next(s for s in steps if s.done > 10)
-    assert found.bytes_read > 10 * 2**30
+        assert found.bytes_read > 10 * 2**30
+        small = zarr.create_array(
+            tmp_path / "b.zarr", shape=SMALL, chunks=(128,) * 3, dtype="uint16"
+        )
+        build = plan_build(small, executor=pool, chunks=(128,) * 3, shards=(256,) * 3)
+        *_, last = build.dry_run(tmp_path)
+    assert last.done == last.total > 500
+    assert last.bytes_written == build.nbytes

@@ -196,7 +196,7 @@ def test_a_worker_that_does_not_see_the_destination_says_so(
     def for_another_host(*args: Any) -> Any:
         fill = plain(*args)
         parcel = replace(fill.args[0], workspace=tmp_path / "local to the host")
-        return partial(worker.fill_tile, parcel)
+        return partial(worker.fill_tiles, parcel)
 
     monkeypatch.setattr(executors, "filler", for_another_host)
     with pytest.raises(DestinationError, match="is not shared"):
@@ -245,7 +245,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
 
     monkeypatch.setattr(TileFiller, "fill", slow)
     with ThreadPoolExecutor(3) as pool:
-        first, second = pool.submit(fill, 0), pool.submit(fill, 1)
+        first, second = pool.submit(fill, [0]), pool.submit(fill, [1])
         begun.wait(60)
         pool.submit(wait)
         may_end[0].set()

@@ -13,7 +13,7 @@ from napari_pyramid.plan.memory import default_limit
 from napari_pyramid.plan.workers import Limits
 from napari_pyramid.storage.private_names import width_of
 
-__all__ = ["SHARE", "Capacity", "Window", "is_remote", "limits_for"]
+__all__ = ["SHARE", "Capacity", "Pace", "Window", "is_remote", "limits_for"]
 
 SHARE = 0.5
 """Part of a dask worker's memory limit that tiles may fill.
@@ -21,7 +21,11 @@ SHARE = 0.5
 The rest is for the interpreter, and for dask, which pauses a worker at 80 %.
 """
 AHEAD = 32
-"""Tiles that wait at a scheduler beyond two for each thread, to hide the time of its answers."""
+"""Calls that wait at a scheduler beyond two for each thread, to hide the time of its answers."""
+CALLS_PER_SECOND = 50
+"""Calls that a scheduler passes on with ease: see `docs/benchmarks/scale.md`."""
+LARGEST_GROUP = 64
+"""Most tiles of a call."""
 REFRESH = 5.0
 """Seconds after which a scheduler is asked for its workers again."""
 
@@ -90,8 +94,42 @@ def limits_for(
     return limits.beside(-(-found.threads // found.per_process))
 
 
+class Pace:
+    """Number of tiles that are handed out with one call, so that the scheduler keeps up.
+
+    A call takes about a second, and more if a second of all threads were more than
+    `CALLS_PER_SECOND` calls. It gets an eighth of the tiles for each thread at most, because large
+    calls balance badly at the end of a pass.
+
+    Parameters
+    ----------
+    threads
+        Number of tiles that the executor fills at once.
+    n_tiles
+        Number of tiles of the pass.
+    """
+
+    def __init__(self, executor: Executor | None, threads: int, n_tiles: int) -> None:
+        most = min(LARGEST_GROUP, n_tiles // (8 * threads)) if is_remote(executor) else 1
+        self._most = max(1, most)
+        self._call = max(1.0, threads / CALLS_PER_SECOND)
+        self._seconds: float | None = None
+
+    def add(self, seconds: float) -> None:
+        """Count a tile that was filled."""
+        before = self._seconds if self._seconds is not None else seconds
+        self._seconds = before + (seconds - before) / 16
+
+    @property
+    def tiles(self) -> int:
+        """The number; 1 until a tile was filled."""
+        if self._seconds is None:
+            return 1
+        return max(1, min(self._most, int(self._call / max(self._seconds, 1e-6))))
+
+
 class Window:
-    """Number of tiles that may be pending at once: at least twice as many as are filled at once.
+    """Number of calls that may be pending at once: at least twice as many as are filled at once.
 
     Parameters
     ----------
@@ -101,12 +139,14 @@ class Window:
 
     def __init__(self, executor: Executor | None, workers: int) -> None:
         self._executor, self._workers = executor, workers
+        self.threads = workers
+        """Tiles that are filled at once."""
         if executor is None:
             self._size = 2 * workers  # threads of our own: exactly `workers` of them run
         elif not is_remote(executor):
             self._size = workers
         else:
-            self._size = self._of(Capacity.of(executor).threads)
+            self._set(Capacity.of(executor).threads)
         self._asked = time.monotonic()
         self._asking: threading.Thread | None = None
 
@@ -128,7 +168,8 @@ class Window:
         workers = _workers_of(self._executor.client)
         if workers:
             threads = sum(int(w.get("nthreads") or 1) for w in workers)
-            self._size = self._of(threads)
+            self._set(threads)
 
-    def _of(self, threads: int) -> int:
-        return 2 * max(self._workers, threads) + AHEAD
+    def _set(self, threads: int) -> None:
+        self.threads = max(self._workers, threads)
+        self._size = 2 * self.threads + AHEAD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +15,7 @@ from napari_pyramid.build.capacity import is_remote
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.scheduler import DaskExecutor
-from napari_pyramid.build.worker import Parcel, fill_tile
+from napari_pyramid.build.worker import Parcel, fill_tiles
 from napari_pyramid.errors import DestinationError, SpecError
 
 __all__ = ["check_executor", "filler", "is_remote", "lost_workers_explained", "recall"]
@@ -36,8 +36,8 @@ def check_executor(executor: Executor | None, job: Job) -> None:
         )
 
 
-def filler(job: Job, number: int, executor: Executor) -> Callable[[int], Filled]:
-    """Return a picklable callable ``fill(tile_number)`` for pass `number`, for other processes.
+def filler(job: Job, number: int, executor: Executor) -> Callable[[Sequence[int]], list[Filled]]:
+    """Return a picklable callable ``fill(tile_numbers)`` for pass `number`, for other processes.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def filler(job: Job, number: int, executor: Executor) -> Callable[[int], Filled]
         job.memory_limit,
     )
     (workspace / "token").write_text(token)
-    return partial(fill_tile, parcel)
+    return partial(fill_tiles, parcel)
 
 
 def _portable(job: Job) -> Job:

@@ -36,6 +36,8 @@ class Filled:
     bytes_written: int = 0
     unreadable: tuple[Region, ...] = ()
     """Unreadable regions of the level that is read; they count as fill value."""
+    seconds: float = 0.0
+    """Time that it took, if another process filled it."""
 
 
 class TileFiller:

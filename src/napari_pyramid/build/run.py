@@ -7,19 +7,20 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_pyramid.build import executors
-from napari_pyramid.build.capacity import Window
-from napari_pyramid.build.fill import Filled
+from napari_pyramid.build.capacity import Pace, Window
+from napari_pyramid.build.fill import Filled, TileFiller
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
 from napari_pyramid.build.resume import refusal
-from napari_pyramid.build.spread import HEARTBEAT, Returnable, spread
+from napari_pyramid.build.spread import HEARTBEAT, Groups, spread
 from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
 from napari_pyramid.errors import (
@@ -216,16 +217,18 @@ class Run:
         )
         executor = own or self.executor
         assert executor is not None
-        pending: dict[Future[Filled], int] = {}
+        pending: dict[Future[list[Filled]], tuple[int, ...]] = {}
         try:
-            window, tiles = Window(self.executor, p.workers), Returnable(numbers)
+            window = Window(self.executor, p.workers)
+            pace = Pace(self.executor, window.threads, p.n_tiles)
+            groups = Groups(numbers, lambda: pace.tiles)
             with executors.lost_workers_explained(self.executor):
                 fill = self._filler(i, p)
-                for done in spread(executor, fill, tiles, lambda: window.size, pending):
-                    for future, tile in done:
-                        filled = self._result(future, tile, tiles)
-                        if filled is not None:
+                for done in spread(executor, fill, groups, lambda: window.size, pending):
+                    for future, group in done:
+                        for filled in self._result(future, group, groups):
                             self._count(p, filled, journal)
+                            pace.add(filled.seconds)
                     if self._meter.is_due():
                         self._check_intact()
                         yield self._meter.progress(p.coarsest)
@@ -233,22 +236,24 @@ class Run:
         finally:
             self._stop_all(own, pending)
 
-    def _result(self, future: Future[Filled], tile: int, tiles: Returnable[int]) -> Filled | None:
-        """Return the record of a filled tile, or None if its executor lost it and gets it again.
+    def _result(
+        self, future: Future[list[Filled]], group: tuple[int, ...], groups: Groups[int]
+    ) -> list[Filled]:
+        """Return the records of filled tiles; none if the executor lost them and gets them again.
 
         A dask scheduler that was restarted knows no future that it was given before.
 
         Raises
         ------
         CancelledError
-            If the tile was lost too often.
+            If the tiles were lost too often.
         """
         try:
             return future.result()
         except CancelledError:
-            if not executors.is_remote(self.executor) or not tiles.give_back(tile):
+            if not executors.is_remote(self.executor) or not groups.give_back(group):
                 raise
-            return None
+            return []
 
     def _check_intact(self) -> None:
         if not self.job.is_intact():
@@ -257,13 +262,13 @@ class Run:
                 "start again"
             )
 
-    def _filler(self, i: int, p: Pass) -> Callable[[int], Filled]:
-        """Return the callable that fills a tile by its number, here or in another process."""
+    def _filler(self, i: int, p: Pass) -> Callable[[Sequence[int]], list[Filled]]:
+        """Return the callable that fills tiles by their numbers, here or in another process."""
         if executors.is_remote(self.executor):
             assert self.executor is not None
             return executors.filler(self.job, i, self.executor)
         filler = self.job.filler(p, check=self._check)
-        return filler.fill
+        return partial(_fill_each, filler)
 
     def _stop_all(self, own: ThreadPoolExecutor | None, pending: Mapping[Future[Any], Any]) -> None:
         """Cancel pending calls and wait for running ones: after a stop nothing is written."""
@@ -354,3 +359,7 @@ class Run:
                         yield self._meter.progress(len(self.job.spec.levels) - 1)
         finally:
             self._stop_all(own, pending)
+
+
+def _fill_each(filler: TileFiller, numbers: Sequence[int]) -> list[Filled]:
+    return [filler.fill(number) for number in numbers]

@@ -116,7 +116,7 @@ def _connected(address: str) -> Any:
         distributed: Any = importlib.import_module("distributed")  # it has no types
     except ImportError:
         raise PyramidError(
-            "a dask scheduler needs dask.distributed: pip install distributed"
+            'a dask scheduler needs dask.distributed: pip install "napari-pyramid[cluster]"'
         ) from None
     try:
         # A client has one timeout for both: for the first answer, and to be connected again.

@@ -9,7 +9,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-__all__ = ["HEARTBEAT", "Returnable", "spread"]
+__all__ = ["HEARTBEAT", "Groups", "spread"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -17,29 +17,38 @@ B = TypeVar("B")
 HEARTBEAT = 0.1
 """Longest time between two steps in seconds, so that the caller can stop the build."""
 LOSSES = 3
-"""Times that an item is handed out again because its executor has lost it."""
+"""Times that a group is handed out again because its executor has lost it."""
 
 
-class Returnable(Generic[A]):
-    """An iterator to which items can be given back, each a few times."""
+class Groups(Generic[A]):
+    """An iterator over groups of items, to which lost groups can be given back a few times.
 
-    def __init__(self, items: Iterator[A]) -> None:
-        self._items = items
-        self._back: deque[A] = deque()
-        self._losses: Counter[A] = Counter()
+    Parameters
+    ----------
+    size
+        Function that returns the number of items of the next group.
+    """
 
-    def __iter__(self) -> Iterator[A]:
+    def __init__(self, items: Iterator[A], size: Callable[[], int]) -> None:
+        self._items, self._size = items, size
+        self._back: deque[tuple[A, ...]] = deque()
+        self._losses: Counter[tuple[A, ...]] = Counter()
+
+    def __iter__(self) -> Iterator[tuple[A, ...]]:
         return self
 
-    def __next__(self) -> A:
-        return self._back.popleft() if self._back else next(self._items)
+    def __next__(self) -> tuple[A, ...]:
+        group = self._back.popleft() if self._back else tuple(islice(self._items, self._size()))
+        if not group:
+            raise StopIteration
+        return group
 
-    def give_back(self, item: A) -> bool:
-        """Have an item come again; return False if it was given back too often."""
-        self._losses[item] += 1
-        if self._losses[item] > LOSSES:
+    def give_back(self, group: tuple[A, ...]) -> bool:
+        """Have a group come again; return False if it was given back too often."""
+        self._losses[group] += 1
+        if self._losses[group] > LOSSES:
             return False
-        self._back.append(item)
+        self._back.append(group)
         return True
 
 

@@ -6,9 +6,10 @@ import os
 import pickle
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_pyramid.errors import DestinationError, SourceError
 from napari_pyramid.plan.memory import OVERHEAD
 from napari_pyramid.storage.private_names import dask_memory_limit
 
-__all__ = ["Parcel", "fill_tile"]
+__all__ = ["Parcel", "fill_tiles"]
 
 _guard = threading.Lock()
 """Guards `_locks` and `_opened`: a worker process may fill tiles in several threads."""
@@ -61,8 +62,8 @@ class _Opened:
     """As many as fit in the memory of this process."""
 
 
-def fill_tile(parcel: Parcel, tile: int) -> Filled:
-    """Fill one tile, unless its build has ended or another build has replaced it.
+def fill_tiles(parcel: Parcel, tiles: Sequence[int]) -> list[Filled]:
+    """Fill tiles, one after the other, unless their build has ended or been replaced.
 
     Raises
     ------
@@ -75,8 +76,14 @@ def fill_tile(parcel: Parcel, tile: int) -> Filled:
     with _busy(parcel.workspace):
         opened = _opened_once(parcel)
         with opened.room:
-            _check_token(parcel)
-            return opened.filler.fill(tile)
+            return [_fill(parcel, opened.filler, tile) for tile in tiles]
+
+
+def _fill(parcel: Parcel, filler: TileFiller, tile: int) -> Filled:
+    _check_token(parcel)
+    began = time.monotonic()
+    filled = filler.fill(tile)
+    return replace(filled, seconds=time.monotonic() - began)
 
 
 def _check_token(parcel: Parcel) -> None:
