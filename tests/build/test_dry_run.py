@@ -156,6 +156,7 @@ def test_other_processes_take_part_in_a_dry_run(tmp_path: Path) -> None:
             tmp_path / "b.zarr", shape=SMALL, chunks=(128,) * 3, dtype="uint16"
         )
         build = plan_build(small, executor=pool, chunks=(128,) * 3, shards=(256,) * 3)
-        *_, last = build.dry_run(tmp_path)
+        (tmp_path / "second").mkdir()
+        *_, last = build.dry_run(tmp_path / "second")
     assert last.done == last.total > 500
     assert last.bytes_written == build.nbytes
