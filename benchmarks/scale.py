@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -81,11 +81,8 @@ class Cost:
 
     size: str
     grid: str
-    tiles: int
-    largest: int
-    """Tiles of the pass that has the most."""
-    gib: float
-    """GiB that are read, of all passes."""
+    passes: list[tuple[int, float]]
+    """Tiles of each pass, and GiB that it reads."""
     gets: int
     puts: int
     plan: float
@@ -94,16 +91,42 @@ class Cost:
     """Bytes that a worker of one thread takes."""
 
     @property
+    def tiles(self) -> int:
+        return sum(n for n, _ in self.passes)
+
+    @property
     def dollars(self) -> float:
         return (self.gets * PRICES["GET"] + self.puts * PRICES["PUT"]) / 1e6
 
-    def hours(self, seconds_per_gib: float, tiles_per_second: float, workers: int) -> float:
-        work = self.gib * seconds_per_gib / workers
-        return max(work, self.tiles / tiles_per_second) / 3600
+    def hours(self, seconds_per_gib: float, calls_per_second: float, workers: int) -> float:
+        """Pass by pass, of the work or of the scheduling, whichever takes longer."""
+        times = (
+            max(busy(n, gib * seconds_per_gib, workers, calls_per_second)) for n, gib in self.passes
+        )
+        return sum(times) / 3600
 
-    def busy_workers(self, seconds_per_gib: float, tiles_per_second: float) -> float:
-        """Workers beyond which the scheduler is the limit."""
-        return self.gib * seconds_per_gib / (self.tiles / tiles_per_second)
+    def most_workers(self, seconds_per_gib: float, calls_per_second: float) -> int:
+        """Workers that the longest pass keeps busy: there are tiles, and the scheduler keeps up."""
+        n, gib = max(self.passes)
+        workers = 1
+        while 2 * workers <= n:
+            work, scheduling = busy(n, gib * seconds_per_gib, 2 * workers, calls_per_second)
+            if scheduling > work:
+                break
+            workers *= 2
+        return workers
+
+
+def busy(
+    n_tiles: int, seconds: float, workers: int, calls_per_second: float
+) -> tuple[float, float]:
+    """Seconds that the workers and the scheduler take for a pass."""
+    from napari_pyramid.build.capacity import Pace
+
+    pace = Pace(Executor(), workers, n_tiles)
+    pace.add(seconds / n_tiles)
+    work = math.ceil(n_tiles / workers) * seconds / n_tiles
+    return work, n_tiles / pace.tiles / calls_per_second
 
 
 class Paper:
@@ -292,9 +315,7 @@ def cost(size: str, grid: str) -> Cost:
     return Cost(
         size,
         grid,
-        sum(p.n_tiles for p in build.passes),
-        max(p.n_tiles for p in build.passes),
-        sum(read_bytes(p) for p in build.passes) / 2**30,
+        [(p.n_tiles, read_bytes(p) / 2**30) for p in build.passes],
         gets,
         puts,
         seconds,
@@ -309,13 +330,13 @@ def page(
     found: dict[str, Any], rates: list[Rate], journals: list[Journal], costs: list[Cost]
 ) -> str:
     per_gib = found["seconds per GiB"]
-    dask = max(r.tiles for r in rates if r.name == "dask")
+    calls = max(r.tiles for r in rates if r.name == "dask" and r.group == 1)
     return PAGE.format(
         machine=found["machine"],
         command=found["command"],
         rates=markdown_table(
             ["", "tiles a call", "pending calls", "tiles per second"],
-            [[r.name, r.group, f"{r.pending:,}", f"{r.tiles:,.0f}"] for r in rates],
+            [[r.name, str(r.group), f"{r.pending:,}", f"{r.tiles:,.0f}"] for r in rates],
         ),
         whole=found["dry run of 1 PB"],
         journals=markdown_table(
@@ -331,7 +352,7 @@ def page(
             ],
         ),
         per_gib=per_gib,
-        dask=dask,
+        calls=calls,
         prices=PRICES,
         requests=markdown_table(
             ["", "", "planned in", "memory of a worker", "tiles", "GET", "PUT", "price"],
@@ -350,13 +371,18 @@ def page(
             ],
         ),
         hours=markdown_table(
-            ["", "", *(f"{n:,} worker{'s' * (n > 1)}" for n in WORKERS), "scheduling is the limit"],
+            [
+                "",
+                "",
+                *(f"{n:,} worker{'s' * (n > 1)}" for n in WORKERS),
+                "most busy workers",
+            ],
             [
                 [
                     c.size,
                     c.grid,
-                    *(f"{c.hours(per_gib, dask, n):,.2f} h" for n in WORKERS),
-                    f"from {count(c.busy_workers(per_gib, dask))} workers on",
+                    *(f"{c.hours(per_gib, calls, n):,.2f} h" for n in WORKERS),
+                    count(c.most_workers(per_gib, calls)),
                 ]
                 for c in costs
             ],
@@ -399,9 +425,10 @@ price of S3 Standard in us-east-1. Storage and traffic are not counted.
 ## Hours
 
 Measured: {per_gib:.1f} s of one thread for each GiB that is read, to decode, reduce, encode and
-write it; and {dask:,.0f} empty tiles per second through dask, at best. The hours are those of the
-work or of the scheduling, whichever takes longer, for workers of one thread on a network that is no
-limit.
+write it; and {calls:,.0f} calls per second through dask, of as many tiles as a build puts into a
+call. The hours are those of the work or of the scheduling, pass by pass, whichever takes longer,
+for workers of one thread on a network that is no limit. The last column has the workers, in powers
+of two, beyond which the longest pass has no tiles for more, or the scheduler does not keep up.
 
 {hours}
 """
