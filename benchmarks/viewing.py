@@ -1,19 +1,22 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["{root}", "tensorstore>=0.1.70", "scipy>=1.14", "numcodecs>=0.16"]
+# dependencies = ["{root}[remote]", "tensorstore>=0.1.70", "scipy>=1.14", "numcodecs>=0.16"]
 # ///
 """Measures what looking at a pyramid costs.
 
 Reading beside TensorStore, and a window beside other plugins.
 
-    python benchmarks/viewing.py [--side 1024] [--repeat 9] [--only reading | window]
+    python benchmarks/viewing.py [--quick] [--side 1024] [--repeat 9] [--moves 1000]
+                                 [--only reading | window]
 
 A volume of uint16 in chunks of 64 x 64 x 64, in each of the usual codecs, as zarr v2, v3 and v3 in
 shards of 256^3; read through `LazyArray` with a cold cache of decoded chunks, through TensorStore
 without a cache, and through zarr-python as it is. The page cache is warm. The reads of one cell
 take turns, and the best of several counts. Then a pyramid is looked at in a real window under Xvfb,
-by ``windows/look.py``, through each plugin in turn. Writes ``docs/benchmarks/viewing.md`` and
-``viewing.json``; a half that is left out keeps its earlier results.
+by ``windows/look.py``, through each plugin in turn: a local store, one in shards, and one behind a
+server with latency. Writes ``viewing.md`` and ``viewing.json`` to ``docs/benchmarks``
+(``benchmarks/.work/quick``, with small data, with ``--quick``); a half that is left out keeps its
+earlier results.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -42,9 +44,9 @@ import numpy as np
 import tensorstore
 import zarr
 from scipy import ndimage
+from viewing_windows import measure_windows, window_page
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from napari_pyramid import build_pyramid
 from napari_pyramid.arrays.lazy import LazyArray
 
 V3 = {
@@ -60,21 +62,10 @@ V2 = {
     "none": None,
 }
 CHUNK, SHARD, TILE = 64, 256, 128
-PLUGINS = ("napari-pyramid", "napari-ome-zarr", "napari", "memory")
-"""Readers that are compared in a window; "napari" are its builtins."""
 READING = """\
 A volume of {side}^3 uint16 in chunks of {chunk}^3, page cache warm, cache of decoded chunks cold; \
 the quickest of several
 reads that take turns. LazyArray keeps the chunks that it decodes; TensorStore does not."""
-LOOKING = """\
-A pyramid of {side}^3 uint16 in chunks of {chunk}^3 (zstd) in a window of 1200 x 900 under Xvfb, \
-OpenGL in software. The
-slider steps from slab to slab: until something of the new plane is drawn, until it is exact, \
-and the longest time in
-which the window did nothing else; then once more to the next plane of each slab. "memory" \
-is the same pyramid as NumPy
-arrays."""
-WINDOW = environments.ROOT / "scripts" / "in-window.sh"
 
 
 def options() -> dict[str, dict[str, Any]]:
@@ -203,45 +194,6 @@ def reading_table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def measure_windows(side: int) -> list[dict[str, Any]]:
-    """A row for each plugin that looks at the same pyramid; levels in memory as the bound."""
-    path = WORK / "viewing" / f"pyramid-{side}.ome.zarr"
-    if not path.exists():
-        steps = [(2, 2, 2)] * 4
-        build_pyramid(stored("v3 zstd", side), path, axes="zyx", chunks=(CHUNK,) * 3, factors=steps)
-    script = Path(__file__).with_name("windows") / "look.py"
-    python = environments.make(script)
-    rows = []
-    for plugin in PLUGINS:
-        command = [str(WINDOW), str(python), str(script), plugin, str(path)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        print(f"{plugin:16} {rows[-1]['something'] * 1e3:6.0f} ms until something", flush=True)
-    return rows
-
-
-def window_table(rows: list[dict[str, Any]]) -> str:
-    header = ["plugin", "open s", "something ms", "exact ms", "over TensorStore", "gap p99 ms"]
-    header += ["gap max ms", "second visit ms", "peak MiB"]
-    return markdown_table(
-        header,
-        [
-            [
-                row["plugin"],
-                f"{row['open']:.2f}",
-                f"{row['something'] * 1e3:.0f}",
-                f"{row['exact'] * 1e3:.0f}",
-                f"{row['exact'] / row['tensorstore']:.2f}",
-                f"{row['gap_p99'] * 1e3:.0f}",
-                f"{row['gap_max'] * 1e3:.0f}",
-                f"{row['again'] * 1e3:.0f}",
-                f"{row['peak_bytes'] / 2**20:.0f}",
-            ]
-            for row in rows
-        ],
-    )
-
-
 def page(results: dict[str, Any]) -> str:
     """The results as they are published."""
     lines = ["# Viewing", f"{machine()}. `python benchmarks/viewing.py`."]
@@ -252,11 +204,7 @@ def page(results: dict[str, Any]) -> str:
             reading_table(results["reading"]),
         ]
     if "window" in results:
-        lines += [
-            "## In a window",
-            LOOKING.format(side=results["side"], chunk=CHUNK),
-            window_table(results["window"]),
-        ]
+        lines += window_page(results["window"], results["side"], results["moves"])
     return "\n\n".join(lines) + "\n"
 
 
@@ -264,20 +212,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--side", type=int)
+    parser.add_argument("--repeat", type=int)
+    parser.add_argument("--moves", type=int)
     parser.add_argument("--only", choices=["reading", "window"])
     given = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    written = RESULTS / "viewing.json"
+    side = given.side or (256 if given.quick else 1024)
+    moves = given.moves or (60 if given.quick else 1000)
+    folder = WORK / "quick" if given.quick else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "viewing.json"
     results = json.loads(written.read_text()) if given.only and written.exists() else {}
-    results["side"] = given.side
+    results |= {"side": side, "moves": moves}
     if given.only != "window":
-        results["reading"] = measure_reading(given.side, given.repeat)
+        results["reading"] = measure_reading(side, given.repeat or (3 if given.quick else 9))
     if given.only != "reading":
-        results["window"] = measure_windows(given.side)
+        results["window"] = measure_windows(stored("v3 zstd", side), side, moves)
     written.write_text(json.dumps(results, indent=1))
-    (RESULTS / "viewing.md").write_text(page(results))
+    (folder / "viewing.md").write_text(page(results))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]  # found late
+from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]  # found at run time
 
 from napari_pyramid._napari._busy_sign import BusySign
 from napari_pyramid._napari._private import keep_thumbnail_lazy, set_loaded, slice_from
