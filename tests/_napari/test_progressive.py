@@ -353,9 +353,9 @@ def test_channels_in_one_chunk_are_decoded_once(
     decoded: list[tuple[str, tuple[int, ...]]] = []
     read_file = StoredChunks._read_file
 
-    def counted(self: StoredChunks, index: tuple[int, ...]) -> Any:
+    def counted(self: StoredChunks, index: tuple[int, ...], room: Any) -> Any:
         decoded.append((self._root, index))
-        return read_file(self, index)
+        return read_file(self, index, room)
 
     monkeypatch.setattr(StoredChunks, "_read_file", counted)
     group = zarr.create_group(tmp_path / "channels.ome.zarr")

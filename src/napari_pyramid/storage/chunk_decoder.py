@@ -97,6 +97,15 @@ class ChunkDecoder:
             raise ValueError(f"{self.nbytes} bytes expected, {memoryview(data).nbytes} found")
         return np.frombuffer(data, self._dtype).reshape(self._chunks)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored bytes are those of the samples."""
+        return self._codec is _CODECS[None]
+
+    def view_of(self, samples: Array) -> Array:
+        """Return bytes of the samples, shape (nbytes,), as a chunk that shares their memory."""
+        return samples.view(self._dtype).reshape(self._chunks)
+
     def read_slowly(self, index: Index) -> Array:
         """Return the chunk at `index` as zarr reads it, and raise what zarr raises.
 
