@@ -74,15 +74,15 @@ def build_pyramid(folder: Path) -> None:
     viewer.canvas.overlays.scale_bar.visible = True
     dock, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
     viewer.window._qt_window.resizeDocks([dock], [480], _horizontal())
-    widget.form.destination.path = str(folder / "embryo.ome.zarr")
-    pump(1)
+    widget.destination.value = str(folder / "embryo.ome.zarr")
+    pump(20, until=lambda: "≈" in widget.totals.values["time"].text())
     save(viewer, "build-plan")
     shot = QTimer()
     shot.setInterval(20)
     shot.timeout.connect(lambda: _at_half(widget, shot, viewer))
     shot.start()
     widget.build.click()
-    pump(120, until=lambda: widget.build.isEnabled())
+    pump(120, until=lambda: [task.state for task in widget.queue.tasks] == ["done"])
     shot.stop()
     pump(1)
     save(viewer, "build-done")
@@ -91,7 +91,8 @@ def build_pyramid(folder: Path) -> None:
 
 
 def _at_half(widget: object, timer: QTimer, viewer: napari.Viewer) -> None:
-    if widget.progress.value() >= 400:  # type: ignore[attr-defined]
+    rows = widget.queue_view.rows  # type: ignore[attr-defined]
+    if rows and rows[0].progress.value() >= 400:
         timer.stop()
         save(viewer, "build-at-work")
 

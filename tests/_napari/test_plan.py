@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pyramid._napari._plan import Choice, Plan, in_place_directory, suggested_destination
+from napari_pyramid._napari._candidates import Candidate
+from napari_pyramid._napari._offer import in_place_directory, suggested_destination
+from napari_pyramid._napari._plan import Choice, Plan
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.errors import SpecError
 from napari_pyramid.layer_image import LayerImage
@@ -22,8 +24,12 @@ def image_of(array: object, axes: str = "zyx") -> LayerImage:
     return LayerImage("cells", (array,), "image", parse_axes(axes, n), (1.0,) * n, (0.0,) * n)
 
 
+def plan_of(image: LayerImage, choice: Choice) -> Plan:
+    return Plan.of(Candidate(image), choice)
+
+
 def test_rows_are_the_levels() -> None:
-    plan = Plan.of(
+    plan = plan_of(
         image_of(np.zeros((20, 30, 40), np.uint16)),
         Choice("a.ome.zarr", n_levels=2, chunks=(10, 10, 10)),
     )
@@ -34,7 +40,7 @@ def test_rows_are_the_levels() -> None:
 
 
 def test_small_image_needs_no_pyramid_and_says_so() -> None:
-    plan = Plan.of(image_of(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
+    plan = plan_of(image_of(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
     assert "Small enough" in plan.summary()
 
 
@@ -42,7 +48,7 @@ def test_pyramid_is_said_to_be_one() -> None:
     levels = (np.zeros((20, 30, 40), np.uint16), np.zeros((10, 15, 20), np.uint16))
     pyramid = replace(image_of(levels[0]), levels=levels)
     assert (
-        Plan.of(pyramid, Choice("a.ome.zarr", n_levels=3))
+        plan_of(pyramid, Choice("a.ome.zarr", n_levels=3))
         .summary()
         .startswith("It has 2 levels already; ")
     )
@@ -52,7 +58,7 @@ def test_pyramid_is_said_to_be_one() -> None:
 def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "a.zarr")
     array = group.create_array("raw", shape=(20, 30, 40), chunks=(10, 10, 10), dtype="u2")
-    plan = Plan.of(image_of(array), Choice(None, n_levels=2))
+    plan = plan_of(image_of(array), Choice(None, n_levels=2))
     assert plan.summary().startswith("1 level to write: 5.9 KiB")
     assert sorted(p.name for p in (tmp_path / "a.zarr").iterdir()) == [
         "raw",
@@ -62,7 +68,7 @@ def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
 
 def test_residuals_are_counted() -> None:
     """A residual has a float32 for each of the 16-bit pixels of its level."""
-    plan = Plan.of(
+    plan = plan_of(
         image_of(np.zeros((20, 30, 40), np.uint16)),
         Choice("a.ome.zarr", method="laplacian", n_levels=2, chunks=(20, 30, 40)),
     )
@@ -84,7 +90,7 @@ def test_residuals_are_counted() -> None:
 )
 def test_what_does_not_fit_is_said(choice: Choice, why: str) -> None:
     with pytest.raises(SpecError, match=why):
-        Plan.of(image_of(np.zeros((20, 30, 40), np.uint16)), choice)
+        plan_of(image_of(np.zeros((20, 30, 40), np.uint16)), choice)
 
 
 def test_only_zarr_on_disk_has_a_place(tmp_path: Path) -> None:
@@ -111,9 +117,10 @@ def test_planning_does_not_import_the_compiler() -> None:
     """Nothing is compiled where someone waits: numba is not even there until a build runs."""
     code = (
         "import sys, numpy as np; from napari_pyramid.layer_image import image_of_layer;"
+        "from napari_pyramid._napari._candidates import Candidate;"
         "from napari_pyramid._napari._plan import Choice, Plan;"
-        "Plan.of(image_of_layer((np.zeros((9, 99, 99)), {}, 'image')), Choice('a.ome.zarr', "
-        "n_levels=3)).summary();"
+        "image = image_of_layer((np.zeros((9, 99, 99)), {}, 'image'));"
+        "Plan.of(Candidate(image), Choice('a.ome.zarr', n_levels=3)).summary();"
         "assert not [m for m in ('numba', 'napari', 'dask') if m in sys.modules]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,14 +14,19 @@ import pytest
 import zarr
 from helpers import plain_mean
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QPushButton
 from skimage.transform import pyramid_gaussian
 
-from napari_pyramid._napari._form import ChoiceForm
+from napari_pyramid._napari._candidates import Candidate
+from napari_pyramid._napari._form import BuildForm
+from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid.build import Build
 from napari_pyramid.build.fill import TileFiller
-from napari_pyramid.downsample import methods_for
 from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.layer_image import image_of_layer
 from napari_pyramid.layouts import open_images
 
 PATIENCE = 60_000
@@ -46,6 +51,12 @@ class Broken:
         return np.zeros(self.shape, self.dtype)[key]
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is built to measure would be counted among the builds and reads of a test."""
+    monkeypatch.setattr("napari_pyramid._napari._estimating.is_cheap_to_read", lambda plan: False)
+
+
 @pytest.fixture
 def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], BuildPyramid]]:
     """Opens the widget from the plugin menu's command, as a user does."""
@@ -62,39 +73,67 @@ def choose(
     widget: BuildPyramid,
     qtbot: Any,
     *,
-    destination: Path | None,
+    destination: Path | None = None,
     levels: int | None = None,
     **fields: str,
 ) -> None:
-    with qtbot.waitSignal(widget.form.changed, timeout=PATIENCE):
-        if destination is not None:
-            widget.form.destination.path = str(destination)
-        if levels is not None:
-            widget.form.levels.setValue(levels)
-        if "chunks" in fields:
-            widget.form.chunks.setText(fields["chunks"])
-        if "method" in fields:
-            widget.form.method.setCurrentText(fields["method"])
+    settle(widget, qtbot)
+    if destination is not None:
+        widget.destination.value = str(destination)
+    if levels is not None:
+        widget.n_levels.value = levels
+    for name, value in fields.items():
+        getattr(widget, name).value = value
+    settle(widget, qtbot)
+
+
+def settle(widget: BuildPyramid, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
 
 
 def choose_path(widget: BuildPyramid, qtbot: Any, path: Path) -> None:
     """As if it was typed, and the Enter key pressed."""
-    widget.path.edit.setText(str(path))
-    widget.path.edit.editingFinished.emit()
-    qtbot.waitUntil(lambda: not widget.message.text().startswith("Opening"), timeout=PATIENCE)
+    line = widget.path.line_edit.native
+    line.setText(str(path))
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    settle(widget, qtbot)
+
+
+def said(widget: BuildPyramid) -> str:
+    """What the widget says beside its controls, above its buttons, and in its newest row."""
+    row = [widget.queue_view.rows[-1].text.text()] if widget.queue_view.rows else []
+    return " ".join([*widget.form.problems().values(), widget.message.text(), *row])
+
+
+def button(widget: BuildPyramid, label: str) -> QPushButton:
+    """The remedy of the form with this label, else the button of the newest row."""
+    offered = {b.text(): b for b in widget.remedies}
+    rows = widget.queue_view.rows
+    return offered[label] if label in offered else rows[-1].buttons[label]
+
+
+def press(widget: QPushButton) -> None:
+    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
 
 
 def build(widget: BuildPyramid, qtbot: Any) -> None:
-    widget.build.click()
+    press(widget.build)
     wait_for_end(widget, qtbot)
 
 
 def wait_for_end(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget._life.job is None, timeout=PATIENCE)
+    """Wait until the widget has planned what was asked for, and nothing is in the queue."""
+    settle(widget, qtbot)
+    qtbot.waitUntil(lambda: widget.queue.job is None, timeout=PATIENCE)
+    settle(widget, qtbot)
 
 
 def wait_for_first_tile(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=PATIENCE)
+    def has_begun() -> bool:
+        task = widget.queue.current
+        return task is not None and task.step is not None and task.step.fraction > 0
+
+    qtbot.waitUntil(has_begun, timeout=PATIENCE)
 
 
 def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
@@ -102,25 +141,37 @@ def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("name", "value"),
     [
-        lambda form: form.place.setCurrentIndex(1),
-        lambda form: form.destination.edit.setText("b.ome.zarr"),
-        lambda form: form.method.setCurrentText("median"),
-        lambda form: form.levels.setValue(3),
-        lambda form: form.chunks.setText("8, 8, 8"),
-        lambda form: form.format.setCurrentIndex(1),
+        ("place", "in place"),
+        ("destination", "b.ome.zarr"),
+        ("method", "median"),
+        ("n_levels", 3),
+        ("chunks", "8, 8, 8"),
+        ("axes", "tyx"),
+        ("voxel_size", "2, 0.5, 0.5"),
+        ("unit", "nanometer"),
+        ("format", "0.4"),
+        ("codec", "zstd-15"),
+        ("factors", "1, 2, 2"),
+        ("shards", "none"),
+        ("workers", 1),
+        ("memory", "2 GB"),
+        ("scheduler", "tcp://localhost:8786"),
+        ("verify", True),
     ],
-    ids=["place", "destination", "method", "levels", "chunks", "format"],
 )
-def test_every_field_is_listened_to(qtbot: Any, change: Callable[[ChoiceForm], None]) -> None:
-    form = ChoiceForm()
-    qtbot.addWidget(form)
-    form.offer(methods_for("image"), "a.ome.zarr", in_place=True)
+def test_every_field_is_listened_to(qapp: Any, name: str, value: object) -> None:
+    """A form without a window, as a script makes it."""
+    form = BuildForm()
+    image = image_of_layer((np.zeros((4, 30, 40), "u2"), {"name": "cells"}, "image"))
+    heard: list[object] = []
+    form.changed.connect(heard.append)
+    form.offer(Offer.of([Candidate(image)]))
+    assert not heard  # the offer is not a change by the user
     before = form.choice()
-    qtbot.wait(200)  # the offer is not a change by the user
-    with qtbot.waitSignal(form.changed, timeout=PATIENCE):
-        change(form)
+    getattr(form, name).value = value
+    assert heard
     assert form.choice() != before
 
 
@@ -137,7 +188,7 @@ def test_table_follows_the_choice(viewer: Any, dock: Any, qtbot: Any, tmp_path: 
         ["1", "40×300×350", "2×1×1"],
         ["2", "40×150×175", "2×2×2"],
     ]
-    assert "of memory" in widget.message.text()
+    assert widget.totals.values["memory"].text().endswith("MiB")
     assert widget.build.isEnabled()
     choose(widget, qtbot, destination=None, levels=2)
     assert widget.table.rowCount() == 2
@@ -160,7 +211,7 @@ def test_wrong_chunks_are_said_and_not_built(
     viewer.add_image(cells())
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2, chunks="64, many")
-    assert "64, many" in widget.message.text()
+    assert "64, many" in said(widget)
     assert not widget.build.isEnabled()
     assert widget.table.rowCount() == 0
 
@@ -213,7 +264,7 @@ def test_layer_becomes_multiscale_and_keeps_its_look(
     )
     np.testing.assert_array_equal(np.asarray(new.data[0]), values)
     np.testing.assert_array_equal(np.asarray(new.data[1]), plain_mean(values, (2, 2, 2)))
-    assert "Built" in widget.message.text()
+    assert "Built" in said(widget)
 
 
 def test_layer_is_built_as_it_is_when_build_is_pressed(
@@ -227,8 +278,8 @@ def test_layer_is_built_as_it_is_when_build_is_pressed(
     layer.data = values
     layer.name, layer.scale, layer.translate, layer.units = "after", (2, 2, 2), (1, 2, 3), "um"
     layer.contrast_limits = (100, 900)
-    widget.form.levels.setValue(2)
-    widget.form.destination.path = str(tmp_path / "b.ome.zarr")
+    widget.n_levels.value = 2
+    widget.destination.value = str(tmp_path / "b.ome.zarr")
     build(widget, qtbot)
 
     assert [p.name for p in tmp_path.iterdir()] == ["b.ome.zarr"]
@@ -267,15 +318,15 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
         ran.append(self)
         return plain(self)
 
-    shown = widget._plan.build
+    shown = widget.chooser.planned.plans[0].build
     monkeypatch.setattr(Build, "steps", steps)
     with monkeypatch.context() as patch:
         patch.setattr("napari_pyramid.build.plan", refuse)
-        widget.build.click()
+        press(widget.build)
         qtbot.waitUntil(lambda: bool(ran), timeout=PATIENCE)
     wait_for_end(widget, qtbot)
     assert ran == [shown]
-    assert "Built" in widget.message.text()
+    assert "Built" in said(widget)
 
 
 def test_layer_that_cannot_be_built_any_more_is_not(
@@ -285,9 +336,9 @@ def test_layer_that_cannot_be_built_any_more_is_not(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
     layer.features = {"index": [1], "where": [slice(3)]}
-    widget.build.click()
-    assert widget._life.job is None
-    assert "'where'" in widget.message.text()
+    build(widget, qtbot)
+    assert widget.queue.job is None
+    assert "'where'" in said(widget)
     assert not widget.build.isEnabled()
     assert list(tmp_path.iterdir()) == []
 
@@ -300,15 +351,16 @@ def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(
         np.ones((12, 20, 20), "u1"), name="B", features={"index": ["one"], "class": ["big"]}
     )
     widget = dock()
-    widget.layer.setCurrentText("A")
+    widget.layer.value = viewer.layers["A"]
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
     assert widget.build.isEnabled()
-    widget.layer.setCurrentText("B")
-    assert "'index'" in widget.message.text()
+    widget.layer.value = viewer.layers["B"]
+    settle(widget, qtbot)
+    assert "'index'" in said(widget)
     assert widget.table.rowCount() == 0
     assert not widget.build.isEnabled()
     widget.start()
-    assert widget._life.job is None
+    assert widget.queue.job is None
 
 
 def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(
@@ -318,7 +370,7 @@ def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(
     viewer.add_image(values, name="cells")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "cells.ome.zarr", levels=2, method="laplacian")
-    assert "residuals" in widget.message.text()
+    assert "residuals" in said(widget)
     build(widget, qtbot)
     new = viewer.layers["cells"]
     assert [v.shape for v in new.data] == [(20, 64, 48), (10, 32, 24)]
@@ -372,7 +424,7 @@ def test_in_place_adds_levels_beside_the_data(
     viewer.open(str(tmp_path / "plain.zarr"), plugin="napari-pyramid")
     assert not viewer.layers[0].multiscale
     widget = dock()
-    widget.form.place.setCurrentIndex(1)
+    widget.place.value = "in place"
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     assert viewer.layers[0].multiscale
@@ -389,27 +441,30 @@ def test_path_is_built_in_place_and_opened(
     zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=values, chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "plain.zarr")
-    widget.form.place.setCurrentIndex(1)
+    widget.place.value = "in place"
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
-    assert str(tmp_path / "plain.zarr:") in widget.message.text()
+    assert str(tmp_path / "plain.zarr:") in said(widget)
     np.testing.assert_array_equal(
         np.asarray(viewer.layers[0].data[1]), plain_mean(values, (2, 2, 2))
     )
 
 
-def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any) -> None:
+def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any, qtbot: Any) -> None:
     viewer.add_image(cells())
-    assert not dock().form.place.isEnabled()
+    widget = dock()
+    settle(widget, qtbot)
+    assert not widget.place.enabled
+    assert "not in a zarr store" in widget.form.problems()["place"]
 
 
 def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
     values = cells()
     zarr.create_array(tmp_path / "bare.zarr", data=values, chunks=(8, 8, 8))
     widget = dock()
-    assert not widget.path.isHidden()  # there is no layer to choose
+    assert not widget.path.native.isHidden()  # there is no layer to choose
     choose_path(widget, qtbot, tmp_path / "bare.zarr")
-    assert widget.form.destination.path == str(tmp_path / "bare.ome.zarr")
+    assert widget.destination.text == str(tmp_path / "bare.ome.zarr")
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["bare"]
@@ -428,8 +483,9 @@ def test_only_what_was_built_from_a_path_is_opened(
         group.create_array(name, data=np.ones(shape, "u2"), chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "series.zarr")
-    widget.image.setCurrentIndex(1)
-    widget.form.place.setCurrentIndex(int(in_place))
+    widget.image.value = 1
+    settle(widget, qtbot)
+    widget.place.value = "in place" if in_place else "new"
     choose(widget, qtbot, destination=None, levels=2, method="laplacian")
     build(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["b"]
@@ -446,8 +502,8 @@ def test_after_a_build_the_path_is_planned_anew(
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     qtbot.waitUntil(widget.build.isEnabled, timeout=PATIENCE)
-    assert widget.form.destination.path == str(tmp_path / "bare_2.ome.zarr")
-    assert widget.message.text().startswith("Built")
+    assert widget.destination.text == str(tmp_path / "bare_2.ome.zarr")
+    assert widget.queue_view.rows[-1].text.text().startswith("Built")
 
 
 def test_levels_that_came_in_place_are_known(
@@ -456,13 +512,13 @@ def test_levels_that_came_in_place_are_known(
     zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=cells(), chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "plain.zarr")
-    widget.form.place.setCurrentIndex(1)
+    widget.place.value = "in place"
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     qtbot.waitUntil(widget.build.isEnabled, timeout=PATIENCE)
-    assert not widget.form.place.isEnabled()  # it is a pyramid now, no single array
+    assert not widget.place.enabled  # it is a pyramid now, no single array
     choose(widget, qtbot, destination=None, levels=3)
-    assert "It has 2 levels already" in widget.message.text()
+    assert "It has 2 levels already" in said(widget)
 
 
 def test_window_answers_while_a_path_is_opened(
@@ -482,11 +538,11 @@ def test_window_answers_while_a_path_is_opened(
             answered.set()
         return open_images(path)
 
-    monkeypatch.setattr("napari_pyramid._napari.widget.open_images", open_far)
+    monkeypatch.setattr("napari_pyramid._napari._chooser.open_images", open_far)
     widget = dock()
-    widget.path.edit.setText(str(tmp_path / "far.zarr"))
-    widget.path.edit.editingFinished.emit()
-    assert "Opening" in widget.message.text()
+    widget.path.line_edit.native.setText(str(tmp_path / "far.zarr"))
+    QTest.keyClick(widget.path.line_edit.native, Qt.Key.Key_Return)
+    assert "Opening" in said(widget)
     assert not widget.build.isEnabled()
     choose_path(widget, qtbot, tmp_path / "near.zarr")
     assert widget.table.item(0, 1).text() == "9×15×17"
@@ -494,7 +550,7 @@ def test_window_answers_while_a_path_is_opened(
     qtbot.waitUntil(answered.is_set, timeout=PATIENCE)
     qtbot.wait(100)  # for its answer to come
     assert widget.table.item(0, 1).text() == "9×15×17"
-    assert widget.form.destination.path == str(tmp_path / "near.ome.zarr")
+    assert widget.destination.text == str(tmp_path / "near.ome.zarr")
 
 
 def test_what_is_odd_about_a_path_is_notified(
@@ -505,7 +561,7 @@ def test_what_is_odd_about_a_path_is_notified(
         return open_images(path)
 
     zarr.create_array(tmp_path / "odd.zarr", data=np.zeros((9, 15, 17), "u2"), chunks=(8, 8, 8))
-    monkeypatch.setattr("napari_pyramid._napari.widget.open_images", open_oddly)
+    monkeypatch.setattr("napari_pyramid._napari._chooser.open_images", open_oddly)
     choose_path(dock(), qtbot, tmp_path / "odd.zarr")
     assert [n.message for n in notification_manager.records if n.severity.value == "warning"] == [
         "one level is odd"
@@ -522,10 +578,10 @@ def test_widget_may_go_while_a_path_is_opened(
         answered.set()
         raise LayoutError(path)
 
-    monkeypatch.setattr("napari_pyramid._napari.widget.open_images", open_late)
+    monkeypatch.setattr("napari_pyramid._napari._chooser.open_images", open_late)
     widget = dock()
-    widget.path.edit.setText(str(tmp_path / "far.zarr"))
-    widget.path.edit.editingFinished.emit()
+    widget.path.line_edit.native.setText(str(tmp_path / "far.zarr"))
+    QTest.keyClick(widget.path.line_edit.native, Qt.Key.Key_Return)
     life = widget._life
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
@@ -542,13 +598,14 @@ def test_one_of_several_images_at_a_path_is_chosen(
     for name, shape in (("a", (12, 20, 20)), ("b", (9, 15, 17))):
         series.create_array(name, data=np.ones(shape, "u2"), chunks=(8, 8, 8))
     widget = dock()
-    assert widget.image.isHidden()
+    assert widget.image.native.isHidden()
     choose_path(widget, qtbot, tmp_path / "series.zarr")
-    assert not widget.image.isHidden()
-    titles = [widget.image.itemText(i) for i in range(widget.image.count())]
+    assert not widget.image.native.isHidden()
+    titles = [widget.image.native.itemText(i) for i in range(len(widget.image))]
     assert titles == ["a (image, 12×20×20)", "b (image, 9×15×17)"]
     assert widget.table.item(0, 1).text() == "12×20×20"
-    widget.image.setCurrentIndex(1)
+    widget.image.value = 1
+    settle(widget, qtbot)
     assert widget.table.item(0, 1).text() == "9×15×17"
     choose(widget, qtbot, destination=tmp_path / "b.ome.zarr", levels=2)
     build(widget, qtbot)
@@ -566,20 +623,20 @@ def test_suffix_is_appended_to_a_new_store(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "cells", levels=2)
     build(widget, qtbot)
-    assert str(tmp_path / "cells.ome.zarr:") in widget.message.text()
+    assert str(tmp_path / "cells.ome.zarr:") in said(widget)
 
 
 def test_home_folder_may_be_abbreviated(viewer: Any, dock: Any, qtbot: Any) -> None:
     viewer.add_image(np.ones((12, 20, 20), "u2"), name="cells")
     widget = dock()
     choose(widget, qtbot, destination=Path("~/cells.ome.zarr"))
-    assert widget._plan.choice.destination == str(Path.home() / "cells.ome.zarr")
+    assert widget.chooser.planned.plans[0].choice.destination == str(Path.home() / "cells.ome.zarr")
 
 
 def test_path_that_is_nothing_is_said(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "nowhere.zarr")
-    assert "nowhere.zarr" in widget.message.text()
+    assert "nowhere.zarr" in said(widget)
     assert not widget.build.isEnabled()
 
 
@@ -590,15 +647,15 @@ def test_cancel_reads_little_more_and_leaves_no_store(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    widget.build.click()
+    press(widget.build)
     wait_for_first_tile(widget, qtbot)
     reads = slow.reads
-    widget.cancel.click()
+    press(button(widget, "Cancel"))
     qtbot.wait(500)  # for what has to hear of it
     go.set()
     wait_for_end(widget, qtbot)
     assert slow.reads - reads <= 10  # two threads read as many in a second
-    assert "Cancelled" in widget.message.text()
+    assert "Cancelled" in said(widget)
     assert (
         list(tmp_path.iterdir()) == []
     )  # an array in memory cannot be recognised again: nothing to go on from
@@ -627,12 +684,12 @@ def test_cancel_in_the_activity_dock(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    widget.build.click()
+    press(widget.build)
     wait_for_first_tile(widget, qtbot)
-    widget._life.job._bar._bar.cancel()  # what the button there calls
+    widget.queue.job._bar._bar.cancel()  # what the button there calls
     go.set()
     wait_for_end(widget, qtbot)
-    assert "Cancelled" in widget.message.text()
+    assert "Cancelled" in said(widget)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -643,10 +700,10 @@ def test_error_is_a_notification_and_changes_nothing(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "broken.ome.zarr", levels=2, chunks="16, 16, 16")
     build(widget, qtbot)
-    said = [n.message for n in notification_manager.records if n.severity.value == "error"]
-    assert len(said) == 1
-    assert "the disk is gone" in said[0]
-    assert "the disk is gone" in widget.message.text()
+    notified = [n.message for n in notification_manager.records if n.severity.value == "error"]
+    assert len(notified) == 1
+    assert "the disk is gone" in notified[0]
+    assert "the disk is gone" in said(widget)
     assert list(tmp_path.iterdir()) == []
     assert not viewer.layers["broken"].multiscale
 
@@ -659,16 +716,14 @@ def test_existing_store_is_refused_until_it_is_to_be_replaced(
     viewer.add_image(values)
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "there.ome.zarr", levels=2)
-    assert "exists" in widget.message.text()
-    assert "overwrite" not in widget.message.text()
+    assert "exists" in said(widget)
+    assert "overwrite" not in said(widget)
     assert not widget.build.isEnabled()
     assert dict(zarr.open_group(tmp_path / "there.ome.zarr").attrs) == {"mine": 1}
-    assert widget.remedy.isVisible()
-    assert widget.remedy.text() == "Replace"
-    widget.remedy.click()
+    press(button(widget, "Replace"))
     wait_for_end(widget, qtbot)
-    assert "Built" in widget.message.text()
-    assert widget.remedy.isHidden()
+    assert "Built" in said(widget)
+    assert not widget.remedies
     assert "mine" not in zarr.open_group(tmp_path / "there.ome.zarr").attrs
     built = zarr.open_array(tmp_path / "there.ome.zarr/1", mode="r")
     np.testing.assert_array_equal(built[:], plain_mean(values, (2, 2, 2)))
@@ -681,8 +736,8 @@ def test_what_is_no_store_is_not_replaced(
     viewer.add_image(cells())
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "notes.zarr", levels=2)
-    assert "choose another name" in widget.message.text()
-    assert widget.remedy.isHidden()
+    assert "choose another name" in said(widget)
+    assert [b.text() for b in widget.remedies] == ["Other name"]
     assert not widget.build.isEnabled()
 
 
@@ -707,12 +762,12 @@ def cancelled(
     )
     with monkeypatch.context() as patch:
         patch.setattr(TileFiller, "fill", held_up)
-        widget.build.click()
-        qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=PATIENCE)
-        widget.cancel.click()
+        press(widget.build)
+        wait_for_first_tile(widget, qtbot)
+        press(button(widget, "Cancel"))
         go_on.set()
         wait_for_end(widget, qtbot)
-    assert "goes on from here" in widget.message.text()
+    assert "goes on from here" in said(widget)
     assert list(tmp_path.glob(".x.ome.zarr.building"))
     return widget
 
@@ -723,14 +778,12 @@ def test_unfinished_work_of_another_recipe_can_be_started_over(
     """Build, Cancel, another method, Build again: there must be a way on."""
     widget = cancelled
     choose(widget, qtbot, destination=None, method="min")
-    assert "unfinished work" in widget.message.text()
-    assert "resume=" not in widget.message.text()
+    assert "unfinished work" in said(widget)
+    assert "resume=" not in said(widget)
     assert not widget.build.isEnabled()
-    assert widget.remedy.isVisible()
-    assert widget.remedy.text() == "Start over"
-    widget.remedy.click()
+    press(button(widget, "Start over"))
     wait_for_end(widget, qtbot)
-    assert "Built" in widget.message.text()
+    assert "Built" in said(widget)
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
     values = zarr.open_array(tmp_path / "s.zarr/0", mode="r")[:]
     built = read_level(tmp_path / "x.ome.zarr" / "1")
@@ -744,12 +797,10 @@ def test_remedies_add_up(cancelled: BuildPyramid, qtbot: Any, tmp_path: Path) ->
     zarr.create_group(tmp_path / "x.ome.zarr", attributes={"theirs": 1})
     choose(widget, qtbot, destination=None, method="min")
     for label in ("Start over", "Replace"):
-        assert widget.remedy.text() == label
-        assert widget.remedy.isVisible()
         assert zarr.open_group(tmp_path / "x.ome.zarr").attrs["theirs"] == 1
-        widget.remedy.click()
+        press(button(widget, label))
         wait_for_end(widget, qtbot)
-    assert "Built" in widget.message.text()
+    assert "Built" in said(widget)
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
 
 
@@ -760,10 +811,10 @@ def test_the_same_recipe_goes_on_from_unfinished_work(
     choose(widget, qtbot, destination=None, method="min")
     assert not widget.build.isEnabled()
     choose(widget, qtbot, destination=None, method="max")
-    assert "Goes on where an earlier build stopped" in widget.message.text()
-    assert widget.remedy.isHidden()
+    assert "Goes on where an earlier build stopped" in said(widget)
+    assert not widget.remedies
     build(widget, qtbot)
-    assert "Built" in widget.message.text()
+    assert "Built" in said(widget)
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
 
 
@@ -774,9 +825,9 @@ def test_closing_the_dock_stops_the_build(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    widget.build.click()
+    press(widget.build)
     wait_for_first_tile(widget, qtbot)
-    life, job = widget._life, widget._life.job
+    life, job = widget._life, widget.queue.job
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
     go.set()
@@ -792,9 +843,9 @@ def test_closing_the_viewer_stops_the_build(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    widget.build.click()
+    press(widget.build)
     wait_for_first_tile(widget, qtbot)
-    job = widget._life.job
+    job = widget.queue.job
     viewer.close()
     go.set()
     qtbot.waitUntil(lambda: not job._worker.is_running, timeout=PATIENCE)

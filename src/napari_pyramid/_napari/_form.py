@@ -1,219 +1,228 @@
-"""Lay out the fields of the dock widget and its table of levels.
+"""Show what can be chosen for an image, say what is wrong, and read the choices.
 
-Only Qt: the meaning of a choice is in `_plan`.
+The meaning of a choice is in `_plan`; what an image allows is an `Offer`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from qtpy.QtCore import Qt, QTimer, Signal  # type: ignore[attr-defined]  # qtpy's own name for pyqtSignal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QHeaderView,
-    QLineEdit,
-    QPushButton,
-    QSpinBox,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from qtpy.QtCore import Qt
 
-from napari_pyramid._napari._plan import COLUMNS, Choice
+from napari_pyramid._napari._controls import AUTO, MORE, Controls
+from napari_pyramid._napari._offer import Offer
+from napari_pyramid._napari._parsing import in_bytes, numbers, whole_numbers
+from napari_pyramid._napari._plan import Choice
 from napari_pyramid._napari._saving import completed
-from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import SpecError
 
-__all__ = ["ChoiceForm", "LevelTable", "PathField", "ask_folder"]
+__all__ = ["BuildForm"]
 
-AUTO = "auto"
-
-
-class PathField(QWidget):
-    """A line edit for a path, with a button that opens a dialog."""
-
-    changed = Signal()
-
-    def __init__(self, ask: Callable[[QWidget, str], str]) -> None:
-        super().__init__()
-        self.edit = QLineEdit()
-        button = QPushButton("…")
-        button.setFixedWidth(32)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.edit)
-        row.addWidget(button)
-        self._ask = ask
-        self.edit.editingFinished.connect(self.changed)
-        button.clicked.connect(self._browse)
-
-    @property
-    def path(self) -> str:
-        """The path in the field, with ``~`` expanded."""
-        return os.path.expanduser(str(self.edit.text()).strip())
-
-    @path.setter
-    def path(self, path: str) -> None:
-        self.edit.setText(path)
-        self.edit.setToolTip(path)
-
-    def _browse(self) -> None:
-        path = self._ask(self, self.path or str(Path.home()))
-        if path:
-            self.path = path
-            self.changed.emit()
+_DISTANCES = (
+    ("t", "the time between frames (t)"),
+    ("z", "the distance between slices (z)"),
+    ("yx", "the pixel size (y, x)"),
+)
+"""Words for the distance along axes; other axes are called by their names."""
 
 
-def ask_folder(parent: QWidget, start: str) -> str:
-    """Ask for a store in a dialog: zarr, N5 and similar stores are folders."""
-    return str(QFileDialog.getExistingDirectory(parent, "Image to build a pyramid of", start))
+class BuildForm(Controls):
+    """The choices of a build: each control is an attribute, such as ``form.method.value``.
 
-
-def ask_new_store(parent: QWidget, start: str) -> str:
-    """Ask for the name of a new store in a dialog."""
-    return str(
-        QFileDialog.getSaveFileName(
-            parent, "Store the pyramid as", start, "OME-Zarr (*.ome.zarr *.zarr)"
-        )[0]
-    )
-
-
-class ChoiceForm(QWidget):
-    """Fields for destination, method, levels, chunks and format of a build.
-
-    The signal `changed` is emitted when the user pauses.
+    The inherited signal `changed` is emitted at each change of a control.
 
     Parameters
     ----------
-    *first
-        Label and field of each row above the others.
+    viewer
+        Viewer whose layers are offered; None offers files only.
     """
 
-    changed = Signal()
+    def __init__(self, viewer: Any = None) -> None:
+        super().__init__(viewer)
+        self.source.changed.connect(self._show_source)
+        self.place.changed.connect(self._show_place)
+        self.more.changed.connect(lambda: self.unfold(not self._unfolded))
+        self.unfold(False)
+        self._show_source()
 
-    def __init__(self, *first: tuple[str | QWidget, QWidget]) -> None:
-        super().__init__()
-        self.place = QComboBox()
-        self.place.addItem("a new store", False)
-        self.place.addItem("beside the data (in place)", True)
-        self.destination = PathField(ask_new_store)
-        self.method = QComboBox()
-        self.levels = QSpinBox()
-        self.levels.setRange(0, 32)
-        self.levels.setSpecialValueText(AUTO)
-        self.levels.setToolTip("How many levels, level 0 included")
-        self.chunks = QLineEdit()
-        self.chunks.setPlaceholderText(f"{AUTO}, or one length per axis: 64, 128, 128")
-        self.format = QComboBox()
-        self.format.addItem("OME-Zarr 0.5 (zarr v3)", "0.5")
-        self.format.addItem("OME-Zarr 0.4 (zarr v2)", "0.4")
-        self._lay_out(first)
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(150)
-        self._pause.timeout.connect(self.changed)
-        for combo in (self.place, self.method, self.format):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-            combo.currentIndexChanged.connect(self._edited)
-        self.levels.valueChanged.connect(self._edited)
-        self.chunks.textChanged.connect(self._edited)
-        self.destination.edit.textChanged.connect(self._edited)
+    # ---- what is shown -------------------------------------------------------------------------
 
-    def _lay_out(self, first: Sequence[tuple[str | QWidget, QWidget]]) -> None:
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for label, field in first:
-            form.addRow(label, field)
-        form.addRow("Where", self.place)
-        form.addRow("Store", self.destination)
-        form.addRow("Method", self.method)
-        form.addRow("Levels", self.levels)
-        form.addRow("Chunks", self.chunks)
-        form.addRow("Format", self.format)
+    def reset_choices(self, *_: Any) -> None:
+        """Update the lists of layers; a new first layer is chosen unless a path is."""
+        before, chosen = self.layer.choices, self.layer.value
+        super().reset_choices()
+        active = None if self._viewer is None else self._viewer.layers.selection.active
+        if chosen not in self.layer.choices and active in self.layer.choices:
+            self.layer.value = active
+        if not self.layer.choices and self.source.value == "layer":
+            self.source.value = "path"
+        elif not before and self.layer.choices and not (self.path.text or self.folder.text):
+            self.source.value = "layer"
 
-    def _edited(self) -> None:
+    def _show_source(self) -> None:
+        kind = self.source.value
+        for field, shown_for in (
+            (self.layer, "layer"),
+            (self.layers, "channels"),
+            (self.path, "path"),
+            (self.folder, "folder"),
+        ):
+            field.visible = kind == shown_for
+        self.image.visible = kind == "path" and len(self.images) > 1
+
+    def _show_place(self) -> None:
         for field in (self.destination, self.format):
-            field.setEnabled(not self.place.currentData())
-        self._pause.start()
+            field.enabled = self.place.value == "new"
 
-    def offer(self, methods: Sequence[Reduction], destination: str, in_place: bool) -> None:
-        """Set the fields that depend on the image: its methods and where its pyramid can be stored.
+    def unfold(self, unfolded: bool) -> None:
+        """Show or hide the options that are rarely needed."""
+        self._unfolded = unfolded
+        self.more.text = f"{'▾' if unfolded else '▸'}  More options"
+        for name in MORE:
+            getattr(self, name).visible = unfolded
+            self.notes[name].visible = unfolded and bool(self.notes[name].text)
 
-        The other fields keep their values.
+    def list_images(self, titles: Sequence[str]) -> None:
+        """Offer the images of a store for a choice, unless there is just one."""
+        chosen = self.image.value
+        with self.image.changed.blocked():
+            self.images = tuple(titles)
+            self.image.reset_choices()
+            if titles:
+                self.image.value = chosen if chosen in self.image.choices else 0
+        self._show_source()
+
+    def offer(self, offer: Offer) -> None:
+        """Set what depends on the image: methods, axes, voxel size, where it can be stored.
+
+        The other controls keep their values.
         """
-        chosen = self.method.currentText()
-        self.method.clear()
-        self.method.addItem(f"{AUTO} ({methods[0].name})", None)
-        for method in methods:
-            self.method.addItem(method.name, method.name)
-            tip = method.help[0].upper() + method.help[1:]
-            self.method.setItemData(self.method.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self.method.setCurrentIndex(max(0, self.method.findText(chosen)))
-        self.destination.path = destination
-        self.place.setCurrentIndex(self.place.currentIndex() if in_place else 0)
-        self.place.setEnabled(in_place)
-        self.place.setToolTip(
-            "" if in_place else "In place needs a zarr array on this machine's disk"
-        )
-        self._pause.stop()  # the caller updates the plan itself
+        with self.changed.blocked():
+            self.offered, method = offer, self.method.value
+            self.method.reset_choices()
+            self.method.value = method if method in self.method.choices else AUTO
+            for m in offer.methods:
+                item = self.method.native.findText(m.name)
+                tip = m.help[0].upper() + m.help[1:]
+                self.method.native.setItemData(item, tip, Qt.ItemDataRole.ToolTipRole)
+            self.axes.value = offer.axes
+            self.voxel_size.value = self._offered_size()
+            self.unit.reset_choices()
+            self.unit.value = offer.unit
+            for line in (self.axes, self.voxel_size):
+                line.native.setPlaceholderText("as each image says" if offer.several else "")
+            self.destination.mode = "d" if offer.several else "w"
+            self.destination.choose_btn.text = "…"
+            self.destination.set_value(offer.destination)
+            if offer.not_in_place:
+                self.place.value = "new"
+            self.place.enabled = not offer.not_in_place
+            self._show_place()
+        self.say({})
 
-    def choice(self) -> Choice:
-        """Return the values of the fields.
+    def fill_in(self, choice: Choice) -> None:
+        """Set the controls that a remedy may change."""
+        self.place.value = "in place" if choice.destination is None else "new"
+        if choice.destination is not None:
+            self.destination.set_value(choice.destination)
+        self.verify.value = choice.verify
+        if choice.memory is not None:
+            self.memory.value = f"{choice.memory / 2**30:.1f} GiB"
 
-        Raises
-        ------
-        SpecError
-            If the chunks are not whole numbers.
+    def _offered_size(self) -> str:
+        return ", ".join(f"{v:g}" for v in self.offered.voxel_size)
+
+    # ---- what is wrong -------------------------------------------------------------------------
+
+    def say(self, problems: Mapping[str, str]) -> None:
+        """Show sentences under the controls that they are about, and hints under others.
+
+        Parameters
+        ----------
+        problems
+            Sentences by the name of the control.
         """
-        text, path = self.chunks.text().strip(), self.destination.path
-        return Choice(
-            None if self.place.currentData() else path and str(completed(path)),
-            self.method.currentData(),
-            self.levels.value() or None,
-            None if text in ("", AUTO) else _whole_numbers(text),
-            self.format.currentData(),
+        hints = self._hints()
+        for name, note in self.notes.items():
+            if name in problems:
+                note.say(problems[name], "problem")
+            else:
+                note.say(hints.get(name, ""))
+        if any(name in problems for name in MORE):
+            self.unfold(True)
+        else:
+            self.unfold(self._unfolded)
+
+    def problems(self) -> dict[str, str]:
+        """Return the sentences that are shown under controls, hints included."""
+        return {name: note.text for name, note in self.notes.items() if note.text}
+
+    def _hints(self) -> dict[str, str]:
+        hints = {}
+        if self.offered.not_in_place:
+            hints["place"] = f"Not possible in place: {self.offered.not_in_place}."
+        if self.offered.asks_for_size and self.voxel_size.value == self._offered_size():
+            hints["voxel_size"] = _asking_for(self.offered.sized)
+        return hints
+
+    # ---- what is chosen --------------------------------------------------------------------------
+
+    def choice(self) -> tuple[Choice, dict[str, str]]:
+        """Return the choice, and sentences on what could not be understood by control."""
+        problems: dict[str, str] = {}
+
+        def parsed(name: str, parse: Any, default: Any = None) -> Any:
+            text = getattr(self, name).value.strip()
+            if text.lower() in ("", AUTO):
+                return default
+            try:
+                return parse(text)
+            except SpecError as error:
+                problems[name] = str(error)
+                return default
+
+        size = self.voxel_size.value.strip()
+        choice = Choice(
+            self._chosen_destination(),
+            method=None if self.method.value == AUTO else self.method.value,
+            n_levels=self.n_levels.value or None,
+            chunks=parsed("chunks", lambda text: whole_numbers("chunks", text)),
+            format=self.format.value,
+            axes=None if self.axes.value == self.offered.axes else self.axes.value.strip() or None,
+            voxel_size=None
+            if size == self._offered_size()
+            else parsed("voxel_size", lambda text: numbers("voxel size", text)),
+            unit=None if self.unit.value == self.offered.unit else self.unit.value,
+            factors=parsed("factors", lambda text: whole_numbers("factors", text)),
+            shards=parsed("shards", _shards, "auto"),
+            codec=None if self.codec.value == AUTO else self.codec.value,
+            workers=self.workers.value or None,
+            memory=parsed("memory", in_bytes),
+            scheduler=self.scheduler.value.strip() or None,
+            verify=self.verify.value,
         )
+        return choice, problems
+
+    def _chosen_destination(self) -> str | None:
+        if self.place.value == "in place":
+            return None
+        text = self.destination.text
+        return text if self.offered.several or "://" in text else text and str(completed(text))
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    parts = [
-        part
-        for part in text.replace("×", ",").replace("x", ",").replace(" ", ",").split(",")
-        if part
-    ]
-    if not all(part.isdecimal() for part in parts):
-        raise SpecError(
-            f"chunks {text!r} are not whole numbers: write one per axis, such as 64, 128, 128"
-        )
-    return tuple(int(part) for part in parts)
+def _shards(text: str) -> tuple[int, ...] | None:
+    return None if text.lower() == "none" else whole_numbers("shards", text)
 
 
-class LevelTable(QTableWidget):
-    """Table of the levels that will be built, one row per level."""
-
-    def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS))
-        self.setHorizontalHeaderLabels(COLUMNS)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        for header, hidden in ((self.horizontalHeader(), False), (self.verticalHeader(), True)):
-            assert header is not None
-            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setHidden(hidden)
-
-    def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        self.setRowCount(len(rows))
-        for i, row in enumerate(rows):
-            for j, text in enumerate(row):
-                item = QTableWidgetItem(text)
-                item.setTextAlignment(
-                    int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                )
-                self.setItem(i, j, item)
+def _asking_for(axes: Sequence[str]) -> str:
+    """Return a sentence that asks for the voxel size, in the words of a microscopist."""
+    named = {letter for letters, _ in _DISTANCES for letter in letters}
+    wanted = [words for letters, words in _DISTANCES if set(letters) & set(axes)]
+    wanted += [f"the distance along {name}" for name in axes if name not in named]
+    *others, last = wanted
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return (
+        "The image does not say how large a voxel is. "
+        f"Write {listed} that the microscope's software shows."
+    )

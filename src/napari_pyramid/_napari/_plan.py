@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from napari_pyramid.axes import default_axes
+from napari_pyramid._napari._candidates import Candidate
+from napari_pyramid.axes import Axis, clean_unit, parse_axes
 from napari_pyramid.build import Build, plan_build
-from napari_pyramid.build.source import directory_of
-from napari_pyramid.errors import SpecError
-from napari_pyramid.image import Image
+from napari_pyramid.errors import DestinationError, PyramidError, SpecError
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
 
-__all__ = [
-    "COLUMNS",
-    "Choice",
-    "Plan",
-    "in_place_directory",
-    "layer_image_of",
-    "suggested_destination",
-]
+__all__ = ["COLUMNS", "Choice", "Plan", "Totals", "corrected", "culprit", "sized_axes"]
 
-_PACKAGE = Path(__file__).parents[1]
-"""Folder of the package, which holds the sample data."""
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
+PIXEL = "pixel"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The choices in the dock widget; None leaves a choice to the engine."""
+    """The choices in the dock widget; None leaves a choice to the image or the engine."""
 
     destination: str | None
-    """Path of a new store; None for in place."""
+    """Path or URL of a new store; None for in place."""
     method: str | None = None
     n_levels: int | None = None
     chunks: tuple[int, ...] | None = None
     format: str = "0.5"
+    axes: str | None = None
+    """Names of the axes, as `parse_axes` takes them."""
+    voxel_size: tuple[float, ...] | None = None
+    """One number for each axis but the channel axis, see `sized_axes`."""
+    unit: str | None = None
+    """Unit of all axes of space; ``"pixel"`` for none."""
+    factors: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | Literal["auto"] | None = "auto"
+    """None for no shards."""
+    codec: str | None = None
+    workers: int | None = None
+    memory: int | None = None
+    """Bytes."""
+    scheduler: str | None = None
+    """Address of a dask scheduler."""
+    verify: bool = False
+    series: str | None = None
+    """In place: name of a further series of levels."""
+    labels: bool | None = None
+    """Whether the pixels are ids of objects; None leaves it to the image."""
     resume: bool = True
     """Whether to go on with unfinished work instead of starting over."""
     overwrite: bool = False
@@ -48,16 +57,42 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What a build takes."""
+
+    nbytes: int
+    """Bytes of pixels to write, before compression."""
+    n_files: int
+    memory: int
+    bytes_read: int
+    """Bytes of pixels of level 0, which are all read."""
+
+    @classmethod
+    def of(cls, plans: Iterable[Plan]) -> Totals:
+        """Return the sums over builds that run one after the other."""
+        builds = [plan.build for plan in plans]
+        return cls(
+            sum(b.nbytes for b in builds),
+            sum(b.n_files for b in builds),
+            max((b.peak_memory for b in builds), default=0),
+            sum(b.spec.levels[0].nbytes for b in builds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A build that can start, with the image and the choice that it is for."""
 
-    image: LayerImage
+    candidate: Candidate
+    """As it was chosen."""
     choice: Choice
-    build: Build
+    image: LayerImage
+    """The image with the axes, voxel size and unit that were chosen."""
+    build: Build = field(repr=False)
 
     @classmethod
-    def of(cls, image: LayerImage, choice: Choice) -> Plan:
-        """Plan the pyramid of level 0 of `image`.
+    def of(cls, candidate: Candidate, choice: Choice, executor: Any = None) -> Plan:
+        """Plan the pyramid of level 0 of an image.
 
         Raises
         ------
@@ -67,39 +102,48 @@ class Plan:
         """
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
-        build = plan_build(image.levels[0], choice.destination, **_options(image, choice))
+        image = corrected(candidate.image, choice)
+        build = plan_build(
+            candidate.data, choice.destination, executor=executor, **_options(image, choice)
+        )
         build.check()
         if build.unfinished is not None and build.unfinished.refusal is not None:
             raise build.unfinished.refusal
-        return cls(image, choice, build)
+        return cls(candidate, choice, image, build)
 
-    def is_of(self, image: LayerImage, choice: Choice) -> bool:
-        """Return whether a plan for `image` and `choice` would be the same."""
-        ours, theirs = self.image.levels, image.levels
-        return (
-            self.choice == choice
-            and len(ours) == len(theirs)
-            and all(a is b for a, b in zip(ours, theirs, strict=True))
-            and replace(self.image, levels=()) == replace(image, levels=())
-        )
+    def is_of(self, candidate: Candidate, choice: Choice) -> bool:
+        """Return whether a plan for `candidate` and `choice` would be the same."""
+        return self.choice == choice and self.candidate.is_same(candidate)
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row per level under `COLUMNS`."""
         return [
             (
                 level.path,
-                _by(level.shape),
+                by(level.shape),
                 format_bytes(level.nbytes),
                 f"{level.n_files:,}",
-                _by(level.chunks),
-                _by(f"{s:.4g}" for s in level.scale),
+                by(level.chunks),
+                by(f"{s:.4g}" for s in level.scale),
             )
             for level in self.build.spec.levels
         ]
 
-    def summary(self) -> str:
-        """Return in words what will be written: levels, bytes, files, and the memory needed."""
-        build, n_now = self.build, len(self.image.levels)
+    def row(self) -> tuple[str, ...]:
+        """One row for the whole pyramid under `COLUMNS`, with its name in place of a level's."""
+        first = self.build.spec.levels[0]
+        return (
+            self.image.name,
+            by(first.shape),
+            format_bytes(self.build.nbytes),
+            f"{self.build.n_files:,}",
+            by(first.chunks),
+            by(f"{s:.4g}" for s in first.scale),
+        )
+
+    def remarks(self) -> str:
+        """Return in words what is particular about this build; what it takes is in `Totals`."""
+        build, n_now = self.build, len(self.candidate.image.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
         )
@@ -110,10 +154,14 @@ class Plan:
             )
         n_new = len(build.written_levels) - len(build.spec.residuals)
         residuals = " and their residuals" * bool(build.spec.residuals)
+        return f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write{self._going_on()}."
+
+    def summary(self) -> str:
+        """Return in one line what will be written: levels, bytes, files, and the memory needed."""
+        build = self.build
         return (
-            f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write: "
-            f"{format_bytes(build.nbytes)} before compression, at most {build.n_files:,} files; "
-            f"{format_bytes(build.peak_memory)} of memory{self._going_on()}"
+            f"{self.remarks().removesuffix('.')}: {format_bytes(build.nbytes)} before compression, "
+            f"at most {build.n_files:,} files; {format_bytes(build.peak_memory)} of memory"
         )
 
     def _going_on(self) -> str:
@@ -129,10 +177,20 @@ def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
         "method": choice.method,
         "n_levels": choice.n_levels,
         "chunks": choice.chunks,
+        "factors": choice.factors,
+        "codec": choice.codec,
+        "max_workers": choice.workers,
+        "memory_limit": choice.memory,
+        "verify": choice.verify,
+        "labels": choice.labels,
         "resume": choice.resume,
         "overwrite": choice.overwrite,
     }
-    place = {"in_place": True} if choice.destination is None else {"format": choice.format}
+    place: dict[str, Any] = {"format": choice.format}
+    if choice.destination is None:
+        place = {"in_place": True, "series": choice.series}
+    if choice.shards != "auto":
+        place["shards"] = choice.shards
     return {
         **image.build_options,
         **place,
@@ -140,49 +198,82 @@ def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _by(values: Any) -> str:
-    return "×".join(str(v) for v in values)
+def corrected(image: LayerImage, choice: Choice) -> LayerImage:
+    """Return the image with the axes, the voxel size and the unit that were chosen.
 
-
-def layer_image_of(image: Image) -> LayerImage:
-    """Return an image of a store as the `LayerImage` of a layer that shows it."""
-    first = image.levels[0]
-    ndim = len(first.array.shape)
-    return LayerImage(
-        image.name,
-        tuple(level.array for level in image.levels),
-        image.kind,
-        image.axes or default_axes(ndim),
-        first.scale or (1.0,) * ndim,
-        first.translation or (0.0,) * ndim,
-        image.channels,
-        image.label_colors,
-        image.label_properties,
-    )
-
-
-def in_place_directory(image: LayerImage) -> Path | None:
-    """Return the directory of the image's only level, or None.
-
-    None if there are several levels, or the level is not a zarr array on this machine's disk.
+    Raises
+    ------
+    SpecError
+        If their number is not the number of axes, or a voxel has no size.
     """
-    return directory_of(image.levels[0]) if len(image.levels) == 1 else None
+    axes, scale = image.axes, image.scale
+    if choice.axes is not None:
+        units = {a.name: a.unit for a in axes}
+        named = parse_axes(choice.axes, len(axes))
+        axes = tuple(replace(a, unit=units.get(a.name)) for a in named)
+        scale = tuple(1.0 if a.type == "channel" else s for a, s in zip(axes, scale, strict=True))
+    if choice.unit is not None:
+        unit = clean_unit(choice.unit)
+        axes = tuple(replace(a, unit=unit) if a.is_spatial else a for a in axes)
+    if choice.voxel_size is not None:
+        scale = _scale(axes, choice.voxel_size)
+    channels, count = image.channels, _n_channels(axes, image.levels[0].shape)
+    if axes != image.axes and len(channels) != count:
+        channels = ()
+    return replace(image, axes=axes, scale=scale, channels=channels)
 
 
-def suggested_destination(name: str, source: str | None) -> str:
-    """Return a free path for a new store.
+def sized_axes(axes: Sequence[Axis]) -> list[str]:
+    """Return the names of the axes that samples have a distance along: all but channels."""
+    return [a.name for a in axes if a.type != "channel"]
 
-    The path is beside `source` if that is a local path outside of this package, else in the home
-    folder.
-    """
-    beside = Path.home()
-    if source and "://" not in source and Path(source).exists():
-        folder = Path(source).absolute().parent
-        beside = (
-            beside if folder.is_relative_to(_PACKAGE) or not os.access(folder, os.W_OK) else folder
+
+def _scale(axes: Sequence[Axis], given: Sequence[float]) -> tuple[float, ...]:
+    names = sized_axes(axes)
+    if len(given) != len(names):
+        raise SpecError(
+            f"voxel size {by(f'{v:g}' for v in given)} has {len(given)} numbers: write "
+            f"{len(names)}, for {', '.join(names)}"
         )
-    stem = re.sub(r"[^\w.\-]+", "_", name).strip("._") or "image"
-    candidate, n = beside / f"{stem}.ome.zarr", 2
-    while candidate.exists():
-        candidate, n = beside / f"{stem}_{n}.ome.zarr", n + 1
-    return str(candidate)
+    if not all(math.isfinite(v) and v > 0 for v in given):
+        raise SpecError(f"voxel size {by(f'{v:g}' for v in given)}: each number must be above 0")
+    sizes = iter(given)
+    return tuple(1.0 if a.type == "channel" else next(sizes) for a in axes)
+
+
+def _n_channels(axes: Sequence[Axis], shape: Sequence[int]) -> int:
+    return next((n for a, n in zip(axes, shape, strict=True) if a.type == "channel"), 1)
+
+
+_MAY_BE_WRONG = (
+    *("axes", "voxel_size", "unit", "codec", "shards", "factors", "chunks", "n_levels", "method"),
+    *("memory", "workers", "format", "verify", "series", "labels"),
+)
+"""Choices that can be left out, in the order in which they are suspected."""
+
+
+def culprit(candidate: Candidate, choice: Choice, error: PyramidError) -> str | None:
+    """Return the field of `Choice` that an error of `Plan.of` is about; None if of none.
+
+    That is the choice without which the build can be planned, else where the pyramid is stored.
+    """
+    if choice.destination == "":
+        return "destination"
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(Choice)}
+    for name in _MAY_BE_WRONG:
+        if getattr(choice, name) == defaults[name]:
+            continue
+        try:
+            Plan.of(candidate, replace(choice, **{name: defaults[name]}))
+        except DestinationError as other:
+            if type(error) is DestinationError and str(other) == str(error):
+                continue
+        except PyramidError:
+            continue
+        return name
+    return "destination" if isinstance(error, DestinationError) else None
+
+
+def by(values: Iterable[Any]) -> str:
+    """Return values with × between them."""
+    return "×".join(str(v) for v in values)

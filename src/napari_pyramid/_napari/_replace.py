@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_pyramid.arrays.lazy import LazyArray
@@ -18,7 +19,11 @@ __all__ = ["group_of", "levels_as", "replace_layer"]
 
 
 def replace_layer(
-    viewer: napari.viewer.Viewer, old: Layer, levels: list[Any], origin: dict[str, Any]
+    viewer: napari.viewer.Viewer,
+    old: Layer,
+    levels: list[Any],
+    origin: dict[str, Any],
+    placement: Mapping[str, Any] | None = None,
 ) -> Layer:
     """Replace the layer `old` of `viewer` by a new layer of `levels`, and return the new layer.
 
@@ -32,6 +37,8 @@ def replace_layer(
         Arrays of the levels, largest first.
     origin
         Location of the levels, for ``layer.metadata``.
+    placement
+        Scale, units and axis labels that differ from the old layer's.
     """
     from napari.layers import Layer
 
@@ -39,6 +46,7 @@ def replace_layer(
     state |= {
         "multiscale": len(levels) > 1,
         "metadata": {**state["metadata"], METADATA_KEY: origin},
+        **(placement or {}),
     }
     new = Layer.create(levels if len(levels) > 1 else levels[0], state, kind)
     # The state lacks the range, and the default would clip the limits.

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_pyramid.build import Build, plan_build
@@ -28,6 +28,9 @@ class Step:
     remaining: float | None = None
     """Seconds left, or None if they cannot be estimated."""
     bytes_written: int = 0
+    """Bytes of pixels, before compression, in this run."""
+    elapsed: float = 0.0
+    """Seconds since this run began."""
 
 
 def destination(path: str) -> Path:
@@ -115,7 +118,7 @@ def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, No
             with closing(build_steps(build)) as steps:
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
-                    yield Step(before + share * step.fraction, rest, step.bytes_written)
+                    yield replace(step, fraction=before + share * step.fraction, remaining=rest)
             ours = True  # a single image is the store itself, which exists only now
         if series:
             write_series(target, series)
@@ -139,7 +142,7 @@ def build_steps(build: Build) -> Generator[Step, None, Pyramid]:
     with closing(Steps(build.steps())) as steps:
         for progress in steps:
             fraction = progress.done / max(1, progress.total)
-            yield Step(fraction, progress.remaining, progress.bytes_written)
+            yield Step(fraction, progress.remaining, progress.bytes_written, progress.elapsed)
         return steps.result
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import notification_manager
 from napari.viewer import current_viewer
-from qtpy.QtCore import QEventLoop, QThread
+from qtpy.QtCore import QEventLoop, QThread, QThreadPool
 from qtpy.QtWidgets import QApplication
 
 from napari_pyramid._napari._saving import Step
@@ -22,6 +23,8 @@ __all__ = ["Job", "Outcome", "answer_in_background", "in_gui_thread", "run_in_ba
 
 _PARTS = 1000
 """Steps of the progress bar, which counts in integers."""
+_HELD = 0.1
+"""Seconds after which a held job looks whether napari is closing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class Job:
     ) -> None:
         self._steps, self._on_end, self._on_step = Steps(steps), on_end, on_step
         self._stop = threading.Event()
+        self._go_on = threading.Event()
+        self._go_on.set()
+        self._paused_for = 0.0
         self._outcome = Outcome()
         self._bar = _Bar(title, self.cancel)
         self._worker = create_worker(
@@ -69,23 +75,47 @@ class Job:
     def start(self) -> None:
         self._worker.start()
 
+    def pause(self) -> None:
+        """Hold the job at its next step; what is under way is finished."""
+        self._go_on.clear()
+
+    def resume(self) -> None:
+        """Let a job that is held go on."""
+        self._go_on.set()
+
     def cancel(self) -> None:
         """Stop the job at its next step; `on_end` is called then."""
         self._stop.set()
+        self._go_on.set()
         self._worker.quit()
 
     def _run(self) -> Generator[Step, None, Outcome]:
-        with closing(self._steps):
+        with closing(self._steps), _thread_to_spare():
             try:
                 for step in self._steps:
-                    yield step
-                    if self._stop.is_set():
+                    yield self._without_pauses(step)
+                    if self._is_stopped_while_held():
                         return Outcome()
             except Exception as error:
                 # Every exception is passed to the GUI thread here, because superqt drops a
                 # RuntimeError: it takes it for a deleted Qt object.
                 return Outcome(error=error)
         return Outcome(result=self._steps.result, complete=True)
+
+    def _is_stopped_while_held(self) -> bool:
+        """Wait while the job is held; return whether it must end."""
+        began = time.monotonic()
+        while not self._go_on.wait(_HELD) and not self._worker.abort_requested:
+            pass
+        self._paused_for += time.monotonic() - began
+        return self._stop.is_set() or bool(self._worker.abort_requested)
+
+    def _without_pauses(self, step: Step) -> Step:
+        """Return the step with its times as if the job had never been held."""
+        active = max(0.0, step.elapsed - self._paused_for)
+        if step.remaining is None or step.elapsed <= 0:
+            return replace(step, elapsed=active)
+        return replace(step, elapsed=active, remaining=step.remaining * active / step.elapsed)
 
     def _report(self, step: Step) -> None:
         if self._stop.is_set():
@@ -100,6 +130,22 @@ class Job:
     def _end(self) -> None:
         self._bar.close()
         self._on_end(self._outcome)
+
+
+@contextmanager
+def _thread_to_spare() -> Iterator[None]:
+    """Let Qt's pool start a further thread, since this one mostly waits for other threads.
+
+    On a machine of one or two processors a long build would keep short questions waiting.
+    """
+    pool = QThreadPool.globalInstance()
+    if pool is not None:
+        pool.releaseThread()
+    try:
+        yield
+    finally:
+        if pool is not None:
+            pool.reserveThread()
 
 
 class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # superqt is untyped: a base of type Any

@@ -1,416 +1,270 @@
-"""Show the dock widget "Build pyramid": choose, see what will be built, build, cancel.
+"""Show the dock widget "Build pyramid": choose, see what will be built, build, watch the queue.
 
-The widget is only a view: `_plan` plans the build and `_worker_thread` runs it.
+The widget only joins its parts: `_form` is what can be chosen, `_chooser` plans it, `_queue`
+builds it, and `_outcome` shows the pyramid in the viewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QUrl, Signal  # type: ignore[attr-defined]  # qtpy's own name for pyqtSignal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QPushButton, QWidget
 
-from napari_pyramid._napari._form import ChoiceForm, LevelTable, PathField, ask_folder
-from napari_pyramid._napari._from_image import layers_of, origin_of
-from napari_pyramid._napari._plan import (
-    Choice,
-    Plan,
-    in_place_directory,
-    layer_image_of,
-    suggested_destination,
-)
-from napari_pyramid._napari._progressive import watch_viewers
-from napari_pyramid._napari._remedies import Action, action_for, worded
-from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
-from napari_pyramid._napari._saving import Step, build_steps
-from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
-from napari_pyramid.downsample import methods_for
-from napari_pyramid.errors import PyramidError
-from napari_pyramid.image import Image as StoredImage
-from napari_pyramid.layer_image import METADATA_KEY, LayerImage, image_of_layer, lost_transforms
-from napari_pyramid.layouts import open_images
+from napari_pyramid._napari._build_panel import Panel
+from napari_pyramid._napari._chooser import Chooser
+from napari_pyramid._napari._estimating import Estimating
+from napari_pyramid._napari._form import BuildForm
+from napari_pyramid._napari._outcome import show_built
+from napari_pyramid._napari._plan import Choice
+from napari_pyramid._napari._planning import Planned
+from napari_pyramid._napari._queue import Queue, Task
+from napari_pyramid._napari._queue_view import QueueView
+from napari_pyramid._napari._remedies import Action, actions_for, worded
+from napari_pyramid._napari._selecting import chosen_layers
+from napari_pyramid._napari._style import styled_by
+from napari_pyramid._napari._unfinished import Found, discard, unfinished_builds
+from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid.layer_image import lost_transforms
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.storage.address import public_url
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["BuildPyramid"]
 
-_FILE = "a store on disk…"
-_PARTS = 1000
+_ENDED = ("stopped", "failed", "done")
 
 
 class BuildPyramid(QWidget):
-    """Dock widget that builds the pyramid of a layer or of a store on disk.
+    """Dock widget that builds the pyramids of layers and files.
 
-    A layer is replaced by the multiscale layer when the build is done.
+    A layer is replaced by the multiscale layer when its build is done. The controls of the form
+    are attributes: ``widget.method.value = "median"``.
     """
+
+    planned = Signal()
+    """Emitted when the widget shows a plan, or why there is none."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._life = _Life()
-        self._images: tuple[StoredImage, ...] = ()
-        self._asked: object | None = None
-        """Token of the last path that is being opened, until its images are known."""
-        self._chosen: LayerImage | None = None
-        self._plan: Plan | None = None
-        self._action: Action | None = None
-        """Action of the button `remedy` while it is shown."""
-        self._tried: Choice | None = None
-        """The last choice with a remedy, to which another remedy may be added."""
-        self.layer = QComboBox()
-        self.path = PathField(ask_folder)
-        self.image = QComboBox()
-        self._path_row = (QLabel("Path"), self.path)
-        self._image_row = (QLabel("Which"), self.image)
-        self.form = ChoiceForm(("Image", self.layer), self._path_row, self._image_row)
-        self.table = LevelTable()
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.progress = QProgressBar()
-        self.progress.setMaximum(_PARTS)
-        self.build = QPushButton("Build")
-        self.remedy = QPushButton()
-        self.remedy.hide()
-        self.cancel = QPushButton("Cancel")
-        self._lay_out()
-        self.layer.currentIndexChanged.connect(self._source_changed)
-        self.path.changed.connect(self._source_changed)
-        self.image.currentIndexChanged.connect(self._image_changed)
-        self.form.changed.connect(self._choice_changed)
-        self.build.clicked.connect(self.start)
-        self.remedy.clicked.connect(self._start_with_remedy)
-        self.cancel.clicked.connect(self.stop)
+        self.form = BuildForm(napari_viewer)
+        self.queue = Queue(self._task_changed, self._built)
+        self.queue_view = QueueView(self.queue, self._act_on_task, self._discard)
+        self.chooser = Chooser(self.form, self, self._show)
+        self._panel = Panel(self, self.form, self.queue_view, self._act, self._measure)
+        self.table, self.totals = self._panel.table, self._panel.totals
+        self.message, self.build = self._panel.message, self._panel.build
+        self._estimates = Estimating(self, self.totals.show_totals)
+        self._life = _Life(self.queue, self.chooser, self._estimates)
         # Not a method of the widget: Qt would disconnect it when the widget is deleted.
         self.destroyed.connect(self._life.end)
-        self._show_busy(False)
-        self.reset_choices()
+        self.build.clicked.connect(self.start)
+        styled_by(self, napari_viewer)
+        self.chooser.check_source()
+        self._look_for_unfinished()
 
-    def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.build)
-        buttons.addWidget(self.remedy)
-        buttons.addWidget(self.cancel)
-        column = QVBoxLayout(self)
-        column.addWidget(self.form)
-        column.addWidget(self.table, stretch=1)
-        column.addWidget(self.message)
-        column.addWidget(self.progress)
-        column.addLayout(buttons)
+    def __getattr__(self, name: str) -> Any:
+        """Return a control of the form."""
+        form = self.__dict__.get("form")
+        if form is None or (form.get_widget(name) is None and name not in vars(form)):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(form, name)
 
-    # ---- choosing ---------------------------------------------------------------------------
+    @property
+    def is_settled(self) -> bool:
+        """Whether the widget shows the plan of what is chosen, and nothing is being opened."""
+        return self.chooser.is_settled
+
+    @property
+    def remedies(self) -> list[QPushButton]:
+        """The buttons of the remedies for the present choice."""
+        return self._panel.remedies
 
     def reset_choices(self, event: object = None) -> None:
-        """Update the list of the viewer's layers; napari calls this when they change.
+        """Update the lists of the viewer's layers; napari calls this when they change."""
+        if self._life.alive:
+            self.form.reset_choices()
+            self.chooser.check_source()
 
-        During a build the list is not updated, so that the layer stays chosen.
-        """
-        if self._life.job is not None:
-            return
-        chosen = self.layer.currentData()
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image | Labels)]
-        with QSignalBlocker(self.layer):
-            self.layer.clear()
-            for layer in layers:
-                self.layer.addItem(layer.name, layer)
-            self.layer.addItem(_FILE, None)
-            wanted = chosen if chosen in layers else self._viewer.layers.selection.active
-            if chosen is None and self.path.path:  # keep the chosen path
-                self.layer.setCurrentIndex(len(layers))
-            else:
-                self.layer.setCurrentIndex(layers.index(wanted) if wanted in layers else 0)
-        if self.layer.currentData() != chosen or (self._chosen is None and self._asked is None):
-            self._source_changed()
+    # ---- what is planned -----------------------------------------------------------------------
 
-    def choose(self, layer: Layer) -> None:
-        """Choose a layer of the viewer as the image to build."""
-        self.reset_choices()
-        index = self.layer.findData(layer)
-        if index >= 0:
-            self.layer.setCurrentIndex(index)
-
-    def _source_changed(self) -> None:
-        """List the images of another layer or path."""
-        self._chosen, self._asked = None, None
-        in_viewer = self.layer.currentData() is not None
-        for part in self._path_row:
-            part.setVisible(not in_viewer)
-        self._list_images(())
-        if in_viewer:
-            self._image_changed()
-        elif self.path.path:
-            self._open()
+    def _show(self, planned: Planned, message: str) -> None:
+        """Show plans, or what is wrong beside the control that it is about."""
+        plans = planned.plans
+        self.form.say({k: v for k, v in planned.problems.items() if k})
+        self._panel.offer([a for a in actions_for(planned.error) if self._is_possible(a)])
+        if len(plans) > 1:
+            self.table.show_rows([plan.row() for plan in plans], "image")
         else:
-            self._show_plan(None, "Choose a store on disk.")
+            self.table.show_rows([row for plan in plans for row in plan.rows()])
+        self.table.setVisible(bool(plans))
+        if self.chooser.selected is None:
+            self._estimates.clear()
+        self._estimates.show(plans, busy=self.queue.current is not None)
+        if "" in planned.problems:
+            self._panel.say(planned.problems[""], "problem")
+        else:
+            self._panel.say(self._remarks(planned) if plans else message, "hint")
+        self._enable()
+        self.planned.emit()
 
-    def _open(self, said: str = "") -> None:
-        """Find the images at the path, in a thread since servers and remote disks may be slow.
+    def _remarks(self, planned: Planned) -> str:
+        selected = self.chooser.selected
+        notes = "" if selected is None else " ".join(f"{note}." for note in selected.remarks)
+        if len(planned.plans) == 1:
+            return f"{planned.plans[0].remarks()} {notes}".strip()
+        return f"{len(planned.plans)} images to build, one after the other. {notes}".strip()
 
-        Parameters
-        ----------
-        said
-            Message to keep instead of the message about the plan.
-        """
-        path = self.path.path
-        self._chosen, self._asked = None, (asked := object())
-        self._show_plan(None, said or f"Opening {path}…")
-        answer_in_background(
-            lambda: open_images(path), lambda outcome: self._opened(outcome, asked, said)
-        )
+    def _is_possible(self, action: Action) -> bool:
+        return action.effect != "finishes" or self._begun() is not None
 
-    def _opened(self, outcome: Outcome, asked: object, said: str) -> None:
-        if not self._life.alive or asked is not self._asked:
-            return  # another source has been chosen meanwhile
-        self._asked = None
-        if outcome.error is not None:
-            self._list_images(())
-            self._show_refusal(outcome.error)
-            return
-        self._list_images(outcome.result)
-        self._image_changed()
-        if said:
-            self.message.setText(said)
+    def _begun(self) -> Task | None:
+        """Return the stopped task at the destination that is chosen."""
+        choice, _ = self.form.choice()
+        stopped = [t for t in self.queue.tasks if t.state in ("stopped", "failed")]
+        return next((t for t in stopped if t.choice.destination == choice.destination), None)
 
-    def _list_images(self, images: Sequence[StoredImage]) -> None:
-        """Offer the images of a store for a choice, unless there is just one."""
-        self._images, chosen = tuple(images), self.image.currentIndex()
-        with QSignalBlocker(self.image):
-            self.image.clear()
-            self.image.addItems([_title(image) for image in images])
-            self.image.setCurrentIndex(chosen if 0 <= chosen < len(images) else 0)
-        for part in self._image_row:
-            part.setVisible(len(images) > 1)
+    def _enable(self) -> None:
+        """Enable the button for plans that are not in the queue already."""
+        active = {task.place for task in self.queue.tasks if task.state not in _ENDED}
+        places = {str(plan.build.destination) for plan in self.chooser.planned.plans}
+        self.build.setEnabled(bool(places - active))
+        self.build.setText("Add to queue" if self.queue.current is not None else "Build")
 
-    def _image_changed(self) -> None:
-        """Update the form for another image: its methods and possible destinations."""
-        self._take_image()
-        if self._chosen is None:
-            return
-        layer = self.layer.currentData()
-        with QSignalBlocker(self.form):
-            self.form.offer(
-                methods_for(self._chosen.kind),
-                suggested_destination(
-                    self._chosen.name, self.path.path if layer is None else _origin_path(layer)
-                ),
-                in_place_directory(self._chosen) is not None,
-            )
-        self._choice_changed()
+    def _measure(self) -> None:
+        self._estimates.measure()
 
-    def _take_image(self) -> None:
-        """Read the chosen image again: a layer may have other data or another scale by now."""
-        layer = self.layer.currentData()
-        self._chosen = None
-        self._show_plan(None, "")  # the plan of another image must not be built
-        try:
-            if layer is None:
-                self._chosen = layer_image_of(self._images[self.image.currentIndex()])
-            else:
-                self._chosen = image_of_layer(layer.as_layer_data_tuple())
-        except PyramidError as error:
-            self._show_refusal(error)
-
-    def _choice_changed(self) -> None:
-        if self._chosen is None:
-            return
-        try:
-            plan = Plan.of(self._chosen, self.form.choice())
-            self._show_plan(plan, plan.summary())
-        except PyramidError as error:
-            self._show_refusal(error)
-
-    def _show_refusal(self, error: Exception) -> None:
-        """Show an error in place of a plan, with a button for its remedy if it has one."""
-        self._show_plan(None, worded(error))
-        self._offer(action_for(error))
-
-    def _offer(self, action: Action | None) -> None:
-        """Show the button of a remedy, or hide it."""
-        self._action = action
-        self.remedy.setVisible(action is not None)
-        if action is not None:
-            self.remedy.setText(action.label)
-            self.remedy.setToolTip(action.tooltip)
-
-    def _show_plan(self, plan: Plan | None, message: str) -> None:
-        self._plan = plan
-        self._offer(None)
-        self.table.show_rows(plan.rows() if plan is not None else [])
-        if self._life.job is None:
-            self.message.setText(message)
-            self.build.setEnabled(plan is not None)
-
-    # ---- building ---------------------------------------------------------------------------
+    # ---- building ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Build the present choice, with the plan in the table if that still fits the choice."""
-        if self._plan is not None and self._life.job is None:
-            self._start(self._plan, None)
+        """Put the present choice into the queue, with the plan that is shown if it still fits."""
+        if self.chooser.planned.plans:
+            self._prepare(None)
 
-    def _start_with_remedy(self) -> None:
-        """Build the present choice with the remedy of the button."""
-        if self._action is not None and self._life.job is None:
-            self._start(None, self._action)
-
-    def _start(self, shown: Plan | None, action: Action | None) -> None:
-        plan, layer = self._current_plan(shown, action), self.layer.currentData()
-        if plan is None:
-            return
-        if layer is not None and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
-            show_warning(
-                f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; "
-                "only the layer keeps it"
-            )
-        job = Job(
-            build_steps(plan.build),
-            f"Building {plan.image.name}",
-            lambda end: self._ended(plan, layer, end),
-            self._show_step,
-        )
-        self._life.job = job
-        self._show_busy(True)
-        self.message.setText("Preparing…")
-        job.start()
-
-    def _current_plan(self, shown: Plan | None, action: Action | None) -> Plan | None:
-        """Return `shown` if it still fits layer and choice, else a new plan; None on an error."""
-        self._take_image()
-        if self._chosen is None:
-            return None
-        try:
-            choice = self._remedied(self.form.choice(), action)
-            if shown is None or not shown.is_of(self._chosen, choice):
-                shown = Plan.of(self._chosen, choice)
-        except PyramidError as error:
-            self._show_refusal(error)
-            return None
-        self._show_plan(shown, shown.summary())
-        return shown
-
-    def _remedied(self, choice: Choice, action: Action | None) -> Choice:
-        """Return the choice with the remedy of `action` and the remedies tried before."""
-        if action is None:
-            return choice
-        if self._tried is not None and replace(self._tried, resume=True, overwrite=False) == choice:
-            choice = self._tried
-        self._tried = action.applied(choice)
-        return self._tried
-
-    def stop(self) -> None:
-        """Stop the build at its next step."""
-        if self._life.job is not None:
-            self.message.setText("Stopping…")
-            self.cancel.setEnabled(False)
-            self._life.job.cancel()
-
-    def _show_busy(self, busy: bool) -> None:
-        self.form.setEnabled(not busy)
-        self.build.setEnabled(not busy and self._plan is not None)
-        self.cancel.setEnabled(busy)
-        self.progress.setVisible(busy)
-        self.progress.setValue(0)
-
-    def _show_step(self, step: Step) -> None:
-        if not self._life.alive:
-            return
-        self.progress.setValue(round(_PARTS * step.fraction))
-        left = "" if step.remaining is None else f", {_duration(step.remaining)} left"
-        self.message.setText(f"Building: {step.fraction:.0%}{left}")
-
-    def _ended(self, plan: Plan, layer: Any, outcome: Outcome) -> None:
-        if not self._life.alive:
-            return
-        try:
-            message = self._result(plan, layer, outcome)
-        finally:
-            self._life.job = None
-            self._show_busy(False)
-        self.reset_choices()
-        if outcome.complete:
-            self._tried = None
+    def _act(self, action: Action) -> None:
+        """Apply a remedy to the present choice."""
+        if action.effect == "opens":
+            _open_folder(self.form.destination.text)
+        elif action.effect == "finishes":
+            begun = self._begun()
+            if begun is not None:
+                self.queue.resume(begun)
         else:
-            self._choice_changed()  # there may be unfinished work to go on with now
+            self._prepare(action)
+
+    def _prepare(self, action: Action | None) -> None:
+        layers = chosen_layers(self.form)
+
+        def prepared(choice: Choice, planned: Planned) -> None:
+            if action is not None and action.effect == "fills in":
+                self.form.fill_in(choice)
+            else:
+                self._add(planned, layers)
+
+        if self.chooser.prepare(action, prepared):
+            self._estimates.end()
+            self.build.setEnabled(False)
+
+    def _add(self, planned: Planned, layers: tuple[Any, ...]) -> None:
+        for layer in layers if planned.plans else ():
+            if lost := lost_transforms(layer.as_layer_data_tuple()[1]):
+                show_warning(
+                    f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; "
+                    "only the layer keeps it"
+                )
+        for plan in planned.plans:
+            self.queue.add(Task(plan.candidate, plan.choice, layers, plan=plan))
+
+    def _act_on_task(self, task: Task, action: Action) -> None:
+        if action.effect == "opens":
+            _open_folder(task.place or "")
+        else:
+            self.queue.repeat(task, action)
+
+    def _task_changed(self, task: Task) -> None:
+        if not self._life.alive:
+            return
+        self.queue_view.update_task(task)
+        if task.state == "running" and task.step is not None:
+            return  # just a step further
+        self._enable()
+        if task.state == "failed" and task.error is not None:
+            show_error(worded(task.error))
+        if task.state in _ENDED:
+            self.chooser.plan()  # there may be unfinished work to go on with, or a store by now
+
+    def _built(self, task: Task, pyramid: Pyramid) -> str:
+        """Show the pyramid of a task, and return a sentence about it."""
+        assert task.plan is not None
+        was_chosen = bool(task.layers) and chosen_layers(self.form) == task.layers
+        new, said = show_built(self._viewer, task.plan, task.layers, pyramid)
+        if was_chosen and len(new) == 1:
+            self.form.layer.value = new[0]
+        elif not task.layers:
+            self.chooser.look_again()  # the source may have new levels, or need another name
+        return said
+
+    # ---- unfinished builds -----------------------------------------------------------------------
+
+    def _look_for_unfinished(self) -> None:
+        """Offer the builds that an earlier session did not finish."""
+
+        def found(outcome: Outcome) -> None:
+            if self._life.alive and outcome.complete:
+                for build in outcome.result:
+                    self._offer_unfinished(build)
+
+        answer_in_background(unfinished_builds, found)
+
+    def _offer_unfinished(self, found: Found) -> None:
+        if any(task.place == found.begun.destination for task in self.queue.tasks):
+            return
+        task = Task(found.candidate, found.begun.chosen, begun=found.begun)
+        task.offered(found.fraction, found.error)
+        self.queue.tasks.append(task)
+        self.queue_view.update_task(task)
+
+    def _discard(self, task: Task) -> None:
+        """Remove the unfinished work of a task, in a thread: there may be many files."""
+        begun = task.begun
+        if begun is None:
+            self.queue.remove(task)
+            return
+
+        def discarded(outcome: Outcome) -> None:
+            if not self._life.alive:
+                return
             if outcome.error is not None:
-                self._offer(action_for(outcome.error) or self._action)
-        self.message.setText(message)
-        if outcome.complete and layer is None:
-            # The source may have new levels in place; the next new store needs another name.
-            self._open(message)
+                show_error(worded(outcome.error))
+            else:
+                self.queue.remove(task)
+                self.chooser.plan()
 
-    def _result(self, plan: Plan, layer: Any, outcome: Outcome) -> str:
-        """Show the result of a build as a layer, and return the outcome in words."""
-        if outcome.error is not None:
-            show_error(worded(outcome.error))
-            return worded(outcome.error)
-        if not outcome.complete:
-            kept = (
-                " The same build goes on from here if it is started again."
-                if plan.build.can_resume
-                else ""
-            )
-            return f"Cancelled.{kept}"
-        pyramid: Pyramid = outcome.result
-        where = plan.choice.destination or group_of(pyramid)
-        watch_viewers()
-        if layer is not None and layer in self._viewer.layers:
-            replace_layer(
-                self._viewer,
-                layer,
-                levels_as(plan.image, pyramid),
-                origin_of(pyramid.image, where),
-            )
-        else:
-            # The store is not opened again: it may also hold residuals or other images.
-            for new in layers_of([pyramid.image], where):
-                self._viewer.add_layer(Layer.create(*new))
-        built = f"Built {where}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
-        show_info(built)
-        return built
+        answer_in_background(lambda: discard(begun), discarded)
 
 
 class _Life:
-    """State that outlives the widget: whether the widget exists, and the job that it started."""
+    """State that outlives the widget: whether the widget exists, and what it has started."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: Queue, chooser: Chooser, estimates: Estimating) -> None:
         self.alive = True
-        self.job: Job | None = None
+        self._parts = queue, chooser, estimates
 
     def end(self) -> None:
+        """Stop the build that runs, and drop the answers that are still to come."""
         self.alive = False
-        if self.job is not None:
-            self.job.cancel()
+        for part in self._parts:
+            part.end()
 
 
-def _title(image: StoredImage) -> str:
-    """Return the words for an image in the list of images."""
-    shape = "×".join(str(n) for n in image.levels[0].array.shape)
-    return f"{image.name or image.path or '(no name)'} ({image.kind}, {shape})"
-
-
-def _origin_path(layer: Any) -> str | None:
-    known = layer.metadata.get(METADATA_KEY, {}).get("source") or layer.source.path
-    if known is not None and layer.source.path and public_url(str(layer.source.path)) == str(known):
-        known = layer.source.path  # with the query string that the server asks for
-    return None if known is None else str(known)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def _open_folder(place: str) -> None:
+    """Show a folder, or the folder that will hold it, in the system's file manager."""
+    path = Path(place)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))

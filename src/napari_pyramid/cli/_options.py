@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -38,17 +37,6 @@ def storage_options(given: list[str] | None) -> dict[str, str] | None:
 
 
 _Number = TypeVar("_Number", int, float)
-_BYTES = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
 
 
 def _option(flag: str, metavar: str, meaning: str) -> Any:
@@ -235,9 +223,11 @@ def _units(text: str | None) -> str | list[str | None] | None:
 
 
 def _bytes(flag: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    if parsed is None:
-        raise typer.BadParameter(f"{text!r} in {flag}: expected bytes such as 500MB, 2GB or 1.5GiB")
-    return int(float(parsed[1]) * _BYTES[parsed[2] or ""])
+    from napari_pyramid.plan.level import parse_bytes  # imports NumPy, which help need not wait for
+
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} in {flag}: expected bytes such as 500MB, 2GB or 1.5GiB"
+        ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from napari_pyramid.layer_image.convert import (
     LayerImage,
+    image_of_channels,
     image_of_layer,
     images_of_layers,
     losses,
@@ -23,6 +24,7 @@ __all__ = [
     "RGBA",
     "LayerImage",
     "LayerTuple",
+    "image_of_channels",
     "image_of_layer",
     "images_of_layers",
     "layers_in_viewer",

@@ -13,13 +13,21 @@ from napari_pyramid.arrays.lazy import LazyArray, whole_of
 from napari_pyramid.arrays.virtual import Stack
 from napari_pyramid.arrays.virtual_level import stored_array
 from napari_pyramid.axes import Axis, default_axes, parse_axes
+from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Channel
 from napari_pyramid.layer_image.features import label_rows
 from napari_pyramid.layer_image.look import Rgba, channel_of, label_colors, rgb_channels
 from napari_pyramid.layer_image.merge import channel_label, grouped_by_image, is_numbered
 from napari_pyramid.layer_image.tuples import LayerTuple, levels_of, origin_of_layer
 
-__all__ = ["LayerImage", "image_of_layer", "images_of_layers", "losses", "lost_transforms"]
+__all__ = [
+    "LayerImage",
+    "image_of_channels",
+    "image_of_layer",
+    "images_of_layers",
+    "losses",
+    "lost_transforms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,45 @@ def image_of_layer(layer: LayerTuple) -> LayerImage:
         has_channels = any(a.type == "channel" for a in axes)
         channels = () if has_channels else (channel_of(meta, name),)
     return LayerImage(name, levels, "image", axes, scale, translation, channels)
+
+
+def image_of_channels(layers: Sequence[LayerTuple]) -> LayerImage:
+    """Return layers that a user chose as the channels of one image, in the given order.
+
+    Only the finest level of each layer is taken, since layers may have different coarser levels.
+
+    Raises
+    ------
+    SpecError
+        If the layers are fewer than two, or differ in kind, size, data type or position.
+    """
+    if len(layers) < 2:
+        raise SpecError("choose at least two layers to make channels of one image")
+    finest = [
+        (levels_of(data, meta)[0], {**meta, "multiscale": False}, kind)
+        for data, meta, kind in layers
+    ]
+    first, of_first, _ = finest[0]
+    for array, meta, kind in finest:
+        name = meta.get("name")
+        if kind != "image" or meta.get("rgb"):
+            raise SpecError(f"{name!r} cannot be a channel: choose image layers of one colour")
+        for what, ours, theirs in (
+            ("size", _by(first.shape), _by(array.shape)),
+            ("data type", str(first.dtype), str(array.dtype)),
+            ("voxel size", *(_by(m.get("scale", ())) for m in (of_first, meta))),
+            ("position", *(_by(m.get("translate", ())) for m in (of_first, meta))),
+        ):
+            if ours != theirs:
+                raise SpecError(
+                    f"{name!r} has another {what} than {of_first.get('name')!r} ({theirs}, not "
+                    f"{ours}): channels of one image have the same"
+                )
+    return _image_of_channels(finest)
+
+
+def _by(values: Sequence[Any]) -> str:
+    return "×".join(f"{v:g}" for v in values)
 
 
 def lost_transforms(meta: Mapping[str, Any]) -> list[str]:

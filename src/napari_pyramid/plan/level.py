@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy as np
 
 from napari_pyramid.downsample import downsampled_shape
 
-__all__ = ["Level", "format_bytes"]
+__all__ = ["Level", "format_bytes", "parse_bytes"]
+
+_PREFIXES = {"": 1, **{p: 1000**i for i, p in enumerate("kmgt", start=1)}}
+_PREFIXES |= {f"{p}i": 1024**i for i, p in enumerate("kmgt", start=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,19 @@ def format_bytes(n: float) -> str:
     """Return bytes as ``"1.5 GiB"``, in the largest binary unit that gives 1 or more."""
     unit = min(int(math.log2(n) // 10), 4) if n >= 1 else 0
     return f"{n:.0f} B" if unit == 0 else f"{n / 1024**unit:.1f} {'KMGT'[unit - 1]}iB"
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that ``"500MB"``, ``"2 GB"``, ``"1.5GiB"`` or ``"1000"`` stand for.
+
+    A prefix without ``i`` is decimal. A part of a byte is dropped.
+
+    Raises
+    ------
+    ValueError
+        If the text is anything else.
+    """
+    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if parsed is None:
+        raise ValueError(f"{text!r} is not a number of bytes such as 500MB, 2GB or 1.5GiB")
+    return int(float(parsed[1]) * _PREFIXES[parsed[2] or ""])

@@ -1,0 +1,104 @@
+"""Lay out the dock widget: the form, the table, the totals, the buttons and the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pyramid._napari._form import BuildForm
+from napari_pyramid._napari._level_table import LevelTable
+from napari_pyramid._napari._queue_view import QueueView
+from napari_pyramid._napari._remedies import Action
+from napari_pyramid._napari._totals import TotalsRow
+
+__all__ = ["Panel"]
+
+_MARGIN = 6
+
+
+class Panel:
+    """The parts of the dock widget in one column that scrolls, in `parent`.
+
+    Parameters
+    ----------
+    on_action
+        Called with the remedy of a button that is pressed.
+    """
+
+    def __init__(
+        self,
+        parent: QWidget,
+        form: BuildForm,
+        queue: QueueView,
+        on_action: Callable[[Action], None],
+        on_measure: Callable[[], None],
+    ) -> None:
+        self._on_action = on_action
+        self.table = LevelTable()
+        self.totals = TotalsRow(on_measure)
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.message.setTextFormat(Qt.TextFormat.PlainText)
+        self.build = QPushButton("Build")
+        self.build.setToolTip("Builds what the table shows; a build that runs is waited for")
+        self.build.setEnabled(False)
+        self.remedies: list[QPushButton] = []
+        self._buttons = QHBoxLayout()
+        self._buttons.addWidget(self.build, 1)
+        column = QVBoxLayout()
+        column.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
+        column.setSpacing(6)
+        column.addWidget(form.native)
+        column.addWidget(self.table)
+        column.addWidget(self.totals)
+        column.addWidget(self.message)
+        column.addLayout(self._buttons)
+        column.addWidget(queue)
+        column.addStretch(1)
+        inner = QWidget()
+        inner.setLayout(column)
+        scroll = QScrollArea(parent)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        outer = QVBoxLayout(parent)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        parent.setMinimumWidth(300)
+        parent.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def say(self, text: str, kind: Literal["", "hint", "problem"] = "") -> None:
+        """Show a sentence above the buttons; an empty one hides it."""
+        self.message.setProperty("kind", kind)
+        style = self.message.style()
+        if style is not None:
+            style.polish(self.message)
+        self.message.setText(f"⚠ {text}" if kind == "problem" and text else text)
+        self.message.setVisible(bool(text))
+
+    def offer(self, actions: Sequence[Action]) -> None:
+        """Show a button for each remedy, in place of the ones before."""
+        for button in self.remedies:
+            self._buttons.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self.remedies = []
+        for action in actions:
+            button = QPushButton(action.label)
+            button.setToolTip(action.tooltip)
+            button.clicked.connect(lambda *_, action=action: self._on_action(action))
+            self._buttons.addWidget(button, 1)
+            self.remedies.append(button)

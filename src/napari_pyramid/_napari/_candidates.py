@@ -1,0 +1,168 @@
+"""Find what can be built: a layer, layers as channels, an image at a path, a folder of images.
+
+Opens files, and so runs in a worker thread. Imports no Qt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_pyramid._napari.reader import get_reader
+from napari_pyramid.axes import Axis, default_axes
+from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.image import Image
+from napari_pyramid.layer_image import (
+    LayerImage,
+    LayerTuple,
+    image_of_channels,
+    image_of_layer,
+)
+from napari_pyramid.layer_image.look import rgb_channels
+from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.address import is_remote
+
+__all__ = [
+    "Candidate",
+    "candidate_at",
+    "candidate_of_channels",
+    "candidate_of_layer",
+    "candidates_in",
+    "layer_image_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that a pyramid can be built of."""
+
+    image: LayerImage
+    """The image as the engine is given it, level 0 and any coarser levels that exist."""
+    path: str | None = None
+    """Path or URL that the image comes from, to suggest a destination beside it."""
+    source: BuildSource | None = None
+    """The opened image at `path`, if a path was chosen; a layer has none."""
+
+    @property
+    def data(self) -> Any:
+        """What the engine reads: level 0, with what is known of its file."""
+        return self.image.levels[0] if self.source is None else self.source
+
+    @property
+    def place(self) -> dict[str, Any] | None:
+        """Where a later session finds the image again, as JSON values; None if nowhere."""
+        if self.source is not None and self.source.image is not None:
+            if self.path is None or is_remote(self.path):
+                return None
+            image = self.source.image
+            return {"path": os.path.abspath(self.path), "image": image.path or image.name}
+        array = directory_of(self.image.levels[0])
+        return None if array is None else {"array": os.path.abspath(array)}
+
+    def is_same(self, other: Candidate) -> bool:
+        """Return whether a build of `other` would be the same build."""
+        ours, theirs = self.image.levels, other.image.levels
+        return (
+            len(ours) == len(theirs)
+            and all(a is b for a, b in zip(ours, theirs, strict=True))
+            and replace(self.image, levels=()) == replace(other.image, levels=())
+        )
+
+
+def candidate_of_layer(layer: LayerTuple, path: str | None) -> Candidate:
+    """Return the image that a layer shows.
+
+    Parameters
+    ----------
+    path
+        File that the layer was read from, if that is known.
+
+    Raises
+    ------
+    SpecError
+        If axes or units do not fit, or the features of labels cannot be stored.
+    """
+    return Candidate(image_of_layer(layer), path)
+
+
+def candidate_of_channels(layers: Sequence[LayerTuple], path: str | None) -> Candidate:
+    """Return layers as the channels of one image.
+
+    Raises
+    ------
+    SpecError
+        If the layers do not fit each other.
+    """
+    return Candidate(image_of_channels(layers), path)
+
+
+def candidate_at(image: Image, path: str) -> Candidate:
+    """Return an image that was opened at a path or URL."""
+    return Candidate(layer_image_of(image), path, BuildSource.of_image(image, path))
+
+
+def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
+    """Return the images in a folder that lack coarser levels, and sentences on what is left out.
+
+    Looks at the entries of the folder, and not into folders that are no stores.
+
+    Raises
+    ------
+    LayoutError
+        If nothing in the folder can be built.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise LayoutError(f"{folder} is not a folder: choose a folder of images")
+    found: list[Candidate] = []
+    complete = unreadable = 0
+    for entry in sorted(place.iterdir()):
+        if entry.name.startswith(".") or get_reader(str(entry)) is None:
+            continue
+        try:
+            images = open_images(str(entry))
+        except LayoutError:
+            unreadable += 1
+            continue
+        single = [image for image in images if len(image.levels) == 1]
+        complete += len(images) - len(single)
+        found += [candidate_at(image, str(entry)) for image in single]
+    notes = []
+    if complete:
+        notes.append(f"{complete} left out: {_they(complete)} coarser levels already")
+    if unreadable:
+        notes.append(f"{unreadable} left out: not readable")
+    if not found:
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise LayoutError(f"{folder} holds no image that needs a pyramid{why}")
+    return found, notes
+
+
+def _they(n: int) -> str:
+    return "it has" if n == 1 else "they have"
+
+
+def layer_image_of(image: Image) -> LayerImage:
+    """Return an image of a store as the `LayerImage` of a layer that shows it."""
+    first = image.levels[0]
+    ndim = len(first.array.shape)
+    axes, channels = image.axes, image.channels
+    if axes is None and image.rgb:
+        axes = (*default_axes(ndim - 1), Axis.named("c"))
+    if image.rgb and not channels:
+        channels = rgb_channels(first.array.shape[-1], first.array.dtype)
+    return LayerImage(
+        image.name,
+        tuple(level.array for level in image.levels),
+        image.kind,
+        axes or default_axes(ndim),
+        first.scale or (1.0,) * ndim,
+        first.translation or (0.0,) * ndim,
+        channels,
+        image.label_colors,
+        image.label_properties,
+    )

@@ -1,0 +1,146 @@
+"""Say what a form can offer for the images that are chosen: methods, sizes, places to store.
+
+Looks at the disk, and so runs in a worker thread. Imports no Qt.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_pyramid._napari._candidates import Candidate
+from napari_pyramid._napari._plan import PIXEL
+from napari_pyramid.build import plan_build
+from napari_pyramid.build.source import directory_of
+from napari_pyramid.downsample import Reduction, default_method, methods_for
+from napari_pyramid.errors import DestinationError, PyramidError
+from napari_pyramid.image import ArrayLike
+from napari_pyramid.layer_image import LayerImage
+from napari_pyramid.storage.address import is_remote
+
+__all__ = ["Offer", "free_destination", "in_place_directory", "suggested_destination"]
+
+_PACKAGE = Path(__file__).parents[1]
+"""Folder of the package, which holds the sample data."""
+_MIXED = "as in the image"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Defaults and possibilities of a form, for one image or several."""
+
+    methods: tuple[Reduction, ...] = ()
+    method: str = ""
+    """Name of the method that is taken unless another is chosen; empty if the images differ."""
+    axes: str = ""
+    sized: tuple[str, ...] = ()
+    """Names of the axes that samples have a distance along."""
+    voxel_size: tuple[float, ...] = ()
+    """One number for each of `sized`."""
+    unit: str = PIXEL
+    """Unit of the axes of space, or `_MIXED`."""
+    destination: str = ""
+    not_in_place: str = ""
+    """Why levels cannot be added in place; empty if they can."""
+    several: bool = False
+    """Whether several images are chosen; then axes and sizes are empty."""
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> Offer:
+        """Return the offer for images that will be built with the same choices."""
+        first = candidates[0]
+        kinds = {c.image.kind for c in candidates}
+        methods = methods_for("labels" if "labels" in kinds else "image")
+        auto = {default_method(c.image.kind, np.dtype(c.image.levels[0].dtype)) for c in candidates}
+        method = auto.pop() if len(auto) == 1 else ""
+        if len(candidates) > 1:
+            reasons = [why_not_in_place(c) for c in candidates]
+            return cls(
+                methods,
+                method,
+                destination=str(_writable_folder(first.path)),
+                not_in_place=next((why for why in reasons if why), ""),
+                several=True,
+            )
+        image = first.image
+        names = [a.name for a in image.axes]
+        sized = [
+            (a.name, s) for a, s in zip(image.axes, image.scale, strict=True) if a.type != "channel"
+        ]
+        units = {a.unit or PIXEL for a in image.axes if a.is_spatial} or {PIXEL}
+        return cls(
+            methods,
+            method,
+            "".join(names) if all(len(n) == 1 for n in names) else ", ".join(names),
+            tuple(name for name, _ in sized),
+            tuple(size for _, size in sized),
+            units.pop() if len(units) == 1 else _MIXED,
+            suggested_destination(image.name, first.path),
+            why_not_in_place(first),
+        )
+
+    @property
+    def asks_for_size(self) -> bool:
+        """Whether the image does not say how large a voxel is."""
+        return bool(self.sized) and self.unit == PIXEL and set(self.voxel_size) == {1.0}
+
+
+def why_not_in_place(candidate: Candidate) -> str:
+    """Return why levels cannot be added beside an image, in one line; empty if they can."""
+    image = candidate.image
+    if len(image.levels) > 1:
+        return "it has coarser levels already"
+    array: ArrayLike = image.levels[0]
+    if directory_of(array) is None:
+        if candidate.path is not None and is_remote(candidate.path):
+            return "the image is not on this machine"
+        if candidate.path is not None and not Path(candidate.path).is_dir():
+            return f"{Path(candidate.path).name} is not a zarr store, which could take more levels"
+        return "the pixels are not in a zarr store on this machine"
+    try:
+        plan_build(candidate.data, in_place=True, **image.build_options)
+    except DestinationError as error:
+        return error.message
+    except PyramidError:
+        pass  # said when it is planned with the choices
+    return ""
+
+
+def in_place_directory(image: LayerImage) -> Path | None:
+    """Return the directory of the image's only level, or None.
+
+    None if there are several levels, or the level is not a zarr array on this machine's disk.
+    """
+    return directory_of(image.levels[0]) if len(image.levels) == 1 else None
+
+
+def suggested_destination(name: str, source: str | None) -> str:
+    """Return a free path for a new store.
+
+    The path is beside `source` if that is a local path outside of this package, else in the home
+    folder.
+    """
+    return free_destination(name, _writable_folder(source))
+
+
+def free_destination(name: str, folder: Path) -> str:
+    """Return a path in a folder at which nothing is yet, named after an image."""
+    stem = re.sub(r"[^\w.\-]+", "_", name).strip("._") or "image"
+    candidate, n = folder / f"{stem}.ome.zarr", 2
+    while candidate.exists():
+        candidate, n = folder / f"{stem}_{n}.ome.zarr", n + 1
+    return str(candidate)
+
+
+def _writable_folder(source: str | None) -> Path:
+    """Return the folder of a local file outside of this package, else the home folder."""
+    if source and "://" not in source and Path(source).exists():
+        folder = Path(source).absolute().parent
+        if not folder.is_relative_to(_PACKAGE) and os.access(folder, os.W_OK):
+            return folder
+    return Path.home()

@@ -1,0 +1,82 @@
+"""Show what a build takes: disk, files, memory and time, as four numbers in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+
+from napari_pyramid._napari._estimate import Estimate
+from napari_pyramid._napari._plan import Totals
+from napari_pyramid._napari._queue_view import duration
+from napari_pyramid.plan.level import format_bytes
+
+__all__ = ["TotalsRow"]
+
+_TITLES = ("disk", "files", "memory", "time")
+
+
+class TotalsRow(QWidget):
+    """Four numbers under their titles; `measure` asks for what is not known yet.
+
+    Parameters
+    ----------
+    on_measure
+        Called when the button that asks for a measurement is pressed.
+    """
+
+    def __init__(self, on_measure: Callable[[], None]) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(2, 2, 2, 2)
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(0)
+        self.values = {title: QLabel() for title in _TITLES}
+        for column, title in enumerate(_TITLES):
+            caption = QLabel(title)
+            caption.setProperty("kind", "hint")
+            grid.addWidget(caption, 0, column)
+            grid.addWidget(self.values[title], 1, column)
+            grid.setColumnStretch(column, 1)
+            self.values[title].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.measure = QPushButton("Measure")
+        self.measure.setToolTip(
+            "Reads and builds a small part of the image to estimate time and size on disk"
+        )
+        self.measure.clicked.connect(lambda: on_measure())
+        self.measure.hide()
+        grid.addWidget(self.measure, 1, len(_TITLES) - 1)
+        self.hide()
+
+    def show_totals(self, totals: Totals | None, estimate: Estimate | str | None) -> None:
+        """Show totals, with what was measured.
+
+        Parameters
+        ----------
+        estimate
+            The estimate; a text in its place, such as ``"measuring…"``; None offers to measure.
+        """
+        self.setVisible(totals is not None)
+        if totals is None:
+            return
+        disk, time = f"≤ {format_bytes(totals.nbytes)}", ""
+        tip = "Before compression"
+        if isinstance(estimate, Estimate):
+            seconds, compressed = estimate.of(totals)
+            disk, time = f"≈ {format_bytes(compressed)}", f"≈ {duration(max(1, seconds))}"
+            tip = f"{format_bytes(totals.nbytes)} before compression; measured on a part"
+        elif isinstance(estimate, str):
+            time = estimate
+        texts = (disk, f"≤ {totals.n_files:,}", format_bytes(totals.memory), time)
+        tips = (
+            tip,
+            "Chunk or shard files, if none is empty",
+            "Most memory in use at a time",
+            "Measured by building a part of the image on this machine",
+        )
+        for title, text, words in zip(_TITLES, texts, tips, strict=True):
+            self.values[title].setText(text)
+            self.values[title].setToolTip(words)
+        self.measure.setVisible(estimate is None)
+        self.values["time"].setVisible(estimate is not None)
