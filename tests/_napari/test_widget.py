@@ -455,7 +455,7 @@ def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any, qt
     widget = dock()
     settle(widget, qtbot)
     assert not widget.place.enabled
-    assert "not in a zarr store" in widget.form.problems()["place"]
+    assert "needs pixels in a zarr store" in widget.form.problems()["place"]
 
 
 def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ class Candidate:
     source: BuildSource | None = None
     """The opened image at `path`, if a path was chosen; a layer has none."""
 
+    name_in_folder: str = ""
+    """Name that tells the image from others in its folder; empty for the name of the image."""
+
+    @property
+    def title(self) -> str:
+        """Name for users, and of a new store."""
+        return self.name_in_folder or self.image.name
+
     @property
     def data(self) -> Any:
         """What the engine reads: level 0, with what is known of its file."""
@@ -101,8 +109,14 @@ def candidate_of_channels(layers: Sequence[LayerTuple], path: str | None) -> Can
 
 
 def candidate_at(image: Image, path: str) -> Candidate:
-    """Return an image that was opened at a path or URL."""
-    return Candidate(layer_image_of(image), path, BuildSource.of_image(image, path))
+    """Return an image that was opened at a path or URL.
+
+    An image that is called by a number, as arrays in zarr are, is named after its store.
+    """
+    layer_image = layer_image_of(image)
+    if not layer_image.name or layer_image.name.isdecimal():
+        layer_image = replace(layer_image, name=_stem(path))
+    return Candidate(layer_image, path, BuildSource.of_image(image, path))
 
 
 def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
@@ -119,7 +133,7 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
     if not place.is_dir():
         raise LayoutError(f"{folder} is not a folder: choose a folder of images")
     found: list[Candidate] = []
-    complete = unreadable = 0
+    complete = built = unreadable = 0
     for entry in sorted(place.iterdir()):
         if entry.name.startswith(".") or get_reader(str(entry)) is None:
             continue
@@ -130,16 +144,30 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
             continue
         single = [image for image in images if len(image.levels) == 1]
         complete += len(images) - len(single)
-        found += [candidate_at(image, str(entry)) for image in single]
+        for image in single:
+            name = _stem(str(entry)) + (f"_{image.name}" if len(images) > 1 else "")
+            pyramid = place / f"{name}.ome.zarr"
+            if pyramid != entry and pyramid.exists():
+                built += 1
+                continue
+            found.append(replace(candidate_at(image, str(entry)), name_in_folder=name))
     notes = []
     if complete:
         notes.append(f"{complete} left out: {_they(complete)} coarser levels already")
+    if built:
+        notes.append(f"{built} left out: built already, beside the image")
     if unreadable:
         notes.append(f"{unreadable} left out: not readable")
     if not found:
         why = f" ({'; '.join(notes)})" if notes else ""
         raise LayoutError(f"{folder} holds no image that needs a pyramid{why}")
     return found, notes
+
+
+def _stem(path: str) -> str:
+    """Return the last part of a path or URL without its suffixes."""
+    name = path.partition("?")[0].rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return name.removesuffix(".zarr").removesuffix(".ome").partition(".")[0] or name
 
 
 def _they(n: int) -> str:

@@ -61,6 +61,8 @@ class Chooser:
         self._images: tuple[Image, ...] = ()
         self._key: tuple[Any, ...] | None = None
         self._sources, self._plans = Newest(one_at_a_time=False), Newest(one_at_a_time=True)
+        # Apart, so that no later plan makes the widget forget that Build was pressed.
+        self._starts = Newest(one_at_a_time=True)
         self._pause = _timer(parent, PAUSE, self.plan)
         self._pause_in_path = _timer(parent, PAUSE_IN_PATH, self.check_source)
         form.changed.connect(self._form_changed)
@@ -75,12 +77,13 @@ class Chooser:
     def is_settled(self) -> bool:
         """Whether the plans are for the present choice, and nothing is being opened."""
         pauses = self._pause.isActive() or self._pause_in_path.isActive()
-        return not (pauses or self._sources.is_waiting or self._plans.is_waiting)
+        asked = (self._sources, self._plans, self._starts)
+        return not (pauses or any(questions.is_waiting for questions in asked))
 
     def end(self) -> None:
         """Drop the answers that are still to come."""
-        self._sources.forget()
-        self._plans.forget()
+        for questions in (self._sources, self._plans, self._starts):
+            questions.forget()
 
     # ---- what is to be built -------------------------------------------------------------------
 
@@ -213,7 +216,7 @@ class Chooser:
             on_prepared(wanted, planned)
 
         self._pause.stop()
-        self._plans.ask(look_and_plan, answered)
+        self._starts.ask(look_and_plan, answered)
         return True
 
 

@@ -191,7 +191,7 @@ class Controls(Container[Widget]):
         )
         self.codec = ComboBox(
             name="codec",
-            label="Compression",
+            label="Codec",
             choices=_CODECS,
             tooltip="How blocks are compressed, without loss",
         )

@@ -67,7 +67,7 @@ class Estimating:
                 self._known[key] = outcome.result
                 self._show(totals, outcome.result)
 
-        self._show(totals, "measuring…")
+        self._show(totals, "…")
         self._questions.ask(lambda: measured(plan), answered)
 
     def clear(self) -> None:

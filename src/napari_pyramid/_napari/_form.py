@@ -161,7 +161,7 @@ class BuildForm(Controls):
     def _hints(self) -> dict[str, str]:
         hints = {}
         if self.offered.not_in_place:
-            hints["place"] = f"Not possible in place: {self.offered.not_in_place}."
+            hints["place"] = self.offered.not_in_place
         if self.offered.asks_for_size and self.voxel_size.value == self._offered_size():
             hints["voxel_size"] = _asking_for(self.offered.sized)
         return hints

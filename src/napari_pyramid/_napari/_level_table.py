@@ -23,8 +23,8 @@ __all__ = ["LevelTable"]
 _BELOW = {"shape": "voxel size", "chunks": "files"}
 """Columns that are shown below others where there is no room beside them."""
 _SECOND_LINE = Qt.ItemDataRole.UserRole
-_PADDING = 14
-"""Pixels of a column beside its text."""
+_PADDING, _LEAST = 14, 9
+"""Pixels of a column beside its text, and where there is little room."""
 _MOST_ROWS = 8
 """Rows that are shown at once; more are scrolled."""
 
@@ -125,7 +125,8 @@ class LevelTable(QTableWidget):
                 texts.append(item.text())
                 if two_lines:
                     texts.append(str(item.data(_SECOND_LINE) or ""))
-        return max(map(metrics.horizontalAdvance, texts)) + _PADDING
+        padding = _LEAST if two_lines else _PADDING
+        return max(map(metrics.horizontalAdvance, texts)) + padding
 
 
 def _shared(needed: Sequence[int], room: int) -> list[int]:
@@ -160,7 +161,7 @@ class _TwoLines(QStyledItemDelegate):
         for rect, text, alpha in ((upper, str(index.data()), 255), (lower, str(below), 150)):
             color.setAlpha(alpha)
             painter.setPen(color)
-            room = rect.adjusted(4, 1, -5, -1)
+            room = rect.adjusted(2, 1, -4, -1)
             shown = QFontMetrics(option.font).elidedText(
                 text, Qt.TextElideMode.ElideMiddle, room.width()
             )

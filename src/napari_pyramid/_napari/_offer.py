@@ -46,7 +46,7 @@ class Offer:
     """Unit of the axes of space, or `_MIXED`."""
     destination: str = ""
     not_in_place: str = ""
-    """Why levels cannot be added in place; empty if they can."""
+    """Sentence on why levels cannot be added in place; empty if they can."""
     several: bool = False
     """Whether several images are chosen; then axes and sizes are empty."""
 
@@ -80,7 +80,7 @@ class Offer:
             tuple(name for name, _ in sized),
             tuple(size for _, size in sized),
             units.pop() if len(units) == 1 else _MIXED,
-            suggested_destination(image.name, first.path),
+            suggested_destination(first.title, first.path),
             why_not_in_place(first),
         )
 
@@ -91,21 +91,21 @@ class Offer:
 
 
 def why_not_in_place(candidate: Candidate) -> str:
-    """Return why levels cannot be added beside an image, in one line; empty if they can."""
+    """Return why levels cannot be added beside an image, as a sentence; empty if they can."""
     image = candidate.image
     if len(image.levels) > 1:
-        return "it has coarser levels already"
+        return "In place needs an image without coarser levels."
     array: ArrayLike = image.levels[0]
     if directory_of(array) is None:
         if candidate.path is not None and is_remote(candidate.path):
-            return "the image is not on this machine"
+            return "In place needs a zarr store on this machine."
         if candidate.path is not None and not Path(candidate.path).is_dir():
-            return f"{Path(candidate.path).name} is not a zarr store, which could take more levels"
-        return "the pixels are not in a zarr store on this machine"
+            return f"In place needs a zarr store, not {Path(candidate.path).name}."
+        return "In place needs pixels in a zarr store on this machine."
     try:
         plan_build(candidate.data, in_place=True, **image.build_options)
     except DestinationError as error:
-        return error.message
+        return f"In place is not possible: {error.message}."
     except PyramidError:
         pass  # said when it is planned with the choices
     return ""

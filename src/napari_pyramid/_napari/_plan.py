@@ -133,7 +133,7 @@ class Plan:
         """One row for the whole pyramid under `COLUMNS`, with its name in place of a level's."""
         first = self.build.spec.levels[0]
         return (
-            self.image.name,
+            self.candidate.title,
             by(first.shape),
             format_bytes(self.build.nbytes),
             f"{self.build.n_files:,}",

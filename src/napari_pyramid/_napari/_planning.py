@@ -74,8 +74,8 @@ def plans_for(
         except PyramidError as error:
             name = culprit(candidate, own, error) or ""
             text = worded(error)
-            if len(candidates) > 1 and candidate.image.name not in text:
-                text = f"{candidate.image.name}: {text}"
+            if len(candidates) > 1 and candidate.title not in text:
+                text = f"{candidate.title}: {text}"
             return Planned((), {name: text}, error)
     return Planned(tuple(plans))
 
@@ -87,9 +87,9 @@ def _for_each(candidates: Sequence[Candidate], choice: Choice) -> list[Choice]:
     folder, taken = choice.destination, set()
     choices = []
     for candidate in candidates:
-        name, n = candidate.image.name, 2
+        name, n = candidate.title, 2
         while name in taken:
-            name, n = f"{candidate.image.name}_{n}", n + 1
+            name, n = f"{candidate.title}_{n}", n + 1
         taken.add(name)
         if "://" in folder:
             place = f"{folder.rstrip('/')}/{Path(free_destination(name, Path())).name}"

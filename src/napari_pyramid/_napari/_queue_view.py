@@ -68,7 +68,11 @@ class QueueView(QWidget):
             self._rows[id(task)] = row
             self._column.addWidget(row)
         else:
+            was_done = row.progress.isHidden()
             row.refresh()
+            if task.state == "done" and not was_done:  # below the ones that are still to be built
+                self._column.removeWidget(row)
+                self._column.addWidget(row)
         self.setVisible(bool(self._rows))
 
     def _press(self, task: Task, what: str | Action) -> None:

@@ -55,7 +55,7 @@ class Action:
             case Remedy.IN_PLACE:
                 return replace(choice, destination=None)
             case Remedy.NEW_STORE:
-                name = suggested_destination(candidate.image.name, candidate.path)
+                name = suggested_destination(candidate.title, candidate.path)
                 return replace(choice, destination=name)
             case Remedy.NEW_NAME:
                 return replace(choice, destination=_other_name(choice, candidate))
@@ -72,7 +72,7 @@ class Action:
 
 def _other_name(choice: Choice, candidate: Candidate) -> str:
     if not choice.destination or "://" in choice.destination:
-        return suggested_destination(candidate.image.name, candidate.path)
+        return suggested_destination(candidate.title, candidate.path)
     taken = Path(choice.destination)
     name = taken.name.removesuffix(".zarr").removesuffix(".ome")
     folder = taken.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_pyramid._napari._estimate import Estimate
 from napari_pyramid._napari._plan import Totals
@@ -30,7 +30,7 @@ class TotalsRow(QWidget):
         super().__init__()
         grid = QGridLayout(self)
         grid.setContentsMargins(2, 2, 2, 2)
-        grid.setHorizontalSpacing(12)
+        grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(0)
         self.values = {title: QLabel() for title in _TITLES}
         for column, title in enumerate(_TITLES):
@@ -38,7 +38,10 @@ class TotalsRow(QWidget):
             caption.setProperty("kind", "hint")
             grid.addWidget(caption, 0, column)
             grid.addWidget(self.values[title], 1, column)
-            grid.setColumnStretch(column, 1)
+            grid.setColumnStretch(column, 4 if title == "disk" else 3)
+            self.values[title].setSizePolicy(
+                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+            )
             self.values[title].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.measure = QPushButton("Measure")
         self.measure.setToolTip(
@@ -55,7 +58,7 @@ class TotalsRow(QWidget):
         Parameters
         ----------
         estimate
-            The estimate; a text in its place, such as ``"measuring…"``; None offers to measure.
+            The estimate; a text in its place, such as ``"…"``; None offers to measure.
         """
         self.setVisible(totals is not None)
         if totals is None:

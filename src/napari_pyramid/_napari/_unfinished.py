@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ class Begun:
         place, build = plan.candidate.place, plan.build
         if place is None or not build.can_resume or not isinstance(build.destination, Path):
             return None
-        image = asdict(plan.candidate.image)
-        del image["levels"]
+        image = asdict(replace(plan.candidate.image, levels=()))
         image["label_colors"] = [[k, *v] for k, v in plan.candidate.image.label_colors.items()]
         return cls(str(build.destination), str(build.workspace), place, image, asdict(plan.choice))
 

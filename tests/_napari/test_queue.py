@@ -1,0 +1,277 @@
+"""Builds wait in a queue; they are paused, resumed, repeated, and found again by a later session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from helpers import plain_mean
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_pyramid._napari.widget import BuildPyramid
+
+PATIENCE = 60_000
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_pyramid._napari._estimating.is_cheap_to_read", lambda plan: False)
+
+
+@pytest.fixture
+def dock(viewer: Any) -> Iterator[Callable[[], BuildPyramid]]:
+    def open_dock() -> BuildPyramid:
+        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+        return widget
+
+    yield open_dock
+    notification_manager.records.clear()
+
+
+def settle(widget: BuildPyramid, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
+
+
+def set_fields(widget: BuildPyramid, qtbot: Any, **fields: Any) -> None:
+    settle(widget, qtbot)
+    for name, value in fields.items():
+        getattr(widget, name).value = value
+    settle(widget, qtbot)
+
+
+def press(widget: BuildPyramid, qtbot: Any, label: str, row: int = -1) -> None:
+    buttons = widget.queue_view.rows[row].buttons
+    QTest.mouseClick(buttons[label], Qt.MouseButton.LeftButton)
+    settle(widget, qtbot)
+
+
+def start(widget: BuildPyramid, qtbot: Any) -> None:
+    before = len(widget.queue.tasks)
+    QTest.mouseClick(widget.build, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(widget.queue.tasks) > before, timeout=PATIENCE)
+
+
+def wait_for_state(widget: BuildPyramid, qtbot: Any, *states: str) -> None:
+    qtbot.waitUntil(
+        lambda: [task.state for task in widget.queue.tasks] == list(states), timeout=PATIENCE
+    )
+
+
+def wait_for_tile(widget: BuildPyramid, qtbot: Any) -> None:
+    def has_begun() -> bool:
+        task = widget.queue.current
+        return task is not None and task.step is not None and task.step.fraction > 0
+
+    qtbot.waitUntil(has_begun, timeout=PATIENCE)
+
+
+def cells(shape: tuple[int, ...] = (40, 41, 43), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 1000, shape, dtype=np.uint16)
+
+
+def test_second_build_waits_for_the_first(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
+    values = cells()
+    viewer.add_image(values, name="quick")
+    widget = dock()
+    go = slow.hold()
+    first = viewer.layers["slow"]
+    set_fields(widget, qtbot, layer=first, destination=tmp_path / "a.ome.zarr", n_levels=2)
+    start(widget, qtbot)
+    wait_for_tile(widget, qtbot)
+    assert not widget.build.isEnabled()  # it is being built
+    second = viewer.layers["quick"]
+    set_fields(widget, qtbot, layer=second, destination=tmp_path / "b.ome.zarr", n_levels=2)
+    assert widget.build.text() == "Add to queue"
+    start(widget, qtbot)
+    assert [task.state for task in widget.queue.tasks] == ["running", "waiting"]
+    assert widget.queue_view.rows[1].text.text() == "Waiting"
+    assert not (tmp_path / ".b.ome.zarr.building").exists()
+    go.set()
+    wait_for_state(widget, qtbot, "done", "done")
+    np.testing.assert_array_equal(
+        np.asarray(viewer.layers["quick"].data[1]), plain_mean(values, (2, 2, 2))
+    )
+    assert viewer.layers["slow"].multiscale
+
+
+def test_paused_build_reads_nothing_until_it_is_resumed(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
+    go = slow.hold()
+    start(widget, qtbot)
+    wait_for_tile(widget, qtbot)
+    press(widget, qtbot, "Pause")
+    assert "Paused at" in widget.queue_view.rows[0].text.text()
+    go.set()
+    qtbot.wait(1500)  # for the tiles under way, of 0.4 s
+    reads = slow.reads
+    qtbot.wait(1000)
+    assert slow.reads == reads
+    assert widget.queue.job is not None
+    press(widget, qtbot, "Resume")
+    wait_for_state(widget, qtbot, "done")
+    assert viewer.layers["slow"].multiscale
+
+
+def test_paused_build_can_be_cancelled(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
+    go = slow.hold()
+    start(widget, qtbot)
+    wait_for_tile(widget, qtbot)
+    press(widget, qtbot, "Pause")
+    press(widget, qtbot, "Cancel")
+    go.set()
+    wait_for_state(widget, qtbot, "stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_the_viewer_ends_a_paused_build(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
+    go = slow.hold()
+    start(widget, qtbot)
+    wait_for_tile(widget, qtbot)
+    press(widget, qtbot, "Pause")
+    job = widget.queue.job
+    viewer.close()
+    go.set()
+    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=PATIENCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def stopped(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> BuildPyramid:
+    """The widget after a build from a store on disk was cancelled once a tile was filled."""
+    import threading
+
+    from napari_pyramid.build.fill import TileFiller
+
+    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=cells(), chunks=(8, 8, 8))
+    fill, go_on = TileFiller.fill, threading.Event()
+
+    def held_up(self: TileFiller, number: int) -> Any:
+        assert number == 0 or go_on.wait(60)
+        return fill(self, number)
+
+    widget = dock()
+    set_fields(widget, qtbot, source="path", path=tmp_path / "s.zarr")
+    set_fields(widget, qtbot, destination=tmp_path / "x.ome.zarr", n_levels=2, chunks="8, 8, 8")
+    with monkeypatch.context() as patch:
+        patch.setattr(TileFiller, "fill", held_up)
+        start(widget, qtbot)
+        wait_for_tile(widget, qtbot)
+        press(widget, qtbot, "Cancel")
+        go_on.set()
+        wait_for_state(widget, qtbot, "stopped")
+    settle(widget, qtbot)
+    return widget
+
+
+def test_stopped_build_is_resumed_by_its_button(
+    stopped: BuildPyramid, qtbot: Any, tmp_path: Path
+) -> None:
+    press(stopped, qtbot, "Resume")
+    wait_for_state(stopped, qtbot, "done")
+    built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
+    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+
+
+def test_discarding_removes_the_unfinished_work(
+    stopped: BuildPyramid, qtbot: Any, tmp_path: Path
+) -> None:
+    press(stopped, qtbot, "Discard")
+    wait_for_state(stopped, qtbot)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
+
+
+def test_refused_choice_offers_to_finish_the_earlier_build(
+    stopped: BuildPyramid, qtbot: Any, tmp_path: Path
+) -> None:
+    set_fields(stopped, qtbot, method="max")
+    assert [b.text() for b in stopped.remedies] == ["Start over", "Finish it"]
+    QTest.mouseClick(stopped.remedies[1], Qt.MouseButton.LeftButton)
+    wait_for_state(stopped, qtbot, "done")
+    built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
+    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+
+
+def test_later_session_finds_and_finishes_the_build(
+    stopped: BuildPyramid, viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    viewer.window.remove_dock_widget(stopped)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+    wait_for_state(widget, qtbot, "stopped")
+    assert widget.queue_view.rows[0].title.text() == "x.ome.zarr"
+    assert widget.queue_view.rows[0].text.text().startswith("Unfinished")
+    press(widget, qtbot, "Resume")
+    wait_for_state(widget, qtbot, "done")
+    built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
+    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+
+
+def test_layer_in_a_store_is_found_by_a_later_session_too(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_pyramid._napari._candidates import candidate_of_layer
+    from napari_pyramid._napari._plan import Choice, Plan
+    from napari_pyramid._napari._unfinished import Begun, remember, unfinished_builds
+
+    group = zarr.create_group(tmp_path / "s.zarr")
+    array = group.create_array("0", data=cells(), chunks=(8, 8, 8))
+    meta = {"name": "cells", "scale": (2, 1, 1), "colormap": "green", "contrast_limits": (5, 9)}
+    candidate = candidate_of_layer((array, meta, "image"), None)
+    choice = Choice(str(tmp_path / "x.ome.zarr"), n_levels=2, chunks=(8, 8, 8), workers=1)
+    plan = Plan.of(candidate, choice)
+    steps = plan.build.steps()
+    while next(steps).done < 1:
+        pass
+    steps.close()
+    begun = Begun.of(plan)
+    assert begun is not None
+    remember(begun)
+    [found] = unfinished_builds()
+    assert found.error is None
+    assert 0 < found.fraction < 1
+    assert found.begun.chosen == choice
+    again = found.candidate.image
+    assert (again.name, again.scale, again.channels) == (
+        "cells",
+        (2.0, 1.0, 1.0),
+        candidate.image.channels,
+    )
+
+
+def test_source_that_changed_since_is_said_in_the_row(
+    stopped: BuildPyramid, viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    viewer.window.remove_dock_widget(stopped)
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w")
+    group.create_array("0", data=cells(seed=1)[:39], chunks=(8, 8, 8))
+    _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+    wait_for_state(widget, qtbot, "failed")
+    assert "changed" in widget.queue_view.rows[0].text.text()
+    press(widget, qtbot, "Start over")
+    wait_for_state(widget, qtbot, "done")
+    built = zarr.open_array(tmp_path / "x.ome.zarr/0", mode="r")
+    np.testing.assert_array_equal(built[:], cells(seed=1)[:39])
