@@ -1,4 +1,4 @@
-"""Builds wait in a queue; they are paused, resumed, repeated, and found again by a later session."""
+"""Builds wait in a queue, are paused, resumed and repeated, and found again by a later session."""
 
 from __future__ import annotations
 

@@ -80,6 +80,11 @@ class Controls(Container[Widget]):
         self.native.layout().setSpacing(4)
         for combo in self._combos():
             shrinks(combo.native)
+        for control in vars(self).values():
+            if (
+                isinstance(control, Widget) and control is not self.layers
+            ):  # else a low window would squeeze the rows
+                control.native.setMinimumHeight(control.native.sizeHint().height())
         self.layers.native.setMaximumHeight(90)
 
     def _make_source(self) -> None:

@@ -15,6 +15,8 @@ from napari_pyramid.plan.level import format_bytes
 __all__ = ["TotalsRow"]
 
 _TITLES = ("disk", "files", "memory", "time")
+_SHARES = (6, 4, 5, 4)
+"""Shares of the width; sizes with a unit need more."""
 
 
 class TotalsRow(QWidget):
@@ -38,7 +40,7 @@ class TotalsRow(QWidget):
             caption.setProperty("kind", "hint")
             grid.addWidget(caption, 0, column)
             grid.addWidget(self.values[title], 1, column)
-            grid.setColumnStretch(column, 4 if title == "disk" else 3)
+            grid.setColumnStretch(column, _SHARES[column])
             self.values[title].setSizePolicy(
                 QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
             )
