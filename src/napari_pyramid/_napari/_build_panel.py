@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -29,7 +29,7 @@ _MARGIN = 6
 
 
 class Panel:
-    """The parts of the dock widget in one column that scrolls, in `parent`.
+    """The parts of the dock widget in `parent`: a column that scrolls, and buttons below.
 
     Parameters
     ----------
@@ -63,22 +63,34 @@ class Panel:
         column.addWidget(form.native)
         column.addWidget(self.table)
         column.addWidget(self.totals)
-        column.addWidget(self.message)
-        column.addLayout(self._buttons)
         column.addWidget(queue)
         column.addStretch(1)
         inner = QWidget()
         inner.setLayout(column)
-        scroll = QScrollArea(parent)
+        self._scroll = scroll = QScrollArea(parent)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         outer = QVBoxLayout(parent)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        outer.addWidget(scroll, 1)
+        outer.addLayout(self._foot())
         parent.setMinimumWidth(300)
         parent.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def _foot(self) -> QVBoxLayout:
+        """Return the message and the buttons, which do not scroll: Build is always in reach."""
+        foot = QVBoxLayout()
+        foot.setContentsMargins(_MARGIN, 0, _MARGIN, _MARGIN)
+        foot.setSpacing(4)
+        foot.addWidget(self.message)
+        foot.addLayout(self._buttons)
+        return foot
+
+    def scroll_to(self, row: QWidget) -> None:
+        """Bring a row of the queue into view, once it has got its place."""
+        QTimer.singleShot(0, row, lambda: self._scroll.ensureWidgetVisible(row))
 
     def say(self, text: str, kind: Literal["", "hint", "problem"] = "") -> None:
         """Show a sentence above the buttons; an empty one hides it."""

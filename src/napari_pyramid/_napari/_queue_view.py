@@ -54,6 +54,10 @@ class QueueView(QWidget):
         """The rows, in the order of the queue's tasks."""
         return [self._rows[id(task)] for task in self._queue.tasks if id(task) in self._rows]
 
+    def row_of(self, task: Task) -> TaskRow:
+        """Return the row of a task in the queue."""
+        return self._rows[id(task)]
+
     def update_task(self, task: Task) -> None:
         """Show the present state of a task, in a new row or its own; or remove its row."""
         row = self._rows.get(id(task))

@@ -193,6 +193,8 @@ class BuildPyramid(QWidget):
         if task.state == "running" and task.step is not None:
             return  # just a step further
         self._enable()
+        if task.state in ("running", "failed"):
+            self._panel.scroll_to(self.queue_view.row_of(task))
         if task.state == "failed" and task.error is not None:
             show_error(worded(task.error))
         if task.state in _ENDED:
