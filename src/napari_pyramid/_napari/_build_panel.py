@@ -90,7 +90,10 @@ class Panel:
 
     def scroll_to(self, row: QWidget) -> None:
         """Bring a row of the queue into view, once it has got its place."""
-        QTimer.singleShot(0, row, lambda: self._scroll.ensureWidgetVisible(row))
+        soon = QTimer(row)  # ends with the row
+        soon.setSingleShot(True)
+        soon.timeout.connect(lambda: self._scroll.ensureWidgetVisible(row))
+        soon.start(0)
 
     def say(self, text: str, kind: Literal["", "hint", "problem"] = "") -> None:
         """Show a sentence above the buttons; an empty one hides it."""

@@ -8,7 +8,7 @@ from napari.layers import Layer
 
 from napari_pyramid._napari._from_image import layers_of, origin_of
 from napari_pyramid._napari._plan import Plan
-from napari_pyramid._napari._progressive import watch_current_viewer
+from napari_pyramid._napari._progressive import watch_viewers
 from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
 from napari_pyramid._napari._units import napari_unit
 from napari_pyramid.arrays.lazy import LazyArray
@@ -32,7 +32,7 @@ def show_built(
         What was built, and where.
     """
     where = plan.choice.destination or group_of(pyramid)
-    watch_current_viewer()
+    watch_viewers()
     origin = origin_of(pyramid.image, where)
     present = [layer for layer in layers if layer in viewer.layers]
     if not present or len(present) != len(layers):

@@ -33,6 +33,7 @@ from napari_pyramid.pyramid import Pyramid
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
 __all__ = ["BuildPyramid"]
 
@@ -90,6 +91,13 @@ class BuildPyramid(QWidget):
         if self._life.alive:
             self.form.reset_choices()
             self.chooser.check_source()
+
+    def choose(self, layer: Layer) -> None:
+        """Choose a layer of the viewer as the image to build."""
+        self.reset_choices()
+        if layer in self.form.layer.choices:
+            self.form.source.value = "layer"
+            self.form.layer.value = layer
 
     # ---- what is planned -----------------------------------------------------------------------
 
