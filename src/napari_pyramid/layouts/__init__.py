@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import zarr
@@ -34,17 +34,30 @@ from napari_pyramid.layouts import (
     xcube,
     zarr_conventions,
 )
+from napari_pyramid.layouts.entry import Entry, entry_of
 from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import is_remote
 from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.store_objects import open_object
 
-__all__ = ["LAYOUTS", "SPECIAL_OPENERS", "Layout", "open_images", "read_node"]
+__all__ = [
+    "LAYOUTS",
+    "SPECIAL_OPENERS",
+    "Layout",
+    "images_of",
+    "list_node",
+    "open_images",
+    "open_source",
+    "read_node",
+]
 
 
 class Layout(Protocol):
     """A convention for multiscale images in a zarr hierarchy: a module with these names.
+
+    A layout whose images can be listed without opening them also has ``entries``: a function of a
+    node that returns an iterator of `Entry`, or None.
 
     A layout whose stores have names of their own also has ``FILES``, the names of files in the
     store's folder, or ``SUFFIXES``, the ends of the store's name. napari must know them before this
@@ -133,23 +146,38 @@ def open_images(
         If nothing exists at `path`, or no layout recognises it; the message names the file.
     """
     if not isinstance(path, str | os.PathLike):
-        return _images_of(open_object(path))
-    path = os.fspath(path)
+        return images_of(open_object(path))
+    opened = open_source(os.fspath(path), storage_options)
+    return images_of(opened) if isinstance(opened, Node) else opened
+
+
+def open_source(
+    path: str, storage_options: Mapping[str, Any] | None = None
+) -> Node | tuple[Image, ...]:
+    """Return the root of the store at a path or URL, or the images of a file that is not a store.
+
+    See `open_images`, which raises the same errors.
+    """
     if is_remote(path):
         found = stores.look_at(path, storage_options)
         for file_layout in (tiff, precomputed):
             if (special := file_layout.open_remote(found)) is not None:
                 return tuple(special)
-        root = stores.root_of(found)
-    else:
-        for opener in SPECIAL_OPENERS:
-            if (special := opener.open_path(path)) is not None:
-                return tuple(special)
-        root = stores.open_root(path)
-    return _images_of(root)
+        return stores.root_of(found)
+    for opener in SPECIAL_OPENERS:
+        if (special := opener.open_path(path)) is not None:
+            return tuple(special)
+    return stores.open_root(path)
 
 
-def _images_of(root: Node) -> tuple[Image, ...]:
+def images_of(root: Node) -> tuple[Image, ...]:
+    """Return all images and label images of an opened store.
+
+    Raises
+    ------
+    LayoutError
+        If no layout recognises the store.
+    """
     images = read_node(root)
     if images is None:
         images = collection.walk(root, read_node)
@@ -194,4 +222,20 @@ def read_node(node: Node) -> Sequence[Image] | None:
     for layout in LAYOUTS:
         if (images := layout.read(node)) is not None:
             return images
+    return None
+
+
+def list_node(node: Node) -> Iterable[Entry] | None:
+    """Return the entries of a group or array by the first layout that recognises it, or None.
+
+    Images are opened only if their layout cannot list them otherwise.
+    """
+    for layout in LAYOUTS:
+        listing = getattr(layout, "entries", None)
+        if listing is not None and (entries := listing(node)) is not None:
+            found: Iterable[Entry] = entries
+            return found
+        # bdv.read also recognises a single setup, which has nothing to choose from.
+        if (images := layout.read(node)) is not None:
+            return [entry_of(image) for image in images]
     return None

@@ -9,8 +9,9 @@ Source: bigdataviewer/bigdataviewer-core, "BDV N5 format.md".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ from napari_pyramid.layouts._candidates import (
     numbered_arrays,
 )
 from napari_pyramid.layouts._levels import LevelEntry
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.node import Node
 
-__all__ = ["NAME", "SUFFIXES", "open_path", "read"]
+__all__ = ["NAME", "SUFFIXES", "entries", "list_path", "open_path", "read"]
 
 NAME = "BigDataViewer N5"
 SUFFIXES = (".xml",)
@@ -71,6 +73,55 @@ def open_path(path: str) -> Sequence[Image] | None:
     xml = described(tree)
     images = _images_of_setups(stores.open_root(found), xml) if found.is_dir() else None
     return images or _described_images(open_images(found), xml, views(tree))
+
+
+def list_path(path: str) -> Iterator[Entry] | None:
+    """Return the setups and timepoints of the N5 container that a BigDataViewer XML names.
+
+    None for any other file, and for a container of another format.
+    """
+    if not path.lower().endswith(SUFFIXES) or (tree := parse_xml(Path(path))) is None:
+        return None
+    try:
+        found = container(tree, Path(path).parent)
+        return _entries(stores.open_root(found), described(tree)) if found.is_dir() else None
+    except LayoutError:
+        return None  # the message comes with the opening
+
+
+def entries(node: Node) -> Iterator[Entry] | None:
+    """Return the setups and timepoints of a group of setups, or None for any other node."""
+    if node.kind != "group" or not any(map(_SETUP.fullmatch, node.candidate_names)):
+        return None
+    return _entries(node, read_xml(node))
+
+
+def _entries(node: Node, xml: BdvXml) -> Iterator[Entry] | None:
+    """Return the setups below `node`, then the timepoints of each one; None without setups."""
+    groups = {int(m[1]): child for child in node.children() if (m := _SETUP.fullmatch(child.name))}
+    setups = {number: times for number, child in groups.items() if (times := _timepoints(child))}
+    if not setups:
+        return None
+    all_times = sorted({t for times in setups.values() for t in times} | set(xml.timepoints))
+
+    def entry(number: int, only: int | None = None) -> Entry:
+        group, setup, times = groups[number], xml.setups.get(number, Setup()), setups[number]
+        name = setup.name or image_name(group)
+        shown = times if only is None else {only: times[only]}
+
+        def read_one(system: str | None) -> Sequence[Image]:
+            image = _image(group, shown, all_times if only is None else [only], setup)
+            if image is None:
+                raise LayoutError(f"{group.location}: no level can be read")
+            return [image if only is None else replace(image, name=f"{name} t{only}")]
+
+        if only is None:
+            return Entry(name, group.path, read_one)
+        return Entry(f"{name}, timepoint {only}", times[only].path, read_one, is_alternative=True)
+
+    whole = [entry(number) for number in sorted(setups)]
+    single = (entry(n, t) for n in sorted(setups) for t in sorted(setups[n]))
+    return chain(whole, single if len(all_times) > 1 else ())
 
 
 def _described_images(

@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import ome_zarr
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.layouts.ome_zarr_document import find_document
+from napari_pyramid.layouts.ome_zarr_multiscales import multiscale_names
 from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
-from napari_pyramid.storage.paths import as_path
+from napari_pyramid.storage.paths import UNSAFE_PATH, as_path
 
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"
@@ -47,6 +49,42 @@ def read(node: Node) -> Sequence[Image] | None:
             )
         images += [_named(image, image_node, names[number : number + 1]) for image in found]
     return images or None
+
+
+def entries(node: Node) -> Iterator[Entry] | None:
+    """Return the series of the collection, or None for any other node.
+
+    A series is loaded only for its name, if there is no OME-XML with names.
+    """
+    document = find_document(node)
+    if document is None or "bioformats2raw.layout" not in document.content:
+        return None
+    metadata_group = node.child("OME")
+    inner = find_document(metadata_group) if metadata_group is not None else None
+    listed = inner.content.get("series") if inner is not None else None
+    if isinstance(listed, list):
+        paths = [str(path) for path in map(as_path, listed) if isinstance(path, str)]
+        numbered = [(i, path) for i, path in enumerate(paths) if not UNSAFE_PATH.search(path)]
+    else:
+        numbered = [(number, child.name) for number, child in _series(node, metadata_group)]
+    names = _names_from_xml(node)
+    return (_entry(node, path, names[number : number + 1]) for number, path in numbered)
+
+
+def _entry(node: Node, path: str, names: Sequence[str]) -> Entry:
+    def read_series(system: str | None) -> Sequence[Image]:
+        child = node.child(path)
+        found = (ome_zarr.read(child) if child is not None else None) or ()
+        if child is None or not found:
+            raise LayoutError(f"{node.location}: there is no image at {brief(path)}")
+        return [_named(image, child, names) for image in found]
+
+    child = None if names and names[0] else node.child(path)
+    document = find_document(child) if child is not None else None
+    found = multiscale_names(child, document) if child is not None and document is not None else []
+    own = found[0] if found and child is not None and found[0] != child.title else ""
+    name = own or (names[0] if names else "") or f"series {path}"
+    return Entry(name, f"{node.path}/{path}".strip("/"), read_series)
 
 
 def _series(node: Node, metadata_group: Node | None) -> list[tuple[int, Node]]:

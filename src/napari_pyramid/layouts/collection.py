@@ -6,20 +6,26 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts._dataset import auxiliaries
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.paths import natural_key
 
-__all__ = ["walk"]
+__all__ = ["list_below", "walk"]
+
+_T = TypeVar("_T")
 
 _MAX_DEPTH = 8
 _MAX_IMAGES = 256
 """Limit of the images opened at once: a viewer with thousands of layers stops responding."""
-_MAX_NODES = 10_000
+_MAX_LISTED = 100_000
+"""Limit of the entries that are listed, not opened."""
+_MAX_NODES = 200_000
 _MAX_FOLDERS = 1000
 """Limit of the folders without metadata that are searched: a disk has millions."""
 _REPEATED = 16
@@ -40,15 +46,50 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
     256 images. An image that cannot be read is left out with a warning. A folder is visited once,
     under its own name even if links lead to it.
     """
-    found: list[tuple[Node, Sequence[Image]]] = []
+    found = list(_visit(root, read, _paths, _MAX_IMAGES))
+    found.sort(key=lambda entry: [natural_key(part) for part in entry[0].path.split("/")])
+    images = [image for _, images in found for image in images]
+    planes = [image for image in images if len(image.levels[0].array.shape) > 1]
+    # Beside images, an array of one axis is a column of a table or a coordinate.
+    return _with_unique_names(planes or images)
+
+
+def list_below(
+    root: Node, read: Callable[[Node], Sequence[Entry] | None]
+) -> Iterator[tuple[Node, Sequence[Entry]]]:
+    """Yield the entries of each recognised node below a group, as the walk reaches them.
+
+    The walk is that of `walk`, but not ended at a number of images that a viewer can show.
+
+    Parameters
+    ----------
+    read
+        Function that lists the entries of a node, or returns None.
+    """
+    return _visit(root, read, lambda entry: iter([entry.path]), _MAX_LISTED)
+
+
+def _visit(
+    root: Node,
+    read: Callable[[Node], Sequence[_T] | None],
+    paths: Callable[[_T], Iterator[str]],
+    most: int,
+) -> Iterator[tuple[Node, Sequence[_T]]]:
+    """Yield each recognised node below a group, with what `read` returned for it.
+
+    Nodes are loaded when the walk reaches them. Links come last, so that a folder is found under
+    its own name.
+    """
     visited = {root.folder}
-    waiting, links = _below((root,)), deque[tuple[Node, ...]]()
-    n_images = n_nodes = n_folders = 0
-    while waiting or links:
-        first_time = bool(waiting)
-        chain = waiting.pop() if first_time else links.popleft()
+    branches, links = [_below((root,))], deque[tuple[Node, ...]]()
+    n_found = n_nodes = n_folders = 0
+    while branches or links:
+        chain = next(branches[-1], None) if branches else links.popleft()
+        if chain is None:
+            branches.pop()
+            continue
         node = chain[-1]
-        if node.is_link and first_time:
+        if node.is_link and branches:
             links.append(chain)
             continue
         if node.folder in visited:
@@ -57,9 +98,9 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
         n_folders += node.is_implicit
         if node.is_implicit and n_folders > _MAX_FOLDERS:
             continue
-        if n_images >= _MAX_IMAGES or n_nodes > _MAX_NODES:
+        if n_found >= most or n_nodes > _MAX_NODES:
             warn(
-                f"{root.location}: only the first {n_images} images are shown; "
+                f"{root.location}: only the first {n_found} images are shown; "
                 "open a group below for the others"
             )
             break
@@ -67,35 +108,34 @@ def walk(root: Node, read: Callable[[Node], Sequence[Image] | None]) -> list[Ima
         if _is_no_image(node):
             continue
         try:
-            images = read(node)
+            found = read(node)
         except LayoutError as error:
             warn(f"{node.location} is left out: {error}")
             continue
-        if images is not None:
-            n_images += len(images)
-            found.append((node, images))
-            visited |= {root.folder_at(path) for image in images for path in _paths(image)}
+        if found is not None:
+            n_found += len(found)
+            visited |= {root.folder_at(path) for one in found for path in paths(one)}
+            yield node, found
         elif node.kind == "group" and len(chain) <= _MAX_DEPTH and not _repeats(chain):
-            waiting += _below(chain)
-    found.sort(key=lambda entry: [natural_key(part) for part in entry[0].path.split("/")])
-    images = [image for _, images in found for image in images]
-    planes = [image for image in images if len(image.levels[0].array.shape) > 1]
-    # Beside images, an array of one axis is a column of a table or a coordinate.
-    return _with_unique_names(planes or images)
+            branches.append(_below(chain))
 
 
-def _below(chain: tuple[Node, ...]) -> list[tuple[Node, ...]]:
-    """Return the chains that lead to the children of the last node, without coordinates.
+def _below(chain: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
+    """Yield the chains that lead to the children of the last node, without coordinates.
 
-    They are in reverse natural order, since the walk takes the last one first.
+    Groups come first, in natural order: which arrays are coordinates, all arrays together tell.
     """
-    node, auxiliary = chain[-1], auxiliaries(chain[-1])
-    children = [child for child in node.children() if child.name not in auxiliary]
-    return [
-        (*chain, child)
-        for child in sorted((*children, *node.folders()), key=lambda n: natural_key(n.name))[::-1]
-        if not child.name.startswith(".")  # snapshots of file systems, hidden files
-    ]
+    node = chain[-1]
+    arrays = []
+    for child in node.below():
+        if child.name.startswith("."):  # snapshots of file systems, hidden files
+            continue
+        if child.kind == "array":
+            arrays.append(child)
+        else:
+            yield (*chain, child)
+    auxiliary = auxiliaries(node) if arrays else frozenset()
+    yield from ((*chain, child) for child in arrays if child.name not in auxiliary)
 
 
 def _paths(image: Image) -> Iterator[str]:
@@ -112,13 +152,22 @@ def _repeats(chain: Sequence[Node]) -> bool:
     node = chain[-1]
     for above in chain[:-1]:
         step = node.path.removeprefix(above.path).strip("/")
-        if _looks(node) == _looks(above) and node.child("/".join([step] * _REPEATED)) is not None:
+        if _look_alike(node, above) and node.child("/".join([step] * _REPEATED)) is not None:
             return True
     return False
 
 
-def _looks(group: Node) -> tuple[object, ...]:
-    return group.metadata, group.attributes, [(c.name, c.metadata) for c in group.children()]
+def _look_alike(group: Node, above: Node) -> bool:
+    """Return whether two groups have the same metadata and the same children.
+
+    The children are loaded only if everything before is equal.
+    """
+    if (group.metadata, group.attributes) != (above.metadata, above.attributes):
+        return False
+    if group.candidate_names != above.candidate_names:
+        return False
+    children, theirs = group.children(), above.children()
+    return [(c.name, c.metadata) for c in children] == [(c.name, c.metadata) for c in theirs]
 
 
 def _is_no_image(node: Node) -> bool:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.layouts.ome_zarr_document import (
     Document,
     find_document,
     is_ome,
 )
-from napari_pyramid.layouts.ome_zarr_labels import as_labels, is_label_group, read_labels
-from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
-from napari_pyramid.layouts.ome_zarr_scene import read_scene
+from napari_pyramid.layouts.ome_zarr_labels import (
+    as_labels,
+    is_label_group,
+    label_entries,
+    read_labels,
+)
+from napari_pyramid.layouts.ome_zarr_multiscales import (
+    multiscale_names,
+    read_multiscale,
+    read_multiscales,
+)
+from napari_pyramid.layouts.ome_zarr_scene import own_systems, placed_in, read_scene, scene_entries
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.node import Node
 
@@ -34,6 +44,60 @@ def read(node: Node) -> Sequence[Image] | None:
     if "labels" in document.content:
         return read_labels(node, document.version or "") or None
     return None
+
+
+def entries(node: Node) -> Iterator[Entry] | None:
+    """Return the multiscales and labels of an image, or the images of a scene, not opened.
+
+    None for any other node.
+    """
+    document = find_document(node)
+    if document is None:
+        return None
+    if isinstance(document.content.get("scene"), Mapping):
+        return iter(scene_entries(node, document, read))
+    if "multiscales" in document.content:
+        return _image_entries(node, document) if is_ome(node, document) else None
+    if "labels" in document.content:
+        return label_entries(node, document.version or "")
+    return None
+
+
+def _image_entries(node: Node, document: Document) -> Iterator[Entry]:
+    is_labels = is_label_group(node) or _is_in_labels(node)
+    for number, name in enumerate(multiscale_names(node, document)):
+        yield Entry(
+            name if not number else f"{name} ({_ordinal(number + 1)} multiscale)",
+            node.path,
+            _reader_of(node, document, number, is_labels),
+            "labels" if is_labels else "image",
+            systems=own_systems(node, document) if not number else (),
+            is_alternative=number > 0,
+        )
+    group = node.child("labels") if not is_labels else None
+    if group is not None and group.kind == "group":
+        yield from label_entries(
+            group, document.version or "", lambda: _reader_of(node, document, 0, False)(None)[0]
+        )
+
+
+def _reader_of(
+    node: Node, document: Document, number: int, is_labels: bool
+) -> Callable[[str | None], Sequence[Image]]:
+    def read_one(system: str | None) -> Sequence[Image]:
+        image = read_multiscale(node, document, number, document.version or "")
+        if image is None:
+            raise LayoutError(f"{node.location}: no level of the image can be read")
+        if is_labels:
+            image = as_labels(image, node, document)
+        return [image if system is None else placed_in(image, node, system)]
+
+    return read_one
+
+
+def _ordinal(number: int) -> str:
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 // 10 != 1 else "th"
+    return f"{number}{suffix}"
 
 
 def _read_image(node: Node, document: Document) -> list[Image] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,20 @@ from napari_pyramid.arrays.virtual import Squeeze
 from napari_pyramid.axes import Axis
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image, StoredLevel
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node, prefetch_nodes
 from napari_pyramid.storage.paths import as_path
 
-__all__ = ["as_labels", "is_label_group", "read_labels", "warn_of_labels_left_out"]
+__all__ = [
+    "as_labels",
+    "is_label_group",
+    "label_entries",
+    "read_labels",
+    "warn_of_labels_left_out",
+]
 
 _Color = tuple[int, int, int, int]
 _ASKED = 100
@@ -64,6 +71,34 @@ def read_labels(group: Node, ome_version: str | None, image: Image | None = None
             seen.add(node.folder)
             found.append(labels)
     return [_with_units_of(image, labels) if image is not None else labels for labels in found]
+
+
+def label_entries(
+    group: Node, ome_version: str | None, image: Callable[[], Image] | None = None
+) -> Iterator[Entry]:
+    """Yield the label images that a group "labels" lists, without opening them.
+
+    Parameters
+    ----------
+    image
+        Opens the image of the labels; see `read_labels`.
+    """
+
+    def reader(node: Node) -> Callable[[str | None], Sequence[Image]]:
+        def read_one(system: str | None) -> Sequence[Image]:
+            labels = _read_label_image(node, ome_version)
+            if labels is None:
+                raise LayoutError(f"{node.location}: there is no label image that can be read")
+            return [_with_units_of(image(), labels) if image is not None else labels]
+
+        return read_one
+
+    seen = group.folders_above()
+    for path in _listed(group):
+        node = _labels_node(group, path)
+        if node is not None and node.folder not in seen:
+            seen.add(node.folder)
+            yield Entry(node.name, node.path, reader(node), "labels")
 
 
 def warn_of_labels_left_out(first: Node, others: Sequence[Node]) -> None:

@@ -19,7 +19,14 @@ from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
 from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
 
-__all__ = ["intrinsic_system", "multiscales_of", "read_multiscales", "without_channel"]
+__all__ = [
+    "intrinsic_system",
+    "multiscale_names",
+    "multiscales_of",
+    "read_multiscale",
+    "read_multiscales",
+    "without_channel",
+]
 
 _KEPT = ("type", "metadata", "coordinateSystems", "coordinateTransformations")
 """Keys of a multiscale that are kept as metadata of the image, since they are not shown."""
@@ -64,13 +71,30 @@ def read_multiscales(node: Node, document: Document, ome_version: str | None) ->
     All but the first are alternatives, and hidden.
     """
     images: list[Image] = []
-    for i, multiscale in enumerate(multiscales_of(node, document)):
-        image = _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]").image(
-            ome_version
-        )
+    for reader in _readers(node, document):
+        image = reader.image(ome_version)
         if image is not None:
             images.append(_hidden(image) if images else image)
     return images
+
+
+def read_multiscale(
+    node: Node, document: Document, number: int, ome_version: str | None
+) -> Image | None:
+    """Return the image of one multiscale, visible; None if no level of it can be read."""
+    return _readers(node, document)[number].image(ome_version)
+
+
+def multiscale_names(node: Node, document: Document) -> list[str]:
+    """Return the names of the images of `read_multiscale`, without opening them."""
+    return [reader.name for reader in _readers(node, document)]
+
+
+def _readers(node: Node, document: Document) -> list[_Reader]:
+    return [
+        _Reader(node, document, multiscale, f"{document.where}: multiscales[{i}]")
+        for i, multiscale in enumerate(multiscales_of(node, document))
+    ]
 
 
 def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
@@ -128,7 +152,7 @@ class _Reader:
         levels, affine = self._placed(levels, axes)
         return self._described(
             Image(
-                self._name(),
+                self.name,
                 levels,
                 layout_name(ome_version),
                 self.node.path,
@@ -205,7 +229,9 @@ class _Reader:
             tuple(Axis.named(n) for n in names) if names and len(set(names)) == len(names) else None
         )
 
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
+        """Name of the image."""
         name = self.multiscale.get("name")
         # Some writers give a path as name: ome-zarr-py "/", spatialdata "/images/he".
         name = name.rpartition("/")[2] if isinstance(name, str) and name.startswith("/") else name

@@ -1,4 +1,7 @@
-"""Read scenes of OME-Zarr 0.6: images that transforms place in one coordinate system."""
+"""Read scenes of OME-Zarr 0.6: images that transforms place in one coordinate system.
+
+`own_systems` and `placed_in` do the same for the coordinate systems of a single image.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Image
+from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import (
     intrinsic_system,
@@ -18,10 +22,11 @@ from napari_pyramid.layouts.ome_zarr_multiscales import (
     without_channel,
 )
 from napari_pyramid.layouts.transforms import parse_transform
+from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
 
-__all__ = ["read_scene"]
+__all__ = ["own_systems", "placed_in", "read_scene", "scene_entries"]
 
 _System = tuple[str, str]
 """A coordinate system: path of its image ("" for systems of the scene), and its name."""
@@ -50,23 +55,95 @@ def read_scene(
     read
         Function that reads one image group.
     """
-    scene = document.content["scene"]
-    where = f"{node.location}/{document.where}.scene"
-    edges = _edges(scene.get("coordinateTransformations"), where)
-    nodes = _image_nodes(node, edges, where)
-    for image_node in nodes:
-        edges += _own_edges(image_node, _relative(image_node, node))
-    goal = _goal(scene, edges)
-    images: list[Image] = []
-    for image_node in nodes:
-        path = _relative(image_node, node)
+    scene = _Scene.of(node, document)
+    return [image for one in scene.nodes for image in scene.images(one, read, scene.goal)]
+
+
+def scene_entries(
+    node: Node, document: Document, read: Callable[[Node], Sequence[Image] | None]
+) -> list[Entry]:
+    """Return the images of a scene, each with its labels, without opening them.
+
+    They can be placed in any system of the scene; see `read_scene`.
+    """
+    scene = _Scene.of(node, document)
+
+    def entry(image_node: Node) -> Entry:
+        def read_in(system: str | None) -> Sequence[Image]:
+            return scene.images(image_node, read, scene.goal if system is None else ("", system))
+
+        return Entry(
+            _relative(image_node, node), image_node.path, read_in, systems=scene.system_names
+        )
+
+    return [entry(image_node) for image_node in scene.nodes]
+
+
+def own_systems(node: Node, document: Document) -> tuple[str, ...]:
+    """Return the names of the coordinate systems of an image; its own system is first."""
+    multiscales = multiscales_of(node, document)
+    own = intrinsic_system(multiscales[0]) if multiscales else None
+    listed = multiscales[0].get("coordinateSystems") if own is not None else None
+    names = [s["name"] for s in objects(listed) if isinstance(s.get("name"), str)]
+    return (own, *(name for name in names if name != own)) if own is not None else ()
+
+
+def placed_in(image: Image, node: Node, system: str) -> Image:
+    """Return an image with the affine from its own system to another one of its systems.
+
+    Raises
+    ------
+    LayoutError
+        If no chain of transforms with matrices leads to `system`.
+    """
+    document = find_document(node)
+    own = own_systems(node, document) if document is not None else ()
+    if not own or own[0] == system:
+        return image
+    axes = [axis.name for axis in image.axes or ()]
+    ndim = image.levels[0].array.ndim
+    matrix = _path_matrix(("", own[0]), ("", system), _own_edges(node, ""), ndim, node, axes)
+    return replace(image, affine=without_channel(matrix, image.axes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """The images of a scene and the transforms between them."""
+
+    node: Node
+    where: str
+    nodes: Sequence[Node]
+    edges: list[_Edge]
+    goal: _System | None
+    system_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, node: Node, document: Document) -> _Scene:
+        scene = document.content["scene"]
+        where = f"{node.location}/{document.where}.scene"
+        edges = _edges(scene.get("coordinateTransformations"), where)
+        nodes = _image_nodes(node, edges, where)
+        for image_node in nodes:
+            edges += _own_edges(image_node, _relative(image_node, node))
+        names = [s.get("name") for s in objects(scene.get("coordinateSystems"))]
+        used = [system[1] for e in edges for system in (e.target, e.source) if not system[0]]
+        known = dict.fromkeys(name for name in (*names, *used) if isinstance(name, str))
+        return cls(node, where, nodes, edges, _goal(scene, edges), tuple(known))
+
+    def images(
+        self,
+        image_node: Node,
+        read: Callable[[Node], Sequence[Image] | None],
+        goal: _System | None,
+    ) -> list[Image]:
+        """Return an image and its labels, placed in the system `goal`."""
+        path = _relative(image_node, self.node)
         found = [
             replace(i, name=path) if i.name == image_node.title else i
             for i in read(image_node) or ()
         ]
-        placed = [_placed(i, image_node, path, edges, goal, where) for i in found]
-        images += [_placed_like(placed[0], i) if _is_label_of(image_node, i) else i for i in placed]
-    return images
+        placed = [_placed(i, image_node, path, self.edges, goal, self.where) for i in found]
+        return [_placed_like(placed[0], i) if _is_label_of(image_node, i) else i for i in placed]
 
 
 def _edges(transforms: object, where: str, path: str = "") -> list[_Edge]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ __all__ = ["Kind", "Node", "prefetch_nodes", "root_node"]
 
 _NO_FOLDERS = ("c", "__MACOSX")
 """Directories that are not nodes: chunks of zarr v3, and files that macOS adds to zips."""
+_BATCH = 64
+"""Number of nodes whose metadata `Node.below` reads at once from another host."""
 _SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
@@ -244,7 +246,7 @@ class Node:
 
     @cached_property
     def _children(self) -> tuple[Node, ...]:
-        names = sorted(self._candidates(), key=natural_key)
+        names = self.candidate_names
         self.prefetch(nodes=names)
         found = [node for name in names if (node := self.child(name)) is not None]
         above = self.folders_above()
@@ -281,13 +283,36 @@ class Node:
             return ()
         nodes = {node.name for node in self._children}
         names = sorted(
-            name
-            for name in self._candidates()
-            if name not in nodes and not name.isdecimal() and name not in _NO_FOLDERS
+            name for name in self._candidates() if name not in nodes and self._may_be_folder(name)
         )
         found = [self._node(join(self.path, name), {}) for name in sorted(names, key=natural_key)]
         above = self.folders_above()
         return tuple(node for node in found if not any(is_in(f, node.folder) for f in above))
+
+    @cached_property
+    def candidate_names(self) -> tuple[str, ...]:
+        """Names in the folder, in natural order, that may be nodes; none of them is loaded."""
+        return tuple(sorted(self._candidates(), key=natural_key))
+
+    def below(self) -> Iterator[Node]:
+        """Yield the nodes of `children` and `folders` together, each loaded when it is reached.
+
+        Several names of one folder are all yielded.
+        """
+        above = self.folders_above()
+        names = self.candidate_names
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            self.prefetch(nodes=batch)
+            for name in batch:
+                node = self.child(name)
+                if node is None and self._may_be_folder(name):
+                    node = self._node(join(self.path, name), {})
+                if node is not None and not any(is_in(f, node.folder) for f in above):
+                    yield node
+
+    def _may_be_folder(self, name: str) -> bool:
+        return self._files.lists_folders_only and not name.isdecimal() and name not in _NO_FOLDERS
 
     def folders_above(self) -> set[str]:
         """Return the identities of the folders of the node and of all groups above it."""
