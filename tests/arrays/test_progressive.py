@@ -157,6 +157,16 @@ def test_next_slab_in_the_direction_of_the_slider_is_read_ahead() -> None:
     np.testing.assert_array_equal(levels.show(0, views[0][3]), stores[0].values[3])
 
 
+def test_nothing_is_read_ahead_without_a_share_of_the_cache() -> None:
+    stores = pyramid((16, 10, 10), (2, 2, 2), 2, (4, 5, 5))
+    views = [LazyArray(store) for store in stores]
+    levels = ProgressiveLevels(views, ChunkLoader(), ahead_share=0)
+    for z in (5, 6):
+        levels.show(0, views[0][z])
+        wait_until_idle(levels)
+    assert {index[0] for index in stores[0].reads} == {1}
+
+
 def test_nothing_is_read_twice() -> None:
     stores = pyramid((16, 20, 20), (2, 2, 2), 3, (4, 5, 5))
     levels, views = shown(stores)

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from napari_pyramid.arrays.chunk_cache import machine_memory
+from napari_pyramid.arrays import chunked_source
+from napari_pyramid.arrays.chunk_cache import default_budget, machine_memory
+from napari_pyramid.errors import LayoutError
+from napari_pyramid.metadata.codecs import DEFAULT_CODEC
 
-__all__ = ["shows_progressively", "volume_bytes"]
+__all__ = [
+    "BuildDefaults",
+    "browse_above",
+    "build_defaults",
+    "parse_options",
+    "read_ahead",
+    "shows_progressively",
+    "storage_options",
+    "use_cache_size",
+    "volume_bytes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildDefaults:
+    """What a new build starts from, in the form and when layers are saved."""
+
+    codec: str
+    """Name of a codec, such as "blosc-zstd-1"."""
+    format: Literal["0.5", "0.4"]
+    """Version of OME-Zarr."""
+    workers: int | None
+    """Number of threads; None to choose one from the machine."""
 
 
 def shows_progressively() -> bool:
     """Return whether layers show coarser samples until exact samples have been read."""
-    return bool(_viewing("progressive", True))
+    return bool(_preference("viewing", "progressive", True))
 
 
 def volume_bytes() -> int:
@@ -19,18 +45,78 @@ def volume_bytes() -> int:
 
     The preference, or by default a part of the machine's memory.
     """
-    megabytes = int(_viewing("volume_megabytes", 0))
+    megabytes = int(_preference("viewing", "volume_megabytes", 0))
     if megabytes > 0:
         return megabytes * 2**20
     return max(64 * 2**20, min(512 * 2**20, machine_memory() // 64))
 
 
-def _viewing(name: str, default: Any) -> Any:
+def use_cache_size() -> None:
+    """Give the cache of decoded chunks the size in the preferences."""
+    megabytes = int(_preference("viewing", "cache_megabytes", 0))
+    chunked_source.CACHE.resize(megabytes * 2**20 if megabytes > 0 else default_budget())
+
+
+def read_ahead() -> float:
+    """Return the part of the cache, 0 to 0.5, that chunks outside of the view may take."""
+    return min(50, max(0, int(_preference("viewing", "read_ahead", 25)))) / 100
+
+
+def browse_above() -> int:
+    """Return the number of images above which a store opens in the browser."""
+    return max(1, int(_preference("browsing", "browse_above", 8)))
+
+
+def build_defaults() -> BuildDefaults:
+    """Return codec, format and workers of new builds."""
+    workers = int(_preference("building", "workers", 0))
+    chosen = str(_preference("building", "format", "0.5"))
+    return BuildDefaults(
+        str(_preference("building", "codec", DEFAULT_CODEC)) or DEFAULT_CODEC,
+        "0.4" if chosen == "0.4" else "0.5",
+        workers if workers > 0 else None,
+    )
+
+
+def storage_options() -> dict[str, str]:
+    """Return the storage options for URLs.
+
+    Raises
+    ------
+    LayoutError
+        If the preference has another form than "name=value, name=value".
+    """
+    return parse_options(str(_preference("remote", "storage_options", "")))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return the options in a text "name=value, name=value", or with one on each line.
+
+    Raises
+    ------
+    LayoutError
+        If a part has no "=".
+    """
+    found = {}
+    for part in text.replace("\n", ",").split(","):
+        name, equals, value = part.partition("=")
+        if not part.strip():
+            continue
+        if not equals or not name.strip():
+            raise LayoutError(
+                f"storage options: {part.strip()!r} is not of the form name=value, "
+                "such as anonymous=true"
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _preference(group: str, name: str, default: Any) -> Any:
     try:
         from napari.settings import get_plugin_settings  # since napari 0.9
     except ImportError:
         return default
     try:
-        return getattr(get_plugin_settings("napari-pyramid").viewing, name)
+        return getattr(getattr(get_plugin_settings("napari-pyramid"), group), name)
     except (AttributeError, KeyError):  # napari has read the manifest of another version
         return default

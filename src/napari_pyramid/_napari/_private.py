@@ -18,12 +18,14 @@ __all__ = [
     "Slicer",
     "around_insert",
     "can_slice",
+    "create_layer",
     "keep_thumbnail_lazy",
     "largest_texture",
     "main_window",
     "open_viewers",
     "set_loaded",
     "slice_from",
+    "unwrapped",
 ]
 
 _FIELDS = {
@@ -148,6 +150,18 @@ def around_insert(layers: Any, before: Callable[[Any], None], after: Callable[[A
     layers.insert = insert_between
 
 
+def create_layer(data: Any, state: dict[str, Any], kind: str, path: str) -> Any:
+    """Return a new layer that names `path` and this plugin as its source, as readers' layers do."""
+    from napari.layers import Layer
+
+    try:
+        from napari.layers._source import layer_source
+    except ImportError:
+        return Layer.create(data, state, kind)
+    with layer_source(path=path, reader_plugin="napari-pyramid"):
+        return Layer.create(data, state, kind)
+
+
 def largest_texture() -> int:
     """Return the largest side of a 3-D texture in samples; 2048 if napari does not know it."""
     try:
@@ -160,7 +174,7 @@ def largest_texture() -> int:
 
 def main_window(viewer: Any) -> Any:
     """Return the Qt window of a viewer, or None."""
-    return getattr(getattr(viewer, "window", None), "_qt_window", None)
+    return getattr(getattr(unwrapped(viewer), "window", None), "_qt_window", None)
 
 
 def open_viewers() -> list[Any]:
@@ -175,3 +189,11 @@ def open_viewers() -> list[Any]:
         found = []
     current = current_viewer()
     return found or ([] if current is None else [current])
+
+
+def unwrapped(viewer: Any) -> Any:
+    """Return the viewer itself for the proxy that napari gives to widgets and commands.
+
+    Several proxies of one viewer come and go, so that none of them can stand for it.
+    """
+    return getattr(viewer, "__wrapped__", viewer)

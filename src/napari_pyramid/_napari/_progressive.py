@@ -14,8 +14,14 @@ from qtpy.QtCore import QObject, QTimer
 from napari_pyramid._napari._busy_sign import BusySign
 from napari_pyramid._napari._giants import VISIBLE_KEY, has_virtual_levels
 from napari_pyramid._napari._offer_build import OfferBuild
-from napari_pyramid._napari._preferences import shows_progressively
-from napari_pyramid._napari._private import around_insert, can_slice, main_window, open_viewers
+from napari_pyramid._napari._preferences import shows_progressively, use_cache_size
+from napari_pyramid._napari._private import (
+    around_insert,
+    can_slice,
+    main_window,
+    open_viewers,
+    unwrapped,
+)
 from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid.arrays.progressive import ProgressiveLevels
 from napari_pyramid.layer_image import METADATA_KEY
@@ -39,13 +45,14 @@ def watch_viewers() -> bool:
 
 def watch(viewer: Viewer) -> None:
     """Show the layers that this plugin opens in `viewer` progressively from now on."""
+    viewer = unwrapped(viewer)
     if viewer not in _watchers:
         _watchers[viewer] = _Watcher(viewer)
 
 
 def is_progressive(viewer: Viewer, layer: Layer) -> bool:
     """Whether a layer is shown progressively."""
-    watcher = _watchers.get(viewer)
+    watcher = _watchers.get(unwrapped(viewer))
     return watcher is not None and layer in watcher.shown
 
 
@@ -72,6 +79,7 @@ class _Watcher:
     def _before_insert(self, layer: Any) -> None:
         window = self._window() if self._window is not None else None
         if window is not None and shows_progressively() and _is_ours(layer):
+            use_cache_size()
             shown = ProgressiveLayer(layer, window, self._sign)
             if shown.installed:
                 self.shown[layer] = shown

@@ -16,6 +16,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]  # found at run time
 
 from napari_pyramid._napari._busy_sign import BusySign
+from napari_pyramid._napari._preferences import read_ahead
 from napari_pyramid._napari._private import keep_thumbnail_lazy, set_loaded, slice_from
 from napari_pyramid._napari._shown_array import ShownArray
 from napari_pyramid._napari._volume import VolumeLevels, hidden_index
@@ -86,6 +87,7 @@ class ProgressiveLayer:
             self._views,
             _loader_of(layer),
             grids=self._grids,
+            ahead_share=read_ahead(),
             on_change=self._schedule,
             on_failure=self._report,
         )

@@ -9,7 +9,9 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from napari_pyramid._napari._preferences import BuildDefaults
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, explained
@@ -92,7 +94,9 @@ def places(
     return placed, series
 
 
-def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, None, list[str]]:
+def save_steps(
+    target: Path, images: Sequence[LayerImage], defaults: BuildDefaults | None = None
+) -> Generator[Step, None, list[str]]:
     """Save all images and return the paths written.
 
     A generator that is closed before its end, or fails, leaves nothing of what it wrote.
@@ -111,17 +115,21 @@ def save_steps(target: Path, images: Sequence[LayerImage]) -> Generator[Step, No
     if series:
         _make_folder(target)
     ours, complete = bool(series), False
+    options: dict[str, Any] = {}
+    if defaults is not None:
+        options = {"codec": defaults.codec, "format": defaults.format}
+        options["max_workers"] = defaults.workers
     try:
         for i, (image, folder) in enumerate(placed):
             before, share = sum(sizes[:i]) / sum(sizes), sizes[i] / sum(sizes)
-            build = plan_build(image.source, folder, resume=False, **image.build_options)
+            build = plan_build(image.source, folder, resume=False, **image.build_options, **options)
             with closing(build_steps(build)) as steps:
                 for step in steps:
                     rest = step.remaining if i == len(placed) - 1 else None
                     yield replace(step, fraction=before + share * step.fraction, remaining=rest)
             ours = True  # a single image is the store itself, which exists only now
         if series:
-            write_series(target, series)
+            write_series(target, series, defaults.format if defaults is not None else "0.5")
         complete = True
     finally:
         if ours and not complete:

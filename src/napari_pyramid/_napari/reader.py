@@ -44,7 +44,7 @@ _FEW = 64
 
 def get_reader(
     path: str | Sequence[str],
-) -> Callable[[str | Sequence[str]], list[LayerTuple]] | None:
+) -> Callable[[str | Sequence[str]], list[LayerTuple] | list[tuple[None]]] | None:
     """Return the function that reads `path`, or None if it is certainly not a store of ours.
 
     The answer follows from names and a few bytes; nothing is printed or raised. If several paths
@@ -54,10 +54,14 @@ def get_reader(
     return read if paths and all(_may_be_ours(os.fspath(p)) for p in paths) else None
 
 
-def read(path: str | Sequence[str]) -> list[LayerTuple]:
+def read(path: str | Sequence[str]) -> list[LayerTuple] | list[tuple[None]]:
     """Return layer data tuples of all images and labels in the store at `path`.
 
     Reads metadata and, if the store has no contrast limits, a part of the coarsest level.
+
+    While a window handles its events, a store with many images opens in the browser, and a URL in
+    the background: then the result is ``[(None,)]``, which stands for no layers. Calls from a
+    script always return layers.
 
     Raises
     ------
@@ -66,19 +70,32 @@ def read(path: str | Sequence[str]) -> list[LayerTuple]:
     """
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
-    from napari_pyramid.storage.address import public_url
+    from napari_pyramid.storage.address import is_remote, public_url
 
-    virtual_levels = False
+    paths = [path] if isinstance(path, str) else list(path)
+    options, virtual_levels = None, False
     if "qtpy" in sys.modules and "napari" in sys.modules:
+        from napari_pyramid._napari._opening import take_over
+        from napari_pyramid._napari._preferences import storage_options
         from napari_pyramid._napari._progressive import watch_viewers
 
         virtual_levels = watch_viewers()
-    paths = [path] if isinstance(path, str) else list(path)
+        if len(paths) == 1:
+            taken = take_over(_store_of(paths[0]))
+            if taken is not None:
+                source = public_url(paths[0])
+                if not taken:
+                    return [(None,)]
+                return layers_of(taken, source, virtual_levels=virtual_levels)
+        if any(map(is_remote, paths)):
+            options = storage_options()
     return [
         layer
         for p in paths
         for layer in layers_of(
-            open_images(_store_of(p)), public_url(p), virtual_levels=virtual_levels
+            open_images(_store_of(p), storage_options=options if is_remote(p) else None),
+            public_url(p),
+            virtual_levels=virtual_levels,
         )
     ]
 

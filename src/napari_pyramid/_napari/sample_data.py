@@ -39,9 +39,10 @@ def development() -> list[LayerTuple]:
 
 
 def _sample(name: str) -> list[LayerTuple]:
+    virtual_levels = False
     if "qtpy" in sys.modules and "napari" in sys.modules:
-        from napari_pyramid._napari._progressive import watch_current_viewer
+        from napari_pyramid._napari._progressive import watch_viewers
 
-        watch_current_viewer()
+        virtual_levels = watch_viewers()
     with as_file(files("napari_pyramid") / "data" / name) as path:
-        return layers_of(open_images(path), str(path))
+        return layers_of(open_images(path), str(path), virtual_levels=virtual_levels)

@@ -5,9 +5,11 @@ If there is a window, the store is written in the background.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 
+from napari_pyramid._napari._preferences import build_defaults
 from napari_pyramid._napari._saving import destination, save_steps
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import PyramidError
@@ -21,7 +23,7 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
 
     A single-scale layer gets a pyramid; a multiscale layer keeps its levels. The channels of an
     image become one image again, labels are stored in their image, and several images become a
-    series.
+    series. Codec, format and threads are those of the preferences.
 
     Raises
     ------
@@ -33,7 +35,9 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
     target = destination(path)
     for message in losses(layers):
         _warn(message)
-    steps = save_steps(target, images_of_layers(layers))
+    # A script without napari has no preferences.
+    defaults = build_defaults() if "napari" in sys.modules else None
+    steps = save_steps(target, images_of_layers(layers), defaults)
     if not _has_window():
         saving = Steps(steps)
         for _ in saving:

@@ -79,8 +79,17 @@ class ChunkCache:
                 self._blocks[number] = _Block(token, block, nbytes)
                 self._home.update(((token, index), number) for index in block)
                 self.nbytes += nbytes
-            while self.nbytes > self.budget:
-                self._drop(next(iter(self._blocks)))
+            self._drop_least_used()
+
+    def resize(self, budget: int) -> None:
+        """Change the number of bytes, and drop the chunks that do not fit any more."""
+        with self._lock:
+            self.budget = budget
+            self._drop_least_used()
+
+    def _drop_least_used(self) -> None:
+        while self.nbytes > self.budget:
+            self._drop(next(iter(self._blocks)))
 
     def forget(self, token: int) -> None:
         """Drop all chunks of an array."""

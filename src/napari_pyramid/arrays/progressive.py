@@ -36,8 +36,8 @@ COARSE_STEPS = 2
 """Chunks this many levels coarser are read first if only coarser ones are in memory."""
 BASE_BYTES = 64 * 2**20
 """Largest coarsest level, in bytes, that is read as a whole and kept."""
-AHEAD_SHARE = 4
-"""The chunks read ahead of the view take at most this fraction (1 / n) of the cache."""
+AHEAD_SHARE = 0.25
+"""The chunks read ahead of the view take at most this part of the cache."""
 
 
 class ProgressiveLevels:
@@ -51,6 +51,8 @@ class ProgressiveLevels:
     grids
         Positions of the samples of each level, over the axes of the arrays; by default they follow
         from the shapes.
+    ahead_share
+        Part of the cache, 0 to 1, that the chunks read ahead of the view may take.
     loader
         Loader of the chunks.
     on_change
@@ -66,6 +68,7 @@ class ProgressiveLevels:
         loader: ChunkLoader,
         *,
         grids: Sequence[Grid] | None = None,
+        ahead_share: float = AHEAD_SHARE,
         on_change: Callable[[], None] = lambda: None,
         on_failure: Callable[[str], None] = lambda message: None,
     ) -> None:
@@ -79,6 +82,7 @@ class ProgressiveLevels:
         Virtual levels are computed from all of a stored level, so only visible parts are read.
         """
         self._loader = loader
+        self._ahead_share = ahead_share
         self._on_change = on_change
         self._on_failure = on_failure
         self._lock = threading.Lock()
@@ -236,7 +240,7 @@ class ProgressiveLevels:
         picture = self._pictures.get("view")
         if picture is None or picture.level >= self._n_stored:
             return
-        source, room = picture.source, chunked_source.CACHE.budget // AHEAD_SHARE
+        source, room = picture.source, chunked_source.CACHE.budget * self._ahead_share
         nbytes = source.chunk_nbytes
         for index in self._neighbours(picture):
             room -= nbytes
