@@ -65,6 +65,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/codecs.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/viewing.py
 endif
 
 docs: .venv/.ready-docs
