@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "Slicer",
     "around_insert",
+    "camera_of",
     "can_slice",
     "create_layer",
     "keep_thumbnail_lazy",
@@ -26,6 +27,7 @@ __all__ = [
     "set_loaded",
     "slice_from",
     "unwrapped",
+    "view_corners",
 ]
 
 _FIELDS = {
@@ -197,3 +199,17 @@ def unwrapped(viewer: Any) -> Any:
     Several proxies of one viewer come and go, so that none of them can stand for it.
     """
     return getattr(viewer, "__wrapped__", viewer)
+
+
+def camera_of(viewer: Any) -> Any:
+    """Return the camera of a viewer, from wherever this version of napari keeps it."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def view_corners(viewer: Any) -> Any:
+    """Return the world coordinates of two opposite corners of the 2-D view, shape (2, ndim).
+
+    None if this version of napari does not know them, or shows the layers in a grid.
+    """
+    canvas = getattr(getattr(main_window(viewer), "_qt_viewer", None), "canvas", None)
+    return getattr(canvas, "_viewbox_corners_in_world", None)

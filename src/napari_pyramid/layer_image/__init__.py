@@ -15,7 +15,7 @@ from napari_pyramid.layer_image.convert import (
     lost_transforms,
 )
 from napari_pyramid.layer_image.look import NAME_OF, RGBA
-from napari_pyramid.layer_image.tuples import METADATA_KEY, LayerTuple
+from napari_pyramid.layer_image.tuples import METADATA_KEY, LayerTuple, origin_of_layer
 from napari_pyramid.layer_image.viewer import layers_in_viewer
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "layers_in_viewer",
     "losses",
     "lost_transforms",
+    "origin_of_layer",
 ]

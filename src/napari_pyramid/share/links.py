@@ -13,7 +13,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.storage.address import Address, is_remote, parse_address
 
-__all__ = ["Link", "SharedImage", "links_to_images", "viewer_links"]
+__all__ = ["Format", "Link", "SharedImage", "format_for_others", "links_to_images", "viewer_links"]
 
 Format = Literal["ome-zarr", "zarr", "n5", "precomputed", "other"]
 
@@ -110,25 +110,33 @@ def links_to_images(store: str, images: Sequence[Image]) -> tuple[SharedImage, .
     address = _public_address(store)
     shared = []
     for image in images:
-        format_, path = _format_of(image)
-        links = viewer_links(store, path, format=format_, kind=image.kind)
+        is_ome = image.ome_version is not None
+        known, path = format_for_others(image.layout, image.path, image.levels[0].path, is_ome)
+        links = viewer_links(store, path, format=known, kind=image.kind)
         shared.append(SharedImage(image.name, address.below(path).requested, links))
     return tuple(shared)
 
 
-def _format_of(image: Image) -> tuple[Format, str]:
-    """Return how others see an image, and the path inside the store that they must open.
+def format_for_others(layout: str, path: str, level: str, is_ome: bool) -> tuple[Format, str]:
+    """Return how other programs see an image, and the path in the store that they must open.
 
     Only OME-Zarr and precomputed volumes are known to other viewers as a whole; of other layouts
     they can show the array of level 0.
+
+    Parameters
+    ----------
+    layout
+        Name of the layout, as in `Image.layout`.
+    path, level
+        Paths in the store of the image, and of its level 0.
     """
-    if image.ome_version is not None:
-        return "ome-zarr", image.path
-    if image.layout.lower().endswith("precomputed"):
-        return "precomputed", image.path
-    if "TIFF" in image.layout:
-        return "other", image.path
-    return ("n5" if "N5" in image.layout else "zarr"), image.levels[0].path
+    if is_ome:
+        return "ome-zarr", path
+    if layout.lower().endswith("precomputed"):
+        return "precomputed", path
+    if "TIFF" in layout:
+        return "other", path
+    return ("n5" if "N5" in layout else "zarr"), level
 
 
 def _public_address(url: str) -> Address:
@@ -179,5 +187,5 @@ def _note(address: Address) -> str:
     if address.scheme != "http":
         return ""
     if host in _LOOPBACK:
-        return "on this machine only; Safari blocks it, Chrome asks once"
-    return "browsers block http:// addresses in these viewers: share an https:// address"
+        return "The links work on this machine only. Safari blocks them, and Chrome asks once."
+    return "Browsers block http:// addresses in these viewers: share an https:// address."

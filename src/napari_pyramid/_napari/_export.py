@@ -1,0 +1,551 @@
+"""Show the dock widget "Export region": choose a region, see its size, export, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.types import FileDialogMode
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    Label,
+    ProgressBar,
+    PushButton,
+    SpinBox,
+)
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.transforms import Affine
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_pyramid._napari._offer import suggested_destination
+from napari_pyramid._napari._private import camera_of
+from napari_pyramid._napari._remedies import worded
+from napari_pyramid._napari._saving import Step, completed
+from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
+from napari_pyramid._napari._worker_thread import Job, Outcome
+from napari_pyramid.build.progress import Steps
+from napari_pyramid.errors import PyramidError, SpecError
+from napari_pyramid.export import Export, plan_export
+from napari_pyramid.export.region import Cut
+from napari_pyramid.export.tiff import SUFFIXES
+from napari_pyramid.layer_image import METADATA_KEY, lost_transforms, origin_of_layer
+from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.regions import Region
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["ExportRegion"]
+
+VIEW, DRAWN, RANGES = "What is in view", "Drawn rectangle", "Ranges of axes"
+PYRAMID, TIFF, LAYER = "New pyramid (OME-Zarr)", "TIFF (OME-TIFF)", "New layer in memory"
+_PARTS = 1000
+_PAUSE = 150
+"""Milliseconds of rest after which the size of what is in view is computed again."""
+
+
+class AxisRange(Container[Any]):
+    """First and last sample along one axis, both included."""
+
+    def __init__(self, name: str, length: int) -> None:
+        self.first = SpinBox(value=0, min=0, max=length - 1, tooltip="First sample")
+        self.last = SpinBox(value=length - 1, min=0, max=length - 1, tooltip="Last sample")
+        to = Label(value="to")
+        super().__init__(
+            widgets=[self.first, to, self.last], layout="horizontal", labels=False, label=name
+        )
+        self.margins = (0, 0, 0, 0)
+        to.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+
+    @property
+    def span(self) -> slice:
+        """The range as a slice.
+
+        Raises
+        ------
+        SpecError
+            If the last sample is before the first.
+        """
+        if self.last.value < self.first.value:
+            raise SpecError(f"{self.label} ends before it begins")
+        return slice(self.first.value, self.last.value + 1)
+
+    def show(self, span: slice) -> None:  # type: ignore[override]  # not the window's show
+        """Set the range, without a signal."""
+        with QSignalBlocker(self.first.native), QSignalBlocker(self.last.native):
+            self.first.value, self.last.value = span.start, span.stop - 1
+
+
+class ExportRegion(Container[Any]):
+    """Dock widget that exports a region of a layer as a pyramid, a TIFF file or a layer."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        self._viewer = napari_viewer
+        self._life = _Life()
+        self._layers: tuple[Any, ...] = ()
+        """Channels of the image of the chosen layer."""
+        self._axes: tuple[tuple[str, int], ...] = ()
+        """Names and lengths of the axes that have a row."""
+        self._plan: tuple[LayerSource, Export] | None = None
+        self._suggested = ""
+        self._image_name = ""
+        self._said = ""
+        """Outcome of the last export, shown until the next one begins."""
+        self.layer = ComboBox(
+            label="Image", choices=self._choices, nullable=False, tooltip="The layer to export from"
+        )
+        self.all_channels = CheckBox(
+            text="All channels",
+            value=True,
+            tooltip="Export the layers that are channels of this image as one image",
+        )
+        self.region = ComboBox(
+            label="Region",
+            choices=[VIEW, DRAWN, RANGES],
+            tooltip="In 3-D, what is in view is the whole volume",
+        )
+        self.all_planes = CheckBox(
+            text="All planes",
+            tooltip="Also the positions of the sliders that are not shown now",
+        )
+        self.ranges: Container[Any] = Container(labels=True, label="Samples")
+        self.level = ComboBox(label="Level", choices=[0], tooltip="0 is the finest resolution")
+        self.format = ComboBox(label="Export as", choices=[PYRAMID, TIFF, LAYER])
+        self.destination = FileEdit(
+            FileDialogMode.OPTIONAL_FILE, label="File", tooltip="Where the export is stored"
+        )
+        self.size = Label(label=" ", value="")
+        self.export = PushButton(text="Export", enabled=False)
+        self.cancel = PushButton(text="Cancel", enabled=False)
+        self.progress = ProgressBar(label=" ", min=0, max=_PARTS, value=0, visible=False)
+        self.message = Label(label=" ", value="")
+        buttons: Container[Any] = Container(
+            widgets=[self.export, self.cancel], layout="horizontal", labels=False, label=" "
+        )
+        for inner in (self.ranges, buttons):
+            inner.margins = (0, 0, 0, 0)
+        super().__init__(
+            widgets=[
+                self.layer,
+                self.all_channels,
+                self.region,
+                self.all_planes,
+                self.ranges,
+                self.level,
+                self.format,
+                self.destination,
+                self.size,
+                buttons,
+                self.progress,
+                self.message,
+            ],
+            labels=True,
+        )
+        for label in (self.size, self.message):
+            label.native.setWordWrap(True)
+            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.native.layout().addStretch()
+        self._rest = QTimer(self.native)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_PAUSE)
+        self._rest.timeout.connect(self.refresh)
+        self._connect()
+        self._layer_changed()
+        self._rest.start()  # once more, as soon as the widget has the fonts of the window
+
+    def _connect(self) -> None:
+        self.layer.changed.connect(self._layer_changed)
+        self.all_channels.changed.connect(self._image_changed)
+        for choice in (self.region, self.all_planes, self.level, self.destination):
+            choice.changed.connect(self._later)
+        self.format.changed.connect(self._format_changed)
+        self.export.changed.connect(self.start)
+        self.cancel.changed.connect(self.stop)
+        viewer = self._viewer
+        disconnects: list[Callable[[], None]] = []
+        for emitter in (
+            camera_of(viewer).events.center,
+            camera_of(viewer).events.zoom,
+            viewer.dims.events.point,
+            viewer.dims.events.ndisplay,
+            viewer.dims.events.order,
+        ):
+            follow = self._life.guarded(self._view_changed)
+            emitter.connect(follow)
+            disconnects.append(partial(emitter.disconnect, follow))
+        self._life.disconnects = disconnects
+        # Not a method of the widget: Qt would disconnect it when the widget is deleted.
+        self.native.destroyed.connect(self._life.end)
+
+    # ---- choosing ---------------------------------------------------------------------------
+
+    def _choices(self, _: Any) -> list[tuple[str, Any]]:
+        layers = [v for v in self._viewer.layers if isinstance(v, Image | Labels)]
+        return [(layer.name, layer) for layer in layers]
+
+    def reset_choices(self, *_: Any) -> None:
+        """Update the list of layers; napari calls this when they change."""
+        if not self._life.alive or self._life.job is not None:
+            return
+        before = self.layer.value
+        super().reset_choices()
+        if self.layer.value is not before or before not in self._viewer.layers:
+            self._layer_changed()
+        else:
+            self._channels_changed()
+        self._follow_shapes()
+
+    def _layer_changed(self, *_: Any) -> None:
+        self._channels_changed()
+        layer = self.layer.value
+        if layer is not None and not self._edited_destination():
+            self._suggest()
+
+    def _channels_changed(self) -> None:
+        """Find the channels beside the chosen layer, and show the rest of the form for them."""
+        layer = self.layer.value
+        self._layers = () if layer is None else channels_beside(self._viewer.layers, layer)
+        self.all_channels.visible = len(self._layers) > 1
+        self._image_changed()
+
+    def _image_changed(self, *_: Any) -> None:
+        """Show the levels and axes of another image."""
+        if self.layer.value is None:
+            self._show_nothing("Open an image first.")
+            return
+        try:
+            source = self._source()
+        except PyramidError as error:
+            self._show_nothing(worded(error))
+            return
+        image, level = source.source.image, self.level.value
+        self._image_name = image.name
+        choices = [(f"{k}: {_by(level_.shape)}", k) for k, level_ in enumerate(image.levels)]
+        with self.level.changed.blocked():
+            self.level.choices = choices
+            if level in range(len(choices)):
+                self.level.value = level
+        axes = tuple(
+            (axis.name, int(n)) for axis, n in zip(image.axes, source.source.shape, strict=True)
+        )
+        if axes != self._axes:
+            self._axes = axes
+            self.ranges.clear()
+            for name, length in axes:
+                row = AxisRange(name, length)
+                row.first.changed.connect(self._later)
+                row.last.changed.connect(self._later)
+                self.ranges.append(row)
+        self.refresh()
+
+    def _source(self) -> LayerSource:
+        chosen = self._layers if self.all_channels.value else (self.layer.value,)
+        return LayerSource.of(chosen)
+
+    def _later(self, *_: Any) -> None:
+        self._rest.start()
+
+    def _view_changed(self, *_: Any) -> None:
+        if self.region.value != RANGES and self._life.job is None:
+            self._rest.start()
+
+    def _drawn(self) -> Any:
+        """Return the Shapes layer whose rectangle counts: the active one, else the topmost."""
+        active = self._viewer.layers.selection.active
+        shapes = [v for v in self._viewer.layers if isinstance(v, Shapes) and len(v.data)]
+        return active if rectangle_in(active) is not None else shapes[-1] if shapes else None
+
+    def _follow_shapes(self) -> None:
+        """Compute the region again when a shape is drawn, moved or selected."""
+        for layer in self._viewer.layers:
+            if isinstance(layer, Shapes) and layer not in self._life.followed:
+                self._life.followed.append(layer)
+                for emitter in (layer.events.data, layer.events.highlight):
+                    follow = self._life.guarded(self._view_changed)
+                    emitter.connect(follow)
+                    self._life.disconnects.append(partial(emitter.disconnect, follow))
+
+    def _format_changed(self, *_: Any) -> None:
+        self.destination.visible = self.format.value != LAYER
+        path = str(self.destination.line_edit.value)
+        if not self._edited_destination():
+            self._suggest()
+        elif path:
+            stem = path
+            for suffix in (".ome.zarr", ".zarr", *(f".ome{s}" for s in SUFFIXES), *SUFFIXES):
+                stem = stem.removesuffix(suffix)
+            self._set_destination(
+                f"{stem}{'.ome.tif' if self.format.value == TIFF else '.ome.zarr'}"
+            )
+        self.refresh()
+
+    def _edited_destination(self) -> bool:
+        return str(self.destination.line_edit.value) != self._suggested
+
+    def _suggest(self) -> None:
+        """Suggest a free path for the export."""
+        layer = self.layer.value
+        if layer is None:
+            return
+        known = origin_of_layer({"metadata": layer.metadata}).get("source") or layer.source.path
+        name = f"{self._image_name or layer.name}_region"
+        path = Path(suggested_destination(name, known and str(known)))
+        if self.format.value == TIFF:
+            stem, n = path.name.removesuffix(".ome.zarr"), 2
+            path = path.with_name(f"{stem}.ome.tif")
+            while path.exists():
+                path, n = path.with_name(f"{stem}_{n}.ome.tif"), n + 1
+        self._suggested = str(path)
+        self._set_destination(self._suggested)
+
+    def _set_destination(self, path: str) -> None:
+        with self.destination.changed.blocked():
+            self.destination.line_edit.value = path
+        self.destination.line_edit.tooltip = path
+        self.destination.line_edit.native.setCursorPosition(len(path))
+
+    def _path(self) -> str | None:
+        """Return the path to export to, with the suffix of its format; None for a layer.
+
+        Raises
+        ------
+        SpecError
+            If the field is empty.
+        """
+        if self.format.value == LAYER:
+            return None
+        text = str(self.destination.line_edit.value).strip()
+        if not text:
+            raise SpecError("choose where to store the export")
+        path = Path(text).expanduser()
+        if self.format.value == PYRAMID:
+            return str(completed(str(path)))
+        is_tiff = path.suffix.lower() in SUFFIXES
+        return str(path if is_tiff else path.with_name(f"{path.name}.ome.tif"))
+
+    def _region(self, source: LayerSource) -> Region:
+        """Return the chosen region in samples of level 0, and show it in the rows."""
+        rows: Sequence[AxisRange] = list(self.ranges)
+        if self.region.value == RANGES:
+            return tuple(row.span for row in rows)
+        every = bool(self.all_planes.value)
+        if self.region.value == VIEW:
+            region = source.in_view(self._viewer, all_planes=every)
+        else:
+            region = source.in_rectangle(self._viewer, self._drawn(), all_planes=every)
+        for row, span in zip(rows, region, strict=True):
+            row.show(span)
+        return region
+
+    def refresh(self) -> None:
+        """Compute again what would be exported, and show its size."""
+        if not self._life.alive or self._life.job is not None or self.layer.value is None:
+            return
+        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
+        typed = self.region.value == RANGES
+        for row in self.ranges:
+            row.enabled = typed
+        self.all_planes.visible = not typed and self._viewer.dims.ndim > self._viewer.dims.ndisplay
+        self.size.value = ""
+        try:
+            source = self._source()
+            cut = source.source.cut(self._region(source), self.level.value)
+            export = plan_export(cut, self._path())
+            self.size.value = _words(cut, export)
+            export.check()
+        except PyramidError as error:
+            self._plan = None
+            self.export.enabled = False
+            self.message.value = worded(error)
+            return
+        self._plan = source, export
+        self.export.enabled = True
+        self.message.value = self._said
+
+    def _show_nothing(self, message: str) -> None:
+        self._plan, self._axes = None, ()
+        self.ranges.clear()
+        self.size.value = ""
+        self.export.enabled = False
+        self.message.value = message
+
+    # ---- exporting --------------------------------------------------------------------------
+
+    def start(self, *_: Any) -> None:
+        """Export what is chosen now."""
+        if self._life.job is not None:
+            return
+        self._said = ""
+        self._rest.stop()
+        self.refresh()  # the view or the layer may have changed meanwhile
+        if self._plan is None:
+            return
+        source, export = self._plan
+        self._warn_of_losses(source, export)
+        self._life.job = Job(
+            _steps(export),
+            f"Exporting {source.source.image.name}",
+            lambda end: self._ended(source, export, end),
+            self._show_step,
+        )
+        self._show_busy(True)
+        self.message.value = "Preparing…"
+        self._life.job.start()
+
+    def stop(self, *_: Any) -> None:
+        """Stop the export at its next step."""
+        if self._life.job is not None:
+            self.message.value = "Stopping…"
+            self.cancel.enabled = False
+            self._life.job.cancel()
+
+    def _warn_of_losses(self, source: LayerSource, export: Export) -> None:
+        layer = source.layers[0]
+        if export.kind != "array" and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
+            show_warning(f"{layer.name}: {' and '.join(lost)} cannot be stored, and is left out")
+
+    def _show_busy(self, busy: bool) -> None:
+        for part in (
+            self.layer,
+            self.all_channels,
+            self.region,
+            self.all_planes,
+            self.ranges,
+            self.level,
+            self.format,
+            self.destination,
+        ):
+            part.enabled = not busy
+        self.export.enabled = not busy and self._plan is not None
+        self.cancel.enabled = busy
+        self.progress.visible = busy
+        self.progress.value = 0
+
+    def _show_step(self, step: Step) -> None:
+        if self._life.alive:
+            self.progress.value = round(_PARTS * step.fraction)
+            self.message.value = f"Exporting: {step.fraction:.0%}"
+
+    def _ended(self, source: LayerSource, export: Export, outcome: Outcome) -> None:
+        self._life.job = None
+        if not self._life.alive:
+            return
+        self._show_busy(False)
+        if outcome.error is not None:
+            message = worded(outcome.error)
+            show_error(message)
+        elif not outcome.complete:
+            message = "Cancelled; nothing was kept."
+        else:
+            message = self._finish(source, export, outcome.result)
+            show_info(message)
+        self.reset_choices()
+        if outcome.complete and export.kind != "array":
+            self._suggest()
+        self._said = message
+        self.refresh()
+
+    def _finish(self, source: LayerSource, export: Export, result: Any) -> str:
+        """Add the layers of an array; return what was exported, in words."""
+        if export.kind != "array":
+            path = self._path()
+            return f"Exported {path}: {format_bytes(export.nbytes)} of pixels"
+        added = _new_layers(source, export.cut, result)
+        for layer in added:
+            self._viewer.add_layer(layer)
+        return f"Added {', '.join(layer.name for layer in added)}"
+
+
+class _Life:
+    """State that outlives the widget: whether it exists, its job, and what it listens to."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.job: Job | None = None
+        self.followed: list[Any] = []
+        self.disconnects: list[Callable[[], None]] = []
+
+    def guarded(self, call: Callable[..., None]) -> Callable[[Any], None]:
+        """Return a function that calls `call` while the widget exists."""
+
+        def follow(event: Any = None) -> None:
+            if self.alive:
+                call()
+
+        return follow
+
+    def end(self) -> None:
+        self.alive = False
+        for disconnect in self.disconnects:
+            disconnect()
+        self.disconnects, self.followed = [], []
+        if self.job is not None:
+            self.job.cancel()
+
+
+def _steps(export: Export) -> Generator[Step, None, Any]:
+    """Run an export, yield its progress as steps, and return its result."""
+    with closing(Steps(export.steps())) as steps:
+        for done in steps:
+            yield Step(done.done / max(1, done.total), done.remaining, done.bytes_written)
+        return steps.result
+
+
+def _new_layers(source: LayerSource, cut: Cut, samples: Any) -> list[Any]:
+    """Return layers that show samples at their place, each with the look of its original."""
+    grid = source.source.grids[cut.level]
+    axis = source.channel_axis
+    made = []
+    for i, original in enumerate(source.layers):
+        _, state, kind = original.as_layer_data_tuple()
+        own = [k for k, a in enumerate(source.axis_of) if a is not None]
+        factors = np.array([grid.factors[k] for k in own])
+        first = np.array([cut.region[k].start * grid.factors[k] + grid.offsets[k] for k in own])
+        linear = Affine(
+            scale=original.scale, rotate=original.rotate, shear=original.shear, ndim=original.ndim
+        ).linear_matrix
+        for key in ("locked_data_level", "features", "properties"):
+            state.pop(key, None)
+        state |= {
+            "multiscale": False,
+            "name": f"{original.name} (region)",
+            "metadata": {k: v for k, v in state["metadata"].items() if k != METADATA_KEY},
+            "scale": np.asarray(original.scale) * factors,
+            "translate": np.asarray(original.translate) + linear @ first,
+        }
+        data = samples if axis is None else np.moveaxis(samples, axis, 0)[i]
+        made.append(Layer.create(data, state, kind))
+    return made
+
+
+def _words(cut: Cut, export: Export) -> str:
+    """Return shape, voxel size, bytes and memory of an export."""
+    axes = cut.image.axes
+    sizes = " × ".join(
+        f"{s:.4g}" for s, a in zip(cut.image.scale, axes, strict=True) if a.is_spatial
+    )
+    units = dict.fromkeys(a.unit for a in axes if a.is_spatial and a.unit)
+    shape = f"{_by(cut.array.shape)} ({', '.join(a.name for a in axes)}), {cut.array.dtype}"
+    written = {
+        "pyramid": f"{export.n_levels} level{'s' * (export.n_levels != 1)}",
+        "array": "one array",
+    }
+    kind = written.get(export.kind, "BigTIFF" if export.is_big_tiff else "TIFF")
+    return (
+        f"{shape}\nvoxels {sizes} {', '.join(units) or 'pixel'}\n"
+        f"{kind}, {format_bytes(export.nbytes)}; {format_bytes(export.peak_memory)} of memory"
+    )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " × ".join(str(n) for n in shape)
