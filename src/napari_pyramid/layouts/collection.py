@@ -123,7 +123,8 @@ def _visit(
 def _below(chain: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
     """Yield the chains that lead to the children of the last node, without coordinates.
 
-    Groups come first, in natural order: which arrays are coordinates, all arrays together tell.
+    Groups come first, in natural order. Arrays come last, because all of them must be loaded to
+    find the coordinates among them.
     """
     node = chain[-1]
     arrays = []
