@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari.utils import progress
 from napari.utils.notifications import show_error, show_warning
@@ -33,7 +33,6 @@ from napari_pyramid.storage.layout_warnings import collected_warnings
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_pyramid._napari._browser import BrowseImages
 
 __all__ = [
     "LayerAdder",
@@ -85,12 +84,20 @@ def _handles_events(viewer: Viewer) -> bool:
     return thread.loopLevel() > 0 or "napari.__main__" in sys.modules
 
 
-def browser_of(viewer: Viewer) -> BrowseImages:
+class CatalogBrowser(Protocol):
+    """The dock widget that shows a catalog; napari makes it by its name in the manifest."""
+
+    def show_catalog(self, catalog: Catalog) -> None:
+        """Show the images of a catalog."""
+        ...
+
+
+def browser_of(viewer: Viewer) -> CatalogBrowser:
     """Return the browser of a viewer; it is docked if it is not there yet."""
     dock, widget = viewer.window.add_plugin_dock_widget(*_WIDGET)
     dock.show()
     dock.raise_()
-    found: BrowseImages = widget
+    found: CatalogBrowser = widget
     return found
 
 
