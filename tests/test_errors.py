@@ -23,6 +23,7 @@ TREE = {
     "VerificationError": (errors.PyramidError,),
     "DestinationError": (errors.PyramidError,),
     "BuildInProgressError": (errors.DestinationError,),
+    "DestinationNotice": (UserWarning,),
     "LayoutWarning": (UserWarning,),
     "LayoutNotice": (errors.LayoutWarning,),
 }

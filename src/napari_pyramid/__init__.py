@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_pyramid.errors import (
         BuildInProgressError,
         DestinationError,
+        DestinationNotice,
         LayoutError,
         LayoutNotice,
         LayoutWarning,
@@ -37,6 +38,7 @@ _HOME = {
     "BuildInProgressError": "errors",
     "Channel": "image",
     "DestinationError": "errors",
+    "DestinationNotice": "errors",
     "LayoutError": "errors",
     "LayoutNotice": "errors",
     "LayoutWarning": "errors",
@@ -63,6 +65,7 @@ __all__ = [
     "BuildInProgressError",
     "Channel",
     "DestinationError",
+    "DestinationNotice",
     "LayoutError",
     "LayoutNotice",
     "LayoutWarning",

@@ -8,6 +8,7 @@
     └── DestinationError                the destination is taken, unsafe, full or not writable
         └── BuildInProgressError        another build is writing there now
 
+    DestinationNotice     (UserWarning) the destination cannot give all that a build promises
     LayoutWarning         (UserWarning) something in a store was left out or replaced
     └── LayoutNotice                    a store is intact, but its reader did something unexpected
 
@@ -29,6 +30,7 @@ __all__ = [
     "STORAGE_ERRORS",
     "BuildInProgressError",
     "DestinationError",
+    "DestinationNotice",
     "LayoutError",
     "LayoutNotice",
     "LayoutWarning",
@@ -144,6 +146,10 @@ class DestinationError(PyramidError):
 
 class BuildInProgressError(DestinationError):
     """Another build is writing to the destination now; the message names it."""
+
+
+class DestinationNotice(UserWarning):
+    """The store of a destination cannot give all that a build promises; the message says what."""
 
 
 class LayoutWarning(UserWarning):

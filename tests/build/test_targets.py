@@ -361,11 +361,11 @@ def file(tmp: Path) -> Path:
         ("nowhere.zarr", "x.ome.zarr", {}, "nowhere.zarr"),
         (
             DATA,
-            "s3://bucket/x.ome.zarr",
+            "https://host/x.ome.zarr",
             {},
             (
-                "s3:/bucket/x.ome.zarr is not on this machine: build in a local directory, and "
-                "copy it there"
+                "https://host/x.ome.zarr: a web server cannot be written to: give s3://, gs://, "
+                "az:// or a directory"
             ),
         ),
         (DATA, "", {}, "the path of the destination is empty: give a path"),

@@ -98,7 +98,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def fill_and_spoil(number: int) -> Any:
             done = fill(number)
             if p.first <= wrong <= p.last and wrong:
-                zarr.open_array(self.target.level_directory(p.levels[wrong]))[0, 0] = 12345
+                self.target.open_level(p.levels[wrong], writable=True)[0, 0] = 12345
             return done
 
         real.fill = fill_and_spoil

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, explained
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.destination import open_destination
+from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.objects import StoreError
 
 __all__ = ["Step", "build_steps", "completed", "destination", "save_steps"]
 
@@ -35,21 +38,37 @@ class Step:
     """Seconds since this run began."""
 
 
-def destination(path: str) -> Path:
-    """Return the full path to save to, at which nothing exists yet.
+def destination(path: str) -> Place:
+    """Return the place to save to, a full path or a URL, at which nothing exists yet.
 
     Raises
     ------
     DestinationError
         If the path exists: the file dialog does not ask whether to overwrite a folder.
     """
-    target = completed(path)
+    url = _url_in(path)
+    target = completed(path) if url is None else open_destination(_with_suffix(url))
     _refuse_existing(target)
     return target
 
 
-def _refuse_existing(target: Path) -> None:
-    if os.path.lexists(target):
+def _url_in(path: str) -> str | None:
+    """Return the URL of a bucket in what a file dialog returns, or None.
+
+    Dialogs put the folder that they show before what was typed, and make one slash of two.
+    """
+    found = re.search(r"(?:^|[/\\])(s3|gs|gcs|az|abfs):[/\\]+([^/\\].*)$", path)
+    return None if found is None else f"{found[1]}://{found[2]}".replace("\\", "/")
+
+
+def _with_suffix(url: str) -> str:
+    url = url.rstrip("/")
+    is_label = re.search(r"\.zarr/labels/[^/]+$", url, re.IGNORECASE) is not None
+    return url if is_label or url.lower().endswith(".zarr") else f"{url}.ome.zarr"
+
+
+def _refuse_existing(target: Place) -> None:
+    if target.exists() if isinstance(target, Folder) else os.path.lexists(target):
         raise DestinationError(f"{target} exists: give another name, or delete it first")
 
 
@@ -69,8 +88,8 @@ def completed(path: str) -> Path:
 
 
 def places(
-    target: Path, images: Sequence[LayerImage]
-) -> tuple[list[tuple[LayerImage, Path]], list[str]]:
+    target: Place, images: Sequence[LayerImage]
+) -> tuple[list[tuple[LayerImage, Place]], list[str]]:
     """Return the folder of each image, images before their labels; and the names of a series.
 
     One image (or, without one, one label image) is the store itself; several are a bioformats2raw
@@ -84,7 +103,7 @@ def places(
     series = [str(i) for i in range(len(tops))] if len(tops) > 1 else []
     folders = {id(v): target / series[i] if series else target for i, v in enumerate(tops)}
     placed = [(v, folders[id(v)]) for v in tops]
-    taken: set[Path] = set()
+    taken: set[Place] = set()
     for labels in images:
         home = home_of.get(id(labels))
         if home is not None:
@@ -95,7 +114,7 @@ def places(
 
 
 def save_steps(
-    target: Path, images: Sequence[LayerImage], defaults: BuildDefaults | None = None
+    target: Place, images: Sequence[LayerImage], defaults: BuildDefaults | None = None
 ) -> Generator[Step, None, list[str]]:
     """Save all images and return the paths written.
 
@@ -133,12 +152,25 @@ def save_steps(
         complete = True
     finally:
         if ours and not complete:
-            shutil.rmtree(target, ignore_errors=True)
+            _remove(target)
     return [str(target)]
 
 
-def _make_folder(target: Path) -> None:
-    """Create the folder of a series, so that no other program can create it meanwhile."""
+def _remove(target: Place) -> None:
+    if isinstance(target, Folder):
+        with suppress(StoreError):
+            target.remove()
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _make_folder(target: Place) -> None:
+    """Create the folder of a series, so that no other program can create it meanwhile.
+
+    A bucket has no folders without objects.
+    """
+    if isinstance(target, Folder):
+        return
     try:
         target.mkdir(parents=True)
     except OSError as error:
@@ -178,11 +210,11 @@ def _group_name(name: str) -> str:
     return re.sub(r"[^\w.\- ]+", "_", name).lstrip("._ ").strip() or "labels"
 
 
-def _free(folder: Path, taken: set[Path]) -> Path:
+def _free(folder: Place, taken: set[Place]) -> Place:
     """Return `folder`, with a number appended if another layer has the same name."""
     candidate, n = folder, 2
     while candidate in taken:
-        candidate, n = folder.with_name(f"{folder.name} {n}"), n + 1
+        candidate, n = folder.parent / f"{folder.name} {n}", n + 1
     return candidate
 
 

@@ -32,7 +32,7 @@ __all__ = [
 
 def plan_build(
     source: Any,
-    destination: str | os.PathLike[str] | None = None,
+    destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
     *,
     in_place: bool = False,
@@ -63,12 +63,15 @@ def plan_build(
         where memory allows (gaussian: with margins); or a list of levels, largest first, which are
         kept as they are.
     destination
-        Directory of the new store; ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an
-        existing image. None plans a new store without a place; such a build cannot be run.
+        Directory or URL (``s3``, ``gs``, ``az``) of the new store, or any writable zarr store or
+        group, see `napari_pyramid.storage.destination.open_destination`;
+        ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an existing image. None plans a new
+        store without a place; such a build cannot be run.
     spec
         The pyramid; None makes it from `source` and `options`.
     in_place
         Add the levels beside the array that `source` is or holds, instead of making a new store.
+        The source may be in a bucket or in a writable zarr store.
     format
         Version of OME-Zarr of a new store, ``"0.5"`` (zarr v3) or ``"0.4"`` (zarr v2). None means
         0.5, and for a label image the version of its image.
@@ -76,8 +79,8 @@ def plan_build(
         Name or path of the image to build from, where `source` is a path that holds several; None
         takes the first.
     storage_options
-        Credentials and the like for a `source` that is a URL: see
-        `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for `source` and `destination`, where they are URLs: see
+        `napari_pyramid.storage.open_url.OPTIONS`. They are stored nowhere.
     series
         In place: name of a further series of levels that shares level 0.
     overwrite
@@ -159,7 +162,7 @@ def plan_build(
 
 def build_pyramid(
     source: Any,
-    destination: str | os.PathLike[str] | None = None,
+    destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
@@ -226,7 +229,7 @@ def build_pyramid(
 
 def iter_build(
     source: Any,
-    destination: str | os.PathLike[str] | None = None,
+    destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
     *,
     in_place: bool = False,
@@ -252,7 +255,7 @@ def iter_build(
     Everything is checked at once; nothing is built until the first step. Close the generator (or
     leave the loop) to stop the build. Unfinished work is kept for the next build of the same
     recipe and source, or removed if `resume` is False, or if no later build could recognise the
-    source or the method: arrays in memory, URLs, and methods that are not functions of a module.
+    source or the method: arrays in memory, and methods that are not functions of a module.
     No reader sees the pyramid before it is complete.
 
     The parameters are the parameters of `plan_build`.

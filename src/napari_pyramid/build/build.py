@@ -26,6 +26,7 @@ from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
+from napari_pyramid.storage.folder import Place
 
 __all__ = ["Build", "Unfinished", "plan"]
 
@@ -34,7 +35,7 @@ __all__ = ["Build", "Unfinished", "plan"]
 class Unfinished:
     """Work that an earlier build left at the destination."""
 
-    directory: Path
+    directory: Place
     """Directory of the work, beside the store."""
     done: int
     """Regions that are written."""
@@ -83,14 +84,15 @@ class Build:
         return self._job.peak_memory
 
     @property
-    def destination(self) -> Path | None:
+    def destination(self) -> Place | None:
         """The group that will hold the levels; None for a request without a destination."""
         return self._job.target.directory if self._request.has_target else None
 
     @property
-    def workspace(self) -> Path:
+    def workspace(self) -> Place:
         """The directory in which a build keeps its work until it is published."""
-        return self._job.target.workspace.directory
+        directory: Place = self._job.target.workspace.directory
+        return directory
 
     @property
     def written_levels(self) -> tuple[Level, ...]:

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import cast
 
 from napari_pyramid.build.in_place import Base, InPlace, level_paths
-from napari_pyramid.build.new_store import NewStore, is_label_place
+from napari_pyramid.build.new_store import NewStore
 from napari_pyramid.build.request import Request
-from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.source import BuildSource, images_at, place_compared
 from napari_pyramid.build.stored_levels import spec_of_stored_levels, template_of_stored_levels
 from napari_pyramid.build.targets import Target
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
-from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.ome_zarr import Version
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.destination import open_destination
+from napari_pyramid.storage.folder import Place
+from napari_pyramid.storage.hierarchy import is_label_place
 
 __all__ = ["choose_target"]
 
@@ -42,7 +44,8 @@ def choose_target(source: BuildSource, options: SpecOptions, request: Request) -
         version = request.format or "0.5"
         spec = request.spec or _spec_of(source, options, version)
         return NewStore.planned(spec, version, source)
-    return _new_store(source, options, request, Path(request.destination))
+    destination = open_destination(request.destination, request.storage_options)
+    return _new_store(source, options, request, destination)
 
 
 # ---- in place ----------------------------------------------------------------------------------
@@ -78,7 +81,7 @@ def _spec_beside(
 
 
 def _new_store(
-    source: BuildSource, options: SpecOptions, request: Request, destination: Path
+    source: BuildSource, options: SpecOptions, request: Request, destination: Place
 ) -> NewStore:
     """Return the new store, its image named after it unless the image has a name."""
     if _is_group_of_level_0(destination, source):
@@ -101,7 +104,7 @@ def _new_store(
     return NewStore.at(destination, spec, version, source, overwrite=request.overwrite)
 
 
-def _version(asked: Version | None, destination: Path) -> Version:
+def _version(asked: Version | None, destination: Place) -> Version:
     """Return the version of OME-Zarr of the image that a label image is added to.
 
     Raises
@@ -119,13 +122,13 @@ def _version(asked: Version | None, destination: Path) -> Version:
     return fitting
 
 
-def _of_labelled_image(destination: Path, source: BuildSource) -> SpecOptions:
+def _of_labelled_image(destination: Place, source: BuildSource) -> SpecOptions:
     """Return axes and transform of the labelled image, if the label image has its shape.
 
     The channel axis of the image does not count.
     """
     labels = destination.parent
-    image = next((i for i in open_images(labels.parent) if i.kind == "image" and not i.path), None)
+    image = next((i for i in images_at(labels.parent) if i.kind == "image" and not i.path), None)
     if image is None or image.axes is None or image.levels[0].scale is None:
         return {}
     level = image.levels[0]
@@ -141,16 +144,17 @@ def _of_labelled_image(destination: Path, source: BuildSource) -> SpecOptions:
     return known
 
 
-def _stem(directory: Path) -> str:
+def _stem(directory: Place) -> str:
     """Return the name of a store without its suffixes."""
-    return Path(os.path.abspath(directory)).name.removesuffix(".zarr").removesuffix(".ome")
+    if isinstance(directory, Path):
+        directory = Path(os.path.abspath(directory))
+    return directory.name.removesuffix(".zarr").removesuffix(".ome")
 
 
-def _is_group_of_level_0(destination: Path, source: BuildSource) -> bool:
-    return any(
-        d is not None and destination.resolve() in (d.resolve(), d.resolve().parent)
-        for d in map(directory_of, source.arrays)
-    )
+def _is_group_of_level_0(destination: Place, source: BuildSource) -> bool:
+    there = destination.resolve()
+    found = (p.resolve() for p in map(place_compared, source.arrays) if p is not None)
+    return any(there in (place, place.parent) for place in found)
 
 
 def _spec_of(source: BuildSource, options: SpecOptions, version: Version) -> PyramidSpec:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import zarr
+
 from napari_pyramid.build.capacity import limits_for
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
@@ -110,8 +112,8 @@ class _NoLevels:
     def refuse_existing(self) -> None:
         pass
 
-    def level_directory(self, level: Level) -> Path:
-        return self.workspace.new / level.path
+    def open_level(self, level: Level, *, writable: bool) -> zarr.Array[Any]:
+        return self.workspace.open_level(level.path, is_new=True, writable=writable)
 
     def create(self) -> None:
         pass

@@ -10,6 +10,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from napari_pyramid.build.capacity import is_remote
 from napari_pyramid.build.fill import Filled
@@ -17,6 +18,7 @@ from napari_pyramid.build.job import Job
 from napari_pyramid.build.scheduler import DaskExecutor
 from napari_pyramid.build.worker import Parcel, fill_tiles
 from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.storage.folder import Folder
 
 __all__ = ["check_executor", "filler", "is_remote", "lost_workers_explained", "recall"]
 
@@ -29,6 +31,11 @@ def check_executor(executor: Executor | None, job: Job) -> None:
     SpecError
         If the tiles would leave this process, and the source cannot be opened from another one.
     """
+    if is_remote(executor) and isinstance(job.target.directory, Folder):
+        raise SpecError(
+            f"{job.target.directory}: an executor of other processes writes to directories only: "
+            "use threads"
+        )
     if is_remote(executor) and not job.source.is_portable:
         raise SpecError(
             "other processes cannot open this source: an executor needs a zarr array in a "
@@ -44,7 +51,7 @@ def filler(job: Job, number: int, executor: Executor) -> Callable[[Sequence[int]
     SpecError
         If the job cannot be sent to other processes, such as a method that is a local function.
     """
-    workspace = job.target.workspace.directory
+    workspace = _directory(job)
     token = uuid.uuid4().hex
     parcel = Parcel(
         _pickled(_portable(job), executor),
@@ -61,6 +68,12 @@ def filler(job: Job, number: int, executor: Executor) -> Callable[[Sequence[int]
 def _portable(job: Job) -> Job:
     """Return the job for other processes: with one codec thread per worker."""
     return replace(job, passes=tuple(replace(p, codec_threads=1) for p in job.passes))
+
+
+def _directory(job: Job) -> Path:
+    directory = job.target.workspace.directory
+    assert isinstance(directory, Path)  # see `check_executor`
+    return directory
 
 
 def _pickled(job: Job, executor: Executor) -> bytes:
@@ -82,9 +95,8 @@ def recall(job: Job) -> None:
     An executor may run a call that it has reported as cancelled. Without the token it fills
     nothing.
     """
-    workspace = job.target.workspace
-    (workspace.directory / "token").unlink(missing_ok=True)
-    workspace.wait_for_workers()
+    (_directory(job) / "token").unlink(missing_ok=True)
+    job.target.workspace.wait_for_workers()
 
 
 @contextmanager

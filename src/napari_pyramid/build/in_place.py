@@ -8,19 +8,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import zarr
 
 from napari_pyramid.arrays.virtual import Transpose
-from napari_pyramid.build.publishing import Publishing
-from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.source import BuildSource
 from napari_pyramid.build.targets import (
     create_levels,
     group_around,
     open_level,
+    publishing_of,
     refuse_unwritable,
+    workspace_of,
 )
 from napari_pyramid.build.undo import undo_publishing
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build.workspace_base import WorkspaceBase
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
@@ -28,17 +31,21 @@ from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.destination import place_of_array
+from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.paths import UNSAFE_PATH
 
 __all__ = ["Base", "InPlace", "level_paths"]
+
+P = TypeVar("P", Path, Folder)
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
     """Level 0 of a pyramid in place: the group that levels are added to, and the path in it."""
 
-    group: Path
+    group: Place
     path: str
     """Path of level 0 in the group."""
     series: str | None = None
@@ -53,19 +60,13 @@ class Base:
         SpecError
             If a group cannot have the name of the series.
         DestinationError
-            If level 0 is not an array in a local directory, has its axes in another order than
-            OME-Zarr's, is the root of its store, or is of a layout that is read but not written;
-            or if its group cannot be written.
+            If level 0 is not an array in a directory or a writable store, has its axes in another
+            order than OME-Zarr's, is the root of its store, or is of a layout that is read but not
+            written; or if its group cannot be written.
         """
         if series is not None:
             _check_series(series)
-        array = _array_of(source)
-        group = group_around(array)
-        if group is None:
-            raise DestinationError(
-                f"{array} is the root of its store, with no group to add levels to",
-                remedies=[Remedy.NEW_STORE],
-            )
+        group, path = _group_and_path(source)
         if series is not None and is_array(group / series):
             raise SpecError(
                 f"{series!r} cannot be the name of a series: {group / series} is an array; "
@@ -73,7 +74,7 @@ class Base:
             )
         _refuse_foreign_layout(source, group)
         refuse_unwritable(group)
-        return cls(group, array.relative_to(group).as_posix(), series)
+        return cls(group, path, series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class InPlace:
     base: Base
     spec: PyramidSpec
     template: ArrayTemplate
-    workspace: Workspace
+    workspace: WorkspaceBase[Any]
     overwrite: bool = False
     updates: bool = False
 
@@ -100,11 +101,13 @@ class InPlace:
         updates: bool,
     ) -> InPlace:
         """Return the target beside `base`, with the workspace of its group."""
-        workspace = Workspace(base.group, in_place=True)
+        workspace = workspace_of(base.group, in_place=True)
+        if not updates:
+            spec = workspace.placed(spec, 1, overwrite=overwrite)
         return cls(base, spec, template, workspace, overwrite or updates, updates)
 
     @property
-    def directory(self) -> Path:
+    def directory(self) -> Place:
         """Group that holds level 0."""
         return self.base.group
 
@@ -149,16 +152,20 @@ class InPlace:
 
     def _refuse_taken(self, paths: Sequence[str], ours: Sequence[str]) -> None:
         for path in paths:
-            if (self.directory / path).exists() and path not in ours:
+            if (
+                path not in ours
+                and not self.workspace.owns(path)
+                and (self.directory / path).exists()
+            ):
                 raise DestinationError(
                     f"{self.directory / path} exists already and is not a level of this image",
                     remedies=[Remedy.NEW_SERIES, Remedy.MOVE_AWAY],
                 )
 
-    def level_directory(self, level: Level) -> Path:
-        """Return the directory of a level while it is built: in the workspace if it is new."""
+    def open_level(self, level: Level, *, writable: bool) -> zarr.Array[Any]:
+        """Return the array of a level while it is built: in the workspace if it is new."""
         is_new = level.path != self.base.path and not self.updates
-        return (self.workspace.new if is_new else self.directory) / level.path
+        return self.workspace.open_level(level.path, is_new=is_new, writable=writable)
 
     def create(self) -> None:
         """Create the arrays of the levels after level 0 in the workspace."""
@@ -176,39 +183,33 @@ class InPlace:
         ]
 
     def _is_own_array(self, path: str) -> bool:
-        place = self.directory / path
-        inside = not set(path.split("/")) & {"", ".", ".."} and place.resolve().is_relative_to(
-            self.directory.resolve()
+        place = (self.directory / path).resolve()
+        inside = not set(path.split("/")) & {"", ".", ".."} and _is_in(
+            place, self.directory.resolve()
         )
-        return (
-            inside
-            and place.resolve() != (self.directory / self.base.path).resolve()
-            and is_array(place)
-        )
+        return inside and place != (self.directory / self.base.path).resolve() and is_array(place)
 
     def undo(self) -> None:
         """Restore the group as it was before a publishing that did not end."""
         undo_publishing(self.workspace)
 
     def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
-        """Rename whole levels into place, write the group's metadata, then set `surplus` aside.
+        """Put whole levels in their places, write the group's metadata, then set `surplus` aside.
 
         Can be repeated after a crash.
         """
         paths = [level.path for level in self.spec.all_levels[1:]]
         staging = self.workspace.directory
-        publishing = Publishing(self.workspace)
+        publishing = publishing_of(self.workspace)
+        group = publishing.seen(self.directory)
         publishing.begin(paths)
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
-            Attributes.create(
-                self.directory / parent, self.template.zarr_format, staging=staging
-            ).save()
+            Attributes.create(group / parent, self.template.zarr_format, staging=staging).save()
         publishing.put_levels(paths)
-        ome_zarr.add_levels(
-            self.directory, self.spec, description, series=self.base.series, staging=staging
-        )
+        ome_zarr.add_levels(group, self.spec, description, series=self.base.series, staging=staging)
         publishing.set_aside(surplus)
-        refresh_consolidated(self.directory, staging=staging)
+        refresh_consolidated(group, staging=staging)
+        publishing.end()
 
     def identity(self) -> dict[str, Any]:
         """Return the metadata template and the series, for the fingerprint."""
@@ -245,13 +246,14 @@ def _check_series(series: str) -> None:
         )
 
 
-def _array_of(source: BuildSource) -> Path:
-    """Return the directory of the array that levels can be added beside.
+def _group_and_path(source: BuildSource) -> tuple[Place, str]:
+    """Return the group that levels can be added to, and the path of level 0 in it.
 
     Raises
     ------
     DestinationError
-        If the source is not one zarr array in a local directory with its axes in OME-Zarr's order.
+        If the source is not one zarr array, in a directory or a writable store, with its axes in
+        OME-Zarr's order and in a group.
     """
     if isinstance(source.arrays[0], Transpose):
         raise DestinationError(
@@ -259,17 +261,35 @@ def _array_of(source: BuildSource) -> Path:
             "never changed",
             remedies=[Remedy.NEW_STORE],
         )
-    array = directory_of(source.arrays[0])
+    array = place_of_array(source.arrays[0])
     if array is None or len(source.arrays) != 1:
         raise DestinationError(
-            "levels can be added in place only beside a zarr array in a local directory "
-            "whose chunks are of one size",
+            "levels can be added in place only beside a zarr array in a local directory, a bucket "
+            "or a writable store, whose chunks are of one size",
             remedies=[Remedy.NEW_STORE],
         )
-    return Path(os.path.abspath(array))
+    if isinstance(array, Folder):
+        return _within(array)
+    return _within(Path(os.path.abspath(array)))
 
 
-def _refuse_foreign_layout(source: BuildSource, group: Path) -> None:
+def _within(array: P) -> tuple[P, str]:
+    group = group_around(array)
+    if group is None:
+        raise DestinationError(
+            f"{array} is the root of its store, with no group to add levels to",
+            remedies=[Remedy.NEW_STORE],
+        )
+    return group, array.relative_to(group).as_posix()
+
+
+def _is_in(place: Place, group: Place) -> bool:
+    if isinstance(place, Folder):
+        return isinstance(group, Folder) and place.is_relative_to(group)
+    return isinstance(group, Path) and place.is_relative_to(group)
+
+
+def _refuse_foreign_layout(source: BuildSource, group: Place) -> None:
     image = source.image
     if image is not None and not image.is_writable:
         raise DestinationError(

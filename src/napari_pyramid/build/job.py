@@ -15,15 +15,14 @@ from napari_pyramid import __version__
 from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.reader import Reader
-from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.source import BuildSource, images_at
 from napari_pyramid.build.state import BuildState, UnreadableRegion
-from napari_pyramid.build.targets import Target, open_level
+from napari_pyramid.build.targets import Target
 from napari_pyramid.build.verify import Comparer
-from napari_pyramid.build.workspace import fingerprint
+from napari_pyramid.build.workspace_base import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.image import Channel
-from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.comparison import compared_block, comparer_bytes
 from napari_pyramid.plan.level import Level
@@ -32,7 +31,7 @@ from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.schedule import PassPlan, SourceChunks
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.object_blocks import blocks_to_write
 
 __all__ = ["Job", "chunks_of"]
 
@@ -153,7 +152,12 @@ class Job:
         An array in memory has no identity, nor has a user's method unless it is a plain function
         of a module.
         """
-        return self.source.identity is not None and self.spec.reduction.identity is not None
+        return self.identity is not None and self.spec.reduction.identity is not None
+
+    @cached_property
+    def identity(self) -> dict[str, Any] | None:
+        """Identity of the source when the job was planned; a remote source is asked only once."""
+        return self.source.identity
 
     @property
     def continues(self) -> bool:
@@ -185,7 +189,7 @@ class Job:
                 "name": self.spec.name,
                 "kind": self.spec.kind,
                 "target": self.target.identity(),
-                "source": self.source.identity,
+                "source": self.identity,
             }
         )
 
@@ -200,8 +204,9 @@ class Job:
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller:
         """Return what fills the tiles of one pass."""
         writers = {
-            k: Blocks(
+            k: blocks_to_write(
                 self._open(p.levels[k], writable=True),
+                is_new=not self.target.updates,
                 codec_threads=p.codec_threads // p.readers if k == p.reads else p.codec_threads,
                 check=check,
             )
@@ -238,7 +243,7 @@ class Job:
             yield level.path, comparer
 
     def _open(self, level: Level, *, writable: bool = False) -> zarr.Array[Any]:
-        return open_level(self.target.level_directory(level), writable=writable)
+        return self.target.open_level(level, writable=writable)
 
     def is_intact(self) -> bool:
         """Return False if somebody removed the workspace under the build."""
@@ -283,8 +288,8 @@ class Job:
 
     def opened(self) -> Pyramid:
         """Return the published pyramid, and let views that were opened before see its pixels."""
-        forget_stored(self.target.directory)
-        images = open_images(self.target.directory)
+        forget_stored(str(self.target.directory))
+        images = images_at(self.target.directory)
         paths = [level.path for level in self.spec.levels]
         ours = (i for i in images if [level.path for level in i.levels] == paths)
         return Pyramid(next(ours, images[0]), images)

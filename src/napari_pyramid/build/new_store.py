@@ -1,4 +1,4 @@
-"""Build a new store, or a new label image in an existing one; publish it by one rename."""
+"""Build a new store, or a new label image in an existing one; publish it in one step."""
 
 from __future__ import annotations
 
@@ -7,38 +7,45 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from napari_pyramid.build.publishing import Publishing
-from napari_pyramid.build.source import BuildSource, directory_of
-from napari_pyramid.build.targets import create_levels, group_around, refuse_unwritable
-from napari_pyramid.build.workspace import Workspace
+import zarr
+
+from napari_pyramid.build.source import BuildSource, place_compared
+from napari_pyramid.build.targets import (
+    create_levels,
+    group_around,
+    publishing_of,
+    refuse_unwritable,
+    workspace_of,
+)
+from napari_pyramid.build.workspace_base import WorkspaceBase
 from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.storage.hierarchy import is_array, is_zarr, store_root
+from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.hierarchy import is_array, is_label_place, is_zarr, store_root
 
-__all__ = ["NewStore", "is_label_place"]
+__all__ = ["NewStore"]
 
-
-def is_label_place(directory: Path) -> bool:
-    """Return whether a directory is ``labels/NAME`` of an image."""
-    labels = directory.parent
-    return labels.name == "labels" and is_zarr(labels.parent)
+P = TypeVar("P", Path, Folder)
 
 
 @dataclass(frozen=True, slots=True)
 class NewStore:
-    """A store, or a label image in an existing one, that is published by one rename."""
+    """A store, or a label image in an existing one, that is published in one step.
 
-    directory: Path
+    On a disk the step is a rename, and in a bucket the writing of the group's metadata.
+    """
+
+    directory: Place
     spec: PyramidSpec
     template: ArrayTemplate
     version: ome_zarr.Version
-    workspace: Workspace
+    workspace: WorkspaceBase[Any]
     overwrite: bool = False
 
     first = 0
@@ -47,7 +54,7 @@ class NewStore:
     @classmethod
     def at(
         cls,
-        directory: Path,
+        directory: Place,
         spec: PyramidSpec,
         version: ome_zarr.Version,
         source: BuildSource,
@@ -62,11 +69,12 @@ class NewStore:
             If the directory is the source, in it or around it, is not local, lies inside an array,
             or cannot be written.
         """
-        if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
-            raise DestinationError(
-                f"{directory} is not on this machine: build in a local directory, and copy it there"
-            )
-        directory = Path(os.path.abspath(directory))
+        if isinstance(directory, Path):
+            if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
+                raise DestinationError(
+                    f"{directory} is a URL that was made a path: give it as text"
+                )
+            directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
         for parent in directory.parents:
             if is_array(parent):
@@ -74,13 +82,14 @@ class NewStore:
                     f"{directory} is inside the array {parent}, which holds chunks only",
                     remedies=[Remedy.NEW_NAME],
                 )
-        refuse_unwritable(store_root(directory).parent)
+        workspace = workspace_of(directory, in_place=False)
+        refuse_unwritable(workspace.directory.parent)
         return cls(
             directory,
-            spec,
+            workspace.placed(spec, 0, overwrite=overwrite),
             _template(spec, version, source),
             version,
-            Workspace(directory, in_place=False),
+            workspace,
             overwrite,
         )
 
@@ -93,7 +102,7 @@ class NewStore:
             spec,
             _template(spec, version, source),
             version,
-            Workspace(directory, in_place=False),
+            workspace_of(directory, in_place=False),
         )
 
     def refuse_existing(self) -> None:
@@ -104,7 +113,7 @@ class NewStore:
         DestinationError
             If something is there that must not be overwritten, or that is not a zarr store.
         """
-        if not os.path.lexists(self.directory):
+        if not self.workspace.is_taken():
             return
         if not is_zarr(self.directory) and (
             not self.directory.is_dir() or any(self.directory.iterdir())
@@ -123,34 +132,37 @@ class NewStore:
         """Whether the store is a label image of an existing image."""
         return is_label_place(self.directory)
 
-    def level_directory(self, level: Level) -> Path:
-        """Return the directory of a level in the workspace."""
-        return self.workspace.new / level.path
+    def open_level(self, level: Level, *, writable: bool) -> zarr.Array[Any]:
+        """Return the array of a level in the workspace."""
+        return self.workspace.open_level(level.path, is_new=True, writable=writable)
 
     def create(self) -> None:
         """Create the arrays of all levels in the workspace."""
         create_levels(self.workspace.new, self.spec.all_levels, self.template, self.spec)
 
     def surplus(self) -> list[str]:
-        """Return an empty list: a new store replaces no single levels."""
-        return []
+        """Return what the store leaves over of the store that it replaces."""
+        files = ["zarr.json"] if self.version == "0.5" else [".zgroup", ".zattrs"]
+        return self.workspace.replaced([*files, *(level.path for level in self.spec.all_levels)])
 
     def undo(self) -> None:
         """Put back the store that an unfinished publishing has replaced."""
-        Publishing(self.workspace).undo()
+        publishing_of(self.workspace).undo()
 
     def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
-        """Write the metadata, then rename the store into place; can be repeated after a crash."""
+        """Write the metadata, then put the store in its place; can be repeated after a crash."""
         staging = self.workspace.directory
         if self.workspace.new.exists():
             self.refuse_existing()  # another program may have created it meanwhile
             ome_zarr.write_image(self.workspace.new, self.spec, description, self.version)
-        Publishing(self.workspace).put_store()
+        publishing = publishing_of(self.workspace)
+        publishing.put_store()
+        publishing.set_aside(surplus)
+        above = publishing.seen(self.directory.parent)
         if self.is_label:
-            ome_zarr.register_label(
-                self.directory.parent, self.directory.name, self.version, staging=staging
-            )
-        refresh_consolidated(self.directory.parent, staging=staging)
+            ome_zarr.register_label(above, self.directory.name, self.version, staging=staging)
+        refresh_consolidated(above, staging=staging)
+        publishing.end()
 
     def identity(self) -> dict[str, Any]:
         """Return the version and the metadata template, for the fingerprint."""
@@ -167,20 +179,37 @@ def _template(spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource)
     )
 
 
-def _refuse_overlap(directory: Path, source: BuildSource) -> None:
+def _refuse_overlap(directory: Place, source: BuildSource) -> None:
     for array in source.arrays:
-        found = directory_of(array)
-        if found is None:
-            continue
-        real, there = Path(os.path.realpath(found)), Path(os.path.realpath(directory))
-        root = store_root(real)
-        elsewhere = [Remedy.NEW_NAME, Remedy.IN_PLACE]
-        if there == real or real in there.parents:
-            raise DestinationError(
-                f"{directory} is the source, or inside the source", remedies=elsewhere
-            )
-        group = group_around(real)
-        if group is not None and group in there.parents and there.parent != group / "labels":
-            raise DestinationError(f"{directory} is inside the source {group}", remedies=elsewhere)
-        if there == root or there in real.parents:
-            raise DestinationError(f"{directory} holds the source {found}", remedies=elsewhere)
+        found = place_compared(array)
+        if isinstance(found, Path) and isinstance(directory, Path):
+            real = Path(os.path.realpath(found))
+            _refuse_around(directory, Path(os.path.realpath(directory)), real)
+        elif isinstance(found, Folder) and isinstance(directory, Folder):
+            _refuse_around(directory, directory, found)
+
+
+def _refuse_around(directory: Place, there: P, real: P) -> None:
+    """Raise if a destination is the source, in it or around it.
+
+    Parameters
+    ----------
+    there, real
+        The destination and the array of the source, without links.
+
+    Raises
+    ------
+    DestinationError
+        If building there would change what is read.
+    """
+    root = store_root(real)
+    elsewhere = [Remedy.NEW_NAME, Remedy.IN_PLACE]
+    if there == real or real in there.parents:
+        raise DestinationError(
+            f"{directory} is the source, or inside the source", remedies=elsewhere
+        )
+    group = group_around(real)
+    if group is not None and group in there.parents and there.parent != group / "labels":
+        raise DestinationError(f"{directory} is inside the source {group}", remedies=elsewhere)
+    if there == root or there in real.parents:
+        raise DestinationError(f"{directory} holds the source {real}", remedies=elsewhere)

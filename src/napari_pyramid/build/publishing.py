@@ -1,4 +1,4 @@
-"""Rename the levels of a workspace into their places, and undo it."""
+"""Rename the levels of a workspace on a disk into their places, and undo it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from napari_pyramid.build.state import BuildState
 from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build.workspace_base import PublishingBase
+from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_files import write_json
 
@@ -42,7 +44,7 @@ def publishing_in(path: Path) -> Iterator[Workspace]:
             yield workspace
 
 
-class Publishing:
+class Publishing(PublishingBase[Path]):
     """The renames at the end of a build.
 
     A crash may come after any of them: a rename that has been done is skipped the next time.
@@ -50,6 +52,13 @@ class Publishing:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+
+    def seen(self, place: Path) -> Path:
+        """Return the place at which metadata are changed: changes are seen at once."""
+        return place
+
+    def end(self) -> None:
+        """Return at once: every step has taken effect."""
 
     def put_store(self) -> None:
         """Rename ``new`` to the destination, after moving what was there to ``old``."""
@@ -116,6 +125,11 @@ class Publishing:
         if not self._workspace.in_place:
             self._exchange_back("", self._workspace.new)
             return False
+        restored = self._restore(state)
+        refresh_consolidated(self._workspace.destination.parent, staging=self._workspace.directory)
+        return restored
+
+    def _restore(self, state: BuildState) -> bool:
         if not self._before.exists():
             return False
         for path in state.levels[1:]:

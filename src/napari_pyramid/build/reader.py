@@ -12,7 +12,7 @@ import zarr
 from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.regions import Region, shape_of
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.object_blocks import blocks_to_read
 from napari_pyramid.storage.present_chunks import PresentBlocks
 
 __all__ = ["Reader"]
@@ -30,7 +30,7 @@ class Reader:
         self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
         self.blocks = (
-            Blocks(array, codec_threads=codec_threads, check=check)
+            blocks_to_read(array, codec_threads=codec_threads, check=check)
             if isinstance(array, zarr.Array)
             else None
         )

@@ -23,7 +23,7 @@ class Request:
     """The arguments of `plan_build`."""
 
     source: Any
-    destination: str | os.PathLike[str] | None = None
+    destination: str | os.PathLike[str] | object | None = None
     spec: PyramidSpec | None = None
     in_place: bool = False
     format: Version | None = None

@@ -8,7 +8,6 @@ from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecu
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from napari_pyramid.build import executors
 from napari_pyramid.build.capacity import Pace, Window
 from napari_pyramid.build.fill import Filled, TileFiller
 from napari_pyramid.build.job import Job
-from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.progress import Meter, Progress
 from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.spread import HEARTBEAT, Groups, spread
 from napari_pyramid.build.state import BuildState, UnreadableRegion
 from napari_pyramid.build.verify import Difference
+from napari_pyramid.build.workspace_base import TileJournal
 from napari_pyramid.errors import (
     DestinationError,
     PyramidError,
@@ -33,6 +32,7 @@ from napari_pyramid.errors import (
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
+from napari_pyramid.storage.folder import Place
 
 __all__ = ["Run"]
 
@@ -137,7 +137,7 @@ class Run:
             return SourceError(self._located(job.source.origin, message), remedies=remedies)
         return DestinationError(self._located(job.target.directory, message), remedies=remedies)
 
-    def _located(self, path: Path | None, message: str) -> str:
+    def _located(self, path: Place | None, message: str) -> str:
         """Return the message with the path, unless it names it, and whether work is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
         keeps = self.job.continues and not self.job.target.updates
@@ -150,10 +150,10 @@ class Run:
         Its own errors are dropped: they would hide the error that ended the build.
         """
         job, workspace = self.job, self.job.target.workspace
-        if not published and (not began or job.continues) and workspace.has_work:
-            workspace.release()
-            return
         try:
+            if not published and (not began or job.continues) and workspace.has_work:
+                workspace.release()
+                return
             if not published:
                 job.target.undo()
             workspace.discard()
@@ -190,7 +190,7 @@ class Run:
         return state
 
     @contextmanager
-    def _journals(self) -> Iterator[list[Journal]]:
+    def _journals(self) -> Iterator[list[TileJournal]]:
         """Open the journal of every pass, and count the tiles that an earlier run filled."""
         with ExitStack() as stack:
             journals = []
@@ -201,13 +201,13 @@ class Run:
                 journals.append(journal)
             yield journals
 
-    def _fill_all(self, journals: Sequence[Journal]) -> Iterator[Progress]:
+    def _fill_all(self, journals: Sequence[TileJournal]) -> Iterator[Progress]:
         for i, (p, journal) in enumerate(zip(self.job.passes, journals, strict=True)):
             if journal.n_done < p.n_tiles:
                 yield from self._fill_pass(i, p, journal.left(), journal)
 
     def _fill_pass(
-        self, i: int, p: Pass, numbers: Iterator[int], journal: Journal | None
+        self, i: int, p: Pass, numbers: Iterator[int], journal: TileJournal | None
     ) -> Iterator[Progress]:
         """Fill tiles with a bounded number of them pending; mark each as soon as it is done."""
         own = (
@@ -287,7 +287,7 @@ class Run:
         if self._stop.is_set():
             raise _Stopped
 
-    def _count(self, p: Pass, filled: Filled, journal: Journal | None) -> None:
+    def _count(self, p: Pass, filled: Filled, journal: TileJournal | None) -> None:
         if filled.unreadable:
             self._remember_unreadable(p, filled.unreadable)
         if journal is not None:

@@ -18,17 +18,28 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
-from napari_pyramid.errors import SpecError
+from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
+from napari_pyramid.storage.destination import place_in_bucket
+from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.irregular import with_regular_chunks
-from napari_pyramid.storage.store_objects import place_of
+from napari_pyramid.storage.objects import Objects, StoreError
+from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.store_objects import name_of, place_of
 
-__all__ = ["BuildSource", "directory_of", "reordered", "resolve_source"]
+__all__ = [
+    "BuildSource",
+    "directory_of",
+    "images_at",
+    "place_compared",
+    "reordered",
+    "resolve_source",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,10 @@ class BuildSource:
     @property
     def identity(self) -> dict[str, Any] | None:
         """Values that must be equal for a build to be resumed; None for arrays in memory."""
-        parts = [_identity(a) or self._file_identity(a) for a in self.arrays]
+        try:
+            parts = [_identity(a) or self._file_identity(a) for a in self.arrays]
+        except StoreError as error:
+            raise SourceError(error.message) from error
         return {"arrays": parts} if all(p is not None for p in parts) else None
 
     def _file_identity(self, array: Any) -> dict[str, Any] | None:
@@ -201,27 +215,61 @@ def _is_portable(array: Any) -> bool:
     return True
 
 
+def place_read(array: Any) -> Place | None:
+    """Return the place that a zarr array is read from, also if it cannot be written; or None."""
+    if isinstance(array, Transpose):
+        array = array.array
+    if not isinstance(array, zarr.Array):
+        return None
+    store = getattr(array.store, "inner", array.store)  # N5 is presented by a store around it
+    if isinstance(store, LocalStore):
+        return Path(store.root) / array.path
+    if isinstance(store, RemoteStore):
+        return Folder(Objects(store, store.address.public, {}), array.path)
+    if isinstance(store, ObjectStore | FsspecStore | MemoryStore):
+        return Folder(Objects(store, name_of(store)), array.path)
+    return None
+
+
+def place_compared(array: Any) -> Place | None:
+    """Return the place of a zarr array as a destination would name it, or None.
+
+    None for arrays that no destination can be around or in, such as those of a web server.
+    """
+    place = place_read(array)
+    if isinstance(place, Folder) and isinstance(place.objects.store, RemoteStore):
+        store = place.objects.store
+        return None if store.address.is_http else place_in_bucket(store, place.path)
+    return place
+
+
+def images_at(place: Place) -> tuple[Image, ...]:
+    """Return the images at a place, opened for reading."""
+    from napari_pyramid.layouts import open_images
+
+    if isinstance(place, Path):
+        return open_images(place)
+    if place.objects.options is None:
+        return open_images(place.store_path)
+    return open_images(str(place), storage_options=place.objects.options)
+
+
 def _identity(array: Any) -> dict[str, Any] | None:
     """Return the path of an array, its geometry and a digest of its metadata; None without one."""
     if isinstance(array, Transpose):
         inner = _identity(array.array)
         return None if inner is None else {**inner, "order": array.order}
-    directory = _directory_read(array)
-    if directory is None:
+    place = place_read(array)
+    if place is None:
         return None
     found = hashlib.sha256()
     for name in ("zarr.json", ".zarray", ".zattrs", "attributes.json"):
-        if (directory / name).exists():
-            found.update((directory / name).read_bytes())
+        try:
+            found.update((place / name).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
     geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "chunks": list(array.chunks)}
-    return {"path": str(directory.resolve()), **geometry, "metadata": found.hexdigest()}
-
-
-def _directory_read(array: Any) -> Path | None:
-    """Return the directory of an array in zarr or N5 on this machine; None for all else."""
-    store = getattr(array, "store", None)
-    container = getattr(store, "inner", store)
-    return Path(container.root) / array.path if isinstance(container, LocalStore) else None
+    return {"path": str(place.resolve()), **geometry, "metadata": found.hexdigest()}
 
 
 def _place_in_map(array: Any) -> list[int] | None:

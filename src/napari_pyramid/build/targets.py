@@ -1,6 +1,7 @@
 """Define the target of a build, and what new stores and groups in place have in common.
 
-Knows workspaces and OME-Zarr metadata; knows nothing of tiles.
+Knows workspaces and OME-Zarr metadata; knows nothing of tiles. The workspace and the publishing
+have two implementations, for directories and for stores of objects.
 """
 
 from __future__ import annotations
@@ -8,20 +9,50 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import zarr
 from zarr.storage import LocalStore
 
+from napari_pyramid.build.object_publishing import ObjectPublishing
+from napari_pyramid.build.object_workspace import ObjectWorkspace
+from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build.workspace_base import PublishingBase, WorkspaceBase
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.folder import Folder, Place
 
-__all__ = ["Target", "create_levels", "group_around", "open_level", "refuse_unwritable"]
+__all__ = [
+    "Target",
+    "create_levels",
+    "group_around",
+    "open_level",
+    "publishing_of",
+    "refuse_unwritable",
+    "workspace_of",
+]
+
+P = TypeVar("P", Path, Folder)
+
+
+def workspace_of(destination: Place, *, in_place: bool) -> WorkspaceBase[Any]:
+    """Return the workspace of a destination: a directory, or objects of its store."""
+    if isinstance(destination, Folder):
+        return ObjectWorkspace(destination, in_place=in_place)
+    return Workspace(destination, in_place=in_place)
+
+
+def publishing_of(workspace: WorkspaceBase[Any]) -> PublishingBase[Any]:
+    """Return the publishing of a workspace: by renames, or by objects that are written last."""
+    if isinstance(workspace, ObjectWorkspace):
+        return ObjectPublishing(workspace)
+    assert isinstance(workspace, Workspace)
+    return Publishing(workspace)
 
 
 class Target(Protocol):
@@ -32,7 +63,7 @@ class Target(Protocol):
         """The levels that are built."""
 
     @property
-    def directory(self) -> Path:
+    def directory(self) -> Place:
         """The group that holds the levels once they are published."""
 
     @property
@@ -40,8 +71,8 @@ class Target(Protocol):
         """Metadata from which the metadata of each new level are made."""
 
     @property
-    def workspace(self) -> Workspace:
-        """Directory of the levels until they are published."""
+    def workspace(self) -> WorkspaceBase[Any]:
+        """The levels until they are published, and how far the build is."""
 
     @property
     def first(self) -> int:
@@ -60,8 +91,8 @@ class Target(Protocol):
             If publishing would lose something, or replace what may not be overwritten.
         """
 
-    def level_directory(self, level: Level) -> Path:
-        """Return the directory of the array of a level, or of a residual, while it is built."""
+    def open_level(self, level: Level, *, writable: bool) -> zarr.Array[Any]:
+        """Return the array of a level, or of a residual, while it is built."""
 
     def create(self) -> None:
         """Create the arrays of all levels in the workspace."""
@@ -79,15 +110,16 @@ class Target(Protocol):
         """Return the values that distinguish this target from others, for the fingerprint."""
 
 
-def open_level(directory: Path, *, writable: bool) -> zarr.Array[Any]:
-    """Return the zarr array in a directory."""
-    return zarr.open_array(
-        LocalStore(directory, read_only=not writable), mode="r+" if writable else "r"
-    )
+def open_level(place: Place, *, writable: bool) -> zarr.Array[Any]:
+    """Return the zarr array at a place."""
+    mode: Literal["r", "r+"] = "r+" if writable else "r"
+    if isinstance(place, Folder):
+        return zarr.open_array(place.objects.store, path=place.path, mode=mode)
+    return zarr.open_array(LocalStore(place, read_only=not writable), mode=mode)
 
 
 def create_levels(
-    root: Path, levels: Iterable[Level], template: ArrayTemplate, spec: PyramidSpec
+    root: Place, levels: Iterable[Level], template: ArrayTemplate, spec: PyramidSpec
 ) -> None:
     """Create the arrays of `levels` of a spec, and the group of the residuals among them."""
     residual = spec.reduction.residual
@@ -102,13 +134,13 @@ def create_levels(
         made.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
-def group_around(array: Path) -> Path | None:
+def group_around(array: P) -> P | None:
     """Return the group that an array is a level of; None for the root of a store.
 
     It is the group whose metadata name the array, else the nearest. Level paths have one or two
     parts, so that two parents are searched.
     """
-    groups = [
+    groups: list[P] = [
         parent
         for parent in array.parents[:2]
         if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()
@@ -121,14 +153,18 @@ def group_around(array: Path) -> Path | None:
     return next(named, groups[0] if groups else None)
 
 
-def refuse_unwritable(directory: Path) -> None:
+def refuse_unwritable(directory: Place) -> None:
     """Raise if the nearest existing parent of `directory` is not a writable directory.
+
+    Whether a store of objects can be written shows when a build begins.
 
     Raises
     ------
     DestinationError
         If it is a file, or may not be written.
     """
+    if isinstance(directory, Folder):
+        return
     existing = directory
     while not existing.exists():
         existing = existing.parent

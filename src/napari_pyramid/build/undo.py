@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from napari_pyramid.build.publishing import Publishing, publishing_in
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build.publishing import publishing_in
+from napari_pyramid.build.targets import publishing_of
+from napari_pyramid.build.workspace_base import WorkspaceBase
 from napari_pyramid.errors import BuildInProgressError
-from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.storage.address import is_url
 
 __all__ = ["recover", "undo_publishing"]
 
@@ -24,14 +25,15 @@ def recover(source: Any) -> bool:
     Parameters
     ----------
     source
-        Path of the store, or of a group or array in it. Anything else is ignored.
+        Path of the store, or of a group or array in it. Anything else is ignored: in a bucket no
+        level is ever moved.
 
     Returns
     -------
     bool
         Whether something was restored.
     """
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike) or is_url(os.fspath(source)):
         return False
     restored = False
     for workspace in publishing_in(Path(os.path.abspath(source))):
@@ -46,10 +48,6 @@ def recover(source: Any) -> bool:
     return restored
 
 
-def undo_publishing(workspace: Workspace) -> bool:
+def undo_publishing(workspace: WorkspaceBase[Any]) -> bool:
     """Undo the publishing of a build in place; return whether something was restored."""
-    restored = Publishing(workspace).undo()
-    state = workspace.state
-    if state is not None and state.phase == "publish":
-        refresh_consolidated(workspace.destination.parent, staging=workspace.directory)
-    return restored
+    return publishing_of(workspace).undo()

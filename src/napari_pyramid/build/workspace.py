@@ -13,23 +13,23 @@ No reader looks there, so that nothing unfinished is ever seen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import zarr
 from filelock import FileLock, Timeout
+from zarr.storage import LocalStore
 
 from napari_pyramid.build.journal import Journal, count_tiles
-from napari_pyramid.build.state import BuildState, UnknownStateError
+from napari_pyramid.build.workspace_base import WorkspaceBase, fingerprint, store_around
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
-from napari_pyramid.storage.hierarchy import store_root
+from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["Workspace", "fingerprint"]
@@ -38,13 +38,8 @@ PATIENCE = 10.0
 """Seconds to wait for the lock of a process that has died."""
 
 
-def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Return the digest of a recipe: all values that the bytes of the result depend on."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
-
-
-class Workspace:
-    """The unfinished work of one destination.
+class Workspace(WorkspaceBase[Path]):
+    """The unfinished work of one destination on a disk.
 
     Parameters
     ----------
@@ -55,25 +50,14 @@ class Workspace:
     """
 
     def __init__(self, destination: Path, *, in_place: bool) -> None:
-        self.destination = destination
-        self.in_place = in_place
-        root = store_root(destination)
-        inner = (
-            ""
-            if root == destination
-            else "." + hashlib.sha256(str(destination.relative_to(root)).encode()).hexdigest()[:8]
-        )
-        self.directory = root.parent / f".{root.name}{inner}.building"
+        root, inner = store_around(destination)
+        directory = root.parent / f".{root.name}{inner}.building"
+        super().__init__(destination, directory, in_place=in_place)
         self._lock = FileLock(self.directory / "lock", blocking=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the lock, which stays with the process that builds."""
         return partial(Workspace, in_place=self.in_place), (self.destination,)
-
-    @property
-    def new(self) -> Path:
-        """Directory of the new levels."""
-        return self.directory / "new"
 
     # ---- one build at a time ---------------------------------------------------------------------
 
@@ -151,58 +135,38 @@ class Workspace:
         """Release the lock."""
         self._lock.release()
 
+    # ---- the levels ------------------------------------------------------------------------------
+
+    def placed(self, spec: PyramidSpec, first: int, *, overwrite: bool) -> PyramidSpec:
+        """Return the spec as it is: renames replace levels under their own paths."""
+        return spec
+
+    def is_taken(self) -> bool:
+        """Return whether anything is at the destination: unfinished work is elsewhere."""
+        return os.path.lexists(self.destination)
+
+    def owns(self, path: str) -> bool:
+        """Return False: unfinished work is elsewhere."""
+        return False
+
+    def replaced(self, kept: list[str]) -> list[str]:
+        """Return an empty list: a store is replaced as a whole."""
+        return []
+
+    def open_level(self, path: str, *, is_new: bool, writable: bool) -> zarr.Array[Any]:
+        """Return the array of a level: a new one that is being built, or a published one."""
+        store = LocalStore(
+            (self.new if is_new else self.destination) / path, read_only=not writable
+        )
+        return zarr.open_array(store, mode="r+" if writable else "r")
+
     # ---- what has been done ----------------------------------------------------------------------
-
-    @property
-    def state(self) -> BuildState | None:
-        """The state that was saved last; None without unfinished work.
-
-        Raises
-        ------
-        DestinationError
-            If a later version of this program left the work, or the state is damaged.
-        """
-        document = self._document()
-        if document.get("phase") in (None, "discarded"):
-            return None
-        try:
-            return BuildState.from_json(document)
-        except UnknownStateError as error:
-            raise DestinationError(
-                f"{self.directory} holds unfinished work {error}, which this version of "
-                "napari-pyramid cannot read: finish it with the version that left it, or move the "
-                "directory away"
-            ) from None
-
-    @property
-    def has_work(self) -> bool:
-        """Whether there is unfinished work, even if its state cannot be read."""
-        return self._document().get("phase") not in (None, "discarded")
-
-    def _document(self) -> dict[str, Any]:
-        """Return ``state.json`` parsed; empty if it is missing or not a JSON object."""
-        try:
-            document = json.loads(self._state_file.read_text())
-        except (OSError, ValueError):
-            return {}
-        return document if isinstance(document, dict) else {}
-
-    def save_state(self, state: BuildState) -> None:
-        """Replace ``state.json``."""
-        write_json(self._state_file, state.to_json())
 
     def start_over(self) -> None:
         """Remove unfinished work, and keep the lock."""
         self._mark_discarded()
         self._remove_all_but("lock", "owner.json", "state.json")
         self._state_file.unlink(missing_ok=True)
-
-    def _mark_discarded(self) -> None:
-        """Save that the work is discarded: a crash may then leave journals without levels."""
-        try:
-            self.save_state(BuildState.discarded())
-        except OSError:  # the disk may be full
-            self._state_file.unlink(missing_ok=True)
 
     def _remove_all_but(self, *names: str) -> None:
         for path in self.directory.iterdir():
@@ -212,10 +176,6 @@ class Workspace:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-    @property
-    def _state_file(self) -> Path:
-        return self.directory / "state.json"
 
     @property
     def group(self) -> str | None:

@@ -21,7 +21,7 @@ def run(build: Build, *, quiet: bool = False) -> Pyramid:
 
     Ctrl-C stops the build and ends the process with status 130. Unfinished work is kept, unless
     the user wants nothing resumed, or the source could not be recognised again (arrays in memory,
-    URLs, files that most plugins read).
+    files that most plugins read).
     """
     steps = Steps(build.steps())
     # A second Ctrl-C must count while the build is closed, so the interrupt is left last.

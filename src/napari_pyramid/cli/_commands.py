@@ -54,13 +54,13 @@ def plan(
     from napari_pyramid.cli._source import open_source
     from napari_pyramid.info import describe_spec
 
+    options = storage_options(storage_option)
     opened = open_source(
-        source,
-        recipe.image,
-        keep_levels=recipe.keeps_levels,
-        storage_options=storage_options(storage_option),
+        source, recipe.image, keep_levels=recipe.keeps_levels, storage_options=options
     )
-    planned = plan_build(opened.data, **opened.with_recipe(recipe.build_options()))
+    planned = plan_build(
+        opened.data, **opened.with_recipe(recipe.build_options()), storage_options=options
+    )
     _say_if_small(len(planned.spec.levels), recipe)
     if as_json:
         size = {"n_files": planned.n_files, "nbytes": planned.nbytes}
@@ -75,7 +75,10 @@ def build(
     source: SourceArgument,
     destination: Annotated[
         str | None,
-        typer.Argument(help="Where the pyramid goes: NAME.ome.zarr.", show_default=False),
+        typer.Argument(
+            help="Where the pyramid goes: NAME.ome.zarr, or s3://BUCKET/NAME.ome.zarr (gs, az).",
+            show_default=False,
+        ),
     ] = None,
     *,
     recipe: Recipe,
@@ -119,16 +122,15 @@ def build(
 
     if recipe.in_place:
         recover(source)
+    options = storage_options(storage_option)
     opened = open_source(
-        source,
-        recipe.image,
-        keep_levels=recipe.keeps_levels,
-        storage_options=storage_options(storage_option),
+        source, recipe.image, keep_levels=recipe.keeps_levels, storage_options=options
     )
     planned = plan_build(
         opened.data,
         destination,
         **opened.with_recipe(recipe.build_options()),
+        storage_options=options,
         overwrite=overwrite,
         resume=resume,
         skip_unreadable=skip_unreadable,

@@ -19,7 +19,7 @@ StorageOptions = Annotated[
     typer.Option(
         "--storage-option",
         metavar="KEY=VALUE",
-        help="For a URL: profile=NAME, anonymous=true, region, endpoint, headers.NAME and others; "
+        help="For URLs: profile=NAME, anonymous=true, region, endpoint, headers.NAME and others; "
         "may be repeated.",
     ),
 ]

@@ -110,10 +110,11 @@ def _warnings_as_lines() -> Iterator[None]:
     ) -> None:
         say(f"warning: {message}")
 
-    from napari_pyramid.errors import LayoutWarning
+    from napari_pyramid.errors import DestinationNotice, LayoutWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", LayoutWarning)
+        warnings.simplefilter("always", DestinationNotice)
         warnings.showwarning = show
         yield
 

@@ -6,7 +6,6 @@ import copy
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from napari_pyramid.errors import SpecError
 from napari_pyramid.metadata.codecs import DEFAULT_CODEC, parse_codec
 from napari_pyramid.plan.level import Level
+from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["ArrayTemplate"]
@@ -82,7 +82,7 @@ class ArrayTemplate:
         )
 
     @classmethod
-    def like(cls, directory: Path, *, codec: str | None = None) -> ArrayTemplate:
+    def like(cls, directory: Place, *, codec: str | None = None) -> ArrayTemplate:
         """Return the template of arrays like the array in `directory`.
 
         They have its dtype, fill value, chunk keys and codecs, unless a codec is given.
@@ -133,7 +133,7 @@ class ArrayTemplate:
         metadata.pop("storage_transformers", None)
         return metadata
 
-    def create(self, directory: Path, level: Level, dimension_names: tuple[str, ...]) -> None:
+    def create(self, directory: Place, level: Level, dimension_names: tuple[str, ...]) -> None:
         """Create the empty array of one level."""
         write_json(
             directory / ("zarr.json" if self.zarr_format == 3 else ".zarray"),

@@ -7,11 +7,10 @@ metadata, and silencing a warning silences it for all threads of the process.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["has_consolidated", "refresh_consolidated", "rewrite_consolidated"]
@@ -19,7 +18,7 @@ __all__ = ["has_consolidated", "refresh_consolidated", "rewrite_consolidated"]
 _V2_FILES = (".zgroup", ".zarray", ".zattrs")
 
 
-def has_consolidated(group: Path) -> bool:
+def has_consolidated(group: Place) -> bool:
     """Return whether a group has consolidated metadata.
 
     They are ``.zmetadata`` in zarr v2, and ``consolidated_metadata`` in v3.
@@ -30,7 +29,7 @@ def has_consolidated(group: Path) -> bool:
     return document is not None and document.get("consolidated_metadata") is not None
 
 
-def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
+def refresh_consolidated(group: Place, *, staging: Place | None = None) -> None:
     """Rewrite the consolidated metadata of `group` and of every zarr group above it that has any.
 
     Parameters
@@ -45,7 +44,7 @@ def refresh_consolidated(group: Path, *, staging: Path | None = None) -> None:
             rewrite_consolidated(directory, staging=staging)
 
 
-def rewrite_consolidated(group: Path, *, staging: Path | None = None) -> None:
+def rewrite_consolidated(group: Place, *, staging: Place | None = None) -> None:
     """Write the consolidated metadata of one group from the files of all nodes below it."""
     document = _read(group / "zarr.json")
     if document is None:
@@ -63,7 +62,7 @@ def rewrite_consolidated(group: Path, *, staging: Path | None = None) -> None:
     write_json(group / "zarr.json", document, staging=staging)
 
 
-def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
+def _nodes_v3(group: Place, below: str = "") -> Iterator[tuple[str, Any]]:
     """Path and metadata of every node below a group; chunks are not looked at."""
     for name in _folders(group):
         document = _read(group / name / "zarr.json")
@@ -75,7 +74,7 @@ def _nodes_v3(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
             yield from _nodes_v3(group / name, f"{below}{name}/")
 
 
-def _files_v2(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
+def _files_v2(group: Place, below: str = "") -> Iterator[tuple[str, Any]]:
     """Key and content of the metadata files of a group and of every node below it."""
     for file in _V2_FILES:
         if (document := _read(group / file)) is not None:
@@ -86,22 +85,20 @@ def _files_v2(group: Path, below: str = "") -> Iterator[tuple[str, Any]]:
         yield from _files_v2(group / name, f"{below}{name}/")
 
 
-def _folders(directory: Path) -> list[str]:
+def _folders(directory: Place) -> list[str]:
     """Return the names of the folders in a directory.
 
     Hidden folders are left out, and links that lead back to the directory or above it.
     """
-    above = {os.path.realpath(folder) for folder in (directory, *directory.parents)}
+    above = {folder.resolve() for folder in (directory, *directory.parents)}
     return sorted(
         folder.name
         for folder in directory.iterdir()
-        if folder.is_dir()
-        and not folder.name.startswith(".")
-        and os.path.realpath(folder) not in above
+        if folder.is_dir() and not folder.name.startswith(".") and folder.resolve() not in above
     )
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read(file: Place) -> dict[str, Any] | None:
     """Return the JSON object in a file, or None."""
     try:
         document = json.loads(file.read_text())

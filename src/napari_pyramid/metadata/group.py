@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import DestinationError
+from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.json_files import write_json
 from napari_pyramid.storage.ome_keys import has_ome_keys, ome_part
 
@@ -29,7 +29,7 @@ class Attributes:
         If the metadata have another value where an object must be: it would be lost.
     """
 
-    def __init__(self, directory: Path, *, staging: Path | None = None) -> None:
+    def __init__(self, directory: Place, *, staging: Place | None = None) -> None:
         self.directory = directory
         self._staging = staging
         self.zarr_format = (
@@ -60,7 +60,7 @@ class Attributes:
 
     @classmethod
     def create(
-        cls, directory: Path, zarr_format: int, *, staging: Path | None = None
+        cls, directory: Place, zarr_format: int, *, staging: Place | None = None
     ) -> Attributes:
         """Return the attributes of a group, which is created if it does not exist.
 
@@ -154,7 +154,7 @@ def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
         )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: Place) -> dict[str, Any]:
     """Return the JSON object in a file; an empty object if the file does not exist."""
     if not path.exists():
         return {}

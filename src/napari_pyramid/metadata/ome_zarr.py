@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from napari_pyramid.axes import Axis
@@ -24,6 +23,7 @@ from napari_pyramid.metadata.group import (
 )
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.folder import Place
 
 __all__ = [
     "ZARR_FORMAT",
@@ -62,7 +62,7 @@ class Description:
 
 
 def write_image(
-    directory: Path, spec: PyramidSpec, description: Description, version: Version
+    directory: Place, spec: PyramidSpec, description: Description, version: Version
 ) -> None:
     """Write the metadata of the group `directory`, which holds all levels of an image."""
     attributes = Attributes.create(directory, ZARR_FORMAT[version])
@@ -222,12 +222,12 @@ def _image_label(description: Description, version: Version) -> dict[str, Any]:
 
 
 def add_levels(
-    directory: Path,
+    directory: Place,
     spec: PyramidSpec,
     description: Description,
     *,
     series: str | None = None,
-    staging: Path | None = None,
+    staging: Place | None = None,
 ) -> None:
     """Add the levels after level 0 to the metadata of the group that holds level 0.
 
@@ -291,7 +291,7 @@ def _add_image(
     attributes.ome.update(made)
 
 
-def surplus_paths(directory: Path, spec: PyramidSpec, series: str | None = None) -> list[str]:
+def surplus_paths(directory: Place, spec: PyramidSpec, series: str | None = None) -> list[str]:
     """Return the paths of earlier levels and residuals that `add_levels` would not name."""
     attributes = Attributes(directory)
     entry = find_multiscale(attributes, spec.levels[0].path, series)
@@ -346,7 +346,7 @@ def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, An
 
 
 def register_label(
-    labels: Path, name: str, version: Version, *, staging: Path | None = None
+    labels: Place, name: str, version: Version, *, staging: Place | None = None
 ) -> None:
     """List the label image `name` in the group `labels`, which is created if it does not exist.
 
@@ -362,7 +362,7 @@ def register_label(
     attributes.save()
 
 
-def write_series(path: Path, names: Sequence[str], version: Version = "0.5") -> None:
+def write_series(path: Place, names: Sequence[str], version: Version = "0.5") -> None:
     """Make `path` a collection of the images in its groups `names`, in this order.
 
     Source: OME-Zarr, "bioformats2raw.layout" 3.

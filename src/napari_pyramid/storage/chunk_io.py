@@ -25,7 +25,7 @@ from napari_pyramid.regions import Region, blocks_in, shape_of
 from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
-__all__ = ["Blocks"]
+__all__ = ["BATCH_BYTES", "Blocks"]
 
 Array = npt.NDArray[Any]
 

@@ -1,21 +1,26 @@
-"""Find what a directory is in a zarr hierarchy, from its metadata files, without opening it."""
+"""Find what a place is in a zarr hierarchy, from its metadata files, without opening it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["is_array", "is_zarr", "store_root"]
+from napari_pyramid.storage.folder import Folder, Place
+
+__all__ = ["is_array", "is_label_place", "is_zarr", "store_root"]
+
+P = TypeVar("P", Path, Folder)
 
 _NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
-def is_zarr(directory: Path) -> bool:
+def is_zarr(directory: Place) -> bool:
     """Return whether a directory is a group or array of zarr."""
     return any((directory / name).is_file() for name in _NODE_FILES)
 
 
-def is_array(directory: Path) -> bool:
+def is_array(directory: Place) -> bool:
     """Return whether a directory is an array of zarr."""
     if (directory / ".zarray").is_file():
         return True
@@ -26,7 +31,7 @@ def is_array(directory: Path) -> bool:
     return isinstance(document, dict) and document.get("node_type") == "array"
 
 
-def store_root(path: Path) -> Path:
+def store_root(path: P) -> P:
     """Return the outermost zarr group that contains a path, or the path itself."""
     root = path
     for parent in path.parents:
@@ -35,3 +40,9 @@ def store_root(path: Path) -> Path:
         elif root != path:
             break
     return root
+
+
+def is_label_place(directory: Place) -> bool:
+    """Return whether a directory is ``labels/NAME`` of an image."""
+    labels = directory.parent
+    return labels.name == "labels" and is_zarr(labels.parent)

@@ -122,7 +122,7 @@ def open_remote(address: Address, options: Mapping[str, Any] | None = None) -> R
     LayoutError
         If a package for the scheme is not installed, or an option is not known or not usable.
     """
-    connection = _Connection(address, _Options.of(options or {}))
+    connection = _Connection(address, _Options.of(options or {}), options or {})
     connection.transports()  # raises for wrong options now, not at the first request
     return RemoteStore(connection)
 
@@ -133,6 +133,8 @@ class _Connection:
 
     address: Address
     options: _Options
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The options as they were given, to open an address below this one."""
 
     def transports(self) -> Sequence[Transport]:
         scheme = self.address.scheme

@@ -67,6 +67,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """Storage options as the caller gave them."""
+        ...
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Headers of every request over HTTP, with credentials."""
         ...

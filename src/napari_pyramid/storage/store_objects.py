@@ -17,7 +17,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import Node, root_node
 
-__all__ = ["is_path", "open_object", "place_of"]
+__all__ = ["is_path", "name_of", "open_object", "place_of", "store_and_path"]
 
 
 def is_path(given: object) -> bool:
@@ -40,8 +40,8 @@ def open_object(given: object) -> Node:
     LayoutError
         If it is none of these, or its metadata cannot be read.
     """
-    store, path = _store_and_path(given)
-    root = root_node(store, _name_of(store))
+    store, path = store_and_path(given)
+    root = root_node(store, name_of(store))
     node = root.child(path) if path else root
     if node is None:
         raise LayoutError(f"{root.location}/{path}: there is no group or array")
@@ -52,11 +52,23 @@ def place_of(given: object) -> str:
     """Return where an opened store, or a path, is: for messages and metadata."""
     if isinstance(given, str | os.PathLike):
         return public_url(os.fspath(given))
-    store, path = _store_and_path(given)
-    return f"{_name_of(store)}/{path}" if path else _name_of(store)
+    store, path = store_and_path(given)
+    return f"{name_of(store)}/{path}" if path else name_of(store)
 
 
-def _store_and_path(given: Any) -> tuple[Store, str]:
+def store_and_path(given: Any, *, read_only: bool = True) -> tuple[Store, str]:
+    """Return the zarr store of an opened store, and the path in it; see `open_object`.
+
+    Parameters
+    ----------
+    read_only
+        Whether a store that is made around an object of another package refuses writes.
+
+    Raises
+    ------
+    LayoutError
+        If it is no opened store.
+    """
     if isinstance(given, zarr.Group | zarr.Array):
         return given.store, given.path
     if isinstance(given, StorePath):
@@ -64,20 +76,21 @@ def _store_and_path(given: Any) -> tuple[Store, str]:
     if isinstance(given, Store):
         return given, ""
     if type(given).__module__.startswith("obstore"):
-        return ObjectStore(given, read_only=True), ""
+        return ObjectStore(given, read_only=read_only), ""
     if isinstance(getattr(given, "store", None), Store):
         return given.store, ""
     if hasattr(given, "fs") and hasattr(given, "root"):
-        return FsspecStore.from_mapper(given, read_only=True), ""
+        return FsspecStore.from_mapper(given, read_only=read_only), ""
     if isinstance(given, MutableMapping):
-        return MemoryStore(dict(given), read_only=True), ""
+        return MemoryStore(dict(given) if read_only else given, read_only=read_only), ""
     raise LayoutError(
         f"a {type(given).__name__} cannot be opened: expected a path, a URL, "
         "or a zarr Group, Array or Store"
     )
 
 
-def _name_of(store: Store) -> str:
+def name_of(store: Store) -> str:
+    """Return where a store is, without secrets; the name of its type if that is unknown."""
     if isinstance(store, LocalStore):
         return str(store.root)
     if isinstance(store, FsspecStore):

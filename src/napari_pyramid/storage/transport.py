@@ -31,6 +31,7 @@ __all__ = [
     "TransportError",
     "UnusualAnswerError",
     "UrllibTransport",
+    "translated",
 ]
 
 _STATUS = re.compile(r"status code: (\d{3})(?: ([A-Za-z][A-Za-z -]*))?")
@@ -142,8 +143,8 @@ class ObstoreTransport:
     """
 
     def __init__(self, store: Any, prefix: str = "") -> None:
-        self._store = store
-        self._prefix = prefix
+        self.store = store
+        self.prefix = prefix
 
     async def get(self, key: str, span: Span | None = None) -> Answer:
         """Return an object, or a part of it."""
@@ -151,21 +152,21 @@ class ObstoreTransport:
 
         try:
             result = await obstore.get_async(
-                self._store, self._prefix + key, options=_get_options(span)
+                self.store, self.prefix + key, options=_get_options(span)
             )
             return _answer(result, await result.bytes_async())
         except Exception as error:
-            raise _translated(error) from None
+            raise translated(error) from None
 
     def get_now(self, key: str, span: Span | None = None) -> Answer:
         """Return what `get` returns, from a thread that may wait."""
         import obstore
 
         try:
-            result = obstore.get(self._store, self._prefix + key, options=_get_options(span))
+            result = obstore.get(self.store, self.prefix + key, options=_get_options(span))
             return _answer(result, result.bytes())
         except Exception as error:
-            raise _translated(error) from None
+            raise translated(error) from None
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return several parts of an object, given as first byte and end."""
@@ -174,10 +175,10 @@ class ObstoreTransport:
         starts, ends = zip(*spans, strict=True)
         try:
             parts = await obstore.get_ranges_async(
-                self._store, self._prefix + key, starts=starts, ends=ends
+                self.store, self.prefix + key, starts=starts, ends=ends
             )
         except Exception as error:
-            raise _translated(error) from None
+            raise translated(error) from None
         return [bytes(part) for part in parts]
 
     def get_ranges_now(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -186,21 +187,21 @@ class ObstoreTransport:
 
         starts, ends = zip(*spans, strict=True)
         try:
-            parts = obstore.get_ranges(self._store, self._prefix + key, starts=starts, ends=ends)
+            parts = obstore.get_ranges(self.store, self.prefix + key, starts=starts, ends=ends)
         except Exception as error:
-            raise _translated(error) from None
+            raise translated(error) from None
         return [bytes(part) for part in parts]
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
         """Return the name of each entry of a directory, and whether it is a directory itself."""
         import obstore
 
-        prefix = f"{self._prefix}{directory}".rstrip("/")
+        prefix = f"{self.prefix}{directory}".rstrip("/")
         prefix = f"{prefix}/" if prefix else ""
         try:
-            found = await obstore.list_with_delimiter_async(self._store, prefix)
+            found = await obstore.list_with_delimiter_async(self.store, prefix)
         except Exception as error:
-            raise _translated(error) from None
+            raise translated(error) from None
         directories = [(p.rstrip("/").rpartition("/")[2], True) for p in found["common_prefixes"]]
         return directories + [(o["path"].rpartition("/")[2], False) for o in found["objects"]]
 
@@ -218,7 +219,7 @@ def _answer(result: Any, content: Any) -> Answer:
     return Answer(bytes(content), kind, result.meta["size"])
 
 
-def _translated(error: Exception) -> Exception:
+def translated(error: Exception) -> Exception:
     """Return an error of obstore as one of this module, without the URL that its text holds."""
     from obstore import exceptions
 
@@ -342,8 +343,8 @@ class FsspecTransport:
     """Requests through fsspec, for schemes that obstore does not serve."""
 
     def __init__(self, file_system: Any, prefix: str) -> None:
-        self._fs = file_system
-        self._prefix = prefix
+        self.system = file_system
+        self.prefix = prefix
 
     async def get(self, key: str, span: Span | None = None) -> Answer:
         """Return an object, or a part of it."""
@@ -366,13 +367,13 @@ class FsspecTransport:
         ]
 
     def _path(self, key: str) -> str:
-        return f"{self._prefix}/{key}".rstrip("/")
+        return f"{self.prefix}/{key}".rstrip("/")
 
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            if getattr(self._fs, "asynchronous", False):
-                return await getattr(self._fs, f"_{method}")(*args, **kwargs)
-            return await asyncio.to_thread(getattr(self._fs, method), *args, **kwargs)
+            if getattr(self.system, "asynchronous", False):
+                return await getattr(self.system, f"_{method}")(*args, **kwargs)
+            return await asyncio.to_thread(getattr(self.system, method), *args, **kwargs)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise FileNotFoundError("not found") from None
         except PermissionError:

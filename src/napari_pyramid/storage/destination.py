@@ -1,0 +1,143 @@
+"""Open what a build writes to: a directory, a bucket, or a folder of an opened store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, ObjectStore
+
+from napari_pyramid.errors import DestinationError, LayoutError
+from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.objects import Objects
+from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.store_objects import name_of, store_and_path
+from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
+
+__all__ = ["open_destination", "place_in_bucket", "place_of_array"]
+
+
+def open_destination(given: Any, storage_options: Mapping[str, Any] | None = None) -> Place:
+    """Return the place that a path, a URL or an opened store is; nothing is written.
+
+    Parameters
+    ----------
+    given
+        A path; a URL (``s3``, ``gs``, ``az``, or of a file system of fsspec); a writable zarr
+        Store, StorePath or Group; an object store of obstore; a mapper of fsspec; a dictionary; a
+        `Folder`, which is returned as it is.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+
+    Raises
+    ------
+    DestinationError
+        If it cannot be written to, or is none of these.
+    """
+    if isinstance(given, Folder):
+        return given
+    if isinstance(given, str) and given.lower().startswith("file://"):
+        given = unquote(urlsplit(given).path)
+    if isinstance(given, str) and is_remote(given):
+        return _of_url(given, storage_options)
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    try:
+        store, path = store_and_path(given, read_only=False)
+    except LayoutError as error:
+        raise DestinationError(error.message) from error
+    if isinstance(given, zarr.Array):
+        raise DestinationError("an array holds chunks only: give a Group, a Store or a path")
+    return _of_store(store, path)
+
+
+def place_of_array(array: Any) -> Place | None:
+    """Return the place of a zarr array, so that levels can be put beside it.
+
+    None for all that is not a zarr array, and for stores that cannot be written, like a zip.
+
+    Raises
+    ------
+    DestinationError
+        If the array is on a web server.
+    """
+    if not isinstance(array, zarr.Array):
+        return None
+    store = array.store
+    if isinstance(store, LocalStore):
+        return Path(store.root) / array.path
+    if isinstance(store, RemoteStore):
+        return place_in_bucket(store, array.path)
+    if not store.supports_writes or getattr(store, "inner", None) is not None:
+        return None
+    try:
+        return _of_store(store.with_read_only(False) if store.read_only else store, array.path)
+    except NotImplementedError:
+        return None
+
+
+def place_in_bucket(store: RemoteStore, path: str = "") -> Folder:
+    """Return the writable place of a path in a store that was opened for reading.
+
+    Raises
+    ------
+    DestinationError
+        If the store is on a web server.
+    """
+    above = _of_connection(store)
+    return above / path if path else above
+
+
+def _of_url(url: str, options: Mapping[str, Any] | None) -> Folder:
+    from napari_pyramid.storage.open_url import open_remote  # only URLs pay for it
+
+    try:
+        return _of_connection(open_remote(parse_address(url), options))
+    except LayoutError as error:
+        raise DestinationError(error.message) from error
+
+
+def _of_connection(store: RemoteStore) -> Folder:
+    address, connection = store.address, store.connection
+    if address.is_http:
+        raise DestinationError(
+            f"{address.public}: a web server cannot be written to: give s3://, gs://, az:// or a "
+            "directory"
+        )
+    transport = connection.transports()[0]
+    if isinstance(transport, ObstoreTransport):
+        opened: Store = ObjectStore(transport.store)
+        path = transport.prefix.strip("/")
+    else:
+        assert isinstance(transport, FsspecTransport)
+        path, above = transport.prefix.strip("/"), ""
+        if transport.prefix.startswith("/"):  # keys of zarr are relative, such paths are not
+            above, _, path = path.partition("/")
+            above = f"/{above}"
+        opened = FsspecStore(_asynchronous(transport.system), path=above)
+    root = address.public.removesuffix(path).removesuffix("/")
+    return Folder(Objects(opened, root, dict(connection.given)), path)
+
+
+def _asynchronous(system: Any) -> Any:
+    if system.async_impl:
+        return system
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+    return AsyncFileSystemWrapper(system, asynchronous=True)
+
+
+def _of_store(store: Store, path: str) -> Place:
+    if isinstance(store, LocalStore):
+        return Path(store.root) / path
+    if store.read_only or not (store.supports_writes and store.supports_listing):
+        raise DestinationError(
+            f"{name_of(store)} is read-only, or lists nothing: give a store that can be written"
+        )
+    return Folder(Objects(store, name_of(store)), path)
