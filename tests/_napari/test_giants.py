@@ -82,7 +82,8 @@ def test_one_notification_leads_to_the_widget(viewer: Any, qtbot: Any, plane: An
     viewer.layers.selection.active = viewer.layers["another"]
     _buttons(window)[0].click()
     [dock] = window.findChildren(BuildPyramid)
-    assert dock.layer.currentData() is layer
+    assert dock.layer.value is layer
+    qtbot.waitUntil(lambda: dock.is_settled, timeout=10000)
     assert dock.table.rowCount() == 3
 
 
