@@ -14,7 +14,7 @@ from napari_pyramid.errors import DestinationError, PyramidError, SpecError
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
 
-__all__ = ["COLUMNS", "Choice", "Plan", "Totals", "corrected", "culprit", "sized_axes"]
+__all__ = ["COLUMNS", "PIXEL", "Choice", "Plan", "Totals", "corrected", "culprit", "sized_axes"]
 
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
 PIXEL = "pixel"
