@@ -74,6 +74,7 @@ def build_pyramid(folder: Path) -> None:
     viewer.canvas.overlays.scale_bar.visible = True
     dock, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
     viewer.window._qt_window.resizeDocks([dock], [480], _horizontal())
+    pump(20, until=lambda: widget.is_settled)
     widget.destination.value = str(folder / "embryo.ome.zarr")
     pump(20, until=lambda: "≈" in widget.totals.values["time"].text())
     save(viewer, "build-plan")

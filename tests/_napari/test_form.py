@@ -235,6 +235,20 @@ def test_what_is_wrong_is_said_under_its_control(
     assert field not in widget.form.problems() or widget.build.isEnabled()
 
 
+def test_what_a_script_sets_at_once_is_kept(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    """Before the widget has found out what it can offer for the layer."""
+    viewer.add_image(cells(), name="cells")
+    widget = dock()
+    widget.destination.value = tmp_path / "mine.ome.zarr"
+    widget.voxel_size.value = "3, 1, 1"
+    settle(widget, qtbot)
+    [plan] = widget.chooser.planned.plans
+    assert plan.choice.destination == str(tmp_path / "mine.ome.zarr")
+    assert plan.image.scale == (3.0, 1.0, 1.0)
+
+
 def test_rare_options_are_folded_away(viewer: Any, dock: Any, qtbot: Any) -> None:
     viewer.add_image(cells(), name="cells")
     widget = dock()

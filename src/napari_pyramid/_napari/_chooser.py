@@ -127,6 +127,7 @@ class Chooser:
             self._show(Planned(), _NOTHING[kind])
             return
         self._show(Planned(), "Looking into the folder…" if kind == "folder" else "Planning…")
+        self.form.await_offer()
         self._sources.ask(lambda: selected(find), self._offer)
 
     def _offer(self, outcome: Outcome) -> None:

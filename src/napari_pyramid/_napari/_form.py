@@ -19,6 +19,8 @@ from napari_pyramid.errors import SpecError
 
 __all__ = ["BuildForm"]
 
+_OFFERED = ("axes", "voxel_size", "unit", "destination")
+"""Controls that an offer sets."""
 _DISTANCES = (
     ("t", "the time between frames (t)"),
     ("z", "the distance between slices (z)"),
@@ -45,6 +47,7 @@ class BuildForm(Controls):
         self.more.changed.connect(lambda: self.unfold(not self._unfolded))
         self.unfold(False)
         self._show_source()
+        self.await_offer()
 
     # ---- what is shown -------------------------------------------------------------------------
 
@@ -93,11 +96,18 @@ class BuildForm(Controls):
                 self.image.value = chosen if chosen in self.image.choices else 0
         self._show_source()
 
+    def await_offer(self) -> None:
+        """Remember the controls that the next offer sets; what is changed until then is kept."""
+        self._before = {name: getattr(self, name).value for name in _OFFERED}
+
     def offer(self, offer: Offer) -> None:
         """Set what depends on the image: methods, axes, voxel size, where it can be stored.
 
-        The other controls keep their values.
+        The other controls keep their values, and so do these if they were changed since
+        `await_offer`.
         """
+        now = {name: getattr(self, name).value for name in _OFFERED}
+        changed = {name: value for name, value in now.items() if value != self._before[name]}
         with self.changed.blocked():
             self.offered, method = offer, self.method.value
             self.method.reset_choices()
@@ -118,6 +128,9 @@ class BuildForm(Controls):
             if offer.not_in_place:
                 self.place.value = "new"
             self.place.enabled = not offer.not_in_place
+            for name, value in changed.items():
+                if name != "unit" or value in self.unit.choices:
+                    getattr(self, name).value = value
             self._show_place()
         self.say({})
 
