@@ -311,16 +311,27 @@ def series() -> list[Gated]:
     ]
 
 
-def test_step_in_time_in_3d_shows_the_coarsest_volume_first(window: Any, qtbot: Any) -> None:
+def test_step_in_time_in_3d_shows_the_coarsest_volume_first(
+    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     levels = series()
     layer = opened(window, levels)
     window.dims.ndisplay = 3
     qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
     shown: list[int | None] = []
     layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
+    sliced: list[int] = []
+    show = progressive.ProgressiveLevels.show
+
+    def noted(self: Any, level: int, *given: Any) -> Any:
+        sliced.append(level)
+        return show(self, level, *given)
+
+    monkeypatch.setattr(progressive.ProgressiveLevels, "show", noted)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 2)
     assert layer.locked_data_level is None
+    assert set(sliced) <= {1}  # a fine volume would take long to compose
     coarse = levels[1].values[2]
     qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=20000)
     levels[0].gate.set()

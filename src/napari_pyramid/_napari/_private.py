@@ -54,6 +54,9 @@ class Slicer(Protocol):
             Position of the slice along hidden axes, in samples of level 0; NaN for displayed axes.
         """
 
+    def level_to_show(self, level: int, point: Sequence[float]) -> int:
+        """Return the level to slice at `point` where napari has chosen `level`."""
+
     def offsets(self, level: int) -> Sequence[float]:
         """Return the position of a level's first sample along each axis, in samples of level 0."""
 
@@ -75,13 +78,15 @@ def slice_from(layer: Any, slicer: Slicer) -> bool:
             if found is None or not self.multiscale:
                 return known.__call__(self)
             point = self.data_slice.point
+            level = found.level_to_show(self.data_level, point)
             changed = dataclasses.replace(
                 self,
-                data_at_data_level=found.level(self.data_level, point, thumbnail=False),
+                data_level=level,
+                data_at_data_level=found.level(level, point, thumbnail=False),
                 data_at_thumbnail_level=found.level(self.thumbnail_level, point, thumbnail=True),
             )
             response = known.__call__(changed)
-            return _moved(response, found.offsets(self.data_level), self.slice_input.displayed)
+            return _moved(response, found.offsets(level), self.slice_input.displayed)
 
     layer._slicing_state._slice_request_class = Request
     return True

@@ -72,8 +72,7 @@ class _Watcher:
         around_insert(viewer.layers, self._before_insert, self._after_insert)
         viewer.dims.events.ndisplay.connect(self._on_turn)
         viewer.dims.events.order.connect(self._on_turn)
-        # First, so that napari does not slice a fine volume at the new position.
-        viewer.dims.events.current_step.connect(self._on_step, position="first")
+        viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.events.removed.connect(self._on_removed)
 
     def _before_insert(self, layer: Any) -> None:

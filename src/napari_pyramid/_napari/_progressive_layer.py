@@ -140,6 +140,15 @@ class ProgressiveLayer:
         """Number of axes of the layer that were displayed when it was sliced last."""
         return int(np.isnan(self._point).sum())
 
+    def level_to_show(self, level: int, point: Sequence[float]) -> int:
+        """Return the coarsest level where a fine volume is to be shown at another position.
+
+        napari slices before it says that the position has changed.
+        """
+        moved = not np.array_equal(point, self._point, equal_nan=True)
+        is_fine_volume = self._volume.is_loading and int(np.isnan(point).sum()) == 3
+        return len(self._views) - 1 if is_fine_volume and moved else level
+
     def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> ShownArray:
         """Return the array that napari slices in place of ``layer.data[level]``."""
         self._point = point
