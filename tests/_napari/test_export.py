@@ -13,7 +13,8 @@ import zarr
 from napari.utils.notifications import notification_manager
 
 from napari_pyramid import Channel, build_pyramid, export, open_pyramid
-from napari_pyramid._napari._export import DRAWN, LAYER, PYRAMID, RANGES, TIFF, VIEW, ExportRegion
+from napari_pyramid._napari._export import ExportRegion
+from napari_pyramid._napari._export_controls import DRAWN, LAYER, PYRAMID, RANGES, TIFF, VIEW
 
 PATIENCE = 60_000
 CELLS = np.random.default_rng(0).integers(1, 60_000, (2, 9, 141, 203), np.uint16)
@@ -139,7 +140,7 @@ def test_ranges_as_a_new_pyramid(
     widget.destination.line_edit.value = str(tmp_path / "part")
     widget.level.value = 1
     type_ranges(widget, qtbot, z=(2, 4), y=(10, 59), x=(21, 202))
-    assert "voxels 2 × 1 × 1 micrometer" in widget.size.value
+    assert "Voxels 2 × 1 × 1 micrometer" in widget.size.value
     run(widget, qtbot)
     expected = zarr.open_array(store / "1", mode="r")[:, 2:5, 5:30, 10:102]
     found = open_pyramid(tmp_path / "part.ome.zarr")
@@ -164,6 +165,7 @@ def test_new_layers_are_where_the_originals_are(
     widget.level.value = 1
     type_ranges(widget, qtbot, z=(2, 4), y=(10, 59), x=(21, 202))
     run(widget, qtbot)
+    assert widget.level.value == 1  # although the list of layers has changed
     added = list(viewer.layers)[2:]
     stored = zarr.open_array(store / "1", mode="r")[:, 2:5, 5:30, 10:102]
     for layer, new, samples in zip(layers, added, stored, strict=True):
@@ -179,7 +181,7 @@ def test_new_layers_are_where_the_originals_are(
 def test_one_channel_alone(viewer: Any, dock: Any, qtbot: Any, store: Path, tmp_path: Path) -> None:
     opened(viewer, store)
     widget = dock()
-    assert widget.all_channels.visible
+    qtbot.waitUntil(lambda: widget.all_channels.visible, timeout=PATIENCE)
     widget.all_channels.value = False
     widget.layer.value = viewer.layers[1]
     widget.format.value = TIFF

@@ -44,7 +44,7 @@ def opened(viewer: Any, path: object) -> None:
 
 
 def links(widget: OpenInViewer) -> dict[str, str]:
-    return {str(row.label): row.url for row in widget.rows if row.url}
+    return {row.viewer: row.url for row in widget.rows if row.url}
 
 
 def serve(widget: OpenInViewer, qtbot: Any) -> str:

@@ -5,39 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from magicgui.types import FileDialogMode
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
     Container,
-    FileEdit,
     Label,
     ProgressBar,
     PushButton,
-    SpinBox,
 )
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error, show_info, show_warning
-from napari.utils.transforms import Affine
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_pyramid._napari._offer import suggested_destination
+from napari_pyramid._napari._export_controls import (
+    DRAWN,
+    LAYER,
+    NO_LABEL,
+    PYRAMID,
+    RANGES,
+    TIFF,
+    VIEW,
+    AxisRange,
+    DestinationEdit,
+)
+from napari_pyramid._napari._export_layers import by, new_layers, words_for
 from napari_pyramid._napari._private import camera_of
 from napari_pyramid._napari._remedies import worded
-from napari_pyramid._napari._saving import Step, completed
+from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
 from napari_pyramid._napari._worker_thread import Job, Outcome
 from napari_pyramid.build.progress import Steps
-from napari_pyramid.errors import PyramidError, SpecError
+from napari_pyramid.errors import PyramidError
 from napari_pyramid.export import Export, plan_export
-from napari_pyramid.export.region import Cut
-from napari_pyramid.export.tiff import SUFFIXES
-from napari_pyramid.layer_image import METADATA_KEY, lost_transforms, origin_of_layer
+from napari_pyramid.layer_image import lost_transforms, origin_of_layer
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.regions import Region
 
@@ -46,43 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportRegion"]
 
-VIEW, DRAWN, RANGES = "What is in view", "Drawn rectangle", "Ranges of axes"
-PYRAMID, TIFF, LAYER = "New pyramid (OME-Zarr)", "TIFF (OME-TIFF)", "New layer in memory"
 _PARTS = 1000
 _PAUSE = 150
 """Milliseconds of rest after which the size of what is in view is computed again."""
-
-
-class AxisRange(Container[Any]):
-    """First and last sample along one axis, both included."""
-
-    def __init__(self, name: str, length: int) -> None:
-        self.first = SpinBox(value=0, min=0, max=length - 1, tooltip="First sample")
-        self.last = SpinBox(value=length - 1, min=0, max=length - 1, tooltip="Last sample")
-        to = Label(value="to")
-        super().__init__(
-            widgets=[self.first, to, self.last], layout="horizontal", labels=False, label=name
-        )
-        self.margins = (0, 0, 0, 0)
-        to.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
-
-    @property
-    def span(self) -> slice:
-        """The range as a slice.
-
-        Raises
-        ------
-        SpecError
-            If the last sample is before the first.
-        """
-        if self.last.value < self.first.value:
-            raise SpecError(f"{self.label} ends before it begins")
-        return slice(self.first.value, self.last.value + 1)
-
-    def show(self, span: slice) -> None:  # type: ignore[override]  # not the window's show
-        """Set the range, without a signal."""
-        with QSignalBlocker(self.first.native), QSignalBlocker(self.last.native):
-            self.first.value, self.last.value = span.start, span.stop - 1
 
 
 class ExportRegion(Container[Any]):
@@ -95,8 +64,9 @@ class ExportRegion(Container[Any]):
         """Channels of the image of the chosen layer."""
         self._axes: tuple[tuple[str, int], ...] = ()
         """Names and lengths of the axes that have a row."""
+        self._levels: list[tuple[str, int]] = [("0", 0)]
+        """Choices of the level."""
         self._plan: tuple[LayerSource, Export] | None = None
-        self._suggested = ""
         self._image_name = ""
         self._said = ""
         """Outcome of the last export, shown until the next one begins."""
@@ -118,18 +88,18 @@ class ExportRegion(Container[Any]):
             tooltip="Also the positions of the sliders that are not shown now",
         )
         self.ranges: Container[Any] = Container(labels=True, label="Samples")
-        self.level = ComboBox(label="Level", choices=[0], tooltip="0 is the finest resolution")
-        self.format = ComboBox(label="Export as", choices=[PYRAMID, TIFF, LAYER])
-        self.destination = FileEdit(
-            FileDialogMode.OPTIONAL_FILE, label="File", tooltip="Where the export is stored"
+        self.level = ComboBox(
+            label="Level", choices=self._level_choices, tooltip="0 is the finest resolution"
         )
-        self.size = Label(label=" ", value="")
+        self.format = ComboBox(label="Export as", choices=[PYRAMID, TIFF, LAYER])
+        self.destination = DestinationEdit()
+        self.size = Label(label=NO_LABEL, value="")
         self.export = PushButton(text="Export", enabled=False)
         self.cancel = PushButton(text="Cancel", enabled=False)
-        self.progress = ProgressBar(label=" ", min=0, max=_PARTS, value=0, visible=False)
-        self.message = Label(label=" ", value="")
+        self.progress = ProgressBar(label=NO_LABEL, min=0, max=_PARTS, value=0, visible=False)
+        self.message = Label(label=NO_LABEL, value="")
         buttons: Container[Any] = Container(
-            widgets=[self.export, self.cancel], layout="horizontal", labels=False, label=" "
+            widgets=[self.export, self.cancel], layout="horizontal", labels=False, label=NO_LABEL
         )
         for inner in (self.ranges, buttons):
             inner.margins = (0, 0, 0, 0)
@@ -159,9 +129,9 @@ class ExportRegion(Container[Any]):
         self._rest.setSingleShot(True)
         self._rest.setInterval(_PAUSE)
         self._rest.timeout.connect(self.refresh)
+        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
         self._connect()
         self._layer_changed()
-        self._rest.start()  # once more, as soon as the widget has the fonts of the window
 
     def _connect(self) -> None:
         self.layer.changed.connect(self._layer_changed)
@@ -193,6 +163,9 @@ class ExportRegion(Container[Any]):
         layers = [v for v in self._viewer.layers if isinstance(v, Image | Labels)]
         return [(layer.name, layer) for layer in layers]
 
+    def _level_choices(self, _: Any) -> list[tuple[str, int]]:
+        return self._levels
+
     def reset_choices(self, *_: Any) -> None:
         """Update the list of layers; napari calls this when they change."""
         if not self._life.alive or self._life.job is not None:
@@ -208,7 +181,7 @@ class ExportRegion(Container[Any]):
     def _layer_changed(self, *_: Any) -> None:
         self._channels_changed()
         layer = self.layer.value
-        if layer is not None and not self._edited_destination():
+        if layer is not None and not self.destination.is_typed:
             self._suggest()
 
     def _channels_changed(self) -> None:
@@ -228,13 +201,11 @@ class ExportRegion(Container[Any]):
         except PyramidError as error:
             self._show_nothing(worded(error))
             return
-        image, level = source.source.image, self.level.value
+        image = source.source.image
         self._image_name = image.name
-        choices = [(f"{k}: {_by(level_.shape)}", k) for k, level_ in enumerate(image.levels)]
+        self._levels = [(f"{k}: {by(array.shape)}", k) for k, array in enumerate(image.levels)]
         with self.level.changed.blocked():
-            self.level.choices = choices
-            if level in range(len(choices)):
-                self.level.value = level
+            self.level.reset_choices()  # keeps the chosen level if there is one of that number
         axes = tuple(
             (axis.name, int(n)) for axis, n in zip(image.axes, source.source.shape, strict=True)
         )
@@ -277,61 +248,20 @@ class ExportRegion(Container[Any]):
 
     def _format_changed(self, *_: Any) -> None:
         self.destination.visible = self.format.value != LAYER
-        path = str(self.destination.line_edit.value)
-        if not self._edited_destination():
+        if self.destination.is_typed:
+            self.destination.change_suffix(self.format.value)
+        else:
             self._suggest()
-        elif path:
-            stem = path
-            for suffix in (".ome.zarr", ".zarr", *(f".ome{s}" for s in SUFFIXES), *SUFFIXES):
-                stem = stem.removesuffix(suffix)
-            self._set_destination(
-                f"{stem}{'.ome.tif' if self.format.value == TIFF else '.ome.zarr'}"
-            )
         self.refresh()
-
-    def _edited_destination(self) -> bool:
-        return str(self.destination.line_edit.value) != self._suggested
 
     def _suggest(self) -> None:
         """Suggest a free path for the export."""
         layer = self.layer.value
-        if layer is None:
-            return
-        known = origin_of_layer({"metadata": layer.metadata}).get("source") or layer.source.path
-        name = f"{self._image_name or layer.name}_region"
-        path = Path(suggested_destination(name, known and str(known)))
-        if self.format.value == TIFF:
-            stem, n = path.name.removesuffix(".ome.zarr"), 2
-            path = path.with_name(f"{stem}.ome.tif")
-            while path.exists():
-                path, n = path.with_name(f"{stem}_{n}.ome.tif"), n + 1
-        self._suggested = str(path)
-        self._set_destination(self._suggested)
-
-    def _set_destination(self, path: str) -> None:
-        with self.destination.changed.blocked():
-            self.destination.line_edit.value = path
-        self.destination.line_edit.tooltip = path
-        self.destination.line_edit.native.setCursorPosition(len(path))
-
-    def _path(self) -> str | None:
-        """Return the path to export to, with the suffix of its format; None for a layer.
-
-        Raises
-        ------
-        SpecError
-            If the field is empty.
-        """
-        if self.format.value == LAYER:
-            return None
-        text = str(self.destination.line_edit.value).strip()
-        if not text:
-            raise SpecError("choose where to store the export")
-        path = Path(text).expanduser()
-        if self.format.value == PYRAMID:
-            return str(completed(str(path)))
-        is_tiff = path.suffix.lower() in SUFFIXES
-        return str(path if is_tiff else path.with_name(f"{path.name}.ome.tif"))
+        if layer is not None:
+            known = origin_of_layer({"metadata": layer.metadata}).get("source")
+            known = known or layer.source.path
+            name = self._image_name or layer.name
+            self.destination.suggest(name, known and str(known), self.format.value)
 
     def _region(self, source: LayerSource) -> Region:
         """Return the chosen region in samples of level 0, and show it in the rows."""
@@ -344,14 +274,13 @@ class ExportRegion(Container[Any]):
         else:
             region = source.in_rectangle(self._viewer, self._drawn(), all_planes=every)
         for row, span in zip(rows, region, strict=True):
-            row.show(span)
+            row.show_span(span)
         return region
 
     def refresh(self) -> None:
         """Compute again what would be exported, and show its size."""
         if not self._life.alive or self._life.job is not None or self.layer.value is None:
             return
-        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
         typed = self.region.value == RANGES
         for row in self.ranges:
             row.enabled = typed
@@ -360,8 +289,8 @@ class ExportRegion(Container[Any]):
         try:
             source = self._source()
             cut = source.source.cut(self._region(source), self.level.value)
-            export = plan_export(cut, self._path())
-            self.size.value = _words(cut, export)
+            export = plan_export(cut, self.destination.path(self.format.value))
+            self.size.value = words_for(cut, export)
             export.check()
         except PyramidError as error:
             self._plan = None
@@ -458,9 +387,9 @@ class ExportRegion(Container[Any]):
     def _finish(self, source: LayerSource, export: Export, result: Any) -> str:
         """Add the layers of an array; return what was exported, in words."""
         if export.kind != "array":
-            path = self._path()
+            path = self.destination.path(self.format.value)
             return f"Exported {path}: {format_bytes(export.nbytes)} of pixels"
-        added = _new_layers(source, export.cut, result)
+        added = new_layers(source, export.cut, result)
         for layer in added:
             self._viewer.add_layer(layer)
         return f"Added {', '.join(layer.name for layer in added)}"
@@ -499,53 +428,3 @@ def _steps(export: Export) -> Generator[Step, None, Any]:
         for done in steps:
             yield Step(done.done / max(1, done.total), done.remaining, done.bytes_written)
         return steps.result
-
-
-def _new_layers(source: LayerSource, cut: Cut, samples: Any) -> list[Any]:
-    """Return layers that show samples at their place, each with the look of its original."""
-    grid = source.source.grids[cut.level]
-    axis = source.channel_axis
-    made = []
-    for i, original in enumerate(source.layers):
-        _, state, kind = original.as_layer_data_tuple()
-        own = [k for k, a in enumerate(source.axis_of) if a is not None]
-        factors = np.array([grid.factors[k] for k in own])
-        first = np.array([cut.region[k].start * grid.factors[k] + grid.offsets[k] for k in own])
-        linear = Affine(
-            scale=original.scale, rotate=original.rotate, shear=original.shear, ndim=original.ndim
-        ).linear_matrix
-        for key in ("locked_data_level", "features", "properties"):
-            state.pop(key, None)
-        state |= {
-            "multiscale": False,
-            "name": f"{original.name} (region)",
-            "metadata": {k: v for k, v in state["metadata"].items() if k != METADATA_KEY},
-            "scale": np.asarray(original.scale) * factors,
-            "translate": np.asarray(original.translate) + linear @ first,
-        }
-        data = samples if axis is None else np.moveaxis(samples, axis, 0)[i]
-        made.append(Layer.create(data, state, kind))
-    return made
-
-
-def _words(cut: Cut, export: Export) -> str:
-    """Return shape, voxel size, bytes and memory of an export."""
-    axes = cut.image.axes
-    sizes = " × ".join(
-        f"{s:.4g}" for s, a in zip(cut.image.scale, axes, strict=True) if a.is_spatial
-    )
-    units = dict.fromkeys(a.unit for a in axes if a.is_spatial and a.unit)
-    shape = f"{_by(cut.array.shape)} ({', '.join(a.name for a in axes)}), {cut.array.dtype}"
-    written = {
-        "pyramid": f"{export.n_levels} level{'s' * (export.n_levels != 1)}",
-        "array": "one array",
-    }
-    kind = written.get(export.kind, "BigTIFF" if export.is_big_tiff else "TIFF")
-    return (
-        f"{shape}\nvoxels {sizes} {', '.join(units) or 'pixel'}\n"
-        f"{kind}, {format_bytes(export.nbytes)}; {format_bytes(export.peak_memory)} of memory"
-    )
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " × ".join(str(n) for n in shape)

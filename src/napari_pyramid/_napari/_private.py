@@ -214,7 +214,7 @@ def camera_of(viewer: Any) -> Any:
 def view_corners(viewer: Any) -> Any:
     """Return the world coordinates of two opposite corners of the 2-D view, shape (2, ndim).
 
-    None if this version of napari does not know them, or shows the layers in a grid.
+    None if this version of napari does not know them.
     """
     canvas = getattr(getattr(main_window(viewer), "_qt_viewer", None), "canvas", None)
     return getattr(canvas, "_viewbox_corners_in_world", None)

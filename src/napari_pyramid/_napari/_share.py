@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Container, Label, PushButton
 from napari.layers import Image, Labels
-from qtpy.QtCore import Qt, QTimer, QUrl
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QSizePolicy
 
+from napari_pyramid._napari._export_controls import NO_LABEL
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
 from napari_pyramid.errors import PyramidError
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenInViewer"]
 
-VIEWERS = ("vizarr", "Neuroglancer", "OME-Zarr validator")
-_PAUSE = 100
-"""Milliseconds from the creation of the widget until it has its fonts."""
+VIEWERS = {"vizarr": "vizarr", "Neuroglancer": "Neuroglancer", "OME-Zarr validator": "Validator"}
+"""Labels of the viewers."""
 
 
 class LinkRow(Container[Any]):
     """A viewer, with buttons that copy its link and open it."""
 
     def __init__(self, viewer: str) -> None:
+        self.viewer = viewer
         self.url = ""
         self.copy = PushButton(text="Copy", tooltip="Copy the link")
         self.open = PushButton(text="Open", tooltip="Open the link in the browser")
         super().__init__(
-            widgets=[self.copy, self.open], layout="horizontal", labels=False, label=viewer
+            widgets=[self.copy, self.open], layout="horizontal", labels=False, label=VIEWERS[viewer]
         )
         self.margins = (0, 0, 0, 0)
         self.copy.changed.connect(self._copy)
@@ -73,14 +74,14 @@ class OpenInViewer(Container[Any]):
         self.layer = ComboBox(
             label="Image", choices=self._choices, nullable=False, tooltip="The layer to show"
         )
-        self.state = Label(label=" ", value="")
+        self.state = Label(label=NO_LABEL, value="")
         self.serve = PushButton(
             text="Serve", tooltip="Let the browsers of this machine read this folder"
         )
         self.stop = PushButton(text="Stop", tooltip="Stop serving this folder", enabled=False)
         self.rows = [LinkRow(name) for name in VIEWERS]
         self.serving: Container[Any] = Container(
-            widgets=[self.serve, self.stop], layout="horizontal", labels=False, label=" "
+            widgets=[self.serve, self.stop], layout="horizontal", labels=False, label=NO_LABEL
         )
         self.serving.margins = (0, 0, 0, 0)
         super().__init__(widgets=[self.layer, self.state, self.serving, *self.rows], labels=True)
@@ -88,6 +89,7 @@ class OpenInViewer(Container[Any]):
         self.state.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.state.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.native.layout().addStretch()
+        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
         self.layer.changed.connect(self.refresh)
         self.serve.changed.connect(self.start)
         self.stop.changed.connect(self.end)
@@ -97,14 +99,6 @@ class OpenInViewer(Container[Any]):
         if app is not None:
             app.aboutToQuit.connect(self._life.end)
         self.refresh()
-        rest = QTimer(self.native)
-        rest.setSingleShot(True)
-        rest.timeout.connect(self._align)
-        rest.start(_PAUSE)
-
-    def _align(self) -> None:
-        """Align the labels, as soon as the widget has the fonts of the window."""
-        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
 
     def _choices(self, _: Any) -> list[tuple[str, Any]]:
         layers = [v for v in self._viewer.layers if isinstance(v, Image | Labels)]
@@ -141,7 +135,7 @@ class OpenInViewer(Container[Any]):
         self.state.value = words
         by_viewer = {link.viewer: link for link in links}
         for row in self.rows:
-            row.show_link(by_viewer.get(str(row.label)))
+            row.show_link(by_viewer.get(row.viewer))
 
     def _links(self, place: str, server: FolderServer | None) -> tuple[str, tuple[Link, ...]]:
         """Return what is said of a store, and its links."""

@@ -1,0 +1,128 @@
+"""Provide the controls of "Export region": ranges of axes, and where the export is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import Container, FileEdit, Label, SpinBox
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_pyramid._napari._offer import suggested_destination
+from napari_pyramid._napari._saving import completed
+from napari_pyramid.errors import SpecError
+from napari_pyramid.export.tiff import SUFFIXES
+
+__all__ = [
+    "DRAWN",
+    "LAYER",
+    "NO_LABEL",
+    "PYRAMID",
+    "RANGES",
+    "TIFF",
+    "VIEW",
+    "AxisRange",
+    "DestinationEdit",
+]
+
+VIEW, DRAWN, RANGES = "What is in view", "Drawn rectangle", "Ranges of axes"
+PYRAMID, TIFF, LAYER = "New pyramid (OME-Zarr)", "TIFF (OME-TIFF)", "New layer in memory"
+NO_LABEL = " " * 20
+"""Blank label, the widest of its form, so that magicgui aligns all controls.
+
+magicgui measures labels in another font than the window's, so that others might not fit.
+"""
+_SUFFIX = {PYRAMID: ".ome.zarr", TIFF: ".ome.tif"}
+
+
+class AxisRange(Container[Any]):
+    """First and last sample along one axis, both included."""
+
+    def __init__(self, name: str, length: int) -> None:
+        self.first = SpinBox(value=0, min=0, max=length - 1, tooltip="First sample")
+        self.last = SpinBox(value=length - 1, min=0, max=length - 1, tooltip="Last sample")
+        to = Label(value="to")
+        super().__init__(
+            widgets=[self.first, to, self.last], layout="horizontal", labels=False, label=name
+        )
+        self.margins = (0, 0, 0, 0)
+        to.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+
+    @property
+    def span(self) -> slice:
+        """The range as a slice.
+
+        Raises
+        ------
+        SpecError
+            If the last sample is before the first.
+        """
+        if self.last.value < self.first.value:
+            raise SpecError(f"the range of {self.label} ends before it begins")
+        return slice(self.first.value, self.last.value + 1)
+
+    def show_span(self, span: slice) -> None:
+        """Set the range, without a signal."""
+        with QSignalBlocker(self.first.native), QSignalBlocker(self.last.native):
+            self.first.value, self.last.value = span.start, span.stop - 1
+
+
+class DestinationEdit(FileEdit):
+    """The path of an export, with the suffix of its format; a free path is suggested."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            FileDialogMode.OPTIONAL_FILE, label="File", tooltip="Where the export is stored"
+        )
+        self._suggested = ""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the path is not the suggested one."""
+        return str(self.line_edit.value) != self._suggested
+
+    def suggest(self, name: str, source: str | None, format: str) -> None:
+        """Set a free path for an export of the image `name`, beside `source` if possible."""
+        path = Path(suggested_destination(f"{name}_region", source))
+        if format == TIFF:
+            stem, n = path.name.removesuffix(_SUFFIX[PYRAMID]), 2
+            path = path.with_name(f"{stem}{_SUFFIX[TIFF]}")
+            while path.exists():
+                path, n = path.with_name(f"{stem}_{n}{_SUFFIX[TIFF]}"), n + 1
+        self._suggested = str(path)
+        self._set_text(self._suggested)
+
+    def change_suffix(self, format: str) -> None:
+        """Give a typed path the suffix of another format."""
+        path = str(self.line_edit.value)
+        if path and format in _SUFFIX:
+            for suffix in (".ome.zarr", ".zarr", *(f".ome{s}" for s in SUFFIXES), *SUFFIXES):
+                path = path.removesuffix(suffix)
+            self._set_text(f"{path}{_SUFFIX[format]}")
+
+    def path(self, format: str) -> str | None:
+        """Return the path with the suffix of a format; None for a layer.
+
+        Raises
+        ------
+        SpecError
+            If the field is empty.
+        """
+        if format == LAYER:
+            return None
+        text = str(self.line_edit.value).strip()
+        if not text:
+            raise SpecError("choose where to store the export")
+        path = Path(text).expanduser()
+        if format == PYRAMID:
+            return str(completed(str(path)))
+        is_tiff = path.suffix.lower() in SUFFIXES
+        return str(path if is_tiff else path.with_name(f"{path.name}{_SUFFIX[TIFF]}"))
+
+    def _set_text(self, path: str) -> None:
+        with self.changed.blocked():
+            self.line_edit.value = path
+        self.line_edit.tooltip = path
+        self.line_edit.native.setCursorPosition(len(path))
