@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from napari_pyramid.arrays.lazy import LazyArray
     from napari_pyramid.axes import Axis
     from napari_pyramid.build import Build, Progress, build_pyramid, iter_build, plan_build
+    from napari_pyramid.build.editor import PyramidEditor, edit_pyramid
+    from napari_pyramid.build.new_labels import create_labels
     from napari_pyramid.errors import (
         BuildInProgressError,
         DestinationError,
@@ -46,6 +48,7 @@ _HOME = {
     "Level": "plan.level",
     "Progress": "build",
     "Pyramid": "pyramid",
+    "PyramidEditor": "build.editor",
     "PyramidError": "errors",
     "PyramidSpec": "plan.spec",
     "Remedy": "errors",
@@ -53,6 +56,8 @@ _HOME = {
     "SpecError": "errors",
     "VerificationError": "errors",
     "build_pyramid": "build",
+    "create_labels": "build.new_labels",
+    "edit_pyramid": "build.editor",
     "export_region": "export",
     "iter_build": "build",
     "open_pyramid": "pyramid",
@@ -73,6 +78,7 @@ __all__ = [
     "Level",
     "Progress",
     "Pyramid",
+    "PyramidEditor",
     "PyramidError",
     "PyramidSpec",
     "Remedy",
@@ -80,6 +86,8 @@ __all__ = [
     "SpecError",
     "VerificationError",
     "build_pyramid",
+    "create_labels",
+    "edit_pyramid",
     "export_region",
     "iter_build",
     "open_pyramid",

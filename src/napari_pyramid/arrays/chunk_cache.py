@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -91,11 +91,14 @@ class ChunkCache:
         while self.nbytes > self.budget:
             self._drop(next(iter(self._blocks)))
 
-    def forget(self, token: int) -> None:
-        """Drop all chunks of an array."""
+    def forget(self, token: int, indexes: Iterable[Index] | None = None) -> None:
+        """Drop the chunks of an array at `indexes`, with the blocks that they are in; None: all."""
         with self._lock:
-            self._released.append(token)
+            if indexes is None:
+                self._released.append(token)
             self._drop_released()
+            for number in {self._home.get((token, i)) for i in indexes or ()} - {None}:
+                self._drop(cast("int", number))
 
     def release(self, token: int) -> None:
         """Drop all chunks of an array at the next call of another method.

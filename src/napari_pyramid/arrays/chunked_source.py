@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import count, product
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from napari_pyramid.arrays.chunk_cache import ChunkCache, default_budget
 from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks, chunk_reader
 from napari_pyramid.errors import SourceError
 from napari_pyramid.image import ArrayLike
+from napari_pyramid.regions import Region, blocks_in
 from napari_pyramid.storage.run_together import THREADS, run_together
 
 __all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
@@ -69,12 +70,12 @@ class ChunkedSource:
         """Return the sources that still have a view."""
         return [source for ref in cls._alive.valuerefs() if (source := ref()) is not None]
 
-    def forget(self) -> None:
-        """Drop the cached chunks, since they have changed in the store."""
+    def forget(self, indexes: Iterable[Index] | None = None) -> None:
+        """Drop the cached chunks at `indexes` (None: all), since they have changed in the store."""
         if "reader" in vars(self):
             self.reader.forget()
         self.n_forgotten += 1
-        CACHE.forget(self.token)
+        CACHE.forget(self.token, indexes)
 
     @property
     def chunk_nbytes(self) -> int:
@@ -220,10 +221,17 @@ class ChunkedSource:
         out[...] = values[tuple(slice(None, None, r.step) for r in ranges)]
 
 
-def forget_stored(directory: str | os.PathLike[str]) -> None:
+def forget_stored(
+    directory: str | os.PathLike[str], regions: Sequence[Region] | None = None
+) -> None:
     """Drop the cached chunks of every array in `directory`.
 
     Chunks of arrays of unknown location are dropped too, since these may wrap one of the arrays.
+
+    Parameters
+    ----------
+    regions
+        Parts of the array at `directory` that have been written; None for all of every array.
     """
     written = os.path.realpath(directory)
     for source in ChunkedSource.alive():
@@ -233,8 +241,17 @@ def forget_stored(directory: str | os.PathLike[str]) -> None:
             if root is None
             else os.path.realpath(os.path.join(root, getattr(source.source, "path", "")))
         )
-        if f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
+        if regions is not None and root is not None and place == written:
+            source.forget(_chunks_in(regions, source.chunks))
+        elif f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
             source.forget()
+
+
+def _chunks_in(regions: Sequence[Region], chunks: Sequence[int]) -> Iterator[Index]:
+    """Yield the chunks that regions touch."""
+    for region in regions:
+        for block in blocks_in(region, chunks):
+            yield tuple(s.start // c for s, c in zip(block, chunks, strict=True))
 
 
 def chunk_parts(indexes: range, chunk: int) -> Iterator[_Part]:

@@ -1,10 +1,24 @@
-"""Complete basic indexes to one integer or slice per axis."""
+"""Recognise basic indexes, and complete them to one integer or slice per axis."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["written_out"]
+import numpy as np
+
+__all__ = ["is_basic", "written_out"]
+
+
+def is_basic(key: Any) -> bool:
+    """Return whether an index has only integers, slices and Ellipses.
+
+    A bool is an integer to Python, but a mask to NumPy, and so not basic.
+    """
+    return all(
+        not isinstance(k, bool | np.bool_)
+        and (isinstance(k, slice | int | np.integer) or k is Ellipsis)
+        for k in (key if isinstance(key, tuple) else (key,))
+    )
 
 
 def written_out(key: Any, ndim: int) -> list[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays.chunked_source import ChunkedSource
-from napari_pyramid.arrays.indexes import written_out
+from napari_pyramid.arrays.indexes import is_basic, written_out
 from napari_pyramid.storage.irregular import with_regular_chunks
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ class LazyArray:
         return f"<LazyArray {self.shape} {self.dtype} of {self._origin.location}>"
 
     def __getitem__(self, key: Any) -> Any:
-        keys = key if isinstance(key, tuple) else (key,)
-        if not all(_is_basic(k) for k in keys):
+        if not is_basic(key):
             return np.asarray(self)[key]
+        keys = key if isinstance(key, tuple) else (key,)
         expanded = iter(written_out(keys, self.ndim))
         view = object.__new__(LazyArray)
         view._origin = self._origin
@@ -168,13 +168,3 @@ def whole_of(views: Sequence[LazyArray], axis: int) -> ArrayLike | None:
         for v, w in zip(views, wanted, strict=True)
     )
     return origin.source if same else None
-
-
-def _is_basic(key: object) -> bool:
-    """Return whether `key` is an integer, a slice or Ellipsis.
-
-    A bool is an integer to Python, but a mask to NumPy, and so not basic.
-    """
-    return not isinstance(key, bool | np.bool_) and (
-        isinstance(key, slice | int | np.integer) or key is Ellipsis
-    )

@@ -86,10 +86,10 @@ class Cast(_Virtual):
 
     def __init__(self, array: ArrayLike, dtype: npt.DTypeLike) -> None:
         super().__init__(array.shape, dtype, regular_chunks(array))
-        self._array = array
+        self.array = array
 
     def _read(self, region: _Region) -> _Array:
-        return np.asarray(self._array[region]).astype(self.dtype)
+        return np.asarray(self.array[region]).astype(self.dtype)
 
 
 class Crop(_Virtual):

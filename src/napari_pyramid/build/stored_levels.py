@@ -18,7 +18,7 @@ from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
 
-__all__ = ["spec_of_stored_levels", "template_of_stored_levels"]
+__all__ = ["recorded_options", "spec_of_stored_levels", "template_of_stored_levels"]
 
 
 def spec_of_stored_levels(
@@ -46,7 +46,7 @@ def spec_of_stored_levels(
             f"{base.group} has {len(paths)} levels, not {n_levels}: "
             "leave their number out, or overwrite them all"
         )
-    recorded = _recorded(entry)
+    recorded = recorded_options(entry)
     if spec is None:
         if not recorded and "method" not in options:
             raise SpecError(
@@ -108,7 +108,7 @@ def _compression(template: ArrayTemplate) -> Any:
     return [codec for codec in template.metadata["codecs"] if codec["name"] != "bytes"]
 
 
-def _recorded(entry: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_options(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return method, factors and background as a build has recorded them.
 
     Empty if another program made the levels, or if they were kept as they were given.

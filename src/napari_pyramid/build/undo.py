@@ -11,6 +11,7 @@ from napari_pyramid.build.targets import publishing_of
 from napari_pyramid.build.workspace_base import WorkspaceBase
 from napari_pyramid.errors import BuildInProgressError
 from napari_pyramid.storage.address import is_url
+from napari_pyramid.storage.moves import finish_killed_moves
 
 __all__ = ["recover", "undo_publishing"]
 
@@ -18,9 +19,10 @@ __all__ = ["recover", "undo_publishing"]
 def recover(source: Any) -> bool:
     """Restore the groups of a store in which a build in place was killed while publishing.
 
-    Call this before the store is opened: a layout would take levels that no metadata name yet for
-    images, and levels that are being replaced may be missing. The work itself is kept in the
-    workspace, so the same build can still finish. A build that is running now is left alone.
+    The chunks of a killed update of edits are moved into place: see `storage.moves`. Call this
+    before the store is opened: a layout would take levels that no metadata name yet for images, and
+    levels that are being replaced may be missing. The work itself is kept in the workspace, so the
+    same build can still finish. A build that is running now is left alone.
 
     Parameters
     ----------
@@ -31,12 +33,13 @@ def recover(source: Any) -> bool:
     Returns
     -------
     bool
-        Whether something was restored.
+        Whether something was restored or moved.
     """
     if not isinstance(source, str | os.PathLike) or is_url(os.fspath(source)):
         return False
-    restored = False
-    for workspace in publishing_in(Path(os.path.abspath(source))):
+    path = Path(os.path.abspath(source))
+    restored = finish_killed_moves(path)
+    for workspace in publishing_in(path):
         try:
             workspace.acquire()
         except BuildInProgressError:

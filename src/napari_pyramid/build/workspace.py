@@ -7,6 +7,7 @@
         new/                        the levels, as arrays of a zarr group
         old/                        replaced levels, until all new ones are in their place
         before/                     metadata of the group before levels were put there
+        moves.json                  chunk files that an update is moving into existing levels
 
 No reader looks there, so that nothing unfinished is ever seen.
 """
@@ -31,6 +32,7 @@ from napari_pyramid.build.workspace_base import WorkspaceBase, fingerprint, stor
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.moves import finish_moves
 
 __all__ = ["Workspace", "fingerprint"]
 
@@ -92,6 +94,7 @@ class Workspace(WorkspaceBase[Path]):
             # The token of an earlier build, whose workers may still be running.
             (self.directory / "token").unlink(missing_ok=True)
             self.wait_for_workers()
+            finish_moves(self.directory)  # before anything here is read or removed
         except OSError as exc:
             self.release()
             raise DestinationError(f"{self.directory}: {explained(exc)}") from exc

@@ -1,0 +1,344 @@
+"""Edit level 0 of a stored pyramid in memory, then write what has changed: `PyramidEditor`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import zarr
+
+from napari_pyramid.arrays.chunked_source import forget_stored
+from napari_pyramid.arrays.edited import EditedArray
+from napari_pyramid.arrays.edits import Edits
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.virtual import Cast
+from napari_pyramid.build.progress import Progress, Steps
+from napari_pyramid.build.rewrite import EditedLevel, Rewrite
+from napari_pyramid.build.source import directory_of
+from napari_pyramid.build.stored_levels import recorded_options
+from napari_pyramid.build.targets import group_around
+from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.downsample import Reduction, reduction_of
+from napari_pyramid.downsample.methods import Method
+from napari_pyramid.errors import (
+    DestinationError,
+    PyramidError,
+    Remedy,
+    SpecError,
+    explained,
+)
+from napari_pyramid.metadata.group import Attributes, listed_multiscales
+from napari_pyramid.plan.workers import Limits
+from napari_pyramid.pyramid import open_pyramid
+from napari_pyramid.storage.moves import make_moves
+
+__all__ = ["PyramidEditor", "edit_pyramid"]
+
+
+def edit_pyramid(
+    path: str | os.PathLike[str], name: str | None = None, *, method: Method | None = None
+) -> PyramidEditor:
+    """Open a pyramid in a local directory for editing; nothing is read or written.
+
+    Parameters
+    ----------
+    path
+        Directory of the pyramid, such as ``IMAGE.ome.zarr/labels/NAME``.
+    name
+        Name or path of the image, if there are several; None takes the first.
+    method
+        Method that the coarser levels are made with; None for the recorded one, and for labels
+        of other programs, which record none, mode.
+
+    Raises
+    ------
+    LayoutError
+        If nothing is there, or no layout recognises it.
+    DestinationError
+        If the levels are not zarr arrays in local directories that can be written.
+    SpecError
+        If nothing says how the levels were made, or the levels do not follow from each other.
+    """
+    pyramid = open_pyramid(path, name)
+    return PyramidEditor(pyramid.lazy_levels, labels=pyramid.kind == "labels", method=method)
+
+
+class PyramidEditor:
+    """A pyramid whose level 0 is edited in memory, then written with all that depends on it.
+
+    Indexing is NumPy's: ``editor[3, 10:20, 10:20] = 7`` edits, and ``editor[3]`` is a view, which
+    `numpy.asarray` reads. Only what is looked at is read, and edits take the memory of what is
+    edited.
+
+    Parameters
+    ----------
+    levels
+        Views of the levels, largest first.
+    labels
+        Whether the samples are labels.
+    method
+        As in `edit_pyramid`.
+
+    Raises
+    ------
+    DestinationError, SpecError
+        As `edit_pyramid` does.
+    """
+
+    def __init__(
+        self, levels: Sequence[LazyArray], *, labels: bool = True, method: Method | None = None
+    ) -> None:
+        arrays = [_stored_array(level) for level in levels]
+        directories = [_directory(array) for array in arrays]
+        group = group_around(directories[0])
+        recorded = _recorded(group, directories[0])
+        self._reduction = _reduction(recorded, method, labels)
+        steps = [_step(fine.shape, coarse.shape) for fine, coarse in pairwise(arrays)]
+        steps = _recorded_steps(recorded, arrays) or steps
+        self._levels = [
+            EditedLevel(directory, factors)
+            for directory, factors in zip(directories, [(1,) * arrays[0].ndim, *steps], strict=True)
+        ]
+        self._workspace = Workspace(group or directories[0], in_place=True)
+        self.edits = Edits(levels[0].chunked_source.shape, levels[0].dtype)
+        self.array = EditedArray(levels[0], self.edits)
+
+    @property
+    def directory(self) -> Path:
+        """Directory of level 0."""
+        return self._levels[0].directory
+
+    @property
+    def has_edits(self) -> bool:
+        """Whether there are edits that have not been saved."""
+        return bool(self.edits)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.array[key]
+
+    def __setitem__(self, key: Any, values: npt.ArrayLike) -> None:
+        self.array[key] = values
+
+    def discard(self) -> None:
+        """Forget the edits that have not been saved."""
+        self.edits.clear()
+
+    def save(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        max_workers: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        """Write the edited chunks of level 0, and the parts of coarser levels that depend on them.
+
+        The parameters are described in `iter_save`, with `progress`, which is called with the
+        progress at every step.
+        """
+        with closing(
+            Steps(self.iter_save(max_workers=max_workers, memory_limit=memory_limit))
+        ) as steps:
+            for step in steps:
+                if progress is not None:
+                    progress(step)
+
+    def iter_save(
+        self, *, max_workers: int | None = None, memory_limit: int | None = None
+    ) -> Generator[Progress, None, None]:
+        """Save step by step. Close the generator to stop; then nothing in the store has changed.
+
+        The new chunks are written beside the store, and moved into place once all are complete. If
+        the process is killed before, the store has all of its old chunks. If it is killed while
+        they are moved, the next opening with this package moves the rest, and the store has all of
+        the new ones. Edits that are made meanwhile are kept for the next save.
+
+        Parameters
+        ----------
+        max_workers
+            Number of threads; None means the number of processors.
+        memory_limit
+            Bytes of memory; None means a quarter of what is free, at most 4 GiB.
+
+        Yields
+        ------
+        Progress
+
+        Raises
+        ------
+        BuildInProgressError
+            If another process writes to the pyramid.
+        SourceError, DestinationError
+            If a chunk cannot be read or written; the edits are kept.
+        """
+        limits = Limits.of(max_workers, memory_limit)
+        workspace = self._workspace
+        workspace.acquire()
+        try:
+            if workspace.has_work:
+                raise DestinationError(
+                    f"{workspace.directory} holds unfinished work",
+                    remedies=[Remedy.FINISH, Remedy.START_OVER],
+                )
+        except DestinationError:
+            workspace.release()
+            raise
+        self.edits.hold()
+        try:
+            rewrite = yield from self._rewrite(limits)
+            for directory, regions in rewrite.changed:
+                if regions:
+                    forget_stored(directory, regions)
+            self.edits.drop_held()
+        except (OSError, PyramidError) as error:
+            raise self._explained(error) from error
+        finally:
+            self.edits.unhold()  # only if they were not saved
+            workspace.discard()
+
+    def _rewrite(self, limits: Limits) -> Generator[Progress, None, Rewrite]:
+        workspace = self._workspace
+        workspace.start_over()  # what a killed save left
+        rewrite = Rewrite(
+            self._levels,
+            self.edits,
+            self._reduction,
+            workspace.directory,
+            workers=limits.workers,
+            memory=limits.memory,
+        )
+        counts, done = rewrite.n_tasks(), 0
+        began = time.monotonic()
+        with closing(rewrite.steps()) as steps:
+            for level, n in steps:
+                done = max(done + n, sum(counts[:level]))
+                elapsed, total = time.monotonic() - began, sum(counts)
+                remaining = elapsed * (total - done) / done if done else None
+                yield Progress(level, done, total, 0, 0, elapsed, remaining)
+        moves = rewrite.moves(workspace.directory.parent)
+        if moves:
+            make_moves(workspace.directory, moves)
+        return rewrite
+
+    def _explained(self, error: Exception) -> PyramidError:
+        if isinstance(error, PyramidError):
+            return error
+        return DestinationError(f"{self.directory}: {explained(error)}")
+
+
+def _stored_array(level: Any) -> zarr.Array[Any]:
+    """Return the zarr array in a local directory that a level shows.
+
+    Raises
+    ------
+    DestinationError
+        If the level is anything else.
+    """
+    array = level
+    while isinstance(array, LazyArray | Cast):
+        array = array.source if isinstance(array, LazyArray) else array.array
+    if not isinstance(array, zarr.Array) or directory_of(array) is None:
+        raise DestinationError(
+            "only levels that are zarr arrays in a local directory can be edited",
+            remedies=[Remedy.NEW_STORE],
+        )
+    return array
+
+
+def _directory(array: zarr.Array[Any]) -> Path:
+    """Return the directory of an array.
+
+    Raises
+    ------
+    DestinationError
+        If it cannot be written.
+    """
+    found = directory_of(array)
+    assert found is not None
+    directory = Path(os.path.abspath(found))
+    if not os.access(directory, os.W_OK):
+        raise DestinationError(
+            f"{directory}: no permission to write: change its permissions, or edit a copy",
+        )
+    return directory
+
+
+def _recorded(group: Path | None, level_0: Path) -> Mapping[str, Any]:
+    """Return method, factors and background as a build has recorded them; empty if it has not."""
+    if group is None:
+        return {}
+    path = level_0.relative_to(group).as_posix()
+    entries = (
+        entry
+        for entry in listed_multiscales(Attributes(group))
+        if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"])
+    )
+    return recorded_options(next(entries, {}))
+
+
+def _reduction(recorded: Mapping[str, Any], method: Method | None, labels: bool) -> Reduction:
+    """Return the method that coarser levels are made with.
+
+    Raises
+    ------
+    SpecError
+        If nothing says which one it is, it is not the recorded one, or it stores residuals.
+    """
+    known = recorded.get("method")
+    if method is None and known is None and not labels:
+        raise SpecError("nothing says how the levels were made: name the method")
+    chosen = reduction_of(
+        method if method is not None else known or "mode",
+        ignore_background=bool(recorded.get("ignore_background")),
+    )
+    if known is not None and chosen.name != known:
+        raise SpecError(f"the levels were made with method {known}, not {chosen.name}")
+    if chosen.residual is not None:
+        raise SpecError(
+            f"levels of method {chosen.name} cannot be edited, since they have residuals: "
+            "build them again"
+        )
+    return chosen
+
+
+def _recorded_steps(
+    recorded: Mapping[str, Any], arrays: Sequence[zarr.Array[Any]]
+) -> list[tuple[int, ...]] | None:
+    """Return the recorded factors if they fit the shapes of the levels, else None."""
+    steps = [tuple(step) for step in recorded.get("factors") or ()]
+    fits = len(steps) == len(arrays) - 1 and all(
+        tuple(-(-n // f) for n, f in zip(fine.shape, step, strict=True)) == coarse.shape
+        for step, (fine, coarse) in zip(steps, pairwise(arrays), strict=True)
+    )
+    return steps if fits else None
+
+
+def _step(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...]:
+    """Return the factors between two levels, whose lengths may be rounded up or down.
+
+    Raises
+    ------
+    SpecError
+        If no whole factors give the lengths.
+    """
+    factors = []
+    for n, m in zip(fine, coarse, strict=True):
+        ratio = n / m
+        fitting = (
+            f
+            for f in (round(ratio), int(ratio), int(ratio) + 1)
+            if f >= 1 and m in (-(-n // f), n // f)
+        )
+        factor = next(fitting, None)
+        if factor is None:
+            raise SpecError(
+                f"a level of shape {tuple(coarse)} does not follow from one of shape "
+                f"{tuple(fine)} by whole factors: build the levels again"
+            )
+        factors.append(factor)
+    return tuple(factors)

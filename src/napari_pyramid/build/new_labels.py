@@ -1,0 +1,163 @@
+"""Create a label image for a stored image: all levels, with no chunk in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_pyramid.axes import default_axes
+from napari_pyramid.build.journal import Journal
+from napari_pyramid.build.prepare import prepare_job
+from napari_pyramid.build.progress import Progress, Steps
+from napari_pyramid.build.request import Request
+from napari_pyramid.build.run import Run
+from napari_pyramid.build.undo import recover
+from napari_pyramid.errors import SpecError
+from napari_pyramid.image import Image, pick_image
+from napari_pyramid.layouts import open_images
+from napari_pyramid.plan.options import SpecOptions
+from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.hierarchy import is_array, is_zarr
+from napari_pyramid.storage.store_objects import place_of
+
+__all__ = ["create_labels", "place_for_labels"]
+
+
+def create_labels(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | None = None,
+    *,
+    image: str | None = None,
+    dtype: npt.DTypeLike = np.uint32,
+) -> Pyramid:
+    """Create an empty label image for the image at `source`, and return it.
+
+    It has the axes, shape, scale, translation and levels of the image, without its channels. No
+    chunk is written: the store takes a few kilobytes whatever the size of the image. Coarser levels
+    are made with ``ignore_background``, so that what is painted in one plane stays visible.
+
+    Parameters
+    ----------
+    source
+        Path or URL of anything that can be opened.
+    destination
+        Directory of the new label image; None for `place_for_labels`.
+    image
+        Name or path of the image, where `source` holds several; None takes the first.
+    dtype
+        Integer type of the labels.
+
+    Returns
+    -------
+    Pyramid
+        The label image, to be edited with `edit_pyramid`.
+
+    Raises
+    ------
+    LayoutError
+        If nothing can be opened at `source`.
+    SpecError
+        If the image cannot have labels: it has no axes in space, or the dtype has no integers.
+    DestinationError
+        If the destination is taken, or cannot be written.
+    """
+    recover(source)
+    found = pick_image(open_images(source), image, place_of(source))
+    place = Path(destination) if destination is not None else place_for_labels(source, found)
+    if np.dtype(dtype).kind not in "iu":
+        raise SpecError(f"labels are integers, not {np.dtype(dtype)}: choose uint32, for example")
+    blank, options = _blank_like(found, np.dtype(dtype))
+    job = prepare_job(Request(source=blank, destination=place, options=options))
+    with closing(Steps(_Creation(job).steps())) as steps:
+        for _ in steps:
+            pass
+        return steps.result
+
+
+def place_for_labels(source: str | os.PathLike[str], image: Image) -> Path:
+    """Return a directory for the labels of an image at which nothing exists.
+
+    It is ``labels/labels`` in an OME-Zarr image that can be written, else a store beside `source`.
+
+    Raises
+    ------
+    SpecError
+        If `source` is not on this machine.
+    """
+    if "://" in os.fspath(source):
+        raise SpecError(f"{source} is not on this machine: give a destination for the labels")
+    path = Path(os.path.abspath(source))
+    group = path / image.path if image.path and is_zarr(path / image.path) else path
+    is_group = is_zarr(group) and not is_array(group)
+    if image.is_writable and is_group and os.access(group, os.W_OK):
+        places = (group / "labels" / f"labels{n}" for n in _numbers())
+    else:
+        stem = path.name.removesuffix(".zarr").removesuffix(".ome").partition(".")[0] or "image"
+        places = (path.parent / f"{stem}-labels{n}.ome.zarr" for n in _numbers())
+    return next(place for place in places if not os.path.lexists(place))
+
+
+def _numbers() -> Iterator[str]:
+    yield ""
+    n = 2
+    while True:
+        yield f"-{n}"
+        n += 1
+
+
+class _Creation(Run):
+    """A run that fills nothing: the chunks of its levels are all absent."""
+
+    def _compile(self) -> Iterator[Progress]:
+        return iter(())
+
+    def _fill_all(self, journals: Sequence[Journal]) -> Iterator[Progress]:
+        return iter(())
+
+
+class _Blank:
+    """A stand-in for the pixels, of which none are read."""
+
+    fill_value = 0
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Any) -> None:
+        self.shape, self.dtype, self.chunks, self.ndim = shape, dtype, chunks, len(shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        raise NotImplementedError("these pixels are never read")
+
+
+def _blank_like(image: Image, dtype: np.dtype[Any]) -> tuple[_Blank, SpecOptions]:
+    """Return the pixels of the labels of an image, and the options of their spec."""
+    arrays = [level.array for level in image.levels]
+    ndim = len(arrays[0].shape)
+    axes = image.axes or default_axes(ndim - image.rgb)
+    kept = [i for i, axis in enumerate(axes) if axis.type != "channel"]
+    if len(kept) < 2:
+        raise SpecError(f"{image.name!r} has no two axes in space: it cannot have labels")
+    level = image.levels[0]
+    chunks = getattr(arrays[0], "chunks", None)
+    shapes = [tuple(a.shape[i] for i in kept) for a in arrays]
+    # What is painted in one plane would be outvoted by the background of its neighbours.
+    options = SpecOptions(
+        axes=[axes[i] for i in kept], labels=True, shards=None, ignore_background=True
+    )
+    if level.scale is not None:
+        options["scale"] = [level.scale[i] for i in kept]
+    if level.translation is not None:
+        options["translation"] = [level.translation[i] for i in kept]
+    steps = [
+        tuple(max(1, round(n / m)) for n, m in zip(fine, coarse, strict=True))
+        for fine, coarse in pairwise(shapes)
+    ]
+    if steps:
+        options |= SpecOptions(factors=steps, n_levels=len(shapes))
+    blank = _Blank(shapes[0], dtype, chunks and tuple(chunks[i] for i in kept))
+    return blank, options
