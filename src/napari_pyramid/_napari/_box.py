@@ -19,6 +19,7 @@ from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
 from napari_pyramid._napari._preferences import volume_bytes
+from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.layer_image import METADATA_KEY
@@ -131,7 +132,7 @@ def _has_levels(layer: Any) -> bool:
     return (
         isinstance(layer, Image | Labels)
         and bool(layer.multiscale)
-        and all(isinstance(view, LazyArray) for view in layer.data)
+        and all(isinstance(view, LazyArray | EditedArray) for view in layer.data)
     )
 
 

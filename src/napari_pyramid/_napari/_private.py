@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "Slicer",
     "around_insert",
+    "before_confirmed_close",
     "camera_of",
     "can_slice",
     "create_layer",
@@ -218,3 +219,20 @@ def view_corners(viewer: Any) -> Any:
     """
     canvas = getattr(getattr(main_window(viewer), "_qt_viewer", None), "canvas", None)
     return getattr(canvas, "_viewbox_corners_in_world", None)
+
+
+def before_confirmed_close(window: Any, allow: Callable[[Callable[[], None]], bool]) -> None:
+    """Have `allow` called before a window is closed from the menu; the window stays open on False.
+
+    `allow` gets a function that closes the window after all. A script that closes a viewer is not
+    asked.
+    """
+    reference, close = weakref.ref(window), type(window).close
+
+    def close_if_allowed(quit_app: bool = False, confirm_need: bool = False) -> Any:
+        found = reference()
+        if confirm_need and not allow(lambda: close(found, quit_app, False)):
+            return None
+        return close(found, quit_app, confirm_need)
+
+    window.close = close_if_allowed

@@ -22,7 +22,7 @@ from napari_pyramid._napari._private import (
     open_viewers,
     unwrapped,
 )
-from napari_pyramid._napari._progressive_layer import ProgressiveLayer
+from napari_pyramid._napari._progressive_layer import ProgressiveLayer, views_of_layer
 from napari_pyramid.arrays.progressive import ProgressiveLevels
 from napari_pyramid.layer_image import METADATA_KEY
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-__all__ = ["is_progressive", "watch", "watch_viewers"]
+__all__ = ["is_progressive", "shown_progressively", "watch", "watch_viewers"]
 
 _watchers: weakref.WeakKeyDictionary[Any, _Watcher] = weakref.WeakKeyDictionary()
 
@@ -56,6 +56,15 @@ def is_progressive(viewer: Viewer, layer: Layer) -> bool:
     return watcher is not None and layer in watcher.shown
 
 
+def shown_progressively(viewer: Viewer, layer: Layer) -> ProgressiveLayer | None:
+    """Return what shows a layer of `viewer` progressively; begin with it if need be.
+
+    None if the layer cannot be shown so.
+    """
+    watch(viewer)
+    return _watchers[unwrapped(viewer)].show(layer)
+
+
 class _Watcher:
     """The layers of one viewer that are shown progressively."""
 
@@ -76,12 +85,18 @@ class _Watcher:
         viewer.layers.events.removed.connect(self._on_removed)
 
     def _before_insert(self, layer: Any) -> None:
+        if shows_progressively():
+            self.show(layer)
+
+    def show(self, layer: Any) -> ProgressiveLayer | None:
+        """Show a layer progressively; return None if that is not possible."""
         window = self._window() if self._window is not None else None
-        if window is not None and shows_progressively() and _is_ours(layer):
+        if layer not in self.shown and window is not None and _is_ours(layer):
             use_cache_size()
             shown = ProgressiveLayer(layer, window, self._sign)
             if shown.installed:
                 self.shown[layer] = shown
+        return self.shown.get(layer)
 
     def _after_insert(self, layer: Any) -> None:
         if layer not in self.shown:
@@ -115,5 +130,5 @@ def _is_ours(layer: Any) -> bool:
     return (
         METADATA_KEY in layer.metadata
         and bool(getattr(layer, "multiscale", False))
-        and ProgressiveLevels.fits(list(layer.data))
+        and ProgressiveLevels.fits(views_of_layer(layer))
     )

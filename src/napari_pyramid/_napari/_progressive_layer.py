@@ -18,9 +18,10 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined
 from napari_pyramid._napari._busy_sign import BusySign
 from napari_pyramid._napari._preferences import read_ahead
 from napari_pyramid._napari._private import keep_thumbnail_lazy, set_loaded, slice_from
-from napari_pyramid._napari._shown_array import ShownArray
+from napari_pyramid._napari._shown_array import Overlay, ShownArray
 from napari_pyramid._napari._volume import VolumeLevels, hidden_index
 from napari_pyramid.arrays.chunk_loader import ChunkLoader
+from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.progressive import ProgressiveLevels, Role
@@ -29,7 +30,7 @@ from napari_pyramid.layer_image import METADATA_KEY
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-__all__ = ["ProgressiveLayer", "grids_of_layer"]
+__all__ = ["ProgressiveLayer", "grids_of_layer", "views_of_layer"]
 
 SHORTEST_REST, LONGEST_REST = 0.03, 0.5
 """Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
@@ -69,7 +70,7 @@ class ProgressiveLayer:
     def __init__(self, layer: Layer, window: QObject, sign: BusySign) -> None:
         self._layer = weakref.ref(layer)
         self._sign = sign
-        self._views: list[LazyArray] = list(layer.data)
+        self._views = views_of_layer(layer)
         self._axes = [i for i, r in enumerate(self._views[0].ranges) if isinstance(r, range)]
         """Axes of the arrays that are axes of the layer."""
         self._grids = grids_of_layer(layer)
@@ -94,6 +95,8 @@ class ProgressiveLayer:
         layer.events.visible.connect(self._on_visible)
         self._point: Sequence[float] = ()
         """Position of the last slice along hidden axes; NaN for displayed axes."""
+        self.overlay: Overlay | None = getattr(layer, "overlay_of_edits", None)
+        """Changes the samples that are shown."""
         self._volume = VolumeLevels(self._layer, self._views, self._levels, self._view_of)
         self.installed = slice_from(layer, self)
         if self.installed:
@@ -153,7 +156,26 @@ class ProgressiveLayer:
         """Return the array that napari slices in place of ``layer.data[level]``."""
         self._point = point
         role: Role = "thumbnail" if thumbnail else "view"
-        return ShownArray(self._views[level], level, self._levels, role, self._planes(level, point))
+        array = ShownArray(
+            self._views[level], level, self._levels, role, self._planes(level, point)
+        )
+        array.overlay = self.overlay
+        array.hidden = {
+            self._axes[axis]: round(position)
+            for axis, position in enumerate(point)
+            if not np.isnan(position)
+        }
+        return array
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Positions of the samples of each level."""
+        return self._grids
+
+    @property
+    def axes(self) -> list[int]:
+        """Axes of the arrays that are axes of the layer."""
+        return self._axes
 
     def _planes(self, level: int, point: Sequence[float]) -> dict[int, int]:
         """Return the index of a level along each hidden axis along which it is coarser."""
@@ -185,11 +207,11 @@ class ProgressiveLayer:
         self._changed = True
         if not self._scheduled:
             self._scheduled = True
-            _emit(self._bridge.changed)
+            _emit(self._bridge, "changed")
 
     def _report(self, message: str) -> None:
         """Report a chunk that cannot be read. May be called on any thread."""
-        _emit(self._bridge.failed, message)
+        _emit(self._bridge, "failed", message)
 
     def _on_change(self) -> None:
         if not self._draw_timer.isActive():
@@ -239,6 +261,11 @@ class ProgressiveLayer:
             self.stop()
 
 
+def views_of_layer(layer: Any) -> list[LazyArray]:
+    """Return the levels of a layer as they are stored, without edits."""
+    return [level.stored if isinstance(level, EditedArray) else level for level in layer.data]
+
+
 def grids_of_layer(layer: Layer) -> list[Grid]:
     """Return the grid of each level, from the store's transforms or else from the shapes."""
     shapes = [view.chunked_source.shape for view in layer.data]
@@ -267,6 +294,6 @@ def _timer(parent: QObject, slot: Callable[[], None]) -> QTimer:
     return timer
 
 
-def _emit(signal: Any, *values: Any) -> None:
+def _emit(bridge: _Bridge, signal: str, *values: Any) -> None:
     with suppress(RuntimeError):  # the window was closed, and Qt deleted the bridge with it
-        signal.emit(*values)
+        getattr(bridge, signal).emit(*values)

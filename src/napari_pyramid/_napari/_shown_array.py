@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy.typing as npt
@@ -10,7 +10,11 @@ import numpy.typing as npt
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.progressive import ProgressiveLevels, Role
 
-__all__ = ["ShownArray"]
+__all__ = ["Overlay", "ShownArray"]
+
+Overlay = Callable[[int, LazyArray, Role, Mapping[int, int], npt.NDArray[Any]], npt.NDArray[Any]]
+"""Returns the samples to show: from a level, the part of it that is shown, the role of the slice,
+the index in level 0 along each hidden axis of the array, and the samples as they are stored."""
 
 
 class ShownArray:
@@ -38,6 +42,9 @@ class ShownArray:
     ) -> None:
         self._view, self._level, self._levels, self._role = view, level, levels, role
         self._planes = planes
+        self.overlay: Overlay | None = None
+        self.hidden: Mapping[int, int] = {}
+        """Index in level 0 of the slice, along each hidden axis of the array."""
         self.shape, self.dtype, self.ndim, self.size = view.shape, view.dtype, view.ndim, view.size
         self.chunks = view.chunks
 
@@ -52,10 +59,14 @@ class ShownArray:
                 keys[axis] = plane
         view = self._view[tuple(keys)]
         kept = {} if view.ndim < self.ndim else self._planes
-        return ShownArray(view, self._level, self._levels, self._role, kept)
+        shown = ShownArray(view, self._level, self._levels, self._role, kept)
+        shown.overlay, shown.hidden = self.overlay, self.hidden
+        return shown
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
         pixels = self._levels.show(self._level, self._view, self._role)
+        if self.overlay is not None:
+            pixels = self.overlay(self._level, self._view, self._role, self.hidden, pixels)
         return pixels if dtype is None else pixels.astype(dtype, copy=False)

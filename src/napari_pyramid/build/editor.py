@@ -18,6 +18,7 @@ from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.edits import Edits
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Cast
+from napari_pyramid.arrays.virtual_level import stored_array
 from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.rewrite import EditedLevel, Rewrite
 from napari_pyramid.build.source import directory_of
@@ -241,7 +242,7 @@ def _stored_array(level: Any) -> zarr.Array[Any]:
     """
     array = level
     while isinstance(array, LazyArray | Cast):
-        array = array.source if isinstance(array, LazyArray) else array.array
+        array = stored_array(array.source) if isinstance(array, LazyArray) else array.array
     if not isinstance(array, zarr.Array) or directory_of(array) is None:
         raise DestinationError(
             "only levels that are zarr arrays in a local directory can be edited",

@@ -1,0 +1,203 @@
+"""Paint on the labels of a pyramid: the commands "Edit labels", "Update pyramid", "New labels".
+
+What is painted stays in memory until "Update pyramid" writes it: the changed chunks of level 0, and
+the parts of coarser levels that depend on them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any
+
+from napari import current_viewer
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from napari.viewer import Viewer
+
+from napari_pyramid._napari._paintable import make_paintable
+from napari_pyramid._napari._progressive import shown_progressively
+from napari_pyramid._napari._saving import Step
+from napari_pyramid._napari._unsaved import watch_for_unsaved
+from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
+from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.virtual_level import stored_levels
+from napari_pyramid.build.editor import PyramidEditor
+from napari_pyramid.layer_image import METADATA_KEY
+
+__all__ = ["Editing", "edit_labels", "editing_of", "new_labels", "update_pyramid"]
+
+_editings: weakref.WeakKeyDictionary[Any, Editing] = weakref.WeakKeyDictionary()
+"""The layers that are painted on."""
+
+
+class Editing:
+    """The painting on one layer, until the layer is gone.
+
+    Parameters
+    ----------
+    editor
+        Editor of the pyramid that the layer shows.
+    """
+
+    def __init__(self, layer: Labels, editor: PyramidEditor) -> None:
+        self._layer = weakref.ref(layer)
+        self.editor = editor
+        self._job: Job | None = None
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something has been painted that is not in the store."""
+        return self.editor.has_edits
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether the pyramid is being updated."""
+        return self._job is not None
+
+    def save(self, then: Callable[[bool], None] | None = None) -> None:
+        """Write what has been painted, in the background; call `then` with whether it worked."""
+        if self._job is not None:
+            show_info("The pyramid is being updated already.")
+            return
+        layer = self._layer()
+        name = layer.name if layer is not None else "labels"
+
+        def end(outcome: Outcome) -> None:
+            self._job = None
+            if outcome.error is not None:
+                show_error(f"{name}: {outcome.error}")
+            elif outcome.complete:
+                show_info(f"{name}: the pyramid is up to date.")
+            layer = self._layer()
+            if layer is not None:
+                layer.refresh()
+            if then is not None:
+                then(outcome.complete)
+
+        self._job = Job(self._steps(), f"Update {name}", end)
+        self._job.start()
+
+    def _steps(self) -> Generator[Step, None, None]:
+        with closing(self.editor.iter_save()) as steps:
+            for step in steps:
+                yield Step(step.done / max(1, step.total), step.remaining)
+
+
+def editing_of(layer: Any) -> Editing | None:
+    """Return the painting on a layer; None if the layer is not painted on."""
+    return _editings.get(layer)
+
+
+def edit_labels(viewer: Viewer) -> None:
+    """Make the active labels paintable, with the brush in hand."""
+    layer = viewer.layers.selection.active
+    if not isinstance(layer, Labels):
+        show_warning("Select a labels layer that was opened from a pyramid.")
+        return
+    if editing_of(layer) is not None:
+        layer.mode = "paint"
+        return
+    levels = stored_levels(list(layer.data)) if layer.multiscale else [layer.data]
+    if not all(isinstance(level, LazyArray) for level in levels):
+        show_warning(
+            f"{layer.name} can be painted on as it is."
+            if layer.editable
+            else f"{layer.name} was not opened by this plugin: open it with it to paint on it."
+        )
+        return
+    whole = current_viewer() or viewer  # not the proxy that plugins are given
+
+    def begin(outcome: Outcome) -> None:
+        if outcome.error is not None:
+            show_error(f"{layer.name} cannot be painted on: {outcome.error}")
+        elif layer in whole.layers and editing_of(layer) is None:
+            _begin(whole, layer, outcome.result)
+
+    answer_in_background(lambda: PyramidEditor(levels, labels=True), begin)
+
+
+def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
+    """Make a layer paint on the array of an editor."""
+    if layer.multiscale:
+        shown = shown_progressively(viewer, layer)
+        if shown is None or not make_paintable(layer, editor.array, shown):
+            show_warning(f"{layer.name} cannot be painted on: this needs napari 0.9.")
+            return
+    else:
+        layer.data = editor.array
+    _editings[layer] = editing = Editing(layer, editor)
+    watch_for_unsaved(viewer, layer, editing)
+    layer.mode = "paint"
+    show_info(
+        f"Paint on {layer.name}. Layers > Data > Update pyramid writes what you have painted."
+    )
+
+
+def update_pyramid(viewer: Viewer) -> None:
+    """Write what has been painted on the active layer, or else on all layers."""
+    active = viewer.layers.selection.active
+    editing = editing_of(active)
+    found = [editing] if editing is not None else [_editings.get(v) for v in viewer.layers]
+    painted = [e for e in found if e is not None and e.has_unsaved]
+    if not painted:
+        show_info("Nothing has been painted since the last update.")
+    for one in painted:
+        one.save()
+
+
+def new_labels(viewer: Viewer) -> None:
+    """Create empty labels for the active image, in its store or beside it, and paint on them."""
+    image = viewer.layers.selection.active
+    origin = (image.metadata.get(METADATA_KEY) if isinstance(image, Image) else None) or {}
+    source, path = origin.get("source"), origin.get("path")
+    if not source or not origin.get("levels"):
+        show_warning("Select an image that was opened from a pyramid.")
+        return
+    destination = None
+    if "://" in source:
+        destination = _asked_for_destination(viewer)
+        if destination is None:
+            return
+    whole, name = current_viewer() or viewer, image.name
+
+    def create() -> Any:
+        from napari_pyramid._napari._from_image import layers_of
+        from napari_pyramid.build.new_labels import create_labels
+
+        made = create_labels(source, destination, image=path or None)
+        place = _directory_of(made)
+        return layers_of([made.image], place)
+
+    def show(outcome: Outcome) -> None:
+        if outcome.error is not None:
+            show_error(f"{name}: {outcome.error}")
+            return
+        for data, state, kind in outcome.result:
+            layer = Labels(data, **{**state, "name": f"{name}: {state['name']}"})
+            assert kind == "labels"
+            whole.add_layer(layer)
+            whole.layers.selection.active = layer
+            edit_labels(whole)
+
+    answer_in_background(create, show)
+
+
+def _directory_of(made: Any) -> str:
+    """Return the store of a pyramid that has just been created."""
+    level_0 = made.levels[0]
+    return str(level_0.store.root)
+
+
+def _asked_for_destination(viewer: Any) -> str | None:
+    """Ask where the labels of an image behind a URL are to be stored; None if cancelled."""
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_pyramid._napari._private import main_window
+    from napari_pyramid._napari._saving import completed
+
+    path, _ = QFileDialog.getSaveFileName(
+        main_window(viewer), "Store the new labels as", "labels.ome.zarr"
+    )
+    return str(completed(path)) if path else None

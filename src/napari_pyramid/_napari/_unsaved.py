@@ -1,0 +1,162 @@
+"""Announce painted labels that are not saved, when their window is closed or their layer removed.
+
+Closing asks: update the pyramid and close, close without, or stay. A removed layer has gone already
+when napari tells of it; it can be put back, since what was painted is still there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QMessageBox
+
+from napari_pyramid._napari._private import before_confirmed_close, main_window
+
+if TYPE_CHECKING:
+    from napari_pyramid._napari._editing import Editing
+
+__all__ = ["watch_for_unsaved"]
+
+_guards: weakref.WeakKeyDictionary[Any, _Guard] = weakref.WeakKeyDictionary()
+
+
+def watch_for_unsaved(viewer: Any, layer: Any, editing: Editing) -> None:
+    """Ask before what was painted on a layer of `viewer` is lost."""
+    if viewer not in _guards:
+        window = main_window(viewer)
+        if not isinstance(window, QObject):
+            return
+        _guards[viewer] = _Guard(viewer, window)
+    _guards[viewer].editings[layer] = editing
+
+
+class _Guard(QObject):
+    """The painted layers of one window.
+
+    Parameters
+    ----------
+    window
+        Main window of the viewer.
+    """
+
+    def __init__(self, viewer: Any, window: QObject) -> None:
+        super().__init__(window)
+        self.editings: weakref.WeakKeyDictionary[Any, Editing] = weakref.WeakKeyDictionary()
+        self._viewer = weakref.ref(viewer)
+        self._window = weakref.ref(window)
+        self._is_asking = self._may_close = False
+        window.installEventFilter(self)
+        before_confirmed_close(window, self._ask_before_closing)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
+        """Keep the window open while a question about unsaved labels is open."""
+        if (
+            event is None
+            or event.type() != QEvent.Type.Close
+            or not event.spontaneous()
+            or self._ask_before_closing(self._close)
+        ):
+            return False
+        event.ignore()
+        return True
+
+    def _unsaved(self) -> list[tuple[Any, Editing]]:
+        viewer = self._viewer()
+        shown = [] if viewer is None else list(viewer.layers)
+        return [(v, e) for v, e in self.editings.items() if v in shown and e.has_unsaved]
+
+    def _close(self) -> None:
+        window: Any = self._window()
+        if window is not None:
+            window.close()
+
+    def _ask_before_closing(self, close: Callable[[], None]) -> bool:
+        """Return whether the window may close now; if not, ask, and call `close` if so answered."""
+        unsaved = self._unsaved()
+        if not unsaved or self._may_close:
+            return True
+        if self._is_asking:
+            return False
+        names = ", ".join(layer.name for layer, _ in unsaved)
+        box = self._question(
+            f"What you have painted on {names} is not in the pyramid yet.",
+            "Update it before closing?",
+        )
+        update = box.addButton("Update pyramid", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Close without", QMessageBox.ButtonRole.DestructiveRole)
+        stay = box.addButton(QMessageBox.StandardButton.Cancel)
+
+        def closing() -> None:
+            self._may_close = True
+            close()
+
+        def decide(clicked: Any) -> None:
+            if clicked is update:
+                self._save_then([editing for _, editing in unsaved], closing)
+            elif clicked not in (stay, None):
+                closing()
+
+        self._ask(box, decide)
+        return False
+
+    def _save_then(self, editings: list[Editing], close: Callable[[], None]) -> None:
+        """Update one pyramid after the other, then call `close`, unless one fails."""
+        if not editings:
+            close()
+            return
+
+        def then(worked: bool) -> None:
+            if worked:
+                self._save_then(editings[1:], close)
+
+        editings[0].save(then)
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        editing = self.editings.get(layer)
+        if editing is None or not editing.has_unsaved or editing.is_saving:
+            return
+        box = self._question(
+            f"What you have painted on {layer.name} is not in the pyramid yet.",
+            "The layer is removed. Update the pyramid, or put the layer back?",
+        )
+        update = box.addButton("Update pyramid", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Put back", QMessageBox.ButtonRole.RejectRole)
+        discard = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
+        index = event.index
+
+        def decide(clicked: Any) -> None:
+            viewer = self._viewer()
+            if clicked is update:
+                editing.save()
+            elif clicked is discard:
+                editing.editor.discard()
+            elif viewer is not None:
+                viewer.layers.insert(min(index, len(viewer.layers)), layer)
+
+        self._ask(box, decide)
+
+    def _question(self, text: str, more: str) -> QMessageBox:
+        window: Any = self._window()
+        box = QMessageBox(window)
+        box.setWindowTitle("Painted labels")
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setText(text)
+        box.setInformativeText(more)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        return box
+
+    def _ask(self, box: QMessageBox, decide: Callable[[Any], None]) -> None:
+        """Open a question without waiting for the answer: `decide` gets the button."""
+        self._is_asking = True
+
+        def answered() -> None:
+            self._is_asking = False
+            decide(box.clickedButton())
+
+        box.finished.connect(answered)
+        box.open()
