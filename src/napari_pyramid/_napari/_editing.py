@@ -130,9 +130,7 @@ def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
     _editings[layer] = editing = Editing(layer, editor)
     watch_for_unsaved(viewer, layer, editing)
     layer.mode = "paint"
-    show_info(
-        f"Paint on {layer.name}. Layers > Data > Update pyramid writes what you have painted."
-    )
+    show_info("Paint, then Layers > Data > Update pyramid.")
 
 
 def update_pyramid(viewer: Viewer) -> None:

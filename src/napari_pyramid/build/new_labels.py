@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.axes import default_axes
-from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.run import Run
 from napari_pyramid.build.undo import recover
+from napari_pyramid.build.workspace_base import TileJournal
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.layouts import open_images
@@ -118,7 +118,7 @@ class _Creation(Run):
     def _compile(self) -> Iterator[Progress]:
         return iter(())
 
-    def _fill_all(self, journals: Sequence[Journal]) -> Iterator[Progress]:
+    def _fill_all(self, journals: Sequence[TileJournal]) -> Iterator[Progress]:
         return iter(())
 
 
