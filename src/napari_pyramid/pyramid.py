@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.image import ArrayLike, Channel, Image, pick_image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.storage.moves import finish_killed_moves
 from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["Pyramid", "open_pyramid", "open_pyramids"]
@@ -100,7 +98,6 @@ def open_pyramids(
     LayoutError
         If nothing is there, or no layout recognises it.
     """
-    _finish_moves(path)
     images = open_images(path, storage_options=storage_options)
     return tuple(Pyramid(image, images) for image in images)
 
@@ -120,12 +117,5 @@ def open_pyramid(
     LayoutError
         If nothing is there, no layout recognises it, or it has no image of that name.
     """
-    _finish_moves(path)
     images = open_images(path, storage_options=storage_options)
     return Pyramid(pick_image(images, name, place_of(path)))
-
-
-def _finish_moves(path: object) -> None:
-    """Move the chunks into place that a killed saving of edits has left beside the store."""
-    if isinstance(path, str | os.PathLike) and "://" not in str(path):
-        finish_killed_moves(Path(os.path.abspath(path)))

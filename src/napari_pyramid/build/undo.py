@@ -38,7 +38,7 @@ def recover(source: Any) -> bool:
     if not isinstance(source, str | os.PathLike) or is_url(os.fspath(source)):
         return False
     path = Path(os.path.abspath(source))
-    restored = finish_killed_moves(path)
+    restored = finish_killed_moves(source)
     for workspace in publishing_in(path):
         try:
             workspace.acquire()

@@ -9,6 +9,7 @@ it has all of the old ones.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from napari_pyramid.storage.address import is_url
 from napari_pyramid.storage.hierarchy import is_array, store_root
 from napari_pyramid.storage.json_files import write_json
 
@@ -73,18 +75,20 @@ def finish_moves(workspace: Path) -> bool:
     return True
 
 
-def finish_killed_moves(path: Path) -> bool:
+def finish_killed_moves(path: object) -> bool:
     """Make the moves that killed processes have left in the store that contains `path`.
 
     Moves that a running process makes are left to it, and moves in a store that cannot be written
-    are left as they are.
+    are left as they are. Anything but a path on this machine is ignored.
 
     Returns
     -------
     bool
         Whether files were moved.
     """
-    root = store_root(path)
+    if not isinstance(path, str | os.PathLike) or is_url(os.fspath(path)):
+        return False
+    root = store_root(Path(os.path.abspath(path)))
     ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
     finished = False
     with suppress(OSError):
