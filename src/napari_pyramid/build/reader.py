@@ -12,6 +12,7 @@ import zarr
 from napari_pyramid.errors import STORAGE_ERRORS, SourceError, one_line
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.regions import Region, shape_of
+from napari_pyramid.storage.listed_chunks import ListedBlocks
 from napari_pyramid.storage.object_blocks import blocks_to_read
 from napari_pyramid.storage.present_chunks import PresentBlocks
 
@@ -29,15 +30,15 @@ class Reader:
         found = getattr(array, "fill_value", None)
         self.fill_value = self.dtype.type(found if found is not None else 0)
         self._array = array
+        self.present = PresentBlocks.of(array) or ListedBlocks.of(array)
         self.blocks = (
-            blocks_to_read(array, codec_threads=codec_threads, check=check)
+            blocks_to_read(array, self.present, codec_threads=codec_threads, check=check)
             if isinstance(array, zarr.Array)
             else None
         )
         self.block: tuple[int, ...] | None = (
             self.blocks.block if self.blocks else regular_chunks(array)
         )
-        self.present = PresentBlocks.of(array)
 
     def is_absent(self, region: Region) -> bool:
         """Return whether no chunk of the region exists, so that all of it is fill value."""
@@ -60,6 +61,10 @@ class Reader:
         """
         try:
             if self.blocks is not None:
+                if isinstance(self.present, ListedBlocks):
+                    self.is_absent(
+                        region
+                    )  # lists the blocks, so that absent ones are not requested
                 self.blocks.read(region, out)
             else:
                 out[...] = np.asarray(self._array[region])

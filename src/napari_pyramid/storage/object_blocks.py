@@ -24,7 +24,9 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.regions import Region, blocks_in
 from napari_pyramid.storage.chunk_io import BATCH_BYTES, Blocks
+from napari_pyramid.storage.listed_chunks import ListedBlocks
 from napari_pyramid.storage.objects import Objects
+from napari_pyramid.storage.present_chunks import PresentBlocks
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.store_objects import name_of
 
@@ -49,10 +51,22 @@ def blocks_to_write(
 
 
 def blocks_to_read(
-    array: zarr.Array[Any], *, codec_threads: int, check: Callable[[], None]
+    array: zarr.Array[Any],
+    present: PresentBlocks | ListedBlocks | None,
+    *,
+    codec_threads: int,
+    check: Callable[[], None],
 ) -> Blocks:
-    """Return the blocks of an array that is read: shards in a bucket by one request each."""
+    """Return the blocks of an array that is read: shards in a bucket by one request each.
+
+    Parameters
+    ----------
+    present
+        The blocks that exist, if that is known; absent ones in a bucket are not requested.
+    """
     is_far = isinstance(array.store, RemoteStore | ObjectStore | FsspecStore)
+    if isinstance(present, ListedBlocks):
+        array = present.without_absent(array)
     if is_far and array.shards is not None:
         return ObjectBlocks(array, is_new=False, codec_threads=codec_threads, check=check)
     return Blocks(array, codec_threads=codec_threads, check=check)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-__all__ = ["PresentBlocks", "present_blocks"]
+__all__ = ["PresentBlocks", "index_of", "present_blocks"]
 
 LARGEST_MAP = 2**20
 """Most blocks of a map, of one byte each; blocks of larger arrays are looked up one by one.
@@ -58,7 +58,7 @@ def present_blocks(array: zarr.Array[Any]) -> npt.NDArray[np.bool_] | None:
     found = np.zeros(grid, bool)
     root = os.path.join(array.store.root, array.path)
     for name in _files(root):
-        index = _index_of(name)
+        index = index_of(name)
         if (
             index is not None
             and len(index) == len(grid)
@@ -77,7 +77,7 @@ def _files(root: str, below: str = "") -> Iterator[str]:
                 yield below + entry.name
 
 
-def _index_of(key: str) -> tuple[int, ...] | None:
+def index_of(key: str) -> tuple[int, ...] | None:
     """Return the chunk index of a key in any chunk key encoding, or None for other files.
 
     The encodings: ``c/0/1``, ``c.0.1``, ``0/1`` and ``0.1``.

@@ -258,6 +258,14 @@ class RemoteStore(ReadOnlyStore):
         return found if len(found) == len(parts) else None
 
     @property
+    def bucket(self) -> tuple[Any, str] | None:
+        """Object store of obstore and the prefix of all keys there; None if it is no bucket."""
+        transport = self._transport
+        if self.address.is_http or not isinstance(transport, ObstoreTransport):
+            return None
+        return transport.store, transport.prefix
+
+    @property
     def _transport(self) -> Transport:
         return self._transports[0]
 
