@@ -2,7 +2,8 @@
 
     python scripts/cluster_demo.py [--side 384] [--keep SECONDS]
 
-Prints the address of the dashboard, and builds from a bucket to the directory ``cluster-demo``.
+Prints the address of the dashboard, and builds from a bucket into the same bucket; the directory
+``cluster-demo`` has the output of the processes.
 """
 
 from __future__ import annotations
@@ -55,9 +56,7 @@ def main() -> None:
         client.wait_for_workers(WORKERS, timeout=60)
         print(f"S3 server  {endpoint}\nscheduler  {address}\ndashboard  {client.dashboard_link}")
         fill_bucket(endpoint, options.side)
-        build = plan_build(
-            "s3://demo/source.zarr", FOLDER / "x.ome.zarr", executor=client, overwrite=True
-        )
+        build = plan_build("s3://demo/source.zarr", "s3://demo/x.ome.zarr", executor=client)
         print(build)
         shown = 0.0
         for step in build.steps():

@@ -32,6 +32,7 @@ from napari_pyramid.build.capacity import SHARE
 from napari_pyramid.build.fill import TileFiller
 from napari_pyramid.build.prepare import prepare_job
 from napari_pyramid.build.request import Request
+from napari_pyramid.build.tokens import wait_for_workers
 from napari_pyramid.plan.memory import OVERHEAD
 
 OPTIONS: dict[str, Any] = {
@@ -226,7 +227,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     workspace = job.target.workspace
     workspace.directory.mkdir()
     job.target.create()
-    fill = executors.filler(job, 0, elsewhere)
+    fill = executors.filler(job, 0, elsewhere, "a-token")
     begun, may_end, awaited = (
         threading.Barrier(3),
         [threading.Event(), threading.Event()],
@@ -240,7 +241,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
         return plain(self, number)
 
     def wait() -> None:
-        workspace.wait_for_workers()
+        wait_for_workers(workspace.directory)
         awaited.set()
 
     monkeypatch.setattr(TileFiller, "fill", slow)

@@ -38,6 +38,7 @@ from napari_pyramid import (
 )
 from napari_pyramid.build import object_journal, object_lock
 from napari_pyramid.cli import app
+from napari_pyramid.storage import listed_chunks
 
 DATA = np.random.default_rng(0).integers(1, 900, (21, 45, 37)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 16, 16), "factors": 2}
@@ -380,12 +381,13 @@ def test_a_bucket_that_does_not_exist_is_named(endpoint: str) -> None:
     assert SECRET not in str(refusal.value)
 
 
-def test_other_processes_do_not_write_to_a_bucket(source: Path) -> None:
+@pytest.mark.parametrize("store", [MemoryStore(), obstore.store.MemoryStore()])
+def test_other_processes_do_not_write_to_the_memory_of_this_one(source: Path, store: Any) -> None:
     with (
         ProcessPoolExecutor(1) as pool,
-        pytest.raises(SpecError, match="writes to directories only"),
+        pytest.raises(SpecError, match="other processes cannot open this store"),
     ):
-        plan_build(source, MemoryStore(), **OPTIONS, executor=pool)
+        plan_build(source, store, **OPTIONS, executor=pool)
 
 
 # ---- a remote source -----------------------------------------------------------------------------
@@ -402,3 +404,38 @@ def test_each_chunk_of_a_remote_source_is_requested_once(tmp_path: Path, shards:
     block = shards or (8, 16, 16)
     assert len(chunks) == np.prod([-(-n // b) for n, b in zip(DATA.shape, block, strict=True)])
     assert set(chunks.values()) == {1}
+
+
+@pytest.mark.parametrize("most_listed", [2**14, 4])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+        {"shards": (8, 16, 16), "chunks": (4, 8, 8)},
+    ],
+)
+def test_absent_chunks_of_a_bucket_are_not_requested(
+    bucket: Bucket,
+    tmp_path: Path,
+    stored: dict[str, Any],
+    most_listed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(listed_chunks, "MOST_LISTED", most_listed)
+    caplog.set_level("INFO", "werkzeug")  # the server logs each request
+    data = np.zeros((32, 64, 64), "uint16")
+    data[8:16, 16:32, :16] = data[0, 63, 63] = 7
+    zarr.create_array(tmp_path / "s.zarr", data=data, **{"chunks": (8, 16, 16), **stored})
+    files = files_in(tmp_path / "s.zarr")
+    for key, content in files.items():
+        bucket.put(f"s.zarr/{key}", content)
+    caplog.clear()
+    pyramid = build_pyramid(
+        bucket.url("s.zarr"), tmp_path / "x.zarr", **OPTIONS, storage_options=bucket.options
+    )
+    asked = re.findall(rf"GET /{bucket.name}/s\.zarr/((?:c/)?\d+(?:/\d+)*) ", caplog.text)
+    assert sorted(asked) == sorted(key for key in files if re.match(r"(c/)?\d", key))
+    assert len(asked) == 2
+    assert np.array_equal(pyramid[0][:], data)

@@ -16,6 +16,7 @@ from napari_pyramid import BuildInProgressError, DestinationError
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.state import BuildState
+from napari_pyramid.build.tokens import has_token, put_token
 from napari_pyramid.build.workspace import Workspace, fingerprint
 from napari_pyramid.metadata.ome_zarr import Description
 from napari_pyramid.storage.hierarchy import is_zarr, store_root
@@ -62,10 +63,10 @@ def test_workers_of_an_earlier_build_lose_their_right(tmp_path: Path) -> None:
     """Whoever builds next: workers look for the token of their build before each tile."""
     workspace = Workspace(tmp_path / "x.zarr", in_place=False)
     workspace.acquire()
-    (workspace.directory / "token").write_text("of a build in processes")
+    put_token(workspace.directory, "of-a-build-in-processes")
     workspace.release()
     workspace.acquire()
-    assert not (workspace.directory / "token").exists()
+    assert not has_token(workspace.directory, "of-a-build-in-processes")
     workspace.discard()
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from napari_pyramid.build.capacity import is_remote
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.scheduler import DaskExecutor
+from napari_pyramid.build.tokens import put_token, remove_tokens, wait_for_workers
 from napari_pyramid.build.worker import Parcel, fill_tiles
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.storage.folder import Folder
@@ -24,56 +23,59 @@ __all__ = ["check_executor", "filler", "is_remote", "lost_workers_explained", "r
 
 
 def check_executor(executor: Executor | None, job: Job) -> None:
-    """Raise if the workers of an executor cannot open the source of a job.
+    """Raise if the workers of an executor cannot open the source or the destination of a job.
 
     Raises
     ------
     SpecError
-        If the tiles would leave this process, and the source cannot be opened from another one.
+        If the tiles would leave this process, and one of the two cannot be opened from another.
     """
-    if is_remote(executor) and isinstance(job.target.directory, Folder):
-        raise SpecError(
-            f"{job.target.directory}: an executor of other processes writes to directories only: "
-            "use threads"
-        )
-    if is_remote(executor) and not job.source.is_portable:
+    if not is_remote(executor):
+        return
+    if not job.source.is_portable:
         raise SpecError(
             "other processes cannot open this source: an executor needs a zarr array in a "
             "directory or behind a URL; save the source first, or use threads"
         )
+    place = job.target.directory
+    if isinstance(place, Folder) and not place.objects.is_portable:
+        raise SpecError(
+            f"{place}: other processes cannot open this store: an executor needs a directory or a "
+            "bucket as destination; use threads"
+        )
 
 
-def filler(job: Job, number: int, executor: Executor) -> Callable[[Sequence[int]], list[Filled]]:
+def filler(
+    job: Job, number: int, executor: Executor, token: str
+) -> Callable[[Sequence[int]], list[Filled]]:
     """Return a picklable callable ``fill(tile_numbers)`` for pass `number`, for other processes.
+
+    It fills tiles until `recall` is called with the same token.
 
     Raises
     ------
     SpecError
         If the job cannot be sent to other processes, such as a method that is a local function.
+    DestinationError
+        If another build has taken over.
     """
-    workspace = _directory(job)
-    token = uuid.uuid4().hex
+    workspace = job.target.workspace
     parcel = Parcel(
         _pickled(_portable(job), executor),
         number,
-        workspace,
+        workspace.directory,
         token,
         job.source.identity,
         job.memory_limit,
     )
-    (workspace / "token").write_text(token)
+    workspace.confirm()
+    put_token(workspace.directory, token)
     return partial(fill_tiles, parcel)
 
 
 def _portable(job: Job) -> Job:
     """Return the job for other processes: with one codec thread per worker."""
     return replace(job, passes=tuple(replace(p, codec_threads=1) for p in job.passes))
-
-
-def _directory(job: Job) -> Path:
-    directory = job.target.workspace.directory
-    assert isinstance(directory, Path)  # see `check_executor`
-    return directory
 
 
 def _pickled(job: Job, executor: Executor) -> bytes:
@@ -89,14 +91,14 @@ def _pickled(job: Job, executor: Executor) -> bytes:
     return content
 
 
-def recall(job: Job) -> None:
+def recall(job: Job, token: str) -> None:
     """Wait for the tiles that other processes are filling, and let no further tile start.
 
     An executor may run a call that it has reported as cancelled. Without the token it fills
     nothing.
     """
-    (_directory(job) / "token").unlink(missing_ok=True)
-    job.target.workspace.wait_for_workers()
+    remove_tokens(job.target.workspace.directory, token)
+    wait_for_workers(job.target.workspace.directory, token)
 
 
 @contextmanager

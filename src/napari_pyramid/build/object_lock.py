@@ -17,6 +17,7 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
+from napari_pyramid.build.processes import has_ended
 from napari_pyramid.errors import BuildInProgressError, DestinationNotice
 from napari_pyramid.storage.folder import Folder
 
@@ -182,9 +183,6 @@ def _is_dead(lock: dict[str, Any]) -> bool:
             return bool(time.time() - lock["renewed"] > STALE)
         if lock["pid"] == os.getpid():
             return lock["token"] not in _held
-        os.kill(lock["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, KeyError, TypeError):
-        pass
-    return False
+        return has_ended(lock["host"], lock["pid"])
+    except (KeyError, TypeError):
+        return False

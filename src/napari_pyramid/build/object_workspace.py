@@ -72,13 +72,15 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         """
         try:
             self._lock.acquire()
+            try:
+                self._end_workers()
+            except StoreError:
+                self.release()
+                raise
         except StoreError as exc:
             raise DestinationError(
                 f"{self.directory}: cannot be written to: {exc.message}"
             ) from exc
-
-    def wait_for_workers(self) -> None:
-        """Return at once: threads of this process alone write to a store of objects."""
 
     def release(self) -> None:
         """Release the lock."""
@@ -94,7 +96,7 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         Raises
         ------
         DestinationError
-            If this build no longer holds the lock: nothing must be published then.
+            If this build no longer holds the lock: it must neither write nor publish then.
         """
         if not self._lock.confirm():
             raise DestinationError(

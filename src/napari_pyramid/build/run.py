@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -57,6 +58,8 @@ class Run:
     _meter: Meter = field(init=False)
     _state: BuildState = field(init=False)
     _source: dict[str, Any] | None = field(init=False)
+    _token: str = ""
+    """Token of the pass that other processes fill."""
 
     def __post_init__(self) -> None:
         passes = self.job.passes
@@ -266,7 +269,8 @@ class Run:
         """Return the callable that fills tiles by their numbers, here or in another process."""
         if executors.is_remote(self.executor):
             assert self.executor is not None
-            return executors.filler(self.job, i, self.executor)
+            self._token = uuid.uuid4().hex
+            return executors.filler(self.job, i, self.executor, self._token)
         filler = self.job.filler(p, check=self._check)
         return partial(_fill_each, filler)
 
@@ -279,8 +283,8 @@ class Run:
         if own is not None:
             own.shutdown(cancel_futures=True)
             return
-        if executors.is_remote(self.executor):
-            executors.recall(self.job)
+        if self._token:
+            executors.recall(self.job, self._token)
         wait([f for f in pending if not f.cancelled()])
 
     def _check(self) -> None:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from napari_pyramid.build.capacity import SHARE
 from napari_pyramid.build.fill import Filled, TileFiller
 from napari_pyramid.build.job import Job
+from napari_pyramid.build.tokens import busy, has_token
 from napari_pyramid.errors import DestinationError, SourceError
 from napari_pyramid.plan.memory import OVERHEAD
+from napari_pyramid.storage.folder import Place
+from napari_pyramid.storage.objects import StoreError
 from napari_pyramid.storage.private_names import dask_memory_limit
 
 __all__ = ["Parcel", "fill_tiles"]
 
 _guard = threading.Lock()
-"""Guards `_locks` and `_opened`: a worker process may fill tiles in several threads."""
-_locks: dict[Path, FileLock] = {}
+"""Guards `_opened`: a worker process may fill tiles in several threads."""
 _opened: dict[str, _Opened] = {}
 """What this process works on: one entry, because passes follow each other."""
 
@@ -35,16 +33,16 @@ _opened: dict[str, _Opened] = {}
 class Parcel:
     """A pass of a job, as it is sent to workers with each tile.
 
-    It is sent and kept in memory only: the sources in the job may hold credentials.
+    It is sent and kept in memory only: job and workspace may hold credentials.
     """
 
     job: bytes
     """The `Job`, pickled once for all tiles: each process unpickles the first one that it gets."""
     number: int
     """Number of the pass."""
-    workspace: Path
+    workspace: Place
     token: str
-    """Content of the file ``token`` in the workspace while the pass is under way."""
+    """Name of the token that is in the workspace while the pass is under way."""
     identity: dict[str, Any] | None
     """Identity of the source where the build was planned."""
     memory: int
@@ -72,8 +70,8 @@ def fill_tiles(parcel: Parcel, tiles: Sequence[int]) -> list[Filled]:
     DestinationError
         If the build has ended, or this host does not see its workspace.
     """
-    _check_token(parcel)  # first: the lock would create a removed workspace again
-    with _busy(parcel.workspace):
+    _check_token(parcel)  # first: the sign would create a removed workspace again
+    with busy(parcel.workspace, parcel.token):
         opened = _opened_once(parcel)
         with opened.room:
             return [_fill(parcel, opened.filler, tile) for tile in tiles]
@@ -92,34 +90,19 @@ def _check_token(parcel: Parcel) -> None:
     Raises
     ------
     DestinationError
-        If the token is missing, or of another build.
+        If the token is missing.
     """
     try:
-        if (parcel.workspace / "token").read_text() == parcel.token:
+        if has_token(parcel.workspace, parcel.token):
             return
-    except FileNotFoundError:
-        pass
+    except StoreError as error:
+        # As no OSError: the source is not to blame.
+        raise DestinationError(f"{socket.gethostname()}: {error.message}") from error
+    place = "directory" if isinstance(parcel.workspace, Path) else "store"
     raise DestinationError(
         f"{parcel.workspace}: on {socket.gethostname()}, the unfinished work was removed, another "
-        "build has taken over, or the directory is not shared with the host of the build"
+        f"build has taken over, or the {place} is not shared with the host of the build"
     )
-
-
-@contextmanager
-def _busy(workspace: Path) -> Iterator[None]:
-    """Hold a lock that tells the next build that this process may still be writing.
-
-    The lock is released when the last thread of the process has left.
-    """
-    path = workspace / f"worker-{socket.gethostname()}-{os.getpid()}.lock"
-    with _guard:
-        lock = _locks.setdefault(path, FileLock(path, thread_local=False))
-        lock.acquire()  # counted: each thread releases it once
-    try:
-        yield
-    finally:
-        with _guard:
-            lock.release()
 
 
 def _opened_once(parcel: Parcel) -> _Opened:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from zarr.storage import LocalStore
 
 from napari_pyramid.build.journal import Journal, count_tiles
+from napari_pyramid.build.processes import has_ended
 from napari_pyramid.build.workspace_base import WorkspaceBase, fingerprint, store_around
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.plan.spec import PyramidSpec
@@ -91,9 +92,7 @@ class Workspace(WorkspaceBase[Path]):
             ) from exc
         try:
             self._sign()
-            # The token of an earlier build, whose workers may still be running.
-            (self.directory / "token").unlink(missing_ok=True)
-            self.wait_for_workers()
+            self._end_workers()
             finish_moves(self.directory)  # before anything here is read or removed
         except OSError as exc:
             self.release()
@@ -112,13 +111,9 @@ class Workspace(WorkspaceBase[Path]):
         """
         try:
             owner = json.loads((self.directory / "owner.json").read_text())
-            if os.name == "posix" and owner["host"] == socket.gethostname():
-                os.kill(owner["pid"], 0)
-        except ProcessLookupError:
-            return True
+            return has_ended(owner["host"], owner["pid"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return False
+            return False
 
     def _owner(self) -> str:
         try:
@@ -126,13 +121,6 @@ class Workspace(WorkspaceBase[Path]):
             return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
         except (OSError, ValueError, KeyError):
             return "another process"
-
-    def wait_for_workers(self) -> None:
-        """Wait until the worker processes that outlived their build have finished their tiles."""
-        for path in self.directory.glob("worker-*.lock"):
-            with FileLock(path):
-                pass
-            path.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Release the lock."""

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import zarr
 
 from napari_pyramid.build.state import BuildState, UnknownStateError
+from napari_pyramid.build.tokens import remove_tokens, wait_for_workers
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.folder import Folder
@@ -90,9 +91,19 @@ class WorkspaceBase(ABC, Generic[P]):
             If nothing can be written there.
         """
 
-    @abstractmethod
-    def wait_for_workers(self) -> None:
-        """Wait until the worker processes that outlived their build have finished their tiles."""
+    def confirm(self) -> None:
+        """Raise if another build has taken the lock over.
+
+        Raises
+        ------
+        DestinationError
+            If this build no longer holds the lock: it must neither write nor publish then.
+        """
+
+    def _end_workers(self) -> None:
+        """Stop the workers of earlier builds, and wait until they have finished their tiles."""
+        remove_tokens(self.directory)
+        wait_for_workers(self.directory)
 
     @abstractmethod
     def release(self) -> None:

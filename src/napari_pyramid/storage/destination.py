@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,7 +17,7 @@ from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.storage.address import is_remote, parse_address
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.objects import Objects
-from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.remote_store import Connection, RemoteStore
 from napari_pyramid.storage.store_objects import name_of, store_and_path
 from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
 
@@ -122,7 +123,12 @@ def _of_connection(store: RemoteStore) -> Folder:
             above = f"/{above}"
         opened = FsspecStore(_asynchronous(transport.system), path=above)
     root = address.public.removesuffix(path).removesuffix("/")
-    return Folder(Objects(opened, root, dict(connection.given)), path)
+    opener = partial(_objects_of, connection)
+    return Folder(Objects(opened, root, dict(connection.given), opener=opener), path)
+
+
+def _objects_of(connection: Connection) -> Objects:
+    return _of_connection(RemoteStore(connection)).objects
 
 
 def _asynchronous(system: Any) -> Any:

@@ -7,7 +7,8 @@ renamed, and can be created only where none exists.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zarr.abc.store import Store
@@ -43,9 +44,19 @@ class Objects:
     options
         Storage options with which the address can be opened again; None for a store that was
         given opened.
+    opener
+        Function that opens the same objects in another process; without it the store is pickled.
     """
 
-    def __init__(self, store: Store, root: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        root: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        opener: Callable[[], Objects] | None = None,
+    ) -> None:
+        self._opener = opener
         self.store = store
         self.root = root
         self.options = options
@@ -62,6 +73,22 @@ class Objects:
 
     def __hash__(self) -> int:
         return hash(self.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._opener is not None:
+            return self._opener, ()
+        return Objects, (self.store, self.root, self.options)
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether another process can open the same objects; a store in memory is not shared."""
+        if isinstance(self.store, MemoryStore):
+            return False
+        try:
+            pickle.dumps(self)
+        except Exception:  # a store of another package may raise anything
+            return False
+        return True
 
     @property
     def has_conditions(self) -> bool:
