@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 import zarr
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
-from napari_pyramid import build_pyramid, open_pyramid, open_pyramids
-from napari_pyramid.errors import LayoutError
+from napari_pyramid import build_pyramid, open_pyramid, open_pyramids, plan_build
+from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.info import describe
 
 PIXELS = np.arange(45 * 70, dtype="u2").reshape(45, 70)
@@ -87,3 +88,58 @@ def test_a_store_is_described_and_built_from(tmp_path: Path) -> None:
     assert len(describe(store).images) == 1
     built = build_pyramid(zarr.open_group(store, mode="r"), tmp_path / "built.ome.zarr")
     np.testing.assert_array_equal(np.asarray(built[0][...]), PIXELS)
+
+
+def _check_all(given: object, folder: Path, path: str) -> None:
+    """Open, describe and build from an opened store with one array."""
+    (pyramid,) = open_pyramids(given)
+    np.testing.assert_array_equal(np.asarray(pyramid[0][...]), PIXELS)
+    assert f"image '{path}'" in str(describe(given))
+    built = build_pyramid(given, folder / "x.ome.zarr", n_levels=2)
+    np.testing.assert_array_equal(np.asarray(built[0][...]), PIXELS)
+
+
+def test_icechunk_is_opened_and_built_from_but_has_no_place_for_unfinished_work(
+    tmp_path: Path,
+) -> None:
+    icechunk = pytest.importorskip("icechunk")
+    repository = icechunk.Repository.create(icechunk.in_memory_storage())
+    session = repository.writable_session("main")
+    zarr.create_group(session.store).create_array("0", data=PIXELS, chunks=(8, 9))
+    session.commit("pixels")
+    session = repository.readonly_session("main")
+    _check_all(session, tmp_path / "a", "0")
+    _check_all(session.store, tmp_path / "b", "0")
+    _check_all(StorePath(session.store, "0"), tmp_path / "c", "0")
+    session = repository.writable_session("main")
+    for given in (session, session.store):
+        with pytest.raises(DestinationError, match="takes keys of zarr nodes only"):
+            plan_build(PIXELS, given, n_levels=2)
+    assert not session.has_uncommitted_changes
+
+
+def test_references_to_chunks_in_other_files_are_opened(tmp_path: Path) -> None:
+    """As kerchunk and VirtualiZarr write them: here two chunks in one file without any header."""
+    fsspec = pytest.importorskip("fsspec")
+    (tmp_path / "pixels.bin").write_bytes(b"head" + PIXELS.tobytes())
+    described = {
+        "zarr_format": 2,
+        "shape": [45, 70],
+        "chunks": [27, 70],
+        "dtype": "<u2",
+        "compressor": None,
+        "fill_value": 0,
+        "order": "C",
+        "filters": None,
+    }
+    file, size = str(tmp_path / "pixels.bin"), 27 * 70 * 2
+    with open(file, "ab") as padded:  # the last chunk is whole, too
+        padded.write(bytes(size))
+    references = {
+        ".zgroup": json.dumps({"zarr_format": 2}),
+        "image/.zarray": json.dumps(described),
+        "image/0.0": [file, 4, size],
+        "image/1.0": [file, 4 + size, size],
+    }
+    mapper = fsspec.get_mapper("reference://", fo={"version": 1, "refs": references})
+    _check_all(mapper, tmp_path, "image")

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.lazy import LazyArray
@@ -30,7 +29,7 @@ from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.irregular import with_regular_chunks
 from napari_pyramid.storage.objects import Objects, StoreError
 from napari_pyramid.storage.remote_store import RemoteStore
-from napari_pyramid.storage.store_objects import name_of, place_of
+from napari_pyramid.storage.store_objects import is_opened_store, is_path, name_of, place_of
 
 __all__ = [
     "BuildSource",
@@ -133,9 +132,9 @@ def resolve_source(
     ----------
     source
         A path or URL of anything that the layouts read (its first image, or the one called
-        `name`), or a zarr Group or Store; an array-like; a list or tuple of array-likes, which are
-        the levels of an existing pyramid, largest first; or a `BuildSource`, which is returned as
-        it is.
+        `name`), or an opened store, see `open_object`; an array-like; a list or tuple of
+        array-likes, which are the levels of an existing pyramid, largest first; or a `BuildSource`,
+        which is returned as it is.
     storage_options
         Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
 
@@ -148,7 +147,7 @@ def resolve_source(
     """
     if isinstance(source, BuildSource):
         return source
-    if isinstance(source, str | os.PathLike | zarr.Group | Store):
+    if is_path(source) or (not _is_array(source) and is_opened_store(source)):
         from napari_pyramid.layouts import open_images
 
         images = open_images(source, storage_options=storage_options)
@@ -168,12 +167,16 @@ def _checked(array: Any) -> Any:
     SpecError
         If it has no shape or dtype.
     """
-    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+    if not _is_array(array):
         raise SpecError(
             f"a {type(array).__name__} cannot be a source: "
             "expected something with shape, dtype and indexing"
         )
     return array
+
+
+def _is_array(given: Any) -> bool:
+    return hasattr(given, "shape") and hasattr(given, "dtype")
 
 
 def _unwrapped(array: Any) -> Any:

@@ -30,6 +30,7 @@ _SIDE_BY_SIDE = 128
 
 _METADATA_NAMES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "attributes.json"}
 _NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
+_ZARR_FILES = (*_NODE_FILES, ".zattrs", ".zmetadata")
 
 _MAX_ENTRIES = 200_000
 """Directories with more entries than this hold chunks; their later names are not looked at."""
@@ -122,9 +123,16 @@ class _StoreFiles:
         self.expected_groups: set[str] = set()
         self._index: dict[str, set[str]] | None = None
         self._local_root = _local_root(store)
+        # Stores of other packages, such as icechunk, may refuse keys that no zarr node has.
+        self._takes_any_key = type(store).__module__.startswith(("zarr.", "napari_pyramid."))
 
     def read(self, key: str) -> bytes | None:
-        buffer = _answer(self._store.get(key, default_buffer_prototype()))
+        try:
+            buffer = _answer(self._store.get(key, default_buffer_prototype()))
+        except OSError:
+            if self._takes_any_key or key.rpartition("/")[2] in _ZARR_FILES:
+                raise
+            return None
         return None if buffer is None else _bounded(buffer.to_bytes(), key)
 
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:

@@ -16,12 +16,14 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.storage.address import is_remote, parse_address
 from napari_pyramid.storage.folder import Folder, Place
-from napari_pyramid.storage.objects import Objects
+from napari_pyramid.storage.objects import Objects, StoreError
 from napari_pyramid.storage.remote_store import Connection, RemoteStore
 from napari_pyramid.storage.store_objects import name_of, store_and_path
 from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
 
 __all__ = ["open_destination", "place_in_bucket", "place_of_array"]
+
+_NOT_OF_A_NODE = ".building/state.json"
 
 
 def open_destination(given: Any, storage_options: Mapping[str, Any] | None = None) -> Place:
@@ -146,4 +148,18 @@ def _of_store(store: Store, path: str) -> Place:
         raise DestinationError(
             f"{name_of(store)} is read-only, or lists nothing: give a store that can be written"
         )
-    return Folder(Objects(store, name_of(store)), path)
+    objects = Objects(store, name_of(store))
+    if not type(store).__module__.startswith("zarr."):
+        _check_keys(objects)
+    return Folder(objects, path)
+
+
+def _check_keys(objects: Objects) -> None:
+    """Raise if a store of another package, such as icechunk, takes no keys but those of nodes."""
+    try:
+        objects.get(_NOT_OF_A_NODE)
+    except StoreError as error:
+        raise DestinationError(
+            f"{objects.root}: unfinished work has no place there, because this store takes keys of "
+            "zarr nodes only: build into a directory or a bucket, and copy the levels with zarr"
+        ) from error

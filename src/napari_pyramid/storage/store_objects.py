@@ -17,7 +17,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.node import Node, root_node
 
-__all__ = ["is_path", "name_of", "open_object", "place_of", "store_and_path"]
+__all__ = ["is_opened_store", "is_path", "name_of", "open_object", "place_of", "store_and_path"]
 
 
 def is_path(given: object) -> bool:
@@ -87,6 +87,15 @@ def store_and_path(given: Any, *, read_only: bool = True) -> tuple[Store, str]:
         f"a {type(given).__name__} cannot be opened: expected a path, a URL, "
         "or a zarr Group, Array or Store"
     )
+
+
+def is_opened_store(given: object) -> bool:
+    """Return whether `given` is an opened store, or a group or array in one; see `open_object`."""
+    try:
+        store_and_path(given)
+    except LayoutError:
+        return False
+    return True
 
 
 def name_of(store: Store) -> str:
