@@ -14,15 +14,18 @@ from typing import Any, get_type_hints
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 
 from napari_pyramid import (
     Build,
+    BuildInProgressError,
     PyramidSpec,
     SpecError,
     build_pyramid,
     iter_build,
     plan_build,
 )
+from napari_pyramid.build import discard_unfinished, has_unfinished
 from napari_pyramid.plan.options import SpecOptions
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
@@ -143,6 +146,34 @@ def test_a_stopped_build_can_be_run_again(source: Path, tmp_path: Path) -> None:
     stop(build)
     assert len(build.run()) == 3
     assert not plan_build(DATA, tmp_path / "y.ome.zarr", **OPTIONS).can_resume
+
+
+def test_discarding_leaves_what_was_there_before(source: Path, tmp_path: Path) -> None:
+    before = digest(source)
+    build = plan_build(source, in_place=True, **OPTIONS)
+    stop(build)
+    assert has_unfinished(source, in_place=True)
+    assert build.discard()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [source.name]
+    assert digest(source) == before
+    assert not build.discard()
+    assert not has_unfinished(source, in_place=True)
+
+
+def test_work_whose_source_is_gone_can_be_discarded(source: Path, tmp_path: Path) -> None:
+    stop(plan_build(source, tmp_path / "x.ome.zarr", **OPTIONS))
+    source.rename(tmp_path / "moved.zarr")
+    assert discard_unfinished(tmp_path / "x.ome.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["moved.zarr"]
+
+
+def test_work_of_a_running_build_is_not_discarded(source: Path, tmp_path: Path) -> None:
+    steps = plan_build(source, tmp_path / "x.ome.zarr", **OPTIONS).steps()
+    next(steps)
+    with pytest.raises(BuildInProgressError):
+        discard_unfinished(tmp_path / "x.ome.zarr")
+    *_, last = steps
+    assert last.done == last.total
 
 
 class Killed(BaseException):

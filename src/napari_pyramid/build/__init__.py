@@ -12,6 +12,7 @@ from napari_pyramid.build.progress import Progress
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.build.undo import recover
+from napari_pyramid.build.unfinished import discard_unfinished, has_unfinished
 from napari_pyramid.image import Channel
 from napari_pyramid.metadata.ome_zarr import Version
 from napari_pyramid.plan.options import SpecOptions, refuse_unknown
@@ -24,6 +25,8 @@ __all__ = [
     "Progress",
     "Unfinished",
     "build_pyramid",
+    "discard_unfinished",
+    "has_unfinished",
     "iter_build",
     "plan_build",
     "recover",

@@ -19,6 +19,7 @@ from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.run import Run
 from napari_pyramid.build.scheduler import dashboard_of
 from napari_pyramid.build.undo import recover
+from napari_pyramid.build.unfinished import discard_work
 from napari_pyramid.build.update import Update
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.plan.level import Level, format_bytes
@@ -219,6 +220,20 @@ class Build:
                 if progress is not None:
                     progress(step)
             return steps.result
+
+    def discard(self) -> bool:
+        """Remove the unfinished work at the destination, and return whether there was any.
+
+        What was at the destination before the build stays, or is put back.
+
+        Raises
+        ------
+        BuildInProgressError
+            If a build is running there.
+        DestinationError
+            If the work cannot be removed, or was complete: it is finished then.
+        """
+        return self._request.has_target and discard_work(self._job.target.workspace)
 
     def __str__(self) -> str:
         size, memory = format_bytes(self.nbytes), format_bytes(self.peak_memory)
