@@ -147,5 +147,15 @@ def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
+def settings(plugin_settings: Any, npe2pm: Any) -> Any:
+    """napari's settings of this plugin, as the form under Preferences > Plugins changes them."""
+    from napari.settings import get_plugin_settings
+    from npe2 import PluginManifest
+
+    npe2pm.register(PluginManifest.from_distribution("napari-pyramid"))
+    return get_plugin_settings("napari-pyramid")
+
+
+@pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
     return make_napari_viewer(show=True)

@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from napari_pyramid._napari._candidates import Candidate
-from napari_pyramid._napari._offer import in_place_directory, suggested_destination
+from napari_pyramid._napari._offer import suggested_destination, why_not_in_place
 from napari_pyramid._napari._plan import Choice, Plan
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.errors import SpecError
@@ -52,7 +52,7 @@ def test_pyramid_is_said_to_be_one() -> None:
         .summary()
         .startswith("It has 2 levels already; ")
     )
-    assert in_place_directory(pyramid) is None
+    assert "without coarser levels" in why_not_in_place(Candidate(pyramid))
 
 
 def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:
@@ -93,11 +93,14 @@ def test_what_does_not_fit_is_said(choice: Choice, why: str) -> None:
         plan_of(image_of(np.zeros((20, 30, 40), np.uint16)), choice)
 
 
-def test_only_zarr_on_disk_has_a_place(tmp_path: Path) -> None:
-    stored = zarr.create_array(tmp_path / "a.zarr", shape=(4, 4, 4), chunks=(2, 2, 2), dtype="u1")
-    assert in_place_directory(image_of(stored)) == tmp_path / "a.zarr"
-    assert in_place_directory(image_of(zarr.zeros((4, 4, 4)))) is None
-    assert in_place_directory(image_of(np.zeros((4, 4, 4)))) is None
+def test_levels_are_added_only_beside_zarr_in_a_group(tmp_path: Path) -> None:
+    def reason(array: object) -> str:
+        return why_not_in_place(Candidate(image_of(array)))
+
+    group = zarr.create_group(tmp_path / "a.zarr")
+    assert reason(group.create_array("raw", data=np.zeros((4, 4, 4)), chunks=(2, 2, 2))) == ""
+    assert "no group" in reason(zarr.zeros((4, 4, 4)))
+    assert "on a disk or in a bucket" in reason(np.zeros((4, 4, 4)))
 
 
 def test_suggested_destination_is_free_and_beside_the_source(tmp_path: Path) -> None:

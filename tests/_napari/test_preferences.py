@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from npe2 import PluginManifest
 from servers import Rules, web_server
 
 from napari_pyramid._napari import _preferences, writer
+from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._saving import save_steps
 from napari_pyramid._napari.reader import read
 from napari_pyramid.arrays import chunked_source
@@ -22,15 +22,6 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.layer_image import images_of_layers
 
 LAYER = (np.arange(700 * 650, dtype="u2").reshape(700, 650), {"name": "a"}, "image")
-
-
-@pytest.fixture
-def settings(plugin_settings: Any, npe2pm: Any) -> Any:
-    """napari's settings of this plugin, as the form under Preferences > Plugins changes them."""
-    from napari.settings import get_plugin_settings
-
-    npe2pm.register(PluginManifest.from_distribution("napari-pyramid"))
-    return get_plugin_settings("napari-pyramid")
 
 
 @pytest.fixture
@@ -134,6 +125,24 @@ def test_urls_are_opened_with_the_storage_options(
         settings.remote.storage_options = "headers.Authorization=Bearer 7, retries=1"
         (layer,) = read(f"{server.url}/secret.zarr")
     assert layer[0][0].shape == (9, 11)
+
+
+def test_the_form_starts_from_the_preferences(settings: Any, qapp: Any) -> None:
+    settings.building.codec, settings.building.format = "gzip-5", "0.4"
+    settings.building.workers = 3
+    form = BuildForm()
+    choice, _ = form.choice()
+    assert (choice.codec, choice.format, choice.workers) == ("gzip-5", "0.4", 3)
+    assert form.codec.native.currentText() == "auto (gzip-5)"
+    form.codec.value = "none"
+    assert form.choice()[0].codec == "none"
+
+
+def test_preferred_codec_is_not_for_levels_beside_others(settings: Any, qapp: Any) -> None:
+    settings.building.codec = "gzip-5"
+    form = BuildForm()
+    form.place.value = "in place"
+    assert form.choice()[0].codec is None
 
 
 @pytest.mark.parametrize(

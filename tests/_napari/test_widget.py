@@ -532,7 +532,7 @@ def test_window_answers_while_a_path_is_opened(
     zarr.create_array(tmp_path / "far.zarr", data=np.zeros((12, 20, 20), "u2"), chunks=(8, 8, 8))
     server, answered = threading.Event(), threading.Event()
 
-    def open_far(path: str) -> Any:
+    def open_far(path: str, **_: Any) -> Any:
         if "far" in path:
             assert server.wait(60)
             answered.set()
@@ -556,7 +556,7 @@ def test_window_answers_while_a_path_is_opened(
 def test_what_is_odd_about_a_path_is_notified(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_oddly(path: str) -> Any:
+    def open_oddly(path: str, **_: Any) -> Any:
         warnings.warn("one level is odd", LayoutWarning, stacklevel=2)
         return open_images(path)
 
@@ -573,7 +573,7 @@ def test_widget_may_go_while_a_path_is_opened(
 ) -> None:
     server, answered = threading.Event(), threading.Event()
 
-    def open_late(path: str) -> Any:
+    def open_late(path: str, **_: Any) -> Any:
         assert server.wait(60)
         answered.set()
         raise LayoutError(path)

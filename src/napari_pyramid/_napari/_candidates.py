@@ -13,7 +13,7 @@ from typing import Any
 
 from napari_pyramid._napari.reader import get_reader
 from napari_pyramid.axes import Axis, default_axes
-from napari_pyramid.build.source import BuildSource, directory_of
+from napari_pyramid.build.source import BuildSource, directory_of, place_read
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layer_image import (
@@ -24,7 +24,9 @@ from napari_pyramid.layer_image import (
 )
 from napari_pyramid.layer_image.look import rgb_channels
 from napari_pyramid.layouts import open_images
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.folder import Folder
+from napari_pyramid.storage.remote_store import RemoteStore
 
 __all__ = [
     "Candidate",
@@ -62,14 +64,23 @@ class Candidate:
 
     @property
     def place(self) -> dict[str, Any] | None:
-        """Where a later session finds the image again, as JSON values; None if nowhere."""
+        """Where a later session finds the image again, as JSON values; None if nowhere.
+
+        Addresses are without secrets: a signature in a URL is not kept.
+        """
         if self.source is not None and self.source.image is not None:
-            if self.path is None or is_remote(self.path):
+            if self.path is None:
                 return None
             image = self.source.image
-            return {"path": os.path.abspath(self.path), "image": image.path or image.name}
-        array = directory_of(self.image.levels[0])
-        return None if array is None else {"array": os.path.abspath(array)}
+            path = public_url(self.path) if "://" in self.path else os.path.abspath(self.path)
+            return {"path": path, "image": image.path or image.name}
+        level = self.image.levels[0]
+        if (array := directory_of(level)) is not None:
+            return {"array": os.path.abspath(array)}
+        there = place_read(level)
+        if isinstance(there, Folder) and isinstance(there.objects.store, RemoteStore):
+            return {"array": str(there)}
+        return None
 
     def is_same(self, other: Candidate) -> bool:
         """Return whether a build of `other` would be the same build."""

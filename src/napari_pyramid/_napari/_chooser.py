@@ -15,6 +15,7 @@ from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid._napari._planning import Newest, Planned, Selected, plans_for, selected
+from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._remedies import Action, worded
 from napari_pyramid._napari._selecting import chosen_layers, finder, source_key, title_of
 from napari_pyramid._napari._worker_thread import Outcome
@@ -104,7 +105,9 @@ class Chooser:
             path = self.form.path.text
             self.selected = None
             self._show(Planned(), f"Opening {path}…")
-            self._sources.ask(lambda: open_images(path), self._opened)
+            self._sources.ask(
+                lambda: open_images(path, storage_options=options_for(path)), self._opened
+            )
         else:
             self._select()
 

@@ -20,6 +20,7 @@ from napari.layers import Image, Labels
 from napari_pyramid._napari._fields import Note, PlaceEdit, shrinks
 from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari._plan import PIXEL
+from napari_pyramid._napari._preferences import build_defaults
 
 __all__ = ["AUTO", "MORE", "Controls", "SourceKind"]
 
@@ -36,7 +37,6 @@ _UNITS = (
     *(("cm", "centimeter"), ("m", "meter"), ("pixels", PIXEL)),
 )
 _CODECS = (
-    (AUTO, AUTO),
     ("fast (blosc-zstd-1)", "blosc-zstd-1"),
     ("smaller (blosc-zstd-5)", "blosc-zstd-5"),
     ("smallest (zstd-15)", "zstd-15"),
@@ -59,6 +59,7 @@ class Controls(Container[Widget]):
     def __init__(self, viewer: Any = None) -> None:
         self._viewer = viewer
         self.offered = Offer()
+        self.defaults = build_defaults()
         self.images: tuple[str, ...] = ()
         self._make_source()
         self._make_place()
@@ -192,13 +193,15 @@ class Controls(Container[Widget]):
             name="format",
             label="Format",
             choices=_FORMATS,
+            value=self.defaults.format,
             tooltip="0.5 is current; 0.4 is read by older programs",
         )
         self.codec = ComboBox(
             name="codec",
             label="Codec",
-            choices=_CODECS,
-            tooltip="How blocks are compressed, without loss",
+            choices=[(f"{AUTO} ({self.defaults.codec})", AUTO), *_CODECS],
+            tooltip="How blocks are compressed, without loss; auto is the codec in the "
+            "preferences, and in place the codec of the image",
         )
         self.factors = LineEdit(
             name="factors",
@@ -212,10 +215,12 @@ class Controls(Container[Widget]):
             tooltip="Size of the files that hold many blocks each, one length for each axis; "
             "none stores a file for each block",
         )
+        most = max(2 * (os.cpu_count() or 1), self.defaults.workers or 0)
         self.workers = ComboBox(
             name="workers",
             label="Threads",
-            choices=[(AUTO, 0), *((str(n), n) for n in range(1, 2 * (os.cpu_count() or 1) + 1))],
+            choices=[(AUTO, 0), *((str(n), n) for n in range(1, most + 1))],
+            value=self.defaults.workers or 0,
             tooltip="How many blocks are computed at a time; auto is one for each processor",
         )
         self.memory = LineEdit(

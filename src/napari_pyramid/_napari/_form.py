@@ -16,6 +16,7 @@ from napari_pyramid._napari._parsing import in_bytes, numbers, whole_numbers
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
+from napari_pyramid.metadata.codecs import DEFAULT_CODEC
 
 __all__ = ["BuildForm"]
 
@@ -209,13 +210,21 @@ class BuildForm(Controls):
             unit=None if self.unit.value == self.offered.unit else self.unit.value,
             factors=parsed("factors", lambda text: whole_numbers("factors", text)),
             shards=parsed("shards", _shards, "auto"),
-            codec=None if self.codec.value == AUTO else self.codec.value,
+            codec=self._chosen_codec(),
             workers=self.workers.value or None,
             memory=parsed("memory", in_bytes),
             scheduler=self.scheduler.value.strip() or None,
             verify=self.verify.value,
         )
         return choice, problems
+
+    def _chosen_codec(self) -> str | None:
+        """Return the codec; None leaves it to the engine, which in place takes level 0's."""
+        if self.codec.value != AUTO:
+            return str(self.codec.value)
+        preferred = self.defaults.codec
+        in_place = self.place.value == "in place"
+        return None if in_place or preferred == DEFAULT_CODEC else preferred
 
     def _chosen_destination(self) -> str | None:
         if self.place.value == "in place":

@@ -16,14 +16,13 @@ import numpy as np
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._plan import PIXEL
 from napari_pyramid.build import plan_build
-from napari_pyramid.build.source import directory_of
 from napari_pyramid.downsample import Reduction, default_method, methods_for
 from napari_pyramid.errors import DestinationError, PyramidError
-from napari_pyramid.image import ArrayLike
-from napari_pyramid.layer_image import LayerImage
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.destination import is_anonymous, place_of_array
+from napari_pyramid.storage.folder import Folder
 
-__all__ = ["Offer", "free_destination", "in_place_directory", "suggested_destination"]
+__all__ = ["Offer", "free_destination", "suggested_destination", "why_not_in_place"]
 
 _PACKAGE = Path(__file__).parents[1]
 """Folder of the package, which holds the sample data."""
@@ -95,13 +94,19 @@ def why_not_in_place(candidate: Candidate) -> str:
     image = candidate.image
     if len(image.levels) > 1:
         return "In place needs an image without coarser levels."
-    array: ArrayLike = image.levels[0]
-    if directory_of(array) is None:
-        if candidate.path is not None and is_remote(candidate.path):
-            return "In place needs a zarr store on this machine."
+    try:
+        place = place_of_array(image.levels[0])
+    except DestinationError:
+        return "In place is not possible on a web server, which nothing can be written to."
+    if place is None:
         if candidate.path is not None and not Path(candidate.path).is_dir():
-            return f"In place needs a zarr store, not {Path(candidate.path).name}."
-        return "In place needs pixels in a zarr store on this machine."
+            return f"In place needs a zarr store, not {Path(public_url(candidate.path)).name}."
+        return "In place needs pixels in a zarr store on a disk or in a bucket."
+    if isinstance(place, Folder) and is_anonymous(place):
+        return (
+            "In place needs credentials for the bucket: put them into Preferences, Plugins, "
+            "Servers and buckets, and open the image again."
+        )
     try:
         plan_build(candidate.data, in_place=True, **image.build_options)
     except DestinationError as error:
@@ -109,14 +114,6 @@ def why_not_in_place(candidate: Candidate) -> str:
     except PyramidError:
         pass  # said when it is planned with the choices
     return ""
-
-
-def in_place_directory(image: LayerImage) -> Path | None:
-    """Return the directory of the image's only level, or None.
-
-    None if there are several levels, or the level is not a zarr array on this machine's disk.
-    """
-    return directory_of(image.levels[0]) if len(image.levels) == 1 else None
 
 
 def suggested_destination(name: str, source: str | None) -> str:

@@ -9,7 +9,7 @@ from napari.layers import Layer
 from napari_pyramid._napari._from_image import layers_of, origin_of
 from napari_pyramid._napari._plan import Plan
 from napari_pyramid._napari._progressive import watch_viewers
-from napari_pyramid._napari._replace import group_of, levels_as, replace_layer
+from napari_pyramid._napari._replace import levels_as, replace_layer
 from napari_pyramid._napari._units import napari_unit
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.layer_image import METADATA_KEY
@@ -31,7 +31,7 @@ def show_built(
     sentence
         What was built, and where.
     """
-    where = plan.choice.destination or group_of(pyramid)
+    where = str(plan.build.destination)
     watch_viewers()
     origin = origin_of(pyramid.image, where)
     present = [layer for layer in layers if layer in viewer.layers]

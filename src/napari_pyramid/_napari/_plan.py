@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from napari_pyramid._napari._candidates import Candidate
+from napari_pyramid._napari._preferences import options_for
 from napari_pyramid.axes import Axis, clean_unit, parse_axes
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.errors import DestinationError, PyramidError, SpecError
@@ -66,6 +67,7 @@ class Totals:
     memory: int
     bytes_read: int
     """Bytes of pixels of level 0, which are all read."""
+    n_builds: int = 1
 
     @classmethod
     def of(cls, plans: Iterable[Plan]) -> Totals:
@@ -76,6 +78,7 @@ class Totals:
             sum(b.n_files for b in builds),
             max((b.peak_memory for b in builds), default=0),
             sum(b.spec.levels[0].nbytes for b in builds),
+            len(builds),
         )
 
 
@@ -96,9 +99,10 @@ class Plan:
 
         Raises
         ------
-        SpecError, DestinationError
-            If the choice does not fit the image, nothing can be stored at the destination, or
-            another build left unfinished work there.
+        SpecError, DestinationError, LayoutError
+            If the choice does not fit the image, the storage options in the preferences cannot be
+            read, nothing can be stored at the destination, or another build left unfinished work
+            there.
         """
         if choice.destination == "":
             raise SpecError("choose where to store the pyramid")
@@ -189,6 +193,8 @@ def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
     place: dict[str, Any] = {"format": choice.format}
     if choice.destination is None:
         place = {"in_place": True, "series": choice.series}
+    elif (options := options_for(choice.destination)) is not None:
+        place["storage_options"] = options
     if choice.shards != "auto":
         place["shards"] = choice.shards
     return {

@@ -9,11 +9,13 @@ from napari_pyramid.arrays import chunked_source
 from napari_pyramid.arrays.chunk_cache import default_budget, machine_memory
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.metadata.codecs import DEFAULT_CODEC
+from napari_pyramid.storage.address import is_remote
 
 __all__ = [
     "BuildDefaults",
     "browse_above",
     "build_defaults",
+    "options_for",
     "parse_options",
     "read_ahead",
     "shows_progressively",
@@ -21,6 +23,9 @@ __all__ = [
     "use_cache_size",
     "volume_bytes",
 ]
+
+
+_FOR_WEB_SERVERS = ("headers", "retries", "timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,24 @@ def storage_options() -> dict[str, str]:
         If the preference has another form than "name=value, name=value".
     """
     return parse_options(str(_preference("remote", "storage_options", "")))
+
+
+def options_for(place: str | None) -> dict[str, str] | None:
+    """Return the storage options for a URL; None for a path of this machine.
+
+    A web server gets only those that are for web servers, and no keys of a bucket.
+
+    Raises
+    ------
+    LayoutError
+        If the preference has another form than "name=value, name=value".
+    """
+    if place is None or not is_remote(place):
+        return None
+    options = storage_options()
+    if place.lower().startswith(("http://", "https://")):
+        return {k: v for k, v in options.items() if k.lower().startswith(_FOR_WEB_SERVERS)}
+    return options
 
 
 def parse_options(text: str) -> dict[str, str]:

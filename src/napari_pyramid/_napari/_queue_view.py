@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_pyramid._napari._queue import Queue, Task
 from napari_pyramid._napari._remedies import Action, actions_for, worded
 from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.storage.address import is_remote
 
 __all__ = ["QueueView", "TaskRow", "duration"]
 
@@ -171,6 +172,8 @@ def buttons_for(task: Task) -> list[tuple[str, str, str | Action]]:
     again = ("Build again", "Starts from the beginning", "resume")
     if task.state == "failed":
         actions = [(a.label, a.tooltip, a) for a in actions_for(task.error)]
+        if task.place is not None and is_remote(task.place):  # there is no folder to open
+            actions = [found for found in actions if found[2].effect != "opens"]
         retry = ("Try again", "Goes on if what is wrong has been put right", "resume")
         return [*actions, *([] if actions else [retry]), clear]
     discard = ("Discard", "Removes the unfinished work", "discard")

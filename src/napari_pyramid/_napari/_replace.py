@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["group_of", "levels_as", "replace_layer"]
+__all__ = ["levels_as", "replace_layer"]
 
 
 def replace_layer(
@@ -66,12 +66,6 @@ def replace_layer(
     if active is None or active not in viewer.layers:
         viewer.layers.selection.active = new
     return new
-
-
-def group_of(pyramid: Pyramid) -> str:
-    """Return the directory of the group that levels were added to."""
-    level_0: Any = pyramid.levels[0]  # in place it is always a zarr array in a directory
-    return str(level_0.store.root)
 
 
 def levels_as(image: LayerImage, pyramid: Pyramid) -> list[LazyArray]:

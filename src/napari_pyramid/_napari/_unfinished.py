@@ -1,7 +1,8 @@
 """Remember builds that were begun, so that a later session can offer to finish them. No Qt.
 
 One JSON file of the user lists them. An entry is added when a build begins to write, and removed
-when its work is finished or gone; what is done is read from the work itself.
+when its work is finished or gone; what is done is read from the work itself. Addresses are kept
+without secrets: credentials are those of the preferences and of the machine.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import zarr
 
 from napari_pyramid._napari._candidates import Candidate, candidate_at
 from napari_pyramid._napari._plan import Choice, Plan
+from napari_pyramid._napari._preferences import options_for
 from napari_pyramid.axes import Axis
-from napari_pyramid.build.undo import undo_publishing
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build import discard_unfinished, has_unfinished
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.image import Channel, pick_image
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.json_files import write_json
+from napari_pyramid.storage.open_url import open_remote
 
 __all__ = ["Begun", "Found", "discard", "forget", "remember", "unfinished_builds"]
 
@@ -41,9 +45,9 @@ class Begun:
     """A build that an earlier session began and did not finish."""
 
     destination: str
-    """Group that will hold the levels."""
+    """Path or URL of the group that will hold the levels."""
     workspace: str
-    """Directory of the unfinished work."""
+    """Directory of the unfinished work, or its URL."""
     place: Mapping[str, Any]
     """Where the image is, see `Candidate.place`."""
     image: Mapping[str, Any]
@@ -53,12 +57,18 @@ class Begun:
     @classmethod
     def of(cls, plan: Plan) -> Begun | None:
         """Return the entry of a build, or None if no later session could resume it."""
-        place, build = plan.candidate.place, plan.build
-        if place is None or not build.can_resume or not isinstance(build.destination, Path):
+        place, build, choice = plan.candidate.place, plan.build, plan.choice
+        target = build.destination
+        if place is None or not build.can_resume:
             return None
+        if isinstance(target, Folder):
+            if target.objects.options is None:  # a store that was given opened
+                return None
+            if choice.destination is not None:
+                choice = replace(choice, destination=str(target))
         image = asdict(replace(plan.candidate.image, levels=()))
         image["label_colors"] = [[k, *v] for k, v in plan.candidate.image.label_colors.items()]
-        return cls(str(build.destination), str(build.workspace), place, image, asdict(plan.choice))
+        return cls(str(target), str(build.workspace), place, image, asdict(choice))
 
     @property
     def chosen(self) -> Choice:
@@ -78,18 +88,41 @@ class Begun:
             If it is not there any more.
         """
         if "array" in self.place:
+            path = str(self.place["array"])
             try:
-                array = zarr.open_array(str(self.place["array"]), mode="r")
+                array = zarr.open_array(_store(path), mode="r")
             except (OSError, ValueError, KeyError) as error:
-                raise PyramidError(f"{self.place['array']} cannot be opened: {error}") from error
-            return Candidate(_image(self.image, array), str(self.place["array"]))
+                raise PyramidError(f"{path} cannot be opened: {error}") from error
+            return Candidate(_image(self.image, array), path)
         path = str(self.place["path"])
-        return candidate_at(pick_image(open_images(path), str(self.place["image"]), path), path)
+        images = open_images(path, storage_options=options_for(path))
+        return candidate_at(pick_image(images, str(self.place["image"]), path), path)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the levels are added to an existing group."""
+        return self.choice.get("destination") is None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the work is in a bucket."""
+        return is_remote(self.destination)
 
     @property
     def exists(self) -> bool:
-        """Whether the unfinished work is still there."""
-        return Path(self.workspace).is_dir()
+        """Whether the unfinished work is still there.
+
+        Raises
+        ------
+        PyramidError
+            If a bucket does not answer.
+        """
+        options = options_for(self.destination)
+        return has_unfinished(self.destination, in_place=self.in_place, storage_options=options)
+
+
+def _store(path: str) -> Any:
+    return open_remote(parse_address(path), options_for(path)) if is_remote(path) else path
 
 
 def _image(document: Mapping[str, Any], array: Any) -> LayerImage:
@@ -134,16 +167,23 @@ class Found:
     """Why it cannot be resumed, if so."""
 
 
-def unfinished_builds() -> list[Found]:
+def unfinished_builds(*, remote: bool = False) -> list[Found]:
     """Return the builds whose unfinished work is still there, oldest first.
 
     Opens their images, to tell whether the work can be resumed.
+
+    Parameters
+    ----------
+    remote
+        Whether to look into buckets, which may answer slowly, instead of disks.
     """
     found = []
     for begun in _entries():
-        if not begun.exists:
+        if begun.is_remote != remote:
             continue
         try:
+            if not begun.exists:
+                continue
             candidate = begun.candidate()
             left = Plan.of(candidate, begun.chosen).build.unfinished
         except PyramidError as error:
@@ -155,10 +195,13 @@ def unfinished_builds() -> list[Found]:
 
 
 def remember(begun: Begun) -> None:
-    """Add a build to the list, in place of an earlier one with the same destination."""
+    """Add a build to the list, in place of an earlier one with the same destination.
+
+    Entries whose work is gone from a disk are dropped; no bucket is asked.
+    """
     with _lock:
-        others = [b for b in _entries() if b.destination != begun.destination and b.exists]
-        _write([*others, begun])
+        others = [b for b in _entries() if b.destination != begun.destination]
+        _write([*(b for b in others if b.is_remote or Path(b.workspace).is_dir()), begun])
 
 
 def forget(destination: str) -> None:
@@ -178,12 +221,8 @@ def discard(begun: Begun) -> None:
     DestinationError
         If a build is running there, or the work cannot be removed.
     """
-    in_place = begun.choice.get("destination") is None
-    workspace = Workspace(Path(begun.destination), in_place=in_place)
-    if begun.exists:
-        workspace.acquire()
-        undo_publishing(workspace)
-        workspace.discard()
+    options = options_for(begun.destination)
+    discard_unfinished(begun.destination, in_place=begun.in_place, storage_options=options)
     forget(begun.destination)
 
 

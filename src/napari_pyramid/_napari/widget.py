@@ -6,6 +6,7 @@ builds it, and `_outcome` shows the pyramid in the viewer.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from napari_pyramid._napari._unfinished import Found, discard, unfinished_builds
 from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
 from napari_pyramid.layer_image import lost_transforms
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.address import is_remote
 
 if TYPE_CHECKING:
     import napari
@@ -129,6 +131,8 @@ class BuildPyramid(QWidget):
         return f"{len(planned.plans)} images to build, one after the other. {notes}".strip()
 
     def _is_possible(self, action: Action) -> bool:
+        if action.effect == "opens":
+            return not is_remote(self.form.destination.text)
         return action.effect != "finishes" or self._begun() is not None
 
     def _begun(self) -> Task | None:
@@ -222,14 +226,15 @@ class BuildPyramid(QWidget):
     # ---- unfinished builds -----------------------------------------------------------------------
 
     def _look_for_unfinished(self) -> None:
-        """Offer the builds that an earlier session did not finish."""
+        """Offer the builds that an earlier session did not finish; buckets may answer later."""
 
         def found(outcome: Outcome) -> None:
             if self._life.alive and outcome.complete:
                 for build in outcome.result:
                     self._offer_unfinished(build)
 
-        answer_in_background(unfinished_builds, found)
+        for remote in (False, True):
+            answer_in_background(partial(unfinished_builds, remote=remote), found)
 
     def _offer_unfinished(self, found: Found) -> None:
         if any(task.place == found.begun.destination for task in self.queue.tasks):
@@ -241,10 +246,16 @@ class BuildPyramid(QWidget):
 
     def _discard(self, task: Task) -> None:
         """Remove the unfinished work of a task, in a thread: there may be many files."""
-        begun = task.begun
-        if begun is None:
+        begun, plan = task.begun, task.plan
+        if begun is None and plan is None:
             self.queue.remove(task)
             return
+
+        def remove() -> None:
+            if begun is not None:
+                discard(begun)
+            elif plan is not None:
+                plan.build.discard()
 
         def discarded(outcome: Outcome) -> None:
             if not self._life.alive:
@@ -255,7 +266,7 @@ class BuildPyramid(QWidget):
                 self.queue.remove(task)
                 self.chooser.plan()
 
-        answer_in_background(lambda: discard(begun), discarded)
+        answer_in_background(remove, discarded)
 
 
 class _Life:

@@ -21,7 +21,7 @@ from napari_pyramid.storage.remote_store import Connection, RemoteStore
 from napari_pyramid.storage.store_objects import name_of, store_and_path
 from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
 
-__all__ = ["open_destination", "place_in_bucket", "place_of_array"]
+__all__ = ["is_anonymous", "open_destination", "place_in_bucket", "place_of_array"]
 
 _NOT_OF_A_NODE = ".building/state.json"
 
@@ -95,6 +95,13 @@ def place_in_bucket(store: RemoteStore, path: str = "") -> Folder:
     """
     above = _of_connection(store)
     return above / path if path else above
+
+
+def is_anonymous(place: Folder) -> bool:
+    """Return whether requests to a bucket are not signed, because there are no credentials."""
+    opened = getattr(place.objects.store, "store", None)
+    config = getattr(opened, "config", None) or {}
+    return str(config.get("skip_signature", "")).lower() == "true"
 
 
 def _of_url(url: str, options: Mapping[str, Any] | None) -> Folder:
