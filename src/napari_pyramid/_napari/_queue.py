@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from napari_pyramid._napari._candidates import Candidate
-from napari_pyramid._napari._cluster import connected
 from napari_pyramid._napari._plan import Choice, Plan
 from napari_pyramid._napari._remedies import Action
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid._napari._unfinished import Begun, forget, remember
 from napari_pyramid._napari._worker_thread import Job, Outcome
 from napari_pyramid.build.progress import Steps
+from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.pyramid import Pyramid
 
 __all__ = ["Queue", "State", "Task"]
@@ -91,16 +91,16 @@ class Task:
         if self.action is not None:
             self.choice, self.plan = self.action.applied(self.choice, self.candidate), None
             self.action = None
-        with connected(self.choice.scheduler) as executor:
-            plan = self.plan
-            if plan is None or executor is not None:
-                plan = Plan.of(self.candidate, self.choice, executor)
-            self.plan, self.begun = plan, Begun.of(plan)
-            if self.begun is not None:
-                remember(self.begun)
-            with closing(Steps(build_steps(plan.build))) as steps:
-                yield from steps
-                pyramid = steps.result
+        executor = as_executor(self.choice.scheduler)
+        plan = self.plan
+        if plan is None or executor is not None:
+            plan = Plan.of(self.candidate, self.choice, executor)
+        self.plan, self.begun = plan, Begun.of(plan)
+        if self.begun is not None:
+            remember(self.begun)
+        with closing(Steps(build_steps(plan.build))) as steps:
+            yield from steps
+            pyramid = steps.result
         forget(str(plan.build.destination))
         return pyramid
 
