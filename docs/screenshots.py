@@ -7,6 +7,7 @@ xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def brain() -> None:
     pump()
 
 
-def build_pyramid(folder: Path) -> None:
+def build_pyramid(folder: str) -> None:
     """The dock widget: what it plans, at work, and what comes of it."""
     viewer = window()
     viewer.add_image(
@@ -75,7 +76,7 @@ def build_pyramid(folder: Path) -> None:
     dock, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
     viewer.window._qt_window.resizeDocks([dock], [480], _horizontal())
     pump(20, until=lambda: widget.is_settled)
-    widget.destination.value = str(folder / "embryo.ome.zarr")
+    widget.destination.line_edit.value = f"{folder}/embryo.ome.zarr"
     pump(20, until=lambda: "≈" in widget.totals.values["time"].text())
     save(viewer, "build-plan")
     shot = QTimer()
@@ -136,4 +137,5 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     brain()
     with tempfile.TemporaryDirectory() as folder:
-        build_pyramid(Path(folder))
+        os.environ["HOME"] = folder  # shown as ~ in the pictures
+        build_pyramid("~/images")

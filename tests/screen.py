@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import sys
 
-SERVER = "Xvfb -displayfd 1 -screen 0 1600x1000x24 +extension GLX +render -noreset -nolisten tcp"
+SERVER = "Xvfb -displayfd 1 -screen 0 {}x24 +extension GLX +render -noreset -nolisten tcp"
 WATCHED = f"{SERVER} & exec >/dev/null; cat; kill $!"
 """`cat` ends when the process that holds its input has ended, in whatever way."""
 
 
-def open_screen() -> subprocess.Popen[str] | None:
+def open_screen(size: str = "1600x1000") -> subprocess.Popen[str] | None:
     """Start a screen that ends with this process, and let windows open there.
 
     None if there is no Xvfb.
@@ -26,7 +26,7 @@ def open_screen() -> subprocess.Popen[str] | None:
     if sys.platform != "linux" or not shutil.which("Xvfb"):
         return None
     server = subprocess.Popen(
-        ["sh", "-c", WATCHED],
+        ["sh", "-c", WATCHED.format(size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -36,7 +36,9 @@ def open_screen() -> subprocess.Popen[str] | None:
     assert server.stdout is not None
     number = server.stdout.readline().strip()  # written once the server takes connections
     if not number:
-        raise RuntimeError(f"no screen: this command failed, run it to see why: {SERVER}")
+        raise RuntimeError(
+            f"no screen: this command failed, run it to see why: {SERVER.format(size)}"
+        )
     os.environ.pop("WAYLAND_DISPLAY", None)
     os.environ |= {
         "DISPLAY": f":{number}",

@@ -1,7 +1,8 @@
 """Estimate the time and the size on disk of a build by building a part of it. No Qt.
 
-The part is built twice in a temporary folder, with the threads, the codec and the method of the
-build: once to compile what is not compiled yet, and once to measure. Runs in a worker thread.
+Two parts are built in a temporary folder, with the threads, the codec and the method of the build:
+the small one twice, first to compile what is not compiled yet. The difference between the parts is
+the time of more pixels; the rest is the time to begin and end. Runs in a worker thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,51 @@ from napari_pyramid.build.source import directory_of
 __all__ = ["Estimate", "is_cheap_to_read", "key_of", "measured"]
 
 SAMPLE = 24 * 2**20
-"""Bytes of level 0 that are built to measure."""
+"""Most bytes of level 0 in the larger part that is built to measure."""
+_SMALLER = 4
+"""How many times smaller the small part is."""
+_REPEATED = 1.0
+"""Seconds below which the larger part is built again, and the shorter time counts."""
+_LEAST = 0.5
+"""Least time for a byte, of the time for a byte of the larger part: both times are noisy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a part of a build took, for each byte of level 0."""
+    """What parts of a build took."""
 
+    fixed: float
+    """Seconds to begin and end a build."""
     seconds: float
+    """Further seconds for each byte of level 0."""
     disk: float
-    """Bytes on disk."""
+    """Bytes on disk for each byte before compression."""
+    measured: int = 0
+    """Bytes of level 0 in the larger part."""
+    is_local: bool = True
+    """Whether the build stores on this machine, as the parts were stored."""
+
+    @classmethod
+    def from_times(
+        cls, small: tuple[int, float], large: tuple[int, float], disk: float, *, spread: float = 1.0
+    ) -> Estimate:
+        """Return the estimate from bytes and seconds of two parts.
+
+        Parameters
+        ----------
+        spread
+            How many times more threads the build has than the parts.
+        """
+        (n, short), (m, long) = small, large
+        whole = long / m
+        slope = (long - short) / (m - n) if m > n else whole
+        slope = min(whole, max(slope, _LEAST * whole))
+        return cls(max(0.0, long - slope * m), slope / spread, disk, m)
 
     def of(self, totals: Totals) -> tuple[float, float]:
         """Return seconds and bytes on disk of builds."""
-        return self.seconds * totals.bytes_read, self.disk * totals.nbytes
+        seconds = self.fixed * totals.n_builds + self.seconds * totals.bytes_read
+        return seconds, self.disk * totals.nbytes
 
 
 def key_of(plan: Plan) -> tuple[Any, ...]:
@@ -47,6 +79,7 @@ def key_of(plan: Plan) -> tuple[Any, ...]:
         id(plan.candidate.image.levels[0]),
         *(first.chunks, first.shards, build.codec, build.reduction.name, plan.choice.format),
         *(plan.choice.workers, plan.choice.destination is None, plan.choice.verify),
+        _is_local(plan),
     )
 
 
@@ -63,7 +96,7 @@ def is_cheap_to_read(plan: Plan) -> bool:
 
 
 def measured(plan: Plan) -> Estimate:
-    """Build a part in the middle of the image, and return what it took.
+    """Build parts in the middle of the image, and return what they took.
 
     Raises
     ------
@@ -72,18 +105,34 @@ def measured(plan: Plan) -> Estimate:
     """
     array = plan.candidate.image.levels[0]
     options = _options(plan)
-    shape = _part(array.shape, _tile(plan, array.ndim), array.dtype.itemsize)
-    start = [(n - m) // 2 for n, m in zip(array.shape, shape, strict=True)]
-    part = Crop(array, shape, start)
+    tile, itemsize = _tile(plan, array.ndim), array.dtype.itemsize
+    large = _middle(array, _part(array.shape, tile, itemsize, SAMPLE))
+    small = _middle(array, _part(array.shape, tile, itemsize, SAMPLE // _SMALLER))
     with tempfile.TemporaryDirectory(prefix="napari-pyramid-") as folder:
-        small = Crop(part, tuple(min(n, 8) for n in shape))
-        _run(small, Path(folder) / "small.ome.zarr", plan, options)
-        place = Path(folder) / "part.ome.zarr"
-        build, seconds = _run(part, place, plan, options)
-        disk = sum(file.stat().st_size for file in _files(place, build))
-    bytes_read = math.prod(shape) * array.dtype.itemsize
+        place = Path(folder)
+        _run(small, place / "compiled.ome.zarr", plan, options)
+        _, short = _run(small, place / "small.ome.zarr", plan, options)
+        build, long = _run(large, place / "large.ome.zarr", plan, options)
+        if long < _REPEATED:
+            _, again = _run(large, place / "again.ome.zarr", plan, options)
+            long = min(long, again)
+        disk = sum(file.stat().st_size for file in _files(place / "large.ome.zarr", build))
     spread = _workers(plan.build) / max(1, _workers(build))
-    return Estimate(seconds / bytes_read / spread, disk / build.nbytes)
+    sizes = [math.prod(part.shape) * itemsize for part in (small, large)]
+    found = Estimate.from_times(
+        (sizes[0], short), (sizes[1], long), disk / build.nbytes, spread=spread
+    )
+    return replace(found, is_local=_is_local(plan))
+
+
+def _is_local(plan: Plan) -> bool:
+    """Return whether a build computes and stores on this machine."""
+    return isinstance(plan.build.destination, Path) and plan.choice.scheduler is None
+
+
+def _middle(array: Any, shape: tuple[int, ...]) -> Crop:
+    start = [(n - m) // 2 for n, m in zip(array.shape, shape, strict=True)]
+    return Crop(array, shape, start)
 
 
 def _run(array: Any, place: Path, plan: Plan, options: dict[str, Any]) -> tuple[Build, float]:
@@ -127,8 +176,11 @@ def _tile(plan: Plan, ndim: int) -> tuple[int, ...]:
     return chunks if plan.image.axes == plan.build.spec.axes else (64,) * ndim
 
 
-def _part(shape: Sequence[int], chunk: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Return the shape of the part: whole chunks along the axes in turn, the last axis first."""
+def _part(shape: Sequence[int], chunk: Sequence[int], itemsize: int, most: int) -> tuple[int, ...]:
+    """Return the shape of a part of at most so many bytes, or of one chunk.
+
+    It has whole chunks along the axes in turn, the last axis first.
+    """
     part = [min(n, c) for n, c in zip(shape, chunk, strict=True)]
     grown = True
     while grown:
@@ -136,7 +188,7 @@ def _part(shape: Sequence[int], chunk: Sequence[int], itemsize: int) -> tuple[in
         for axis in reversed(range(len(shape))):
             larger = min(shape[axis], part[axis] + chunk[axis])
             size = math.prod(part) // part[axis] * larger * itemsize
-            if larger > part[axis] and size <= SAMPLE:
+            if larger > part[axis] and size <= most:
                 part[axis], grown = larger, True
     return tuple(part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from napari.layers import Layer
@@ -45,7 +46,7 @@ def show_built(
         new = [replace_layer(viewer, layers[0], levels, origin, _placement(plan, where))]
     else:
         new = _replace_channels(viewer, plan, layers, pyramid, origin)
-    built = f"Built {where}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
+    built = f"Built {_abbreviated(where)}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
     return new, built
 
 
@@ -64,6 +65,12 @@ def _replace_channels(
         own = {**origin, "channel": i, "channel_axis": axis}
         new.append(replace_layer(viewer, layer, views, own, placement))
     return new
+
+
+def _abbreviated(where: str) -> str:
+    """Return a path with ``~`` for the home folder."""
+    home = os.path.join(os.path.expanduser("~"), "")
+    return os.path.join("~", where.removeprefix(home)) if where.startswith(home) else where
 
 
 def _placement(plan: Plan, where: str) -> dict[str, Any]:

@@ -12,11 +12,19 @@ from napari_pyramid._napari._plan import Totals
 from napari_pyramid._napari._queue_view import duration
 from napari_pyramid.plan.level import format_bytes
 
-__all__ = ["TotalsRow"]
+__all__ = ["TotalsRow", "rounded"]
 
 _TITLES = ("disk", "files", "memory", "time")
 _SHARES = (6, 4, 5, 4)
 """Shares of the width; sizes with a unit need more."""
+_TIME = (
+    "Measured by building up to {} of the image on this machine, and rounded: to 5 seconds above "
+    "10 seconds, to 30 above a minute, to 5 minutes above 10, to 30 above 2 hours. Other work on "
+    "the machine makes it longer."
+)
+_FAR = " The time to send the pyramid to a server, or of a cluster, is not known and not in it."
+_STEPS = ((7200, 1800), (600, 300), (60, 30), (10, 5))
+"""Seconds from which a time is rounded to a multiple of so many seconds."""
 
 
 class TotalsRow(QWidget):
@@ -66,11 +74,14 @@ class TotalsRow(QWidget):
         if totals is None:
             return
         disk, time = f"≤ {format_bytes(totals.nbytes)}", ""
-        tip = "Before compression"
+        tip, time_tip = "Before compression", "Building a part of the image"
         if isinstance(estimate, Estimate):
             seconds, compressed = estimate.of(totals)
-            disk, time = f"≈ {format_bytes(compressed)}", f"≈ {duration(max(1, seconds))}"
+            sign = "≈" if estimate.is_local else "≥"
+            disk, time = f"≈ {format_bytes(compressed)}", f"{sign} {duration(rounded(seconds))}"
             tip = f"{format_bytes(totals.nbytes)} before compression; measured on a part"
+            time_tip = _TIME.format(format_bytes(estimate.measured))
+            time_tip += "" if estimate.is_local else _FAR
         elif isinstance(estimate, str):
             time = estimate
         texts = (disk, f"≤ {totals.n_files:,}", format_bytes(totals.memory), time)
@@ -78,10 +89,16 @@ class TotalsRow(QWidget):
             tip,
             "Chunk or shard files, if none is empty",
             "Most memory in use at a time",
-            "Measured by building a part of the image on this machine",
+            time_tip,
         )
         for title, text, words in zip(_TITLES, texts, tips, strict=True):
             self.values[title].setText(text)
             self.values[title].setToolTip(words)
         self.measure.setVisible(estimate is None)
         self.values["time"].setVisible(estimate is not None)
+
+
+def rounded(seconds: float) -> int:
+    """Return an estimated time in the precision that it deserves, at least 1 second."""
+    step = next((step for least, step in _STEPS if seconds >= least), 1)
+    return max(1, round(seconds / step) * step)
