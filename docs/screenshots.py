@@ -86,7 +86,9 @@ def build_pyramid(folder: str) -> None:
     widget.build.click()
     pump(120, until=lambda: [task.state for task in widget.queue.tasks] == ["done"])
     shot.stop()
-    pump(1)
+    pump(20, until=lambda: widget.is_settled)
+    widget.destination.line_edit.value = f"{folder}/embryo_2.ome.zarr"
+    pump(20, until=lambda: widget.is_settled and "≈" in widget.totals.values["time"].text())
     save(viewer, "build-done")
     viewer.close()
     pump()
