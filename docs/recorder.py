@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import napari
 from PIL import Image, ImageDraw
-from qtpy.QtCore import QPoint
+from qtpy.QtCore import QBuffer, QPoint
 from qtpy.QtWidgets import QApplication, QWidget
 
 IMAGES = Path(__file__).parent / "images"
@@ -63,6 +64,14 @@ def screen() -> Image.Image:
     lines = bytes(grabbed.constBits().asarray(grabbed.sizeInBytes()))  # type: ignore[union-attr]
     size = (grabbed.width(), grabbed.height())
     return Image.frombytes("RGB", size, lines, "raw", "RGB", grabbed.bytesPerLine())
+
+
+def grab(widget: QWidget) -> Image.Image:
+    """Return the picture of a dialog or another widget."""
+    buffer = QBuffer()
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    widget.grab().save(buffer, "PNG")
+    return Image.open(BytesIO(bytes(buffer.data()))).convert("RGB")
 
 
 def save(picture: Image.Image, name: str, colours: int = 128) -> None:

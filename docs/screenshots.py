@@ -14,6 +14,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QTimer
 
 if TYPE_CHECKING:
@@ -156,10 +157,36 @@ def browser(folder: Path) -> None:
     viewer.close()
 
 
+def labels(folder: Path) -> None:
+    """The action "Edit labels": strokes of the brush on labels of a pyramid."""
+    from recorder import pump, save, shot, wait, window
+
+    from napari_pyramid._napari._editing import edit_labels
+
+    viewer = window()
+    viewer.open_sample("napari-pyramid", "nuclei")
+    [store] = viewer.layers.save(str(folder / "nuclei.ome.zarr"), plugin="napari-pyramid")
+    viewer.layers.clear()
+    viewer.open(store, plugin="napari-pyramid")
+    painted = next(layer for layer in viewer.layers if layer.as_layer_data_tuple()[2] == "labels")
+    viewer.layers.selection = [painted]
+    edit_labels(viewer)
+    wait(lambda: viewer.layers[painted.name].mode == "paint")
+    painted = viewer.layers[painted.name]
+    painted.selected_label, painted.brush_size = 500, 14
+    height, width = painted.extent.data[1]
+    for step in range(60):
+        row = height * (0.5 + 0.2 * np.sin(step / 9))
+        painted.paint((row, width * (0.25 + 0.5 * step / 60)), painted.selected_label)
+    pump(3)
+    save(shot(viewer), "edit-labels", colours=256)
+    viewer.close()
+
+
 def readers(folder: Path) -> None:
     """The question of napari which of several readers to use."""
     from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
-    from recorder import pump, save, window
+    from recorder import grab, pump, save, window
 
     viewer = window()
     names = {
@@ -172,14 +199,14 @@ def readers(folder: Path) -> None:
     for button in dialog._reader_buttons:
         button.setChecked(button.text() == "Image pyramids")
     pump(1)
-    save(_grab(dialog), "choose-reader")
+    save(grab(dialog), "choose-reader")
     dialog.close()
     viewer.close()
 
 
 def open_url(folder: Path) -> None:
     """The dialog "Open URL", with a public image chosen."""
-    from recorder import pump, save, window
+    from recorder import grab, pump, save, window
 
     from napari_pyramid._napari._open_url import OpenUrl
 
@@ -190,22 +217,9 @@ def open_url(folder: Path) -> None:
     first = dialog.public.topLevelItem(0)
     dialog.public.setCurrentItem(first.child(0) or first)
     pump(1)
-    save(_grab(dialog), "open-url")
+    save(grab(dialog), "open-url")
     dialog.close()
     viewer.close()
-
-
-def _grab(widget: object) -> object:
-    """Return the picture of a widget without its window."""
-    from io import BytesIO
-
-    from PIL import Image
-    from qtpy.QtCore import QBuffer
-
-    buffer = QBuffer()
-    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
-    widget.grab().save(buffer, "PNG")  # type: ignore[attr-defined]
-    return Image.open(BytesIO(bytes(buffer.data()))).convert("RGB")
 
 
 def export(folder: Path) -> None:
@@ -237,7 +251,6 @@ def export(folder: Path) -> None:
 
 def gif(folder: Path) -> None:
     """The animation in the README: one resolution, Build, progress, a pyramid."""
-    import numpy as np
     from recorder import Animation, pump, wait
 
     viewer = _embryo()
@@ -267,7 +280,9 @@ def gif(folder: Path) -> None:
     viewer.close()
 
 
-PICTURES = {f.__name__: f for f in (brain, samples, build, browser, readers, open_url, export, gif)}
+PICTURES = {
+    f.__name__: f for f in (brain, samples, build, browser, labels, readers, open_url, export, gif)
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
