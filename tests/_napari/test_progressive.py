@@ -6,7 +6,6 @@ Coarser samples at once, exact ones as they arrive.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -213,9 +212,7 @@ def test_closing_amid_reads_ends_at_once(
     levels[0].gate.clear()
     viewer.dims.set_current_step(0, 45)
     qtbot.wait(50)
-    start = time.process_time()
-    viewer.close()
-    assert time.process_time() - start < 1  # nothing waits at the gate; else it would never end
+    viewer.close()  # nothing waits at the gate, which is still closed: it would wait for ever
     n = levels[0].n_reads
     levels[0].gate.set()
     qtbot.waitUntil(lambda: not reads(), timeout=10000)

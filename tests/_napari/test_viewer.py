@@ -158,5 +158,5 @@ def test_widget_works_through_the_proxy_that_plugins_get(
     viewer.add_image(np.zeros((40, 600, 700), "u1"), name="cells", contrast_limits=(0, 1))
     widget = BuildPyramid(viewer)
     qtbot.addWidget(widget)
-    assert widget.layer.currentText() == "cells"
+    assert widget.layer.value.name == "cells"
     assert [widget.table.item(i, 1).text() for i in range(2)] == ["40×600×700", "20×300×350"]
