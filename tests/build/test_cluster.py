@@ -99,6 +99,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.slow
 def test_a_stopped_build_writes_nothing_more_and_is_resumed(
     cluster: Cluster, options: dict[str, Any], bucket: Bucket, expected: dict[str, bytes]
 ) -> None:

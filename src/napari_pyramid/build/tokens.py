@@ -91,7 +91,7 @@ def _wait_for_objects(workspace: Folder, start: str) -> None:
             if _worker_has_ended(content) or time.monotonic() - since > SILENCE:
                 entry.unlink(missing_ok=True)
         time.sleep(pause)
-        pause = min(2 * pause, 2.0)
+        pause = min(2 * pause, 1.0)
 
 
 def _worker_has_ended(content: bytes) -> bool:
