@@ -62,9 +62,8 @@ class Reader:
         try:
             if self.blocks is not None:
                 if isinstance(self.present, ListedBlocks):
-                    self.is_absent(
-                        region
-                    )  # lists the blocks, so that absent ones are not requested
+                    # Lists the blocks, so that absent ones are not requested.
+                    self.is_absent(region)
                 self.blocks.read(region, out)
             else:
                 out[...] = np.asarray(self._array[region])
