@@ -36,6 +36,7 @@ __all__ = [
     "directory_of",
     "images_at",
     "place_compared",
+    "place_read",
     "reordered",
     "resolve_source",
 ]
