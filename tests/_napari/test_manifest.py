@@ -95,6 +95,13 @@ def test_reader_is_offered(plugins: PluginManager, path: str) -> None:
     assert [r.command for r in plugins.iter_compatible_readers(path)] == ["napari-pyramid.read"]
 
 
+@pytest.mark.parametrize("pattern", ["*.zarr*", "*.zarr/", "*.n5*", "*.levels*"])
+def test_preferences_offer_the_reader_for_a_pattern(plugins: PluginManager, pattern: str) -> None:
+    """Preferences > Plugins offers readers that match what is typed, as if it were a path."""
+    offered = plugins.iter_compatible_readers(pattern)
+    assert "napari-pyramid.read" in [reader.command for reader in offered]
+
+
 @pytest.mark.parametrize(
     "path",
     [
