@@ -260,7 +260,7 @@ def gif(folder: Path) -> None:
     animation.frame(1400)
     animation.point_at(widget.build)
     widget.build.click()
-    timer = QTimer(interval=300, timeout=lambda: animation.frame(120))
+    timer = QTimer(interval=120, timeout=lambda: animation.frame(150))
     timer.start()
     wait(lambda: [task.state for task in widget.queue.tasks] == ["done"])
     timer.stop()
