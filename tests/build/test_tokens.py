@@ -90,9 +90,13 @@ def test_a_worker_that_goes_on_renews_its_object(
 @pytest.mark.parametrize(
     ("host", "pid", "silence"),
     [
-        ("elsewhere", os.getpid(), 0.0),
+        pytest.param("elsewhere", os.getpid(), 0.0, id="elsewhere"),
         pytest.param(
-            socket.gethostname(), 2**22 + 1, 1e9, marks=pytest.mark.posix("processes are asked for")
+            socket.gethostname(),
+            2**22 + 1,
+            1e9,
+            marks=pytest.mark.posix("processes are asked for"),
+            id="here",
         ),
     ],
 )
