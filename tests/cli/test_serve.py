@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,20 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "x.ome.zarr"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes be interrupted, also where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.posix("sends an interrupt to a process")
+@pytest.mark.usefixtures("interruptible")
 def test_serves_until_interrupted(store: Path) -> None:
     command = [sys.executable, "-m", "napari_pyramid.cli", "serve", str(store), "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
         assert process.stdout is not None
         assert process.stderr is not None
         lines = []
@@ -46,6 +55,9 @@ def test_serves_until_interrupted(store: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_url_needs_no_server(store: Path) -> None:
