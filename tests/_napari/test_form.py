@@ -150,7 +150,7 @@ def test_url_of_a_store_is_built_from(viewer: Any, dock: Any, qtbot: Any, tmp_pa
     widget = dock()
     with web_server(folder) as server:
         set_fields(widget, qtbot, source="path", path=f"{server.url}/far.zarr")
-        assert "on this machine" in widget.form.problems()["place"]
+        assert "not possible on a web server" in widget.form.problems()["place"]
         set_fields(widget, qtbot, destination=tmp_path / "near.ome.zarr", n_levels=2)
         build(widget, qtbot)
     built = zarr.open_array(tmp_path / "near.ome.zarr/1", mode="r")

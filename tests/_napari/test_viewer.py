@@ -159,4 +159,5 @@ def test_widget_works_through_the_proxy_that_plugins_get(
     widget = BuildPyramid(viewer)
     qtbot.addWidget(widget)
     assert widget.layer.value.name == "cells"
+    qtbot.waitUntil(lambda: widget.table.item(1, 1) is not None, timeout=60000)
     assert [widget.table.item(i, 1).text() for i in range(2)] == ["40×600×700", "20×300×350"]

@@ -213,8 +213,17 @@ class ProgressiveLayer:
         """Report a chunk that cannot be read. May be called on any thread."""
         _emit(self._bridge, "failed", message)
 
+    @property
+    def _has_window(self) -> bool:
+        """Whether the window is open: a call may have been queued before it was closed."""
+        try:
+            self._draw_timer.isActive()
+        except RuntimeError:  # Qt deleted the timers with the window
+            return False
+        return True
+
     def _on_change(self) -> None:
-        if not self._draw_timer.isActive():
+        if self._has_window and not self._draw_timer.isActive():
             self._draw_timer.start(int(self._rest * 1000))
 
     def _draw(self) -> None:
@@ -240,6 +249,8 @@ class ProgressiveLayer:
     def _on_failure(self, message: str) -> None:
         from napari.utils.notifications import show_warning
 
+        if not self._has_window:
+            return
         self._named.append(message)
         if len(self._named) <= NAMED:
             show_warning(message)
