@@ -108,6 +108,7 @@ def test_layer_is_built_into_a_bucket(viewer: Any, qtbot: Any, lab: Lab) -> None
     assert viewer.layers["cells"].multiscale
 
 
+@pytest.mark.slow
 def test_store_in_a_bucket_gets_its_levels_in_place(
     viewer: Any, qtbot: Any, lab: Lab, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def stopped(
     return widget
 
 
+@pytest.mark.slow
 def test_unfinished_build_in_a_bucket_is_offered_again(
     stopped: BuildPyramid, viewer: Any, qtbot: Any, lab: Lab
 ) -> None:
@@ -190,6 +192,7 @@ def test_unfinished_build_in_a_bucket_is_offered_again(
     assert "x.ome.zarr" not in records_file().read_text()
 
 
+@pytest.mark.slow
 def test_discarding_removes_the_unfinished_work_from_the_bucket(
     stopped: BuildPyramid, qtbot: Any, lab: Lab
 ) -> None:

@@ -23,7 +23,9 @@ import pytest
 def test_skipping_fails(code: str, tmp_path: Path) -> None:
     shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
     (tmp_path / "test_it.py").write_text(code)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)]
+    # A folder of its own for temporary files: else pytest clears up what earlier runs left.
+    temporary = f"--basetemp={tmp_path / 'temporary'}"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", temporary, str(tmp_path)]
     done = subprocess.run(
         command,
         cwd=tmp_path,

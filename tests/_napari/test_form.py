@@ -109,6 +109,7 @@ def test_layers_that_are_no_channels_of_one_image_are_refused(
     assert not widget.build.isEnabled()
 
 
+@pytest.mark.slow
 def test_all_images_in_a_folder_are_built_in_turn(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:

@@ -408,6 +408,7 @@ def test_labels_that_cannot_be_painted_on_say_why(window: Any, qtbot: Any, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_labels_of_one_level_are_painted_on_by_napari_itself(
     window: Any, tmp_path: Path, qtbot: Any
 ) -> None:

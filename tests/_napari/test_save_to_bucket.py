@@ -69,6 +69,7 @@ def test_a_url_typed_into_the_file_dialog_is_one(qapp: Any, tmp_path: Path) -> N
         assert str(destination(chosen)) == "s3://lab/deep/cells.ome.zarr"
 
 
+@pytest.mark.slow
 def test_several_images_become_a_series_in_a_bucket(bucket: Any) -> None:
     layers = [(PIXELS, {"name": name}, "image") for name in ("a", "b")]
     write_layers("s3://lab/both.zarr", layers)
@@ -77,6 +78,7 @@ def test_several_images_become_a_series_in_a_bucket(bucket: Any) -> None:
     assert "both.zarr/OME/zarr.json" in keys(bucket)
 
 
+@pytest.mark.slow
 def test_a_save_that_is_stopped_leaves_nothing_in_the_bucket(bucket: Any) -> None:
     layers = [(PIXELS, {"name": name}, "image") for name in ("a", "b")]
     steps = save_steps(destination("s3://lab/both.zarr"), images_of_layers(layers))

@@ -130,6 +130,7 @@ def test_levels_are_added_in_a_bucket(bucket: Bucket, source: Path, tmp_path: Pa
     assert bucket.files("x.zarr") == files_in(source)
 
 
+@pytest.mark.slow
 def test_edited_regions_are_rebuilt_in_a_bucket(bucket: Bucket, downsampled: Callable) -> None:
     url = bucket.url("x.zarr")
     build_pyramid(DATA, url, **OPTIONS, storage_options=bucket.options)
@@ -152,6 +153,7 @@ def test_edited_regions_are_rebuilt_in_a_bucket(bucket: Bucket, downsampled: Cal
     assert np.array_equal(pyramid[1][:], downsampled(edited, (2, 2, 2), "mean"))
 
 
+@pytest.mark.slow
 def test_labels_are_added_to_an_image_in_a_bucket(bucket: Bucket) -> None:
     image, options = bucket.url("x.ome.zarr"), bucket.options
     build_pyramid(DATA, image, **OPTIONS, storage_options=options)
