@@ -235,7 +235,7 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
 ) -> None:
     from napari_pyramid._napari._candidates import candidate_of_layer
     from napari_pyramid._napari._plan import Choice, Plan
-    from napari_pyramid._napari._unfinished import Begun, remember, unfinished_builds
+    from napari_pyramid._napari._unfinished import StartedBuild, remember, unfinished_builds
 
     group = zarr.create_group(tmp_path / "s.zarr")
     array = group.create_array("0", data=cells(), chunks=(8, 8, 8))
@@ -247,13 +247,13 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
     while next(steps).done < 1:
         pass
     steps.close()
-    begun = Begun.of(plan)
-    assert begun is not None
-    remember(begun)
+    started = StartedBuild.of(plan)
+    assert started is not None
+    remember(started)
     [found] = unfinished_builds()
     assert found.error is None
     assert 0 < found.fraction < 1
-    assert found.begun.chosen == choice
+    assert found.started.chosen == choice
     again = found.candidate.image
     assert (again.name, again.scale, again.channels) == (
         "cells",

@@ -228,7 +228,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     workspace.directory.mkdir()
     job.target.create()
     fill = executors.filler(job, 0, elsewhere, "a-token")
-    begun, may_end, awaited = (
+    started, may_end, awaited = (
         threading.Barrier(3),
         [threading.Event(), threading.Event()],
         threading.Event(),
@@ -236,7 +236,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     plain = TileFiller.fill
 
     def slow(self: TileFiller, number: int) -> Any:
-        begun.wait(60)
+        started.wait(60)
         may_end[number].wait(60)
         return plain(self, number)
 
@@ -247,7 +247,7 @@ def test_a_worker_process_is_awaited_until_its_last_tile_ends(
     monkeypatch.setattr(TileFiller, "fill", slow)
     with ThreadPoolExecutor(3) as pool:
         first, second = pool.submit(fill, [0]), pool.submit(fill, [1])
-        begun.wait(60)
+        started.wait(60)
         pool.submit(wait)
         may_end[0].set()
         first.result(60)
@@ -265,7 +265,7 @@ def test_a_stopped_build_writes_nothing_even_if_its_calls_cannot_be_cancelled(
     steps = iter_build(source, tmp_path / "x.zarr", executor=elsewhere, resume=resume, **OPTIONS)
     next(step for step in steps if step.done)
     watch.seconds = 0.3
-    time.sleep(0.15)  # tiles of the longer kind have begun
+    time.sleep(0.15)  # tiles of the longer kind have started
     steps.close()
     assert watch.now == 0
     left = sorted(workspace.rglob("*"))

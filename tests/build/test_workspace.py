@@ -125,8 +125,8 @@ def test_publishing_levels_can_be_repeated_and_undone(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "x.zarr", in_place=True)
     for path, n in (("1", 3), ("deep/2", 1)):
         zarr.create_array(workspace.new / path, shape=(n,), dtype="u1")
-    begun = BuildState.begin("f", (), workspace.group)
-    workspace.save_state(begun.publishing(["0", "1", "deep/2"], [], Description({})))
+    started = BuildState.begin("f", (), workspace.group)
+    workspace.save_state(started.publishing(["0", "1", "deep/2"], [], Description({})))
     for paths in (["1"], ["1", "deep/2"], ["1", "deep/2"]):
         Publishing(workspace).begin(["1", "deep/2"])
         Publishing(workspace).put_levels(paths)

@@ -47,7 +47,7 @@ class Chooser:
     parent
         Widget with which the timers end.
     on_plans
-        Called with plans, or why there are none, and a sentence to show in their place.
+        Called with plans, or the reason for having no plans, and a sentence to show in their place.
     """
 
     def __init__(

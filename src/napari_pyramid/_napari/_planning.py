@@ -31,7 +31,7 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Plans for a choice, or why there is none."""
+    """Plans for a choice, or why nothing can be planned."""
 
     plans: tuple[Plan, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)

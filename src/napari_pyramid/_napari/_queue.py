@@ -11,7 +11,7 @@ from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._plan import Choice, Plan
 from napari_pyramid._napari._remedies import Action
 from napari_pyramid._napari._saving import Step, build_steps
-from napari_pyramid._napari._unfinished import Begun, forget, remember
+from napari_pyramid._napari._unfinished import StartedBuild, forget, remember
 from napari_pyramid._napari._worker_thread import Job, Outcome
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.build.scheduler import as_executor
@@ -38,12 +38,12 @@ class Task:
         layers: tuple[Any, ...] = (),
         *,
         plan: Plan | None = None,
-        begun: Begun | None = None,
+        started: StartedBuild | None = None,
     ) -> None:
         self.candidate, self.choice, self.layers = candidate, choice, layers
         self.plan = plan
         """The plan to run; None makes it when the task starts."""
-        self.begun = begun
+        self.started = started
         """Entry of the build in the user's list, if a later session could resume it."""
         self.action: Action | None = None
         """Remedy to add to the choice when the task starts."""
@@ -56,8 +56,8 @@ class Task:
     def title(self) -> str:
         """Name of the pyramid for users: the last part of its destination."""
         place = self.choice.destination
-        if place is None and self.begun is not None:
-            place = self.begun.destination
+        if place is None and self.started is not None:
+            place = self.started.destination
         if place is not None:
             return place.rstrip("/").replace("\\", "/").rpartition("/")[2]
         return self.candidate.image.name if self.candidate is not None else "pyramid"
@@ -67,15 +67,15 @@ class Task:
         """Group that will hold the levels, as far as it is known."""
         if self.plan is not None:
             return str(self.plan.build.destination)
-        if self.begun is not None:
-            return self.begun.destination
+        if self.started is not None:
+            return self.started.destination
         return self.choice.destination
 
     @property
     def can_resume(self) -> bool:
         """Whether a stopped task goes on from where it stopped."""
         return self.choice.resume and (
-            self.plan.build.can_resume if self.plan is not None else self.begun is not None
+            self.plan.build.can_resume if self.plan is not None else self.started is not None
         )
 
     def offered(self, fraction: float, error: Exception | None) -> None:
@@ -86,8 +86,8 @@ class Task:
     def steps(self) -> Generator[Step, None, Pyramid]:
         """Plan what is not planned yet, and build; runs in a worker thread."""
         if self.candidate is None:
-            assert self.begun is not None
-            self.candidate = self.begun.candidate()
+            assert self.started is not None
+            self.candidate = self.started.candidate()
         if self.action is not None:
             self.choice, self.plan = self.action.applied(self.choice, self.candidate), None
             self.action = None
@@ -95,9 +95,9 @@ class Task:
         plan = self.plan
         if plan is None or executor is not None:
             plan = Plan.of(self.candidate, self.choice, executor)
-        self.plan, self.begun = plan, Begun.of(plan)
-        if self.begun is not None:
-            remember(self.begun)
+        self.plan, self.started = plan, StartedBuild.of(plan)
+        if self.started is not None:
+            remember(self.started)
         with closing(Steps(build_steps(plan.build))) as steps:
             yield from steps
             pyramid = steps.result

@@ -87,7 +87,7 @@ ACTIONS: Mapping[Remedy, Action] = {
     action.remedy: action
     for action in (
         Action(
-            Remedy.FINISH, "Finish it", "Goes on with the build that was begun there", "finishes"
+            Remedy.FINISH, "Finish it", "Goes on with the build that was started there", "finishes"
         ),
         Action(
             Remedy.START_OVER,

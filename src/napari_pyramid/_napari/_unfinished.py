@@ -1,4 +1,4 @@
-"""Remember builds that were begun, so that a later session can offer to finish them. No Qt.
+"""Remember builds that were started, so that a later session can offer to finish them. No Qt.
 
 One JSON file of the user lists them. An entry is added when a build begins to write, and removed
 when its work is finished or gone; what is done is read from the work itself. Addresses are kept
@@ -33,7 +33,7 @@ from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.json_files import write_json
 from napari_pyramid.storage.open_url import open_remote
 
-__all__ = ["Begun", "Found", "discard", "forget", "remember", "unfinished_builds"]
+__all__ = ["Found", "StartedBuild", "discard", "forget", "remember", "unfinished_builds"]
 
 _MOST = 100
 """Entries that are kept; the oldest are dropped."""
@@ -41,7 +41,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedBuild:
     """A build that an earlier session began and did not finish."""
 
     destination: str
@@ -55,7 +55,7 @@ class Begun:
     choice: Mapping[str, Any]
 
     @classmethod
-    def of(cls, plan: Plan) -> Begun | None:
+    def of(cls, plan: Plan) -> StartedBuild | None:
         """Return the entry of a build, or None if no later session could resume it."""
         place, build, choice = plan.candidate.place, plan.build, plan.choice
         target = build.destination
@@ -159,7 +159,7 @@ def records_file() -> Path:
 class Found:
     """Unfinished work that is still there, as of now."""
 
-    begun: Begun
+    started: StartedBuild
     fraction: float
     """Part of the work that is done, 0 to 1."""
     candidate: Candidate | None = None
@@ -178,30 +178,30 @@ def unfinished_builds(*, remote: bool = False) -> list[Found]:
         Whether to look into buckets, which may answer slowly, instead of disks.
     """
     found = []
-    for begun in _entries():
-        if begun.is_remote != remote:
+    for started in _entries():
+        if started.is_remote != remote:
             continue
         try:
-            if not begun.exists:
+            if not started.exists:
                 continue
-            candidate = begun.candidate()
-            left = Plan.of(candidate, begun.chosen).build.unfinished
+            candidate = started.candidate()
+            left = Plan.of(candidate, started.chosen).build.unfinished
         except PyramidError as error:
-            found.append(Found(begun, 0.0, error=error))
+            found.append(Found(started, 0.0, error=error))
             continue
         if left is not None:
-            found.append(Found(begun, left.done / max(1, left.total), candidate))
+            found.append(Found(started, left.done / max(1, left.total), candidate))
     return found
 
 
-def remember(begun: Begun) -> None:
+def remember(started: StartedBuild) -> None:
     """Add a build to the list, in place of an earlier one with the same destination.
 
     Entries whose work is gone from a disk are dropped; no bucket is asked.
     """
     with _lock:
-        others = [b for b in _entries() if b.destination != begun.destination]
-        _write([*(b for b in others if b.is_remote or Path(b.workspace).is_dir()), begun])
+        others = [b for b in _entries() if b.destination != started.destination]
+        _write([*(b for b in others if b.is_remote or Path(b.workspace).is_dir()), started])
 
 
 def forget(destination: str) -> None:
@@ -213,7 +213,7 @@ def forget(destination: str) -> None:
             _write(others)
 
 
-def discard(begun: Begun) -> None:
+def discard(started: StartedBuild) -> None:
     """Remove the unfinished work of a build, and its entry.
 
     Raises
@@ -221,21 +221,21 @@ def discard(begun: Begun) -> None:
     DestinationError
         If a build is running there, or the work cannot be removed.
     """
-    options = options_for(begun.destination)
-    discard_unfinished(begun.destination, in_place=begun.in_place, storage_options=options)
-    forget(begun.destination)
+    options = options_for(started.destination)
+    discard_unfinished(started.destination, in_place=started.in_place, storage_options=options)
+    forget(started.destination)
 
 
-def _entries() -> list[Begun]:
+def _entries() -> list[StartedBuild]:
     """Return the entries; none if the file is missing, damaged, or of a later version."""
     try:
         document = json.loads(records_file().read_text())
-        return [Begun(**entry) for entry in document["builds"]]
+        return [StartedBuild(**entry) for entry in document["builds"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _write(entries: list[Begun]) -> None:
+def _write(entries: list[StartedBuild]) -> None:
     """Write the list; without a writable home nothing is remembered."""
     with contextlib.suppress(OSError):
         write_json(records_file(), {"builds": [asdict(b) for b in entries[-_MOST:]]})

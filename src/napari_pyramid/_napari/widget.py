@@ -133,9 +133,9 @@ class BuildPyramid(QWidget):
     def _is_possible(self, action: Action) -> bool:
         if action.effect == "opens":
             return not is_remote(self.form.destination.text)
-        return action.effect != "finishes" or self._begun() is not None
+        return action.effect != "finishes" or self._started_build() is not None
 
-    def _begun(self) -> Task | None:
+    def _started_build(self) -> Task | None:
         """Return the stopped task at the destination that is chosen."""
         choice, _ = self.form.choice()
         stopped = [t for t in self.queue.tasks if t.state in ("stopped", "failed")]
@@ -163,9 +163,9 @@ class BuildPyramid(QWidget):
         if action.effect == "opens":
             _open_folder(self.form.destination.text)
         elif action.effect == "finishes":
-            begun = self._begun()
-            if begun is not None:
-                self.queue.resume(begun)
+            started = self._started_build()
+            if started is not None:
+                self.queue.resume(started)
         else:
             self._prepare(action)
 
@@ -237,23 +237,23 @@ class BuildPyramid(QWidget):
             answer_in_background(partial(unfinished_builds, remote=remote), found)
 
     def _offer_unfinished(self, found: Found) -> None:
-        if any(task.place == found.begun.destination for task in self.queue.tasks):
+        if any(task.place == found.started.destination for task in self.queue.tasks):
             return
-        task = Task(found.candidate, found.begun.chosen, begun=found.begun)
+        task = Task(found.candidate, found.started.chosen, started=found.started)
         task.offered(found.fraction, found.error)
         self.queue.tasks.append(task)
         self.queue_view.update_task(task)
 
     def _discard(self, task: Task) -> None:
         """Remove the unfinished work of a task, in a thread: there may be many files."""
-        begun, plan = task.begun, task.plan
-        if begun is None and plan is None:
+        started, plan = task.started, task.plan
+        if started is None and plan is None:
             self.queue.remove(task)
             return
 
         def remove() -> None:
-            if begun is not None:
-                discard(begun)
+            if started is not None:
+                discard(started)
             elif plan is not None:
                 plan.build.discard()
 

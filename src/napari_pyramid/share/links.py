@@ -32,7 +32,7 @@ class Link:
     viewer: str
     url: str
     note: str = ""
-    """A condition under which the viewer shows the image; empty if there is none."""
+    """A condition under which the viewer shows the image; empty if there is no condition."""
 
 
 @dataclass(frozen=True, slots=True)
