@@ -1,10 +1,8 @@
 # Targets for users and developers. Each target sets up what it needs, once.
 BIN := .venv/bin
 
-# One process more than processors, since tests of windows and servers wait; each has its own screen.
-# For a single process: make test PYTEST_ARGS="-n 0"
-PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
-PYTEST_ARGS := -n $(PROCESSES) --maxprocesses 8 --dist worksteal
+# One process per processor, each with its own screen. For a single process: make test PYTEST_ARGS="-n 0"
+PYTEST_ARGS := -n logical --maxprocesses 8 --dist worksteal
 # Bytecode is always kept: without it each process compiles napari, which takes 5 s.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)
 
