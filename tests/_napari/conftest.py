@@ -5,7 +5,6 @@ They are run or fail: one that skips itself would pass on a machine where nothin
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -33,17 +32,6 @@ def _run_or_failed(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} skipped itself; tests of the window must run"
     return report
-
-
-@pytest.fixture(autouse=True, scope="module")
-def earlier_objects_are_not_searched() -> None:
-    """Let the garbage collector leave alone what was alive before the tests of a module.
-
-    napari's fixture collects garbage five times for each viewer, and the modules, tests and reports
-    of a whole run are millions of objects: up to 4 s for each test at the end of a run.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 PATIENCE = 60.0
