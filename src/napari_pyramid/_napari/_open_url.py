@@ -90,7 +90,7 @@ class OpenUrl(QDialog):
         )
         self.buttons.addButton(self.forget, QDialogButtonBox.ButtonRole.ResetRole)
         for button in self.buttons.buttons():
-            button.setIcon(QIcon())  # those of the desktop do not fit napari's themes
+            button.setIcon(QIcon())  # icons of the desktop do not fit napari's themes
         self._lay_out()
         self._show_more(False)
         self._set_busy(False)

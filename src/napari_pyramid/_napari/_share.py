@@ -111,7 +111,7 @@ class OpenInViewer(Container[Any]):
             self.refresh()
 
     def refresh(self, *_: Any) -> None:
-        """Show the links of the chosen layer, or why there are none."""
+        """Show the links of the chosen layer, or why it cannot be shared."""
         if not self._life.alive:
             return
         place = self._place()

@@ -2,7 +2,7 @@
 
 One JSON file of the user lists them. An entry is added when a build begins to write, and removed
 when its work is finished or gone; what is done is read from the work itself. Addresses are kept
-without secrets: credentials are those of the preferences and of the machine.
+without secrets: credentials come from the preferences and the machine.
 """
 
 from __future__ import annotations

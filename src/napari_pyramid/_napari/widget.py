@@ -50,7 +50,7 @@ class BuildPyramid(QWidget):
     """
 
     planned = Signal()
-    """Emitted when the widget shows a plan, or why there is none."""
+    """Emitted when the widget shows a plan, or why nothing can be planned."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()

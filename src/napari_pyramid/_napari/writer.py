@@ -23,7 +23,7 @@ def write_layers(path: str, layers: Sequence[LayerTuple]) -> list[str]:
 
     A single-scale layer gets a pyramid; a multiscale layer keeps its levels. The channels of an
     image become one image again, labels are stored in their image, and several images become a
-    series. Codec, format and threads are those of the preferences.
+    series. Codec, format and threads come from the preferences.
 
     Raises
     ------

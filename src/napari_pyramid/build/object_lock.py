@@ -1,4 +1,4 @@
-"""Hold a lock in a bucket: an object that is created only if there is none, and renewed.
+"""Hold a lock in a bucket: an object that only one process can create, and renews.
 
 Locks are numbered. Taking over the lock of a dead process creates the next number, again only if
 there is none: of two processes that try, one succeeds. The highest number holds.

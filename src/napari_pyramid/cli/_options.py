@@ -26,7 +26,7 @@ StorageOptions = Annotated[
 
 
 def storage_options(given: list[str] | None) -> dict[str, str] | None:
-    """Return the options of `--storage-option KEY=VALUE`, None where there are none."""
+    """Return the options of `--storage-option KEY=VALUE`, None without such options."""
     found = {}
     for text in given or ():
         key, equals, value = text.partition("=")

@@ -31,7 +31,7 @@ class Cut:
     """A region of one level, as an image with one level."""
 
     image: LayerImage
-    """The region; its scale, translation and channels are those of the level and region."""
+    """The region; its scale, translation and channels belong to the level and the region."""
     level: int
     region: Region
     """The region in samples of the level."""

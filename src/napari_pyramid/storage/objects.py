@@ -197,7 +197,7 @@ class Objects:
             self._answer(put_each())
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write an object if there is none, and return whether it was written.
+        """Write an object that does not exist yet, and return whether it was written.
 
         `content` must differ from what anybody else writes there. Without conditional writes, this
         is a look and then a write, and `has_conditions` is False afterwards.
