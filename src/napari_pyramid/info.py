@@ -141,7 +141,7 @@ def describe(
     images
         The images of the store, if they are open already; None opens them.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def open_pyramids(
         A directory, a file or a URL; or an opened store: a zarr Group, Array or Store, or an
         icechunk session.
     storage_options
-        Credentials and other settings for a URL; see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and other settings for a URL; see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

@@ -83,7 +83,7 @@ def plan_build(
         takes the first.
     storage_options
         Credentials and the like for `source` and `destination`, where they are URLs: see
-        `napari_pyramid.storage.open_url.OPTIONS`. They are stored nowhere.
+        `napari_pyramid.storage.url_options.OPTIONS`. They are stored nowhere.
     series
         In place: name of a further series of levels that shares level 0.
     overwrite

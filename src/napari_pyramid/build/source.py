@@ -137,7 +137,7 @@ def resolve_source(
         array-likes, which are the levels of an existing pyramid, largest first; or a `BuildSource`,
         which is returned as it is.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

@@ -70,7 +70,7 @@ def check_store(
     pixels
         Also recompute samples of each level from the level above; see `check_pixels`.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

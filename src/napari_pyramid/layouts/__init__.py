@@ -139,7 +139,7 @@ def open_images(
         Directory, zip file or URL of a store, or of a group or array in one; or an opened store,
         see `open_object`.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

@@ -15,9 +15,10 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.objects import Objects, StoreError
-from napari_pyramid.storage.remote_store import Connection, RemoteStore
+from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.store_objects import name_of, store_and_path
 from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
 
@@ -36,7 +37,7 @@ def open_destination(given: Any, storage_options: Mapping[str, Any] | None = Non
         Store, StorePath or Group; an object store of obstore; a mapper of fsspec; a dictionary; a
         `Folder`, which is returned as it is.
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------

@@ -8,14 +8,10 @@ object that it sent before.
 from __future__ import annotations
 
 import asyncio
-import random
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
@@ -26,7 +22,8 @@ from zarr.abc.store import (
 )
 
 from napari_pyramid.errors import LayoutNotice
-from napari_pyramid.storage.address import Address
+from napari_pyramid.storage.attempts import Attempts
+from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
@@ -39,59 +36,13 @@ from napari_pyramid.storage.transport import (
     Span,
     Transport,
     TransportError,
-    UnusualAnswerError,
 )
+from napari_pyramid.storage.web_page import PAGE_START, WEB_PAGE, is_page, may_be_page
+from napari_pyramid.storage.whole_objects import WholeObjects
 
-__all__ = ["WEB_PAGE", "Connection", "RemoteStore"]
+__all__ = ["RemoteStore"]
 
-T = TypeVar("T")
-WEB_PAGE = "a web page"
-"""Refusal by a server that answered with a page of HTML."""
-_WHOLE_BYTES = 256 * 2**20
-"""Most bytes of whole objects in memory, for servers without ranges.
-
-One object is kept whatever its size.
-"""
-_ENOUGH_REFUSALS = 3
-"""Number of objects without ranges after which all objects of a server are read whole."""
 _METADATA = (".json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", ".zlevels", ".xml", "info")
-_PAGE_START = 512
-
-
-class Connection(Protocol):
-    """An address with the means to reach it; can be pickled."""
-
-    @property
-    def address(self) -> Address:
-        """Address of the store."""
-        ...
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """Storage options as the caller gave them."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers of every request over HTTP, with credentials."""
-        ...
-
-    @property
-    def s3_settings(self) -> Mapping[str, Any]:
-        """Region, endpoint and kind of credentials of an S3 bucket, as TensorStore spells them."""
-        ...
-
-    def transports(self) -> Sequence[Transport]:
-        """Transports to try in order: with one set of credentials after another."""
-        ...
-
-    def fallback(self) -> Transport | None:
-        """Return the transport for index pages and for answers that the others do not accept."""
-        ...
-
-    def at(self, address: Address) -> Connection:
-        """Return the connection to another address of the same host."""
-        ...
 
 
 class RemoteStore(ReadOnlyStore):
@@ -109,22 +60,18 @@ class RemoteStore(ReadOnlyStore):
         super().__init__()
         self.connection = connection
         self.address = connection.address
-        self._attempts = attempts
-        self._transports = list(self.connection.transports())
-        self._is_settled = len(self._transports) == 1
+        self._attempts = Attempts(connection, attempts)
         self._witness: str | None = None
         self._has_answered = False
         self._first_refusal: str | None = None
         self._proved = -1.0
-        self._no_ranges: set[str] = set()
         self._no_suffixes = False
-        self._whole: OrderedDict[str, Future[Answer]] = OrderedDict()
-        self._whole_lock = threading.Lock()
+        self._whole = WholeObjects()
         self._probing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the way to the host travels; a process makes transports and locks of its own.
-        return partial(RemoteStore, attempts=self._attempts), (self.connection,)
+        return partial(RemoteStore, attempts=self._attempts.most), (self.connection,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteStore) and self.address == other.address
@@ -173,7 +120,7 @@ class RemoteStore(ReadOnlyStore):
         try:
             answer = await self._answered(key, span)
             if await self._is_page(key, span, answer):
-                self._forget_whole(key)
+                self._whole.forget(key)
                 raise RefusedError(200, WEB_PAGE)
         except FileNotFoundError:
             self._has_answered = True
@@ -185,8 +132,12 @@ class RemoteStore(ReadOnlyStore):
             raise OSError(f"{self._named(key)}: {error}") from None
         self._has_answered = True
         self._witness = self._witness or key
-        if key in self._whole and key not in self._no_ranges:
-            self._note_whole(key)
+        if self._whole.note_success(key):
+            warn(
+                f"{self._named(key)}: the server does not send parts of an object, "
+                "so each shard or file is read whole",
+                LayoutNotice,
+            )
         return answer
 
     def fetch_now(self, key: str, span: Span | None = None) -> bytes | None:
@@ -200,8 +151,12 @@ class RemoteStore(ReadOnlyStore):
         OSError
             As `fetch`.
         """
-        transport = self._transport
-        if self._is_settled and isinstance(transport, ObstoreTransport) and not self._no_ranges:
+        transport = self._attempts.transport
+        if (
+            self._attempts.is_settled
+            and isinstance(transport, ObstoreTransport)
+            and not self._whole.are_needed
+        ):
             try:
                 answer = transport.get_now(key, span)
             except FileNotFoundError:
@@ -212,7 +167,7 @@ class RemoteStore(ReadOnlyStore):
                 return None
             except TransportError:
                 return run(self.fetch(key, span))  # with repetitions and other ways to ask
-            if not self._may_be_page(key, span, answer):
+            if not may_be_page(key, span, answer):
                 self._has_answered = True
                 self._witness = self._witness or key
                 return answer.content
@@ -226,8 +181,8 @@ class RemoteStore(ReadOnlyStore):
         OSError
             As `fetch`.
         """
-        transport = self._transport
-        if isinstance(transport, ObstoreTransport) and not self._reads_whole(key):
+        transport = self._attempts.transport
+        if isinstance(transport, ObstoreTransport) and not self._whole.is_needed(key):
             try:
                 return transport.get_ranges_now(key, spans)
             except FileNotFoundError:
@@ -246,9 +201,9 @@ class RemoteStore(ReadOnlyStore):
         OSError
             As `fetch`.
         """
-        if not self._reads_whole(key):
+        if not self._whole.is_needed(key):
             try:
-                return await self._transport.get_ranges(key, spans)
+                return await self._attempts.transport.get_ranges(key, spans)
             except FileNotFoundError:
                 return None
             except TransportError:
@@ -260,14 +215,10 @@ class RemoteStore(ReadOnlyStore):
     @property
     def bucket(self) -> tuple[Any, str] | None:
         """Object store of obstore and the prefix of all keys there; None if it is no bucket."""
-        transport = self._transport
+        transport = self._attempts.transport
         if self.address.is_http or not isinstance(transport, ObstoreTransport):
             return None
         return transport.store, transport.prefix
-
-    @property
-    def _transport(self) -> Transport:
-        return self._transports[0]
 
     def _named(self, key: str) -> str:
         return f"{self.address.public}/{key}" if key else self.address.public
@@ -277,15 +228,15 @@ class RemoteStore(ReadOnlyStore):
 
         A range is requested if the server supports ranges, else the whole object.
         """
-        if span is not None and self._reads_whole(key):
+        if span is not None and self._whole.is_needed(key):
             return await self._part_of_whole(key, span)
-        if span is None and self._no_ranges and not key.endswith(_METADATA):
+        if span is None and self._whole.are_needed and not key.endswith(_METADATA):
             return await self._whole_object(key)
         asks_for_last = span is not None and span.start < 0 and not self._no_suffixes
         try:
             if span is not None and span.start < 0 and self._no_suffixes:
                 return await self._suffix(key, -span.start)
-            answer = await self._by_any(lambda transport: transport.get(key, span))
+            answer = await self._attempts.by_any(lambda transport: transport.get(key, span))
         except RangeIgnoredError:
             if span is None:
                 raise
@@ -300,58 +251,11 @@ class RemoteStore(ReadOnlyStore):
     async def _suffix(self, key: str, n: int) -> Answer:
         """Return the last bytes of an object by its size, for servers without suffix ranges."""
         size = await self._size(key)
-        return await self._by_any(lambda t: t.get(key, Span(max(0, size - n), size)))
+        return await self._attempts.by_any(lambda t: t.get(key, Span(max(0, size - n), size)))
 
     async def _size(self, key: str) -> int:
-        first = await self._by_any(lambda transport: transport.get(key, Span(0, 1)))
+        first = await self._attempts.by_any(lambda transport: transport.get(key, Span(0, 1)))
         return len(first.content) if first.size is None else first.size
-
-    async def _by_any(self, request: Callable[[Transport], Awaitable[T]]) -> T:
-        while True:
-            transport = self._transport
-            try:
-                result = await self._repeated(partial(request, transport))
-            except RefusedError:
-                others = [] if self._is_settled else self._transports[1:]
-                for other in others:
-                    try:
-                        result = await self._repeated(partial(request, other))
-                    except (RefusedError, FileNotFoundError):
-                        continue  # a missing object does not prove access
-                    self._transports, self._is_settled = [other], True
-                    return result
-                raise
-            except UnusualAnswerError:
-                fallback = self.connection.fallback()
-                if fallback is None or not self._replace(transport, fallback):
-                    raise
-                continue
-            self._is_settled = True
-            return result
-
-    def _replace(self, transport: Transport, fallback: Transport) -> bool:
-        """Use `fallback` from now on; return False if it is in use already."""
-        if self._transport is transport:
-            if type(transport) is type(fallback):
-                return False
-            self._transports, self._is_settled = [fallback], True
-        return True
-
-    async def _repeated(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Make a request, and repeat it if the answer is cut short.
-
-        obstore itself repeats only requests without any answer.
-        """
-        pause = 0.05
-        for left in reversed(range(self._attempts)):
-            try:
-                return await request()
-            except TransportError as error:
-                if not error.again or not left:
-                    raise
-            await asyncio.sleep(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, 5.0)
-        raise AssertionError("unreachable")
 
     # ---- what is missing ----
 
@@ -360,21 +264,8 @@ class RemoteStore(ReadOnlyStore):
         if span is not None and span.start != 0:
             if not answer.kind.startswith("text/html"):
                 return False
-            answer = await self._answered(key, Span(0, _PAGE_START))
-        start = answer.content[:_PAGE_START].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        if not start.startswith(b"<") or key.endswith((".html", ".htm")):
-            return False
-        if b"<!doctype html" in start or b"<html" in start:
-            return True
-        return answer.kind.startswith("text/html") and not start.startswith(b"<?xml")
-
-    def _may_be_page(self, key: str, span: Span | None, answer: Answer) -> bool:
-        """Return whether `_is_page` has to look at an answer."""
-        if key.endswith((".html", ".htm")):
-            return False
-        if span is not None and span.start != 0:
-            return answer.kind.startswith("text/html")
-        return answer.content[:_PAGE_START].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+            answer = await self._answered(key, Span(0, PAGE_START))
+        return is_page(key, answer)
 
     async def _take_for_missing(self, key: str, refusal: RefusedError) -> None:
         """Return if a refused key is a missing one; raise if the server now refuses everything.
@@ -405,9 +296,6 @@ class RemoteStore(ReadOnlyStore):
 
     # ---- servers without ranges ----
 
-    def _reads_whole(self, key: str) -> bool:
-        return key in self._no_ranges or len(self._no_ranges) >= _ENOUGH_REFUSALS
-
     async def _part_of_whole(self, key: str, span: Span) -> Answer:
         answer = await self._whole_object(key)
         content = answer.content
@@ -415,44 +303,9 @@ class RemoteStore(ReadOnlyStore):
         return Answer(part, answer.kind, len(content))
 
     async def _whole_object(self, key: str) -> Answer:
-        """Return a whole object, and keep it for the requests of its other parts."""
-        with self._whole_lock:
-            future = self._whole.get(key)
-            is_mine = future is None
-            if future is None:
-                future = self._whole[key] = Future()
-            self._whole.move_to_end(key)
-        if not is_mine:
-            return await asyncio.wrap_future(future)
-        try:
-            answer = await self._by_any(lambda transport: transport.get(key))
-        except BaseException as error:
-            self._forget_whole(key)
-            future.set_exception(error)
-            future.exception()  # seen, also when nobody else waits
-            raise
-        future.set_result(answer)
-        return answer
-
-    def _forget_whole(self, key: str) -> None:
-        with self._whole_lock:
-            self._whole.pop(key, None)
-
-    def _note_whole(self, key: str) -> None:
-        is_first = not self._no_ranges
-        self._no_ranges.add(key)
-        with self._whole_lock:
-            done = [f.result() for f in self._whole.values() if f.done() and not f.exception()]
-            size = sum(len(answer.content) for answer in done)
-            while size > _WHOLE_BYTES and len(self._whole) > 1:
-                _, oldest = self._whole.popitem(last=False)
-                size -= len(oldest.result().content) if oldest.done() else 0
-        if is_first:
-            warn(
-                f"{self._named(key)}: the server does not send parts of an object, "
-                "so each shard or file is read whole",
-                LayoutNotice,
-            )
+        return await self._whole.get(
+            key, lambda: self._attempts.by_any(lambda transport: transport.get(key))
+        )
 
     # ---- listing ----
 
@@ -496,13 +349,13 @@ class RemoteStore(ReadOnlyStore):
         OSError
             If the request failed.
         """
-        transport: Transport | None = self._transport
+        transport: Transport | None = self._attempts.transport
         if self.address.is_http:
             transport = self.connection.fallback()
         try:
             if transport is None:
                 return []
-            return await self._repeated(lambda: transport.names(directory.strip("/")))
+            return await self._attempts.repeated(lambda: transport.names(directory.strip("/")))
         except (FileNotFoundError, RefusedError, RangeIgnoredError):
             return []
         except TransportError as error:

@@ -22,8 +22,9 @@ from napari_pyramid.storage.address import is_url, parse_address
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
-from napari_pyramid.storage.remote_store import WEB_PAGE, RemoteStore
+from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import Span
+from napari_pyramid.storage.web_page import WEB_PAGE
 
 __all__ = ["Found", "is_url", "look_at", "open_above", "open_root", "root_of", "withheld"]
 
@@ -59,7 +60,7 @@ def open_root(
         A directory, a zip file (recognised by its content, read in place), or a URL (``http``,
         ``https``, ``s3``, ...).
     storage_options
-        Credentials and the like for a URL: see `napari_pyramid.storage.open_url.OPTIONS`.
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------
