@@ -18,7 +18,8 @@ from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.layout_warnings import brief, warn
-from napari_pyramid.storage.node import Kind, Node, prefetch_nodes
+from napari_pyramid.storage.node import Node, prefetch_nodes
+from napari_pyramid.storage.node_metadata import Kind
 from napari_pyramid.storage.paths import UNSAFE_PATH, as_path
 
 NAME = "OME-Zarr plate"

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
-from napari_pyramid.errors import LayoutError
-from napari_pyramid.storage.private_names import run
-from napari_pyramid.storage.remote_store import RemoteStore
-from napari_pyramid.storage.run_together import run_together
+from napari_pyramid.storage.consolidated_files import consolidated_documents, directory_index
+from napari_pyramid.storage.fetch_files import (
+    LARGEST_FILE,
+    answer_of,
+    bounded,
+    collected,
+    fetch_all,
+    names_in,
+)
 
-__all__ = ["Files", "fetch_files", "files_of"]
-
-T = TypeVar("T")
-
-_MAX_METADATA_BYTES = 64 * 2**20
-"""Largest metadata file. Consolidated metadata of a plate may reach tens of megabytes."""
-
-_SIDE_BY_SIDE = 128
-"""Requests for small files that are under way at once."""
+__all__ = ["Files", "files_of"]
 
 _METADATA_NAMES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "attributes.json"}
 _NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
@@ -97,7 +94,7 @@ class _LocalFiles:
     def read(self, key: str) -> bytes | None:
         try:
             with open(os.path.join(self._root, key), "rb") as file:
-                return _bounded(file.read(_MAX_METADATA_BYTES + 1), key)
+                return bounded(file.read(LARGEST_FILE + 1), key)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
@@ -128,12 +125,12 @@ class _StoreFiles:
 
     def read(self, key: str) -> bytes | None:
         try:
-            buffer = _answer(self._store.get(key, default_buffer_prototype()))
+            buffer = answer_of(self._store.get(key, default_buffer_prototype()))
         except OSError:
             if self._takes_any_key or key.rpartition("/")[2] in _ZARR_FILES:
                 raise
             return None
-        return None if buffer is None else _bounded(buffer.to_bytes(), key)
+        return None if buffer is None else bounded(buffer.to_bytes(), key)
 
     def prefetch(self, keys: Iterable[str], *, directories: Iterable[str] = ()) -> None:
         pass
@@ -145,7 +142,7 @@ class _StoreFiles:
         if names := self._listed(directory):
             return names
         if self._index is None:
-            self._index = _directory_index(self._consolidated_keys())
+            self._index = directory_index(self._consolidated_keys())
         return list(self._index.get(directory, ()))
 
     def folder(self, path: str) -> str:
@@ -157,14 +154,14 @@ class _StoreFiles:
         if not self._store.supports_listing:
             return []
         try:
-            names = _answer(_directories(self._store, directory))
+            names = answer_of(names_in(self._store, directory))
             return [name for name in names if name not in _METADATA_NAMES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
 
     def _consolidated_keys(self) -> list[str]:
         """Return the keys that consolidated metadata list, for web servers that list nothing."""
-        return list(_consolidated(self.read))
+        return list(consolidated_documents(self.read))
 
 
 class _RemoteFiles(_StoreFiles):
@@ -193,7 +190,7 @@ class _RemoteFiles(_StoreFiles):
         wanted = [key for key in dict.fromkeys(keys) if key not in self._fetched]
         listed = [name for name in directories if self._must_be_listed(name)]
         # A file that cannot be read now fails again, with its name, in `read`.
-        files, names = _fetch_all(self._store, wanted, listed)
+        files, names = fetch_all(self._store, wanted, listed)
         self._fetched |= files
         self._names |= names
 
@@ -214,11 +211,11 @@ class _RemoteFiles(_StoreFiles):
 
     def _consolidated_index(self) -> dict[str, set[str]]:
         if self._index is None:
-            self._index = _directory_index(self._consolidated_keys())
+            self._index = directory_index(self._consolidated_keys())
         return self._index
 
     def _add_consolidated(self) -> None:
-        held = _consolidated(self._fetched.get)
+        held = consolidated_documents(self._fetched.get)
         for key, document in held.items():
             self._fetched.setdefault(key, json.dumps(document).encode())
         # A node in the consolidated metadata has no other files, so none is requested.
@@ -229,22 +226,6 @@ class _RemoteFiles(_StoreFiles):
                     self._fetched.setdefault(f"{directory}/{other}".lstrip("/"), None)
 
 
-def _consolidated(read: Callable[[str], bytes | None]) -> dict[str, Any]:
-    """Return the metadata files in the consolidated metadata of the root, by key."""
-    for file in ("zarr.json", ".zmetadata"):
-        try:
-            root = json.loads(read(file) or b"null")
-            found = (root["consolidated_metadata"] if file == "zarr.json" else root)["metadata"]
-            return {
-                key if file == ".zmetadata" else f"{key}/zarr.json": document
-                for key, document in found.items()
-                if isinstance(document, dict)
-            }
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            continue
-    return {}
-
-
 class _IndexedFiles(_StoreFiles):
     """A store that lists all its keys at once (zip), so one pass finds all names."""
 
@@ -252,7 +233,7 @@ class _IndexedFiles(_StoreFiles):
 
     def names(self, directory: str) -> list[str]:
         if self._index is None:
-            self._index = _directory_index(_answer(_collect(self._store.list())))
+            self._index = directory_index(answer_of(collected(self._store.list())))
         return list(self._index.get(directory, ()))
 
 
@@ -288,96 +269,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # links that lead to each other in a circle
         return False
-
-
-def fetch_files(store: Store, keys: Iterable[str]) -> dict[str, bytes | None]:
-    """Return many small files of a store on another host, read in parallel; None if missing.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read.
-    """
-    return _fetch_all(store, list(keys), is_strict=True)[0]
-
-
-def _fetch_all(
-    store: Store,
-    keys: Sequence[str],
-    directories: Sequence[str] = (),
-    *,
-    is_strict: bool = False,
-) -> tuple[dict[str, bytes | None], dict[str, list[str]]]:
-    """Return files, and names in directories.
-
-    Without files and directories that cannot be read, unless `is_strict`: then the error is raised.
-    """
-    files: dict[str, bytes | None] = {}
-    names: dict[str, list[str]] = {}
-
-    def fetch(wanted: tuple[str, bool]) -> None:
-        key, is_directory = wanted
-        try:
-            if is_directory:
-                names[key] = _answer(_directories(store, key))
-            else:
-                files[key] = _fetched(store, key)
-        except Exception:  # a store that presents another format may raise its own errors
-            if is_strict:
-                raise
-
-    wanted = [(key, False) for key in keys] + [(key, True) for key in directories]
-    run_together(fetch, wanted, threads=_SIDE_BY_SIDE)
-    return files, names
-
-
-def _fetched(store: Store, key: str) -> bytes | None:
-    if isinstance(store, RemoteStore):
-        content = store.fetch_now(key)
-    else:
-        buffer = _answer(store.get(key, default_buffer_prototype()))
-        content = None if buffer is None else buffer.to_bytes()
-    return None if content is None else _bounded(content, key)
-
-
-def _answer(request: Coroutine[Any, Any, T]) -> T:
-    """Return the answer of a store; foreign exceptions become OSError."""
-    try:
-        return run(request)
-    except (OSError, LayoutError):
-        raise
-    # Not narrower: zlib and zipfile for damaged archives, aiohttp and botocore for servers have
-    # errors of their own.
-    except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-async def _directories(store: Store, directory: str) -> list[str]:
-    """Return the names in a directory; only names of directories, if the store knows."""
-    # Some stores ask for a running event loop when they begin to list.
-    return await _collect(getattr(store, "list_directories", store.list_dir)(directory))
-
-
-async def _collect(names: AsyncIterator[str]) -> list[str]:
-    return [name async for name in names]
-
-
-def _bounded(content: bytes, key: str) -> bytes:
-    if len(content) > _MAX_METADATA_BYTES:
-        raise OSError(f"{key} is larger than {_MAX_METADATA_BYTES} bytes, too large for metadata")
-    return content
-
-
-def _directory_index(keys: list[str]) -> dict[str, set[str]]:
-    """Return the names of the subdirectories of each directory, from the keys of all files."""
-    index: dict[str, set[str]] = {}
-    for key in keys:
-        directory, _, _ = key.rpartition("/")
-        while directory:
-            parent, _, name = directory.rpartition("/")
-            siblings = index.setdefault(parent, set())
-            if name in siblings:
-                break
-            siblings.add(name)
-            directory = parent
-    return index

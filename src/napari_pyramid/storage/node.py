@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-import zarr
 from zarr.abc.store import Store
-from zarr.storage import StorePath
 
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.image import ArrayLike
 from napari_pyramid.storage._files import Files, files_of
-from napari_pyramid.storage.imagecodecs import provide_codecs
-from napari_pyramid.storage.irregular import why_unreadable, with_regular_chunks
 from napari_pyramid.storage.layout_warnings import brief, warn
-from napari_pyramid.storage.node_metadata import METADATA_FILES, read_json, read_metadata
+from napari_pyramid.storage.node_description import NodeDescription
+from napari_pyramid.storage.node_metadata import Kind, read_json, read_metadata
+from napari_pyramid.storage.open_array import open_array
 from napari_pyramid.storage.paths import UNSAFE_PATH, as_path, is_in, join, natural_key
+from napari_pyramid.storage.prefetch import Expected, prefetch
 
-__all__ = ["Kind", "Node", "prefetch_nodes", "root_node"]
+__all__ = ["Node", "prefetch_nodes", "root_node"]
 
 _NO_FOLDERS = ("c", "__MACOSX")
 """Directories that are not nodes: chunks of zarr v3, and files that macOS adds to zips."""
 _BATCH = 64
 """Number of nodes whose metadata `Node.below` reads at once from another host."""
-_SUFFIXES = re.compile(r"(\.(ome|zarr|zip|ozx|n5|levels))+$", re.IGNORECASE)
 
 
-Kind = Literal["group", "array"]
-
-
-class Node:
+class Node(NodeDescription):
     """A group or array of an opened store. Metadata are read once, pixels never.
 
     Attributes
@@ -58,46 +52,16 @@ class Node:
         opened: str,
     ) -> None:
         self.store = store
-        self.path = path
-        self.metadata: Mapping[str, Any] = metadata
-        """Contents of "zarr.json", or of ".zarray" or ".zgroup"; empty if implicit."""
-        self.zarr_format: Literal[2, 3] = 3 if metadata.get("zarr_format") == 3 else 2
-        is_array = (
-            metadata.get("node_type") == "array" if self.zarr_format == 3 else "shape" in metadata
-        )
-        self.kind: Literal["group", "array"] = "array" if is_array else "group"
-        self.is_implicit = not metadata
-        self.opened = opened
-        """Path or URL of the root, as the user opened it."""
+        super().__init__(path, metadata, opened=opened)
         self._files = files
         self._said: set[str] = set()
         self._known: dict[str, Node | None] = {}
-
-    def __repr__(self) -> str:
-        return f"Node({self.location!r}, {self.kind})"
+        self._array: ArrayLike | None = None
 
     @property
     def is_far(self) -> bool:
         """Whether the store is on another host, so that each read takes a round trip."""
         return self._files.is_far
-
-    @property
-    def location(self) -> str:
-        """Path or URL of the root, "/" and the path in the store: for messages."""
-        return f"{self.opened}/{self.path}" if self.path else self.opened
-
-    @property
-    def name(self) -> str:
-        """Last part of the path, "" for the root."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def title(self) -> str:
-        """Name for an image at this node, if its metadata do not name it.
-
-        The path; for the root, the name of the opened store without the suffixes of zarr and N5.
-        """
-        return self.path or _SUFFIXES.sub("", re.split(r"[/\\]", self.opened)[-1]) or self.opened
 
     @cached_property
     def folder(self) -> str:
@@ -145,26 +109,6 @@ class Node:
         ):
             return tuple(names)
         return None
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array from its metadata; () for a group or an invalid shape."""
-        shape = self.metadata.get("shape") if self.kind == "array" else None
-        if isinstance(shape, list) and all(
-            isinstance(n, int) and not isinstance(n, bool) for n in shape
-        ):
-            return tuple(shape)
-        return ()
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes of the array."""
-        return len(self.shape)
-
-    @property
-    def data_type(self) -> Any:
-        """The data type as the metadata spell it, to compare arrays without opening them."""
-        return self.metadata.get("data_type" if self.zarr_format == 3 else "dtype")
 
     @property
     def is_zarr(self) -> bool:
@@ -323,23 +267,6 @@ class Node:
         """Names of the nodes directly below, in natural order."""
         return tuple(node.name for node in self._distinct_children)
 
-    @cached_property
-    def _array(self) -> ArrayLike:
-        try:
-            provide_codecs(self.metadata)
-            metadata: Any = self._array_metadata()  # one overload for each zarr format
-            stored = zarr.Array(zarr.AsyncArray(metadata, StorePath(self.store, self.path)))
-            array: ArrayLike = with_regular_chunks(stored)
-            if not all(n > 0 for n in array.chunks):
-                raise ValueError(f"chunks are {array.chunks}")
-            return array
-        # Not narrower: metadata are other people's data, and zarr, numcodecs and numpy react to
-        # invalid values with whatever their code runs into (KeyError, AttributeError,
-        # AssertionError, ...).
-        except Exception as error:
-            reason = why_unreadable(self.metadata) or one_line(error)
-            raise LayoutError(f"{self._metadata_file}: cannot open the array: {reason}") from error
-
     def array(self) -> ArrayLike:
         """Return the array, opened without reading a chunk.
 
@@ -351,6 +278,8 @@ class Node:
         """
         if self.kind != "array":
             raise LayoutError(f"{self.location} is a group, not an array")
+        if self._array is None:
+            self._array = open_array(self.store, self, guess_separator=self._guess_separator)
         return self._array
 
     def read_bytes(self, name: str) -> bytes | None:
@@ -371,10 +300,6 @@ class Node:
         except OSError as error:
             warn(f"{self.opened}/{key} cannot be read: {one_line(error)}")
             return None
-
-    @property
-    def _metadata_file(self) -> str:
-        return f"{self.location}/{'zarr.json' if self.zarr_format == 3 else '.zarray'}"
 
     def _candidates(self) -> list[str]:
         try:
@@ -411,12 +336,6 @@ class Node:
             warn(f"{self.opened}/{error}; ignored")
             return None
 
-    def _array_metadata(self) -> dict[str, Any]:
-        if self.zarr_format == 3:
-            return {**self.metadata, "attributes": {}}
-        separator = self.metadata.get("dimension_separator") or self._guess_separator()
-        return {**self.metadata, "dimension_separator": separator, "attributes": {}}
-
     def _guess_separator(self) -> Literal[".", "/"]:
         """Return the separator of chunk keys from the file names.
 
@@ -451,14 +370,6 @@ def root_node(
     return Node(store, "", metadata or {}, files=files, opened=opened)
 
 
-_FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
-    "array": (".zarray",),
-    # In zarr v2, attributes alone identify an expected group: half the requests of a plate.
-    "group": (".zattrs",),
-    None: (*METADATA_FILES, ".zattrs"),
-}
-
-
 def prefetch_nodes(
     wanted: Sequence[tuple[Node, object, Kind | None]], *, listed: Sequence[Node] = ()
 ) -> None:
@@ -474,21 +385,14 @@ def prefetch_nodes(
     nodes = [node for node, _, _ in wanted] + list(listed)
     if not nodes or not nodes[0]._files.is_far:
         return
-    files = nodes[0]._files
-    keys: list[str] = []
-    again: list[str] = []
-    for node, path, kind in wanted:
-        place = node._new_path(path)
-        if place is None:
-            continue
-        is_v3 = node.zarr_format == 3 and not node.is_implicit
-        names = ("zarr.json",) if is_v3 else _FILES_OF[kind]
-        keys += [join(place, name) for name in names]
-        if kind is not None:
-            again.append(join(place, names[0]))
-        if kind == "group" and not is_v3:
-            files.expected_groups.add(place)
-    files.prefetch(keys, directories=[node.path for node in listed])
-    others = [key.rpartition("/")[0] for key in again if not files.has(key)]
-    rest = ("zarr.json",) if nodes[0].zarr_format == 3 else METADATA_FILES
-    files.prefetch(join(place, name) for place in others for name in rest)
+    expected = [
+        Expected(place, kind, is_v3=node.zarr_format == 3 and not node.is_implicit)
+        for node, path, kind in wanted
+        if (place := node._new_path(path)) is not None
+    ]
+    prefetch(
+        nodes[0]._files,
+        expected,
+        directories=[node.path for node in listed],
+        zarr_format=nodes[0].zarr_format,
+    )

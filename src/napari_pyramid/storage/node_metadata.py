@@ -11,8 +11,9 @@ from napari_pyramid.storage._files import Files
 from napari_pyramid.storage.layout_warnings import brief
 from napari_pyramid.storage.paths import join
 
-__all__ = ["METADATA_FILES", "read_json", "read_metadata"]
+__all__ = ["METADATA_FILES", "Kind", "read_json", "read_metadata"]
 
+Kind = Literal["group", "array"]
 METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 """Files that make a directory a group or an array, in the order in which they are looked for."""
 

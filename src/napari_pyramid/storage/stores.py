@@ -17,8 +17,8 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.storage._files import fetch_files
 from napari_pyramid.storage.address import is_url, parse_address
+from napari_pyramid.storage.fetch_files import fetch_files
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
