@@ -22,7 +22,7 @@ from napari_pyramid import (
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.state import VERSION, BuildState, UnreadableRegion
 from napari_pyramid.build.workspace import Workspace
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.schedule import PassPlan
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")

@@ -18,7 +18,7 @@ from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.state import BuildState
 from napari_pyramid.build.tokens import has_token, put_token
 from napari_pyramid.build.workspace import Workspace, fingerprint
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.storage.hierarchy import is_zarr, store_root
 
 

@@ -14,7 +14,7 @@ from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.unfinished import discard_unfinished, has_unfinished
 from napari_pyramid.image import Channel
-from napari_pyramid.metadata.ome_zarr import Version
+from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.options import SpecOptions, refuse_unknown
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid

@@ -15,7 +15,7 @@ from napari_pyramid.build.stored_levels import spec_of_stored_levels, template_o
 from napari_pyramid.build.targets import Target
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata.array import ArrayTemplate
-from napari_pyramid.metadata.ome_zarr import Version
+from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.destination import open_destination

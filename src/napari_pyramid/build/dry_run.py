@@ -21,7 +21,7 @@ from napari_pyramid.build.state import BuildState
 from napari_pyramid.build.targets import Target
 from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.metadata.array import ArrayTemplate
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.passes import Pass
 from napari_pyramid.plan.spec import PyramidSpec

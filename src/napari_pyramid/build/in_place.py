@@ -29,6 +29,7 @@ from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.metadata.group import Attributes, find_multiscale
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.destination import place_of_array
@@ -193,7 +194,7 @@ class InPlace:
         """Restore the group as it was before a publishing that did not end."""
         undo_publishing(self.workspace)
 
-    def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+    def publish(self, description: Description, surplus: Sequence[str] = ()) -> None:
         """Put whole levels in their places, write the group's metadata, then set `surplus` aside.
 
         Can be repeated after a crash.

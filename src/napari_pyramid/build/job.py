@@ -23,7 +23,7 @@ from napari_pyramid.build.workspace_base import fingerprint
 from napari_pyramid.contrast import channel_windows
 from napari_pyramid.downsample import downsampled_shape
 from napari_pyramid.image import Channel
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.comparison import compared_block, comparer_bytes
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.memory import OVERHEAD, peak_of

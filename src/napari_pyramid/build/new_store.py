@@ -24,6 +24,7 @@ from napari_pyramid.errors import DestinationError, Remedy
 from napari_pyramid.metadata import ome_zarr
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.metadata.image_attributes import ZARR_FORMAT, Description, Version
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.folder import Folder, Place
@@ -44,7 +45,7 @@ class NewStore:
     directory: Place
     spec: PyramidSpec
     template: ArrayTemplate
-    version: ome_zarr.Version
+    version: Version
     workspace: WorkspaceBase[Any]
     overwrite: bool = False
 
@@ -56,7 +57,7 @@ class NewStore:
         cls,
         directory: Place,
         spec: PyramidSpec,
-        version: ome_zarr.Version,
+        version: Version,
         source: BuildSource,
         *,
         overwrite: bool,
@@ -94,7 +95,7 @@ class NewStore:
         )
 
     @classmethod
-    def planned(cls, spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> NewStore:
+    def planned(cls, spec: PyramidSpec, version: Version, source: BuildSource) -> NewStore:
         """Return a target to plan with. Its directory is a name only, and is never looked at."""
         directory = Path(os.path.abspath("plan.ome.zarr"))
         return cls(
@@ -149,7 +150,7 @@ class NewStore:
         """Put back the store that an unfinished publishing has replaced."""
         publishing_of(self.workspace).undo()
 
-    def publish(self, description: ome_zarr.Description, surplus: Sequence[str] = ()) -> None:
+    def publish(self, description: Description, surplus: Sequence[str] = ()) -> None:
         """Write the metadata, then put the store in its place; can be repeated after a crash."""
         staging = self.workspace.directory
         if self.workspace.new.exists():
@@ -169,11 +170,11 @@ class NewStore:
         return {"version": self.version, "template": self.template.metadata}
 
 
-def _template(spec: PyramidSpec, version: ome_zarr.Version, source: BuildSource) -> ArrayTemplate:
+def _template(spec: PyramidSpec, version: Version, source: BuildSource) -> ArrayTemplate:
     fill_value = getattr(source.arrays[0], "fill_value", None)
     return ArrayTemplate.new(
         spec.dtype,
-        zarr_format=ome_zarr.ZARR_FORMAT[version],
+        zarr_format=ZARR_FORMAT[version],
         codec=spec.codec,
         fill_value=fill_value,
     )

@@ -19,7 +19,8 @@ from napari_pyramid.build.workspace_base import PublishingBase
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.consolidated import refresh_consolidated
 from napari_pyramid.metadata.group import Attributes, listed_multiscales, named_paths
-from napari_pyramid.metadata.ome_zarr import Version, register_label
+from napari_pyramid.metadata.image_attributes import Version
+from napari_pyramid.metadata.ome_zarr import register_label
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.hierarchy import is_label_place
 from napari_pyramid.storage.pending_objects import Pending

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Channel
-from napari_pyramid.metadata.ome_zarr import ZARR_FORMAT, Version
+from napari_pyramid.metadata.image_attributes import ZARR_FORMAT, Version
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.regions import Region

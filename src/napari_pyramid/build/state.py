@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from napari_pyramid.image import Channel
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.schedule import PassPlan
 from napari_pyramid.regions import Region
 

@@ -22,7 +22,7 @@ from napari_pyramid.build.workspace_base import PublishingBase, WorkspaceBase
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.metadata.array import ArrayTemplate
 from napari_pyramid.metadata.group import Attributes, find_multiscale
-from napari_pyramid.metadata.ome_zarr import Description
+from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.folder import Folder, Place

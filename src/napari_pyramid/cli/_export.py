@@ -17,7 +17,7 @@ from napari_pyramid.export import plan_export
 from napari_pyramid.export.region import Source
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.metadata.ome_zarr import Version
+from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.storage.address import public_url
 
 __all__ = ["parse_region", "run"]

@@ -19,7 +19,7 @@ from napari_pyramid.export.region import Cut, Source
 from napari_pyramid.export.tiff import SUFFIXES, TiffExport
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
-from napari_pyramid.metadata.ome_zarr import Version
+from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import available_memory
 from napari_pyramid.storage.store_objects import place_of

@@ -14,7 +14,8 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import ome_zarr
 from napari_pyramid.layouts.entry import Entry, Plate
-from napari_pyramid.layouts.hcs_mosaic import Field, Position, Well, stitch
+from napari_pyramid.layouts.hcs_grid import Field, Position, Well
+from napari_pyramid.layouts.hcs_mosaic import stitch
 from napari_pyramid.layouts.ome_zarr_document import find_document
 from napari_pyramid.storage.json_values import objects
 from napari_pyramid.storage.layout_warnings import brief, warn

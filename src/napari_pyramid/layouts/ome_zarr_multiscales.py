@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid.axes import Axis, clean_unit, default_axes
+from napari_pyramid.axes import Axis
 from napari_pyramid.downsample import RESIDUAL_GROUPS
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image, StoredLevel
 from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
+from napari_pyramid.layouts.coordinate_systems import as_list, to_one_system
+from napari_pyramid.layouts.ome_zarr_axes import read_axes
 from napari_pyramid.layouts.ome_zarr_document import Document, layout_name
 from napari_pyramid.layouts.ome_zarr_omero import parse_channels
 from napari_pyramid.layouts.transforms import compose, diagonal, is_axis_aligned
@@ -20,7 +22,6 @@ from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
 
 __all__ = [
-    "intrinsic_system",
     "multiscale_names",
     "multiscales_of",
     "read_multiscale",
@@ -97,30 +98,6 @@ def _readers(node: Node, document: Document) -> list[_Reader]:
     ]
 
 
-def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
-    """Return the name of the coordinate system that the levels' transforms lead to (0.6), or None.
-
-    It is the system in which the image is shown.
-    """
-    for dataset in multiscale.get("datasets", ()):
-        for transform in _as_list(
-            dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
-        ):
-            if (name := system_name(transform, "output")) is not None:
-                return name
-    return None
-
-
-def system_name(transform: object, side: str) -> str | None:
-    """Return the name of the system on one side of a transform.
-
-    The side is an object since 0.6.dev4, and was a string before.
-    """
-    end = transform.get(side) if isinstance(transform, Mapping) else None
-    end = end.get("name") if isinstance(end, Mapping) else end
-    return end if isinstance(end, str) and end else None
-
-
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Reader of one multiscale."""
@@ -139,7 +116,7 @@ class _Reader:
             # Only for the warnings: one for each level that cannot be read.
             open_levels(self.node, map(LevelEntry, paths), self.where)
             return None
-        axes = self._axes(first)
+        axes = read_axes(self.multiscale, first, f"{self.node.location} ({self.where})")
         entries = [
             self._entry(dataset, path, first.ndim, axes)
             for dataset, path in zip(self.multiscale["datasets"], paths, strict=True)
@@ -209,26 +186,6 @@ class _Reader:
             return LevelEntry(path)
         return LevelEntry(path, *diagonal(matrix))
 
-    def _axes(self, first: Node) -> tuple[Axis, ...] | None:
-        """Return the listed axes; without a list, t, c, z, y, x for 5-D arrays (0.1 and 0.2).
-
-        For other arrays, the axes follow from the dimension names of the array, if it has any.
-        """
-        listed = self.multiscale.get("axes")
-        if listed is None and (systems := self.multiscale.get("coordinateSystems")) is not None:
-            listed = _axes_of_system(systems, intrinsic_system(self.multiscale))
-        if listed is not None:
-            try:
-                return _parse_axes(listed, first.ndim)
-            except LayoutError as error:
-                warn(f"{self.node.location} ({self.where}): axes are ignored: {error}")
-        elif first.ndim == 5:
-            return default_axes(5)
-        names = first.dimension_names
-        return (
-            tuple(Axis.named(n) for n in names) if names and len(set(names)) == len(names) else None
-        )
-
     @property
     def name(self) -> str:
         """Name of the image."""
@@ -245,13 +202,13 @@ class _Reader:
         Also the affine, if the transforms do more than scale and translate. In 0.6 the transforms
         of the multiscale lead to other coordinate systems, and are not applied.
         """
-        transforms = _as_list(self.multiscale.get("coordinateTransformations"))
+        transforms = as_list(self.multiscale.get("coordinateTransformations"))
         if not transforms or "coordinateSystems" in self.multiscale:
             return levels, None
         ndim = levels[0].array.ndim
         try:
             matrix = compose(
-                _to_one_system(transforms), ndim, self.node, [a.name for a in axes or ()]
+                to_one_system(transforms), ndim, self.node, [a.name for a in axes or ()]
             )
         except LayoutError as error:
             warn(
@@ -303,57 +260,6 @@ def _hidden(image: Image) -> Image:
     return replace(image, channels=tuple(replace(c, visible=False) for c in channels))
 
 
-def _parse_axes(listed: object, ndim: int) -> tuple[Axis, ...]:
-    """Return the axes of a list of names (0.3) or objects (0.4 and later).
-
-    Raises
-    ------
-    LayoutError
-        If the list does not have `ndim` different names.
-    """
-    if not isinstance(listed, list) or len(listed) != ndim:
-        count = f"{len(listed)} axes are" if isinstance(listed, list) else f"{brief(listed)} is"
-        raise LayoutError(f"{count} listed for arrays of {ndim} axes")
-    axes = tuple(_parse_axis(entry) for entry in listed)
-    if len({a.name for a in axes}) < ndim:
-        raise LayoutError(f"names {', '.join(a.name for a in axes)} are not all different")
-    return axes
-
-
-def _parse_axis(entry: object) -> Axis:
-    name = entry.get("name") if isinstance(entry, Mapping) else entry
-    if not isinstance(name, str) or not name:
-        raise LayoutError(f"{brief(entry)} has no name")
-    implied = Axis.named(name)
-    if not isinstance(entry, Mapping):
-        return implied
-    kind, unit = entry.get("type"), entry.get("unit")
-    return Axis(
-        name,
-        kind if isinstance(kind, str) else implied.type,
-        clean_unit(unit) if isinstance(unit, str) else None,
-    )
-
-
-def _axes_of_system(systems: object, name: str | None) -> object:
-    """Return the axes of the named coordinate system, or of the first one without that name."""
-    known = [s for s in _as_list(systems) if isinstance(s, Mapping)]
-    system = next((s for s in known if s.get("name") == name), known[0] if known else {})
-    return system.get("axes", [])
-
-
-def _to_one_system(transforms: Sequence[object]) -> list[object]:
-    """Return the transforms that are applied one after the other.
-
-    spatialdata writes alternatives instead, one for each of its coordinate systems; its default is
-    the system "global".
-    """
-    outputs = [system_name(t, "output") for t in transforms]
-    if None in outputs or len(transforms) == 1:
-        return list(transforms)
-    return [transforms[outputs.index("global") if "global" in outputs else 0]]
-
-
 def _moved(level: StoredLevel, scale: Sequence[float], translation: Sequence[float]) -> StoredLevel:
     inner_scale = level.scale or (1.0,) * len(scale)
     inner_translation = level.translation or (0.0,) * len(scale)
@@ -370,7 +276,3 @@ def without_channel(matrix: Affine, axes: tuple[Axis, ...] | None) -> Affine:
     """Return the matrix without the row and column of the channel axis."""
     drop = [i for i, axis in enumerate(axes or ()) if axis.type == "channel"][:1]
     return np.delete(np.delete(matrix, drop, axis=0), drop, axis=1)
-
-
-def _as_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

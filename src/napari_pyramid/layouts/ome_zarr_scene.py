@@ -14,10 +14,10 @@ import numpy as np
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Image
+from napari_pyramid.layouts.coordinate_systems import intrinsic_system
 from napari_pyramid.layouts.entry import Entry
 from napari_pyramid.layouts.ome_zarr_document import Document, find_document
 from napari_pyramid.layouts.ome_zarr_multiscales import (
-    intrinsic_system,
     multiscales_of,
     without_channel,
 )

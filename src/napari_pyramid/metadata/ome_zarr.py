@@ -9,54 +9,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from napari_pyramid.axes import Axis
 from napari_pyramid.downsample import RESIDUAL_GROUPS
-from napari_pyramid.image import Channel
 from napari_pyramid.metadata.group import (
     Attributes,
     find_multiscale,
     listed_multiscales,
     named_paths,
 )
+from napari_pyramid.metadata.image_attributes import (
+    ZARR_FORMAT,
+    Description,
+    Version,
+    dataset_entry,
+    image_attributes,
+    provenance,
+    residual_entry,
+)
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.folder import Place
 
-__all__ = [
-    "ZARR_FORMAT",
-    "Description",
-    "Version",
-    "add_levels",
-    "image_attributes",
-    "register_label",
-    "surplus_paths",
-    "write_image",
-    "write_series",
-]
-
-Version = Literal["0.4", "0.5"]
-ZARR_FORMAT: Mapping[str, int] = {"0.4": 2, "0.5": 3}
-_DEFAULT_COLORS = ("#FFFFFF",), ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#FFFF00", "#0000FF")
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What is said of an image besides its levels."""
-
-    recipe: Mapping[str, Any]
-    """How the levels were made, as recorded in ``multiscales.metadata``.
-
-    Without a method, the levels are kept as they were given.
-    """
-    channels: tuple[Channel, ...] = ()
-    ranges: tuple[tuple[float, float], ...] = ()
-    """Lowest and highest pixel of each channel, or of its dtype: ends of the contrast slider."""
-    label_colors: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    label_properties: tuple[Mapping[str, Any], ...] = ()
-
+__all__ = ["add_levels", "register_label", "surplus_paths", "write_image", "write_series"]
 
 # ---- a new image
 
@@ -68,154 +43,6 @@ def write_image(
     attributes = Attributes.create(directory, ZARR_FORMAT[version])
     attributes.ome.update(image_attributes(spec, description, version))
     attributes.save()
-
-
-def image_attributes(
-    spec: PyramidSpec, description: Description, version: Version
-) -> dict[str, Any]:
-    """Return ``multiscales``, and ``omero`` or ``image-label``, of one image.
-
-    Source: OME-Zarr 0.4 and 0.5, "multiscales" metadata.
-    """
-    entry = {
-        **({"version": version} if version == "0.4" else {}),
-        "name": spec.name,
-        "axes": [_axis(a) for a in spec.axes],
-        "datasets": [_dataset(level.path, level.scale, level.translation) for level in spec.levels],
-        **_provenance(spec, description.recipe),
-    }
-    out: dict[str, Any] = {"multiscales": [entry, *_residual_entry(entry, spec)]}
-    if spec.kind == "labels":
-        out["image-label"] = _image_label(description, version)
-    elif description.channels:
-        out["omero"] = _omero(description, version, spec.name)
-    return out
-
-
-def _residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
-    """Return a second multiscale, of the residuals and the base of the first, if there are some.
-
-    The layout is that of zarr-specs issue 50.
-    """
-    residual = spec.reduction.residual
-    if residual is None or not spec.residuals:
-        return []
-    base, *datasets = entry["datasets"]
-    return [
-        {
-            **entry,
-            "name": residual.group,
-            "datasets": [
-                base,
-                *({**d, "path": r.path} for d, r in zip(datasets, spec.residuals, strict=True)),
-            ],
-            "type": residual.group,
-            "metadata": {**entry["metadata"], "description": residual.description},
-        }
-    ]
-
-
-def _axis(axis: Axis) -> dict[str, str]:
-    return {
-        "name": axis.name,
-        **({"type": axis.type} if axis.type else {}),
-        **({"unit": axis.unit} if axis.unit else {}),
-    }
-
-
-def _dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> dict[str, Any]:
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(scale)}]
-    if any(translation):
-        transforms.append({"type": "translation", "translation": list(translation)})
-    return {"path": path, "coordinateTransformations": transforms}
-
-
-def _provenance(spec: PyramidSpec, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``type`` and ``metadata``: the method, version and arguments that made the levels.
-
-    The specification says SHOULD of both.
-    """
-    arguments = {k: v for k, v in recipe.items() if k != "version"}
-    if "method" in recipe:
-        named = {"type": spec.reduction.type or recipe["method"]}
-        description = (
-            "Each level is reduced from the one before, as stored; "
-            "integer means are rounded half to even."
-        )
-        method = "napari_pyramid.downsample"
-    else:
-        named = (
-            {} if spec.reduction.centred else {"type": spec.reduction.name}
-        )  # tells readers that nothing is shifted by half a pixel
-        description, method = (
-            "The levels are kept as they were given; what made them is not known.",
-            "napari_pyramid.build_pyramid",
-        )
-    return {
-        **named,
-        "metadata": {
-            "description": description,
-            "method": method,
-            "version": recipe["version"],
-            "kwargs": arguments,
-        },
-    }
-
-
-def _omero(description: Description, version: Version, name: str) -> dict[str, Any]:
-    count = len(description.channels)
-    colors = _DEFAULT_COLORS[0] if count == 1 else _DEFAULT_COLORS[1]
-    channels = []
-    for i, channel in enumerate(description.channels):
-        entry: dict[str, Any] = {
-            "label": channel.name or (name if count == 1 and name else f"Channel {i}"),
-            "color": (channel.color or colors[i % len(colors)]).lstrip("#"),
-            "active": channel.visible,
-            "coefficient": 1,
-            "family": "linear",
-            "inverted": False,
-        }
-        if channel.window is not None:
-            low, high = channel.window
-            bottom, top = description.ranges[i] if i < len(description.ranges) else (low, high)
-            entry["window"] = {
-                "start": low,
-                "end": high,
-                "min": min(low, bottom),
-                "max": max(high, top),
-            }
-        channels.append(entry)
-    model = (
-        "color"
-        if count > 1 or description.channels[0].color not in (None, "#FFFFFF")
-        else "greyscale"
-    )
-    return {
-        "id": 1,
-        "name": name,
-        "version": version,
-        "channels": channels,
-        "rdefs": {"defaultT": 0, "defaultZ": 0, "model": model},
-    }
-
-
-def _image_label(description: Description, version: Version) -> dict[str, Any]:
-    out: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
-    if description.label_colors:
-        out["colors"] = [
-            {"label-value": value, "rgba": list(rgba)}
-            for value, rgba in sorted(description.label_colors.items())
-        ]
-    if description.label_properties:
-        rows = [dict(row) for row in description.label_properties]
-        described = {row.get("label-value") for row in rows}
-        # ome-zarr-models refuses properties that lack a value which has a color
-        out["properties"] = rows + [
-            {"label-value": value}
-            for value in sorted(description.label_colors)
-            if value not in described
-        ]
-    return out
 
 
 # ---- levels added beside level 0
@@ -264,9 +91,9 @@ def add_levels(
         first,
         *(_beside(first, spec.levels[0], level) for level in spec.levels[1:]),
     ]
-    entry.update(_provenance(spec, description.recipe))
+    entry.update(provenance(spec, description.recipe))
     listed = attributes.ome["multiscales"]
-    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + _residual_entry(
+    listed[:] = [m for m in listed if not any(m is old for old in outdated)] + residual_entry(
         entry, spec
     )
     attributes.save()
@@ -311,7 +138,7 @@ def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _residuals_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the entries that `_residual_entry` made of the levels of an entry."""
+    """Return the entries that `residual_entry` made of the levels of an entry."""
     _, *paths = named_paths(entry) or [""]
     return [
         m
@@ -337,7 +164,7 @@ def _beside(first: Mapping[str, Any], base: Level, level: Level) -> dict[str, An
     shifts = [
         (t - o) / b for t, o, b in zip(level.translation, base.translation, base.scale, strict=True)
     ]
-    return _dataset(
+    return dataset_entry(
         level.path, coarse, [t + n * s for t, n, s in zip(translation, shifts, scale, strict=True)]
     )
 
