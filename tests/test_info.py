@@ -15,7 +15,9 @@ from helpers import write_n5
 from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 
 from napari_pyramid import LayoutError, PyramidSpec
-from napari_pyramid.info import codec_name, describe, describe_spec, stored_bytes, text_table
+from napari_pyramid.info import describe, describe_spec, text_table
+from napari_pyramid.metadata.codecs import codec_name
+from napari_pyramid.storage.stored_bytes import stored_bytes
 
 
 def file_bytes(directory: Path) -> int:

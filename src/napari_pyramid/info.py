@@ -6,29 +6,26 @@ Reads metadata and the sizes of files; reads no pixels and writes nothing.
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.axes import Axis
 from napari_pyramid.image import Channel, Image, StoredLevel
 from napari_pyramid.layouts import open_images
+from napari_pyramid.metadata.codecs import codec_name
 from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.store_objects import place_of
+from napari_pyramid.storage.stored_bytes import stored_bytes
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
 _LISTED = 20
 """At most so many unreadable regions are printed."""
-_SILENT_CODECS = ("bytes", "crc32c")
-"""Codecs that compress nothing, and are left out of a codec's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,44 +163,6 @@ def describe_spec(spec: PyramidSpec) -> dict[str, Any]:
     }
 
 
-def codec_name(array: zarr.Array[Any]) -> str:
-    """Return the name of an array's codecs: ``"blosc-zstd-5"``, ``"gzip-6"``, ``"none"``."""
-    metadata: Any = array.metadata
-    if metadata.zarr_format == 2:
-        found = [*(metadata.filters or ()), *([metadata.compressor] if metadata.compressor else [])]
-        names = [_codec_text(codec.get_config()) for codec in found]
-    else:
-        codecs = [codec.to_dict() for codec in metadata.codecs]
-        if codecs and codecs[0]["name"] == "sharding_indexed":
-            codecs = [
-                c if isinstance(c, dict) else c.to_dict()
-                for c in codecs[0]["configuration"]["codecs"]
-            ]
-        names = [_codec_text(codec) for codec in codecs if codec["name"] not in _SILENT_CODECS]
-    return " + ".join(names) or "none"
-
-
-def stored_bytes(array: zarr.Array[Any]) -> int | None:
-    """Return the bytes of all files of an array, its metadata included.
-
-    Returns None for stores that are neither a local directory nor a zip file.
-    """
-    prefix, store = array.path, array.store
-    # Our own stores present another one: an N5 container (inner), or a folder of a zip (archive).
-    while (inner := getattr(store, "archive", getattr(store, "inner", None))) is not None:
-        prefix, store = (getattr(store, "folder", "") + prefix).rstrip("/"), inner
-    if isinstance(store, LocalStore):
-        return _directory_bytes(Path(store.root) / prefix)
-    if isinstance(store, ZipStore):
-        with zipfile.ZipFile(store.path) as archive:
-            return sum(
-                f.compress_size
-                for f in archive.infolist()
-                if f.filename.startswith(f"{prefix}/" if prefix else "")
-            )
-    return None
-
-
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows as indented lines with aligned columns, without the columns that are empty."""
     columns = [
@@ -296,29 +255,6 @@ def _planned_level(level: Level) -> dict[str, Any]:
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
     }
-
-
-def _codec_text(config: Mapping[str, Any]) -> str:
-    """Return the name of one codec.
-
-    zarr v3 writes ``{"name": ..., "configuration": {...}}``, numcodecs ``{"id": ..., ...}``.
-    """
-    name = str(config.get("name") or config.get("id")).removeprefix("numcodecs.")
-    settings = config.get("configuration") or config
-    level = settings.get("clevel", settings.get("level"))
-    cname = settings.get("cname")
-    return "-".join(
-        str(getattr(part, "value", part)) for part in (name, cname, level) if part is not None
-    )
-
-
-def _directory_bytes(root: Path) -> int:
-    """Return the bytes of all files below a directory; links are not followed."""
-    return sum(
-        os.lstat(os.path.join(directory, name)).st_size
-        for directory, _, names in os.walk(root)
-        for name in names
-    )
 
 
 def _level_row(level: LevelInfo, parent: str) -> tuple[str, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
 
@@ -17,15 +16,15 @@ from napari_pyramid.downsample import (
     Reduction,
     check_dtype,
     default_method,
-    downsampled_shape,
     methods_for,
     reduction_of,
 )
 from napari_pyramid.errors import SpecError
-from napari_pyramid.half_pixel import centre_shift
 from napari_pyramid.plan.chunks import ChunkGrid
 from napari_pyramid.plan.factors import Factors, steps_of
-from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.plan.level import Level
+from napari_pyramid.plan.level_table import level_table
+from napari_pyramid.plan.level_transforms import floats_per_axis, levels_of
 from napari_pyramid.plan.options import SpecOptions, refuse_unknown
 from napari_pyramid.plan.schedule import SourceChunks, peak_of, plan_passes
 
@@ -120,7 +119,7 @@ class PyramidSpec:
         """
         shape, dtype = _shape_of(array), np.dtype(array.dtype)
         parsed = parse_axes(axes, len(shape), unit)
-        spacing = _floats("scale", scale, len(shape), 1.0)
+        spacing = floats_per_axis("scale", scale, len(shape), 1.0)
         if 0.0 in spacing:
             raise SpecError(
                 f"scale {spacing} has a zero: the distance between samples must not be 0"
@@ -133,13 +132,13 @@ class PyramidSpec:
             raise SpecError(
                 f"{len(paths)} level paths for {len(steps) + 1} levels: give one per level"
             )
-        levels = _levels(
+        levels = levels_of(
             shape,
             dtype,
             steps,
             paths or [str(k) for k in range(len(steps) + 1)],
             spacing,
-            _floats("translation", translation, len(shape), 0.0),
+            floats_per_axis("translation", translation, len(shape), 0.0),
             ChunkGrid.choose(shape, dtype, parsed, getattr(array, "chunks", None), chunks, shards),
             centred=reduction.centred,
         )
@@ -298,26 +297,10 @@ class PyramidSpec:
         return peak_of(passes, self.reduction_for, [self.levels[0].chunks])
 
     def __str__(self) -> str:
-        rows = [
-            ("path", "shape", "factors", "voxel size", "chunks", "shards", "files", "bytes"),
-            *map(_row, self.levels),
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         axes = " ".join(f"{a.name} ({a.unit})" if a.unit else a.name for a in self.axes)
         method = self.reduction.name
         head = f"{self.kind} {self.name!r} {self.dtype} axes {axes}, method {method}"
-        return "\n".join(
-            [
-                head,
-                *(
-                    "  ".join(v.ljust(w) for v, w in zip(r, widths, strict=True)).rstrip()
-                    for r in rows
-                ),
-            ]
-        )
-
-
-# ---- parts of from_array -------------------------------------------------------------------------
+        return "\n".join([head, *level_table(self.levels)])
 
 
 def _shape_of(array: Any) -> tuple[int, ...]:
@@ -335,75 +318,3 @@ def _shape_of(array: Any) -> tuple[int, ...]:
         raise SpecError(f"shape {shape} has an axis of size 0: there is nothing to build")
     check_dtype(dtype)
     return shape
-
-
-def _floats(
-    what: str, values: Iterable[float] | None, ndim: int, default: float
-) -> tuple[float, ...]:
-    if values is None:
-        return (default,) * ndim
-    out = tuple(float(v) for v in values)
-    if len(out) != ndim:
-        raise SpecError(
-            f"{what} {out} has {len(out)} entries, but the array has {ndim} axes: give one per axis"
-        )
-    if not all(math.isfinite(v) for v in out):
-        raise SpecError(f"{what} {out} must be finite numbers")
-    return out
-
-
-def _levels(
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    steps: Sequence[tuple[int, ...]],
-    paths: Sequence[str],
-    spacing: tuple[float, ...],
-    origin: tuple[float, ...],
-    grid: ChunkGrid,
-    *,
-    centred: bool,
-) -> tuple[Level, ...]:
-    """Return the levels, with exact transforms.
-
-    The scale is the product of the factors, never a ratio of shapes. The result of a window is at
-    the centre of the window (OME-Zarr 0.4, "multiscales": half-pixel offsets); a strided sample
-    stays where it was (`centred` False).
-    """
-    levels: list[Level] = []
-    total = (1,) * len(shape)
-    for path, step in zip(paths, [total, *steps], strict=True):
-        shape = downsampled_shape(shape, step)
-        total = tuple(a * b for a, b in zip(total, step, strict=True))
-        scale = tuple(s * f for s, f in zip(spacing, total, strict=True))
-        shift = centre_shift(spacing, scale) if centred else (0.0,) * len(shape)
-        translation = tuple(t + d for t, d in zip(origin, shift, strict=True))
-        levels.append(
-            Level(
-                path,
-                shape,
-                step,
-                total,
-                scale,
-                translation,
-                grid.chunks_of(shape),
-                grid.shards_of(shape),
-                dtype,
-            )
-        )
-    return tuple(levels)
-
-
-def _row(level: Level) -> tuple[str, ...]:
-    def by(values: Iterable[Any]) -> str:
-        return " x ".join(str(v) for v in values)
-
-    return (
-        level.path,
-        by(level.shape),
-        by(level.factors),
-        by(f"{s:g}" for s in level.scale),
-        by(level.chunks),
-        by(level.shards) if level.shards else "-",
-        f"{level.n_files:,}",
-        format_bytes(level.nbytes),
-    )

@@ -17,10 +17,11 @@ from napari_pyramid.errors import DestinationError, LayoutError
 from napari_pyramid.storage.address import is_remote, parse_address
 from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.fsspec_transport import FsspecTransport
 from napari_pyramid.storage.objects import Objects, StoreError
+from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.store_objects import name_of, store_and_path
-from napari_pyramid.storage.transport import FsspecTransport, ObstoreTransport
 
 __all__ = ["is_anonymous", "open_destination", "place_in_bucket", "place_of_array"]
 

@@ -270,7 +270,8 @@ def _explained(error: Exception) -> str:
     """Return what went wrong, without the URL and its secrets that obstore's errors hold."""
     if not type(error).__module__.startswith(("obstore", "pyo3")):
         return one_line(error)
-    from napari_pyramid.storage.transport import RefusedError, translated
+    from napari_pyramid.storage.obstore_transport import translated
+    from napari_pyramid.storage.transport import RefusedError
 
     found = translated(error)
     if isinstance(found, RefusedError):

@@ -23,14 +23,12 @@ from napari_pyramid.storage.aws import (
     aws_settings,
     region_of_bucket,
 )
+from napari_pyramid.storage.fsspec_transport import FsspecTransport
+from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.remote_store import RemoteStore
-from napari_pyramid.storage.transport import (
-    FsspecTransport,
-    ObstoreTransport,
-    Transport,
-    UrllibTransport,
-)
+from napari_pyramid.storage.transport import Transport
 from napari_pyramid.storage.url_options import OPTIONS, UrlOptions
+from napari_pyramid.storage.urllib_transport import UrllibTransport
 
 __all__ = ["open_remote"]
 

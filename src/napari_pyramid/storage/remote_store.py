@@ -25,12 +25,12 @@ from napari_pyramid.errors import LayoutNotice
 from napari_pyramid.storage.attempts import Attempts
 from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.layout_warnings import warn
+from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.transport import (
     Answer,
     BeyondEndError,
-    ObstoreTransport,
     RangeIgnoredError,
     RefusedError,
     Span,
