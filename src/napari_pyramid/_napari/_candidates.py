@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid._napari.reader import get_reader
-from napari_pyramid.axes import Axis, default_axes
 from napari_pyramid.build.source import BuildSource, directory_of, place_read
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
@@ -21,8 +20,8 @@ from napari_pyramid.layer_image import (
     LayerTuple,
     image_of_channels,
     image_of_layer,
+    image_of_stored,
 )
-from napari_pyramid.layer_image.look import rgb_channels
 from napari_pyramid.layouts import open_images
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.folder import Folder
@@ -34,7 +33,6 @@ __all__ = [
     "candidate_of_channels",
     "candidate_of_layer",
     "candidates_in",
-    "layer_image_of",
 ]
 
 
@@ -124,7 +122,7 @@ def candidate_at(image: Image, path: str) -> Candidate:
 
     An image that is called by a number, as arrays in zarr are, is named after its store.
     """
-    layer_image = layer_image_of(image)
+    layer_image = image_of_stored(image)
     if not layer_image.name or layer_image.name.isdecimal():
         layer_image = replace(layer_image, name=_stem(path))
     return Candidate(layer_image, path, BuildSource.of_image(image, path))
@@ -183,25 +181,3 @@ def _stem(path: str) -> str:
 
 def _they(n: int) -> str:
     return "it has" if n == 1 else "they have"
-
-
-def layer_image_of(image: Image) -> LayerImage:
-    """Return an image of a store as the `LayerImage` of a layer that shows it."""
-    first = image.levels[0]
-    ndim = len(first.array.shape)
-    axes, channels = image.axes, image.channels
-    if axes is None and image.rgb:
-        axes = (*default_axes(ndim - 1), Axis.named("c"))
-    if image.rgb and not channels:
-        channels = rgb_channels(first.array.shape[-1], first.array.dtype)
-    return LayerImage(
-        image.name,
-        tuple(level.array for level in image.levels),
-        image.kind,
-        axes or default_axes(ndim),
-        first.scale or (1.0,) * ndim,
-        first.translation or (0.0,) * ndim,
-        channels,
-        image.label_colors,
-        image.label_properties,
-    )

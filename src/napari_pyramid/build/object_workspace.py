@@ -18,7 +18,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import zarr
@@ -39,12 +38,7 @@ __all__ = ["ObjectWorkspace"]
 class ObjectWorkspace(WorkspaceBase[Folder]):
     """The unfinished work of one destination in a store of objects.
 
-    Parameters
-    ----------
-    destination
-        The group that is created, or that levels are added to.
-    in_place
-        Whether levels are added to an existing group.
+    `destination` and `in_place` are as in `WorkspaceBase`; the directory follows from them.
     """
 
     def __init__(self, destination: Folder, *, in_place: bool) -> None:
@@ -53,10 +47,6 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         directory = root.parent / f"{name}{inner}.building"
         super().__init__(destination, directory, in_place=in_place)
         self._lock = ObjectLock(self.directory)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the lock, which stays with the process that builds."""
-        return partial(ObjectWorkspace, in_place=self.in_place), (self.destination,)
 
     # ---- one build at a time ---------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ import os
 import shutil
 import socket
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,7 @@ PATIENCE = 10.0
 class Workspace(WorkspaceBase[Path]):
     """The unfinished work of one destination on a disk.
 
-    Parameters
-    ----------
-    destination
-        The group that is created, or that levels are added to.
-    in_place
-        Whether levels are added to an existing group.
+    `destination` and `in_place` are as in `WorkspaceBase`; the directory follows from them.
     """
 
     def __init__(self, destination: Path, *, in_place: bool) -> None:
@@ -57,10 +51,6 @@ class Workspace(WorkspaceBase[Path]):
         directory = root.parent / f".{root.name}{inner}.building"
         super().__init__(destination, directory, in_place=in_place)
         self._lock = FileLock(self.directory / "lock", blocking=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the lock, which stays with the process that builds."""
-        return partial(Workspace, in_place=self.in_place), (self.destination,)
 
     # ---- one build at a time ---------------------------------------------------------------------
 

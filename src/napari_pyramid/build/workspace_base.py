@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -71,6 +72,10 @@ class WorkspaceBase(ABC, Generic[P]):
         self.destination: P = destination
         self.directory: P = directory
         self.in_place = in_place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the lock, which stays with the process that builds."""
+        return partial(type(self), in_place=self.in_place), (self.destination,)
 
     @property
     def new(self) -> P:

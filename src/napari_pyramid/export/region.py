@@ -15,10 +15,10 @@ import numpy as np
 
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.axes import Axis, default_axes
+from napari_pyramid.axes import Axis
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Image
-from napari_pyramid.layer_image import LayerImage
+from napari_pyramid.layer_image import LayerImage, image_of_stored
 from napari_pyramid.regions import Region
 
 __all__ = ["Cut", "Source"]
@@ -58,21 +58,9 @@ class Source:
     @classmethod
     def of_stored(cls, image: Image) -> Source:
         """Return an image that a layout opened."""
-        levels, ndim = image.levels, len(image.levels[0].array.shape)
-        axes = image.axes
-        if axes is None and image.rgb:
-            axes = (*default_axes(ndim - 1), Axis.named("c"))
-        whole = LayerImage(
-            image.name,
-            tuple(level.array for level in levels),
-            image.kind,
-            axes or default_axes(ndim),
-            levels[0].scale or (1.0,) * ndim,
-            levels[0].translation or (0.0,) * ndim,
-            image.channels,
-            image.label_colors,
-            image.label_properties,
-        )
+        levels = image.levels
+        # Channels that are not stored are not invented: colours of RGB stay samples.
+        whole = replace(image_of_stored(image), channels=image.channels)
         grids = grids_of(
             [tuple(level.array.shape) for level in levels],
             [level.scale for level in levels],

@@ -15,6 +15,7 @@ from napari_pyramid.layer_image.convert import (
     lost_transforms,
 )
 from napari_pyramid.layer_image.look import NAME_OF, RGBA
+from napari_pyramid.layer_image.stored import image_of_stored
 from napari_pyramid.layer_image.tuples import METADATA_KEY, LayerTuple, origin_of_layer
 from napari_pyramid.layer_image.viewer import layers_in_viewer
 
@@ -26,6 +27,7 @@ __all__ = [
     "LayerTuple",
     "image_of_channels",
     "image_of_layer",
+    "image_of_stored",
     "images_of_layers",
     "layers_in_viewer",
     "losses",
