@@ -1,4 +1,4 @@
-"""Make the controls of the form: their choices, labels and tooltips, in their order."""
+"""Make the controls of the form, with their choices, in their order."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from magicgui.widgets import (
 )
 from napari.layers import Image, Labels
 
+from napari_pyramid._napari._control_texts import texts
 from napari_pyramid._napari._fields import Note, PlaceEdit, shrinks
 from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari._plan import PIXEL
@@ -90,56 +91,18 @@ class Controls(Container[Widget]):
 
     def _make_source(self) -> None:
         self.source = ComboBox(
-            name="source",
-            label="Build from",
-            choices=_SOURCES,
-            value="layer" if self._layers(None) else "path",
-            tooltip="What to make a pyramid of",
+            choices=_SOURCES, value="layer" if self._layers(None) else "path", **texts("source")
         )
-        self.layer = ComboBox(
-            name="layer",
-            label="Layer",
-            choices=self._layers,
-            tooltip="The image or labels to build; the layer shows the pyramid afterwards",
-        )
-        self.layers = Select(
-            name="layers",
-            label="Channels",
-            choices=self._image_layers,
-            tooltip="Hold Ctrl to choose several layers; each becomes a channel of one image",
-        )
-        self.path = PlaceEdit(
-            "r",
-            folders=True,
-            name="path",
-            label="Path or URL",
-            tooltip="A TIFF, zarr, N5 or other image that need not be open: a file, a folder, "
-            "or an address such as https://… or s3://…",
-        )
-        self.folder = PlaceEdit(
-            "d",
-            name="folder",
-            label="Folder",
-            tooltip="Each image in this folder that lacks coarser levels is built in turn",
-        )
+        self.layer = ComboBox(choices=self._layers, **texts("layer"))
+        self.layers = Select(choices=self._image_layers, **texts("layers"))
+        self.path = PlaceEdit("r", folders=True, **texts("path"))
+        self.folder = PlaceEdit("d", **texts("folder"))
         self.image = ComboBox(
-            name="image",
-            label="Which",
-            choices=lambda _: [(title, i) for i, title in enumerate(self.images)],
-            tooltip="The file holds several images",
+            choices=lambda _: [(title, i) for i, title in enumerate(self.images)], **texts("image")
         )
-        self.axes = LineEdit(
-            name="axes",
-            tooltip="One letter for each axis, slowest first: t time, c channel, z slices, "
-            "y rows, x columns",
-        )
-        self.voxel_size = LineEdit(
-            name="voxel_size",
-            tooltip="Distance between neighbouring voxels along each axis, such as 2, 0.5, 0.5",
-        )
-        self.unit = ComboBox(
-            name="unit", choices=self._unit_choices, tooltip="Unit of the voxel size"
-        )
+        self.axes = LineEdit(**texts("axes"))
+        self.voxel_size = LineEdit(**texts("voxel_size"))
+        self.unit = ComboBox(choices=self._unit_choices, **texts("unit"))
         self.size = Container(
             widgets=[self.voxel_size, self.unit],
             layout="horizontal",
@@ -152,94 +115,39 @@ class Controls(Container[Widget]):
 
     def _make_place(self) -> None:
         self.place = ComboBox(
-            name="place",
-            label="Store",
             choices=[("as a new store", "new"), ("beside the data (in place)", "in place")],
-            tooltip="A new store holds all levels; in place adds the coarser levels to the store "
-            "that holds the image, which stays as it is",
+            **texts("place"),
         )
         self.destination = PlaceEdit(
-            "w",
-            filter="OME-Zarr (*.ome.zarr *.zarr)",
-            name="destination",
-            label="To",
-            tooltip="Path of the new store, or a bucket's address such as s3://bucket/name.ome.zarr",
+            "w", filter="OME-Zarr (*.ome.zarr *.zarr)", **texts("destination")
         )
 
     def _make_pyramid(self) -> None:
-        self.method = ComboBox(
-            name="method",
-            label="Method",
-            choices=self._method_choices,
-            tooltip="How several voxels become one of the next level",
-        )
+        self.method = ComboBox(choices=self._method_choices, **texts("method"))
         self.n_levels = ComboBox(
-            name="n_levels",
-            label="Levels",
             choices=[(AUTO, 0), ("1 (no coarser ones)", 1), *((str(n), n) for n in range(2, 21))],
-            tooltip="How many resolutions, the full one included",
+            **texts("n_levels"),
         )
-        self.chunks = LineEdit(
-            name="chunks",
-            label="Chunks",
-            tooltip="Size of the blocks that are stored and read together, one length for each "
-            "axis, such as 64, 128, 128",
-        )
+        self.chunks = LineEdit(**texts("chunks"))
         self.more = PushButton(name="more", text="More options")
         self.more.native.setFlat(True)
 
     def _make_more(self) -> None:
-        self.format = ComboBox(
-            name="format",
-            label="Format",
-            choices=_FORMATS,
-            value=self.defaults.format,
-            tooltip="0.5 is current; 0.4 is read by older programs",
-        )
+        self.format = ComboBox(choices=_FORMATS, value=self.defaults.format, **texts("format"))
         self.codec = ComboBox(
-            name="codec",
-            label="Codec",
-            choices=[(f"{AUTO} ({self.defaults.codec})", AUTO), *_CODECS],
-            tooltip="How blocks are compressed, without loss; auto is the codec in the "
-            "preferences, and in place the codec of the image",
+            choices=[(f"{AUTO} ({self.defaults.codec})", AUTO), *_CODECS], **texts("codec")
         )
-        self.factors = LineEdit(
-            name="factors",
-            label="Factors",
-            tooltip="How much smaller each level is than the one before, one number for each "
-            "axis, such as 1, 2, 2; auto keeps voxels as cubic as it can",
-        )
-        self.shards = LineEdit(
-            name="shards",
-            label="Shards",
-            tooltip="Size of the files that hold many blocks each, one length for each axis; "
-            "none stores a file for each block",
-        )
+        self.factors = LineEdit(**texts("factors"))
+        self.shards = LineEdit(**texts("shards"))
         most = max(2 * (os.cpu_count() or 1), self.defaults.workers or 0)
         self.workers = ComboBox(
-            name="workers",
-            label="Threads",
             choices=[(AUTO, 0), *((str(n), n) for n in range(1, most + 1))],
             value=self.defaults.workers or 0,
-            tooltip="How many blocks are computed at a time; auto is one for each processor",
+            **texts("workers"),
         )
-        self.memory = LineEdit(
-            name="memory",
-            label="Memory",
-            tooltip="The most memory to use, such as 2 GB; auto is a quarter of what is free, "
-            "and at most 4 GiB",
-        )
-        self.scheduler = LineEdit(
-            name="scheduler",
-            label="Cluster",
-            tooltip="Address of a dask scheduler, such as tcp://10.0.0.5:8786; empty builds on "
-            "this machine",
-        )
-        self.verify = CheckBox(
-            name="verify",
-            text="Verify",
-            tooltip="Read every level again and compare, before the pyramid is published",
-        )
+        self.memory = LineEdit(**texts("memory"))
+        self.scheduler = LineEdit(**texts("scheduler"))
+        self.verify = CheckBox(text="Verify", **texts("verify"))
         for line in (self.chunks, self.factors, self.shards, self.memory):
             line.native.setPlaceholderText(AUTO)
         self.scheduler.native.setPlaceholderText("this machine")
