@@ -145,7 +145,7 @@ def _labels(w: Workload) -> Callable[[Region, int], np.ndarray]:
 
 
 @numba.njit(nogil=True)
-def _nearest(seeds, numbers, corner, out):  # type: ignore[no-untyped-def]
+def _nearest(seeds, numbers, corner, out):  # type: ignore[no-untyped-def]  # numba finds the types
     for z, y, x in np.ndindex(out.shape):
         pz, py, px = z + corner[0], y + corner[1], x + corner[2]
         first = second = np.float32(1e9)

@@ -120,7 +120,7 @@ def markdown(rows: Sequence[Row]) -> str:
         [
             "# Results",
             "",
-            f"{machine()}. Median seconds, and how many times those of the floor.",
+            f"{machine()}. Median seconds, and the ratio to the floor.",
             (
                 "`*` writes level 0 again into a new store (it cannot add levels in place). In "
                 "parentheses: the output is not the"

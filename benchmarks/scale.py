@@ -426,7 +426,7 @@ price of S3 Standard in us-east-1. Storage and traffic are not counted.
 
 Measured: {per_gib:.1f} s of one thread for each GiB that is read, to decode, reduce, encode and
 write it; and {calls:,.0f} calls per second through dask, of as many tiles as a build puts into a
-call. The hours are those of the work or of the scheduling, pass by pass, whichever takes longer,
+call. The hours are the time of the work or of the scheduling, pass by pass, whichever takes longer,
 for workers of one thread on a network that is no limit. The last column has the workers, in powers
 of two, beyond which the longest pass has no tiles for more, or the scheduler does not keep up.
 

@@ -187,7 +187,7 @@ def published_levels_only(source: Path, before: dict[str, str]) -> bool:
 
 if __name__ == "__main__":
     # Imported and compiled here, so that each build starts at once.
-    import napari_pyramid.build  # noqa: F401
+    import napari_pyramid.build  # noqa: F401  # loaded before the fork
     from napari_pyramid.downsample import downsample
 
     for side in (4, 5):

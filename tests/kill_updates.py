@@ -120,7 +120,7 @@ def run(tmp: Path, every: int) -> int:
 if __name__ == "__main__":
     # Imported and compiled here, so that each child starts at once.
     import napari_pyramid.build.editor
-    import napari_pyramid.pyramid  # noqa: F401
+    import napari_pyramid.pyramid  # noqa: F401  # loaded before the fork
     from napari_pyramid.downsample import downsample
 
     for shape in [(4, 16, 16), (3, 5, 5), (4, 5, 4)]:

@@ -113,7 +113,7 @@ def test_the_module_downsample_is_not_hidden_by_its_function() -> None:
 
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="frobnicate"):
-        _ = napari_pyramid.frobnicate  # type: ignore[attr-defined]
+        _ = napari_pyramid.frobnicate  # type: ignore[attr-defined]  # the point of the test
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ _buffers = threading.local()
 
 
 @numba.njit(nogil=True, cache=True)
-def mean_2x2x2(a, out):  # type: ignore[no-untyped-def]
+def mean_2x2x2(a, out):  # type: ignore[no-untyped-def]  # numba finds the types
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
@@ -57,7 +57,7 @@ def mean_2x2x2(a, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def mean_1x2x2(a, out):  # type: ignore[no-untyped-def]
+def mean_1x2x2(a, out):  # type: ignore[no-untyped-def]  # numba finds the types
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
@@ -69,7 +69,7 @@ def mean_1x2x2(a, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def mode_2x2x2(a, out):  # type: ignore[no-untyped-def]
+def mode_2x2x2(a, out):  # type: ignore[no-untyped-def]  # numba finds the types
     values = np.empty(8, a.dtype)
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
@@ -85,7 +85,7 @@ def mode_2x2x2(a, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def most_frequent(values):  # type: ignore[no-untyped-def]
+def most_frequent(values):  # type: ignore[no-untyped-def]  # numba finds the types
     best, most = values[0], 0
     for v in values:
         count = 0

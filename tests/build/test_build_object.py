@@ -85,7 +85,7 @@ def test_a_build_is_readable(source: Path, tmp_path: Path) -> None:
         r"levels 3, files at most 64, [\d.]+ KiB before compression, .* of memory", text
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
-        build.unfinished = None  # type: ignore[misc]
+        build.unfinished = None  # type: ignore[misc]  # the point of the test
 
 
 def test_progress_is_reported_and_the_steps_return_the_pyramid(
@@ -230,7 +230,7 @@ def test_internals_are_no_options(name: str, tmp_path: Path) -> None:
 
 def test_levels_that_are_kept_refuse_unknown_options() -> None:
     with pytest.raises(TypeError, match="'axis' is not an option: did you mean 'axes'"):
-        PyramidSpec.from_levels([DATA], axis="yx")  # type: ignore[call-arg]
+        PyramidSpec.from_levels([DATA], axis="yx")  # type: ignore[call-arg]  # the point of the test
 
 
 def test_every_face_of_a_build_takes_the_same_documented_options() -> None:

@@ -79,7 +79,7 @@ class Recording(ThreadPoolExecutor):
         self.tiles: Counter[tuple[object, int]] = Counter()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        filler, numbers = fn.args[0], args[0]  # type: ignore[attr-defined]
+        filler, numbers = fn.args[0], args[0]  # type: ignore[attr-defined]  # a functools.partial
         self.tiles.update((filler.p, number) for number in numbers)
         return super().submit(fn, *args, **kwargs)
 

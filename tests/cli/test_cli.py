@@ -607,7 +607,7 @@ def test_ctrl_c_closes_the_build_and_exits_with_130(tmp_path: Path) -> None:
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as exit_:
-        run(SimpleNamespace(steps=steps, workspace=tmp_path), quiet=True)  # type: ignore[arg-type]
+        run(SimpleNamespace(steps=steps, workspace=tmp_path), quiet=True)  # type: ignore[arg-type]  # a stand-in for Build
     assert exit_.value.code == 130
     assert closed == [True]
     assert signal.getsignal(signal.SIGINT) is before
@@ -689,7 +689,7 @@ with Interrupt():
 
 def test_typer_is_given_every_option_of_the_recipe() -> None:
     """`with_recipe` builds signatures; a new field must show up in both commands."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # typer types it as Command
     names = set(Recipe.__dataclass_fields__)
     for command in ("plan", "build"):
         assert names <= {parameter.name for parameter in commands[command].params}

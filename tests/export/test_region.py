@@ -26,7 +26,7 @@ def source(
         "cells", levels, "image", parse_axes(axes, ndim), (0.5,) * ndim, (10.0,) * ndim
     )
     grids = (Grid((1.0,) * ndim, (0.0,) * ndim), Grid((float(factor),) * ndim, (offset,) * ndim))
-    return Source(dataclasses.replace(image, **more), grids)  # type: ignore[arg-type]
+    return Source(dataclasses.replace(image, **more), grids)  # type: ignore[arg-type]  # `more` has any fields
 
 
 @pytest.mark.parametrize(

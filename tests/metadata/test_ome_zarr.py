@@ -309,8 +309,7 @@ def test_a_series_does_not_replace_levels_of_its_name(
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(
         DestinationError,
-        match=f"{series!r} is the name of {owner}, and cannot be that of a series: choose another "
-        "name",
+        match=f"{series!r} is the name of {owner}, and cannot name a series: choose another name",
     ):
         build_pyramid(
             path, in_place=True, series=series, method="max", n_levels=2, overwrite=overwrite

@@ -59,7 +59,7 @@ def test_state_of_neuroglancer(format: str, kind: str, source: str, type: str) -
     links = {
         link.viewer: link.url
         for link in viewer_links("https://host/x", "labels/nuclei", format=format, kind=kind)
-    }  # type: ignore[arg-type]
+    }  # type: ignore[arg-type]  # parametrized words are str
     state = json.loads(unquote(links["Neuroglancer"].partition("#!")[2]))
     assert state == {"layers": [{"type": type, "source": source, "name": "labels/nuclei"}]}
     assert ("vizarr" in links) == (format == "ome-zarr")

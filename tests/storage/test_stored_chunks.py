@@ -46,7 +46,7 @@ def stored(path: Path, **options: Any) -> zarr.Array[Any]:
 
 def by_tensorstore(array: zarr.Array[Any]) -> np.ndarray:
     driver = "zarr3" if array.metadata.zarr_format == 3 else "zarr"
-    spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(array.store.root)}}  # type: ignore[attr-defined]
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": str(array.store.root)}}  # type: ignore[attr-defined]  # a LocalStore
     return np.asarray(tensorstore.open(spec).result().read().result())
 
 

@@ -244,7 +244,7 @@ class BrowseImages(BrowserForm):
         if entry is not None:
             self.open_entries([entry])
 
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802  # Qt's name
         """Open what is selected when Return is pressed."""
         is_return = event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if is_return and self.chosen():
@@ -280,12 +280,12 @@ class BrowseImages(BrowserForm):
             return
         open_in_background(self._viewer, path, options, always_browse=True)
 
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802  # Qt's name
         """Accept a path or URL."""
         if event is not None and (data := event.mimeData()) is not None and data.hasUrls():
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802  # Qt's name
         """Show what was dropped, however many images it has."""
         if event is not None and (data := event.mimeData()) is not None and data.urls():
             event.acceptProposedAction()

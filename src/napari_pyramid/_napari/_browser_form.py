@@ -39,7 +39,7 @@ _EMPTY = (
 
 
 class BrowserForm(QWidget):
-    """The widgets of the browser, without meaning."""
+    """The widgets of the browser; other modules connect them."""
 
     def __init__(self, colors: Colors) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class BrowserForm(QWidget):
             if (viewport := view.viewport()) is not None:
                 viewport.update()
 
-    def sizeHint(self) -> QSize:  # noqa: N802
+    def sizeHint(self) -> QSize:  # noqa: N802  # Qt's name
         """Return a size in which a plate of 96 wells can be read."""
         return QSize(400, 520)
 

@@ -57,7 +57,7 @@ class Candidate:
 
     @property
     def data(self) -> Any:
-        """What the engine reads: level 0, with what is known of its file."""
+        """Level 0 for the engine, with the facts that are known of its file."""
         return self.image.levels[0] if self.source is None else self.source
 
     @property

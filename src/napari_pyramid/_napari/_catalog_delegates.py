@@ -61,7 +61,7 @@ class RowDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self.colors = colors
 
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:  # noqa: N802
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:  # noqa: N802  # Qt's name
         """Return the height of a row; the width is the width of the list."""
         return QSize(120, max(_PICTURE, 2 * option.fontMetrics.height() + 4) + 2 * _MARGIN)
 

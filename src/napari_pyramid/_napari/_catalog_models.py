@@ -38,7 +38,7 @@ class EntryList(QAbstractListModel):
         self.entries += entries
         self.endInsertRows()
 
-    def rowCount(self, parent: _Index | None = None) -> int:  # noqa: N802
+    def rowCount(self, parent: _Index | None = None) -> int:  # noqa: N802  # Qt's name
         """Return the number of entries."""
         return 0 if parent is not None and parent.isValid() else len(self.entries)
 
@@ -63,15 +63,15 @@ class WellGrid(QAbstractTableModel):
         self._wells = {well.position: well for well in plate.wells}
         previews.changed.connect(self._on_changed)
 
-    def rowCount(self, parent: _Index | None = None) -> int:  # noqa: N802
+    def rowCount(self, parent: _Index | None = None) -> int:  # noqa: N802  # Qt's name
         """Return the number of rows of the plate."""
         return 0 if parent is not None and parent.isValid() else len(self._plate.rows)
 
-    def columnCount(self, parent: _Index | None = None) -> int:  # noqa: N802
+    def columnCount(self, parent: _Index | None = None) -> int:  # noqa: N802  # Qt's name
         """Return the number of columns of the plate."""
         return 0 if parent is not None and parent.isValid() else len(self._plate.columns)
 
-    def headerData(  # noqa: N802
+    def headerData(  # noqa: N802  # Qt's name
         self,
         section: int,
         orientation: Qt.Orientation,

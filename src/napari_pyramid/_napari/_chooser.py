@@ -40,7 +40,7 @@ Prepared = Callable[[Choice, Planned], None]
 
 
 class Chooser:
-    """Plans for what the form says, always for the newest choice.
+    """Plans for the choice in the form, always the newest one.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Chooser:
     # ---- what is to be built -------------------------------------------------------------------
 
     def check_source(self, *_: object) -> None:
-        """Look at what is to be built, if it is something else than before."""
+        """Find the images of the form again, if another source was chosen."""
         self._pause_in_path.stop()
         key = source_key(self.form)
         if key != self._key:
@@ -97,7 +97,7 @@ class Chooser:
             self.look_again()
 
     def look_again(self) -> None:
-        """Open what is to be built: it may be another image, or have more levels by now."""
+        """Open the source again: it may be another image, or have more levels by now."""
         self._images = ()
         self.tried = []
         self.form.list_images(())

@@ -36,7 +36,7 @@ _LEAST = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What parts of a build took."""
+    """Time and size that parts of a build took, from which a whole build is estimated."""
 
     fixed: float
     """Seconds to begin and end a build."""

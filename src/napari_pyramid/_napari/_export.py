@@ -278,7 +278,7 @@ class ExportRegion(Container[Any]):
         return region
 
     def refresh(self) -> None:
-        """Compute again what would be exported, and show its size."""
+        """Plan the export again, and show its size."""
         if not self._life.alive or self._life.job is not None or self.layer.value is None:
             return
         typed = self.region.value == RANGES

@@ -1,4 +1,4 @@
-"""Add virtual levels to images of which even the coarsest stored level is too large to show whole.
+"""Add virtual levels to images whose coarsest stored level is too large to show whole.
 
 Imports no napari.
 """

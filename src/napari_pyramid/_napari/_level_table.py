@@ -86,7 +86,7 @@ class LevelTable(QTableWidget):
         super().resizeEvent(event)
         self._fit()
 
-    def changeEvent(self, event: Any) -> None:  # noqa: N802
+    def changeEvent(self, event: Any) -> None:  # noqa: N802  # Qt's name
         """Fit the columns to another font or style."""
         super().changeEvent(event)
         self._fit()
@@ -168,6 +168,6 @@ class _TwoLines(QStyledItemDelegate):
             painter.drawText(room, flags, shown)
         painter.restore()
 
-    def sizeHint(self, option: Any, index: Any) -> QSize:  # noqa: N802
+    def sizeHint(self, option: Any, index: Any) -> QSize:  # noqa: N802  # Qt's name
         """Return the size of one line; the table sets the height of rows itself."""
         return super().sizeHint(option, index)

@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a build takes."""
+    """Memory, files and bytes that a build takes."""
 
     nbytes: int
     """Bytes of pixels to write, before compression."""
@@ -120,7 +120,7 @@ class Plan:
         return self.choice == choice and self.candidate.is_same(candidate)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """One row per level under `COLUMNS`."""
+        """Return one row per level, under `COLUMNS`."""
         return [
             (
                 level.path,
@@ -134,7 +134,7 @@ class Plan:
         ]
 
     def row(self) -> tuple[str, ...]:
-        """One row for the whole pyramid under `COLUMNS`, with its name in place of a level's."""
+        """Return one row for the whole pyramid, under `COLUMNS`; its name replaces a level's."""
         first = self.build.spec.levels[0]
         return (
             self.candidate.title,
@@ -146,7 +146,7 @@ class Plan:
         )
 
     def remarks(self) -> str:
-        """Return in words what is particular about this build; what it takes is in `Totals`."""
+        """Return remarks on this build in words; its memory and files are in `Totals`."""
         build, n_now = self.build, len(self.candidate.image.levels)
         already = (
             f"It has {n_now} levels already; Build makes new ones of level 0. " if n_now > 1 else ""
@@ -259,7 +259,7 @@ _MAY_BE_WRONG = (
 
 
 def culprit(candidate: Candidate, choice: Choice, error: PyramidError) -> str | None:
-    """Return the field of `Choice` that an error of `Plan.of` is about; None if of none.
+    """Return the field of `Choice` that an error of `Plan.of` is about, or None.
 
     That is the choice without which the build can be planned, else where the pyramid is stored.
     """

@@ -30,7 +30,7 @@ _FOR_WEB_SERVERS = ("headers", "retries", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class BuildDefaults:
-    """What a new build starts from, in the form and when layers are saved."""
+    """Defaults of a new build, in the form and when layers are saved."""
 
     codec: str
     """Name of a codec, such as "blosc-zstd-1"."""

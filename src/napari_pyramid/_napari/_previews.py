@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]  # qtpy's own name for pyqtSignal
 from qtpy.QtGui import QImage, QPixmap
 
 from napari_pyramid._napari._background import Background

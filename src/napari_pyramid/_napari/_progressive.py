@@ -51,13 +51,13 @@ def watch(viewer: Viewer) -> None:
 
 
 def is_progressive(viewer: Viewer, layer: Layer) -> bool:
-    """Whether a layer is shown progressively."""
+    """Return whether a layer is shown progressively."""
     watcher = _watchers.get(unwrapped(viewer))
     return watcher is not None and layer in watcher.shown
 
 
 def shown_progressively(viewer: Viewer, layer: Layer) -> ProgressiveLayer | None:
-    """Return what shows a layer of `viewer` progressively; begin with it if need be.
+    """Return the `ProgressiveLayer` of a layer of `viewer`, which is created if need be.
 
     None if the layer cannot be shown so.
     """

@@ -227,7 +227,7 @@ class ProgressiveLayer:
             self._draw_timer.start(int(self._rest * 1000))
 
     def _draw(self) -> None:
-        """Draw what has come, and come back while more is to come."""
+        """Draw the chunks that have arrived, and schedule the next drawing if more will come."""
         self._scheduled = False
         layer = self._layer()
         if layer is None:

@@ -79,12 +79,12 @@ class Task:
         )
 
     def offered(self, fraction: float, error: Exception | None) -> None:
-        """Take the task for one that an earlier session left, with a part of it done."""
+        """Mark the task as left by an earlier session, with a part of it done."""
         self.state, self.error = ("stopped" if error is None else "failed"), error
         self.step = Step(fraction)
 
     def steps(self) -> Generator[Step, None, Pyramid]:
-        """Plan what is not planned yet, and build; runs in a worker thread."""
+        """Plan the build if it is not planned yet, and run it; called in a worker thread."""
         if self.candidate is None:
             assert self.started is not None
             self.candidate = self.started.candidate()

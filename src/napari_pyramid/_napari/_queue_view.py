@@ -1,4 +1,4 @@
-"""Show the tasks of the queue, each with its progress, its buttons and what became of it."""
+"""Show the tasks of the queue, each with its progress, its buttons and its outcome."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def buttons_for(task: Task) -> list[tuple[str, str, str | Action]]:
 
 
 def sentence(task: Task) -> str:
-    """Return in words how far a task is, or what became of it."""
+    """Return the progress or the outcome of a task in words."""
     at = 0.0 if task.step is None else task.step.fraction
     match task.state:
         case "waiting":

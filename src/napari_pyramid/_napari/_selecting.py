@@ -1,4 +1,4 @@
-"""Read from the form what is to be built, as a function that finds it in a worker thread."""
+"""Read the source from the form, as a function that finds its images in a worker thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chosen_layers(form: BuildForm) -> tuple[Any, ...]:
 
 
 def source_key(form: BuildForm) -> tuple[Any, ...]:
-    """Return a value that changes when something else is to be built."""
+    """Return a value that changes when the form names another source."""
     kind = form.source.value
     layers = tuple(id(layer) for layer in chosen_layers(form))
     place = {"path": form.path.text, "folder": form.folder.text}.get(kind, "")

@@ -138,7 +138,7 @@ class OpenInViewer(Container[Any]):
             row.show_link(by_viewer.get(row.viewer))
 
     def _links(self, place: str, server: FolderServer | None) -> tuple[str, tuple[Link, ...]]:
-        """Return what is said of a store, and its links."""
+        """Return a sentence on a store, and its links."""
         layer = self.layer.value
         origin = origin_of_layer({"metadata": layer.metadata})
         layout, levels = str(origin.get("layout", "")), origin.get("levels") or [{}]
@@ -204,7 +204,7 @@ class OpenInViewer(Container[Any]):
 
 
 class _Life:
-    """State that outlives the widget: whether it exists, and its servers by what they serve."""
+    """State that outlives the widget: whether it exists, and its servers by folder."""
 
     def __init__(self) -> None:
         self.alive = True

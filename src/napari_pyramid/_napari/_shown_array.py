@@ -18,7 +18,7 @@ the index in level 0 along each hidden axis of the array, and the samples as the
 
 
 class ShownArray:
-    """A level as napari slices it: indexed like the level; its values are those in memory.
+    """A level as napari slices it: indexed like the level, with values from memory.
 
     Parameters
     ----------

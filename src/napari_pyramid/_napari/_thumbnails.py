@@ -30,7 +30,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the browser shows of an image after it was opened."""
+    """Picture and size of an image, as the browser shows them."""
 
     pixels: Pixels | None
     """(height, width, 4) RGBA, or None if the pixels cannot be shown."""

@@ -1,4 +1,4 @@
-"""Show what a build takes: disk, files, memory and time, as four numbers in a row."""
+"""Show disk, files, memory and time of a build as four numbers in a row."""
 
 from __future__ import annotations
 

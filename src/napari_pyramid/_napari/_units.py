@@ -1,4 +1,4 @@
-"""Units that napari accepts, from the units that stores write."""
+"""Convert the units that stores write into units that napari accepts."""
 
 from __future__ import annotations
 

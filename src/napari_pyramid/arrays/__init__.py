@@ -1,1 +1,1 @@
-"""Arrays that read when they are sliced, and arrays made of other arrays."""
+"""Provide arrays that read when they are sliced, and arrays made of other arrays."""

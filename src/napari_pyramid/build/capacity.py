@@ -65,7 +65,7 @@ class Capacity:
 
 
 def _workers_of(client: Any) -> list[dict[str, Any]]:
-    """Return what a dask scheduler says of each worker; empty while it cannot be reached."""
+    """Return what a dask scheduler knows of each worker; empty if it cannot be reached."""
     try:
         return list(client.scheduler_info(n_workers=-1)["workers"].values())
     except (OSError, KeyError, TypeError):

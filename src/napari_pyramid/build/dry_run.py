@@ -87,7 +87,7 @@ class _Counter:
 
 @dataclass(frozen=True, slots=True)
 class _NoLevels:
-    """A target that knows the levels of another one, and makes none of them."""
+    """A target that has the levels of another one, and creates no array."""
 
     of: Target
     workspace: Workspace

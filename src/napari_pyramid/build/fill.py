@@ -179,7 +179,7 @@ class TileFiller:
         return tile.regions[k - self.p.first]
 
     def _with_halo(self, region: Region) -> tuple[Region, tuple[tuple[int, int], ...]]:
-        """Return a region with the samples around it that are looked at, and how many they are."""
+        """Return a region widened by the halo, and the width of the halo on each side."""
         halo = (0,) * len(region)
         if self.p.last > self.p.reads:
             halo = self._reduction.halo(self.p.levels[self.p.reads + 1].factors)

@@ -202,7 +202,7 @@ class Job:
     # ---- pixels ----------------------------------------------------------------------------------
 
     def filler(self, p: Pass, check: Callable[[], None]) -> TileFiller:
-        """Return what fills the tiles of one pass."""
+        """Return the filler of the tiles of one pass."""
         writers = {
             k: blocks_to_write(
                 self._open(p.levels[k], writable=True),
@@ -229,7 +229,7 @@ class Job:
         return Reader(array, codec_threads=p.codec_threads // p.readers, check=check)
 
     def comparers(self, check: Callable[[], None]) -> Iterator[tuple[str, Comparer]]:
-        """Yield the path of each computed level, with what compares it with its origin."""
+        """Yield the path of each computed level, with its comparer."""
         for fine, level in self.computed:
             above, stored = (Reader(self._open(v), check=check) for v in (fine, level))
             comparer = Comparer(

@@ -123,7 +123,7 @@ class _Creation(Run):
 
 
 class _Blank:
-    """A stand-in for the pixels, of which none are read."""
+    """A stand-in for the pixels, which are not read."""
 
     fill_value = 0
 

@@ -67,7 +67,7 @@ class NewStore:
         Raises
         ------
         DestinationError
-            If the directory is the source, in it or around it, is not local, lies inside an array,
+            If the directory is the source, in it or around it, is not local, is inside an array,
             or cannot be written.
         """
         if isinstance(directory, Path):

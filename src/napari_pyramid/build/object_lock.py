@@ -1,7 +1,7 @@
 """Hold a lock in a bucket: an object that only one process can create, and renews.
 
 Locks are numbered. Taking over the lock of a dead process creates the next number, again only if
-there is none: of two processes that try, one succeeds. The highest number holds.
+it does not exist: of two processes that try, one succeeds. The highest number holds.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ObjectLock:
         return self._lost
 
     def confirm(self) -> bool:
-        """Return whether the lock is still held, as the store says now."""
+        """Ask the store, and return whether the lock is still held."""
         if self._mine is not None and not self._lost:
             locks = self._locks()
             self._lost = not locks or locks[max(locks)].get("token") != self._token

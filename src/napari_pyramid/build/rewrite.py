@@ -1,8 +1,8 @@
 """Rewrite the chunks of a pyramid that edits have changed, level after level, beside the store.
 
-A chunk of a coarser level is computed anew only where the chunks above it have really changed: the
-work is that of the edited chunks, whatever the size of the pyramid. Nothing in the store changes
-here; the new files are moved into place when all of them are complete.
+A chunk of a coarser level is computed again only if a chunk above it has really changed, so the
+work depends on the number of edited chunks, not on the size of the pyramid. Nothing in the store
+changes here; the new files are moved into place when all of them are complete.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Task:
 
 
 class _Level:
-    """The stored chunks of a level, and those that replace them."""
+    """The stored chunks of a level, and the chunks that replace them."""
 
     def __init__(self, level: EditedLevel, fresh: Path, check: Callable[[], None]) -> None:
         self.factors, self.directory, self.fresh = level.factors, level.directory, fresh
@@ -103,7 +103,7 @@ class _Level:
             out[_inside(block, region)] = part
 
     def moves(self, root: Path, workspace: Path) -> ArrayMoves:
-        """Return the files that replace those of the level."""
+        """Return the new files, with the files of the level that they replace."""
         files = [self.stored.file_of(index) for index in sorted(self.rewritten)]
         names = [os.path.relpath(file, self.directory) for file in files]
         put = tuple(name for name in names if (self.fresh / name).exists())
@@ -155,7 +155,7 @@ class Rewrite:
         return [(level.directory, level.changed) for level in self._levels]
 
     def moves(self, root: Path) -> list[ArrayMoves]:
-        """Return the files that replace those in the store; `root` holds the workspace."""
+        """Return the new files, with the files that they replace; `root` holds the workspace."""
         found = [level.moves(root, self._workspace) for level in self._levels if level.rewritten]
         return found[::-1]  # level 0 last
 

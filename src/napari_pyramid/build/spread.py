@@ -21,7 +21,7 @@ LOSSES = 3
 
 
 class Groups(Generic[A]):
-    """An iterator over groups of items, to which lost groups can be given back a few times.
+    """An iterator over groups of items; a lost group can be given back a few times.
 
     Parameters
     ----------

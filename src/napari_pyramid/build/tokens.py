@@ -58,7 +58,7 @@ def remove_tokens(workspace: Place, token: str = "") -> None:
 
 
 def wait_for_workers(workspace: Place, token: str = "") -> None:
-    """Wait until the processes that fill tiles have ended them, of one build or of all."""
+    """Wait until no process fills a tile, of one build or of all."""
     if isinstance(workspace, Path):
         for path in workspace.glob(f"worker-{token}*"):
             with FileLock(path):
@@ -112,7 +112,7 @@ def has_token(workspace: Place, token: str) -> bool:
 
 @contextmanager
 def busy(workspace: Place, token: str) -> Iterator[None]:
-    """Say that this process may be writing, until the last of its threads has left."""
+    """Show others that this process may be writing, until the last of its threads has left."""
     name = f"worker-{token}-{socket.gethostname()}-{os.getpid()}"
     with _guard:
         place = workspace / name

@@ -49,7 +49,7 @@ class Parcel:
     """Bytes that tiles may fill in one worker process."""
 
     def __dask_tokenize__(self) -> tuple[str, int]:
-        """Return what dask names the calls by, instead of a digest of all fields for each tile."""
+        """Return the value by which dask names the calls, instead of a digest of all fields."""
         return self.token, self.number
 
 

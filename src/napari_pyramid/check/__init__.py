@@ -28,7 +28,7 @@ _LARGEST_PROBE = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at and what was found."""
+    """The images of a store that were checked, and their faults."""
 
     path: str
     n_images: int
@@ -136,7 +136,10 @@ def _check_pixels(images: Sequence[Image], findings: list[Finding]) -> list[str]
 
 
 def _unreadable(image: Image, level: StoredLevel) -> Iterator[Finding]:
-    """One sample from the middle: enough to know that the codec is there and the chunk whole."""
+    """Yield a fault if the middle sample of a level cannot be read.
+
+    One sample is enough to know that the codec is installed and the chunk is complete.
+    """
     array = level.array
     if int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize > _LARGEST_PROBE:
         return

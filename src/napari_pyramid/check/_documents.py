@@ -30,7 +30,7 @@ _TYPE_ORDER = {"time": 0, "channel": 1, "space": 3}
 
 
 def is_repairable(image: Image) -> bool:
-    """Whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
+    """Return whether `repair_store` can write the image's document: OME-Zarr 0.4 and 0.5."""
     return (image.ome_version or "").startswith(("0.4", "0.5"))
 
 
@@ -104,7 +104,7 @@ def consolidated_keys(group: Node, levels: Iterable[str]) -> list[str]:
 
 
 def _consolidated_entries(root: Node) -> dict[str, Any]:
-    """Key of each file -> the copy of its content, of either zarr format."""
+    """Return the copies of files in consolidated metadata, of either zarr format, by key."""
     if root.zarr_format == 3:
         inside = root.metadata.get("consolidated_metadata")
         copies = inside.get("metadata") if isinstance(inside, dict) else None
@@ -147,7 +147,7 @@ def check_documents(root: Node, image: Image) -> Iterator[Finding]:
 
 
 def omero_problems(omero: Mapping[str, Any], n_channels: int) -> Iterator[tuple[str, str]]:
-    """Key and message of everything in omero that a viewer cannot use."""
+    """Yield the key and a message for each value in omero that a viewer cannot use."""
     channels = omero.get("channels")
     if not isinstance(channels, list):
         yield "omero.channels", "is not a list"
@@ -177,7 +177,10 @@ def _is_window(window: object) -> bool:
 
 
 def _check_axes(image: Image) -> Iterator[Finding]:
-    """OME-Zarr 0.4, "axes" metadata: time, then channel or others, then space."""
+    """Yield faults in the order of the axes: time, then channel or others, then space.
+
+    Source: OME-Zarr 0.4, "axes" metadata.
+    """
     order = [_TYPE_ORDER.get(axis.type or "", 2) for axis in image.axes or ()]
     if order != sorted(order) and not (image.ome_version or "").startswith("0.6"):
         names = ", ".join(axis.name for axis in image.axes or ())

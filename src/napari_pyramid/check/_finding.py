@@ -1,4 +1,4 @@
-"""A fault of a store, as a value."""
+"""Describe a fault of a store as a value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, and where."""
+    """A fault of a store, and its place."""
 
     path: str
     """Of the group or array inside the store, or of the store itself."""

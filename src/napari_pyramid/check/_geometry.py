@@ -25,7 +25,7 @@ _TOLERANCE = 1e-3
 
 
 def _has_own_transforms(image: Image) -> bool:
-    """Whether the store says scale and translation of every level, as OME-Zarr does since 0.4.
+    """Return whether the store gives scale and translation of every level, as OME-Zarr 0.4 does.
 
     The transforms of a stitched plate are ours.
     """
@@ -66,7 +66,7 @@ def check_geometry(image: Image, *, repairable: bool) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class WrongTransforms:
-    """A level whose scale or translation does not follow from level 0, and what would."""
+    """A level whose scale or translation does not follow from level 0, with the right values."""
 
     level: StoredLevel
     message: str
@@ -75,7 +75,7 @@ class WrongTransforms:
 
 
 def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
-    """Levels whose layout says scale and translation, but not the right ones."""
+    """Yield the levels whose scale or translation is given, but does not follow from level 0."""
     factors = _total_factors(image)
     if factors is None or not _has_own_transforms(image):
         return
@@ -107,7 +107,7 @@ def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
 def _expected_transforms(
     image: Image, factors: Sequence[tuple[int, ...]]
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Return the scale and translation that each level should have, from those of level 0.
+    """Return the scale and translation that each level should have, derived from level 0.
 
     See `centre_shift`; strided samples stay where they were.
     """
@@ -184,7 +184,7 @@ def step_factors(
 
 
 def _allowed(n: int, m: int) -> list[int]:
-    """Factors f with m = floor(n / f) or m = ceil(n / f)."""
+    """Return the factors f with m = floor(n / f) or m = ceil(n / f)."""
     if not 0 < m <= n:
         return []
     candidates = (

@@ -195,7 +195,7 @@ def _fit(method: str, samples: list[_Sample], factors: tuple[int, ...]) -> _Fit:
 
 
 def _regions(shape: tuple[int, ...]) -> Iterator[Region]:
-    """Return the first, the last, the middle and some other regions: always the same, each once."""
+    """Yield the first, the last, the middle and some other regions: always the same, each once."""
     sides = tuple(min(n, _SIDE if i >= len(shape) - 3 else 1) for i, n in enumerate(shape))
     random = np.random.default_rng(0)
     fractions = [

@@ -10,5 +10,5 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Entry point of the command ``napari-pyramid``."""
+    """Run the command ``napari-pyramid``."""
     app(prog_name="napari-pyramid")

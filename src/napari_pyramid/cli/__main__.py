@@ -1,4 +1,4 @@
-"""``python -m napari_pyramid.cli``: the command line without its script."""
+"""Run the command line by ``python -m napari_pyramid.cli``, without its script."""
 
 from napari_pyramid.cli import main
 

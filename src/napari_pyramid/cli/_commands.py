@@ -1,4 +1,4 @@
-"""The commands: each checks what was asked, calls the engine, and prints what came out."""
+"""Define the commands: each checks its arguments, calls the engine and prints the result."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def check(
     ] = False,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Mend the metadata (never pixels), after a backup of them."),
+        typer.Option("--repair", help="Repair the metadata (never pixels), after a backup."),
     ] = False,
     storage_option: StorageOptions = None,
     as_json: JsonOption = False,
@@ -293,7 +293,7 @@ def serve(
 
 
 def _say_if_small(n_levels: int, recipe: Recipe) -> None:
-    """Whoever asks for a pyramid wonders at one level."""
+    """Explain on stderr why a pyramid has a single level."""
     if n_levels == 1 and recipe.levels is None:
         say("one level, for the image is small enough to be shown whole; --levels N builds more")
 

@@ -56,7 +56,7 @@ def _has_display() -> bool:
 
 
 def _show(*arguments: str) -> None:
-    """In a process of its own: napari's event loop and its settings are nobody else's business."""
+    """Open napari in a process of its own, apart from this one's event loop and settings."""
     command = [sys.executable, "-m", "napari_pyramid.cli._show", *arguments]
     environment = dict(os.environ)
     if len(arguments) > 1:

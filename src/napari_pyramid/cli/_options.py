@@ -45,7 +45,7 @@ def _option(flag: str, metavar: str, meaning: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What pyramid to build, as the user wrote it; None where the user said nothing."""
+    """The options of a pyramid as the user wrote them; None for options that were not given."""
 
     image: Annotated[
         str | None,
@@ -132,11 +132,11 @@ class Recipe:
 
     @property
     def keeps_levels(self) -> bool:
-        """Whether nothing is said of the levels, so that levels that a file has can be kept."""
+        """Whether no option is about the levels, so that the levels of a file can be kept."""
         return self.method is None and self.factors is None and self.levels is None
 
     def spec_options(self) -> dict[str, Any]:
-        """Keywords of `PyramidSpec.from_array`, only those that the user gave."""
+        """Return the keywords of `PyramidSpec.from_array` that the user gave."""
         given: dict[str, Any] = {
             "axes": self.axes,
             "scale": _floats("--scale", self.scale),
@@ -159,7 +159,7 @@ class Recipe:
         return options
 
     def build_options(self) -> dict[str, Any]:
-        """Keywords of `iter_build`: options of the spec, and where and with what the build runs."""
+        """Return the keywords of `iter_build`: options of the spec, and of the run."""
         options = self.spec_options()
         if self.in_place and "name" in options:
             options["series"] = options.pop("name")

@@ -27,7 +27,7 @@ def main(path: str, picture: str | None = None) -> None:
 
 
 def _settle(seconds: float = 1.0) -> None:
-    """Lets the window draw itself: the first frames come before the levels do."""
+    """Let the window draw itself, since the first frames come before the levels."""
     from qtpy.QtWidgets import QApplication
 
     end = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""SOURCE, as the user names it, becomes what the engine is given: a path, an array, or levels.
+"""Open SOURCE, as the user names it: a path, an array or levels for the engine.
 
 Reads stores of our layouts, .npy files, and whatever npe2 finds a reader plugin for.
 """

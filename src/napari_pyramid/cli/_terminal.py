@@ -1,4 +1,4 @@
-"""The terminal: messages, warnings, progress and interruption. Knows no command."""
+"""Write messages, warnings and progress to the terminal, and stop on Ctrl-C. Knows no command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ IN_FLAGS: Mapping[Remedy, str] = {
 
 
 def say(message: str) -> None:
-    """One line for the user, on stderr."""
+    """Write one line for the user to stderr."""
     print(f"napari-pyramid: {' '.join(message.split())}", file=sys.stderr)
 
 
@@ -98,7 +98,7 @@ def _naming_file(error: Exception, asked: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Our readers' warnings are for the user: each one a line without a place in our source."""
+    """Write each warning of our readers as one line, without a place in our source."""
 
     def show(
         message: Warning | str,

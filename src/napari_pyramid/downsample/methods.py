@@ -203,7 +203,7 @@ def methods_for(kind: Literal["image", "labels"]) -> tuple[Reduction, ...]:
 
 
 def default_method(kind: Literal["image", "labels"], dtype: np.dtype[Any]) -> MethodName:
-    """Return the method for pixels of which nothing is said; masks are reduced as labels are."""
+    """Return the default method for a kind and dtype; masks are reduced as labels are."""
     return cast("MethodName", methods_for("labels" if dtype.kind == "b" else kind)[0].name)
 
 

@@ -62,7 +62,7 @@ def always(fill_value: np.generic) -> bool:
 
 
 def never(fill_value: np.generic) -> bool:
-    """Return False: nothing is known of the method."""
+    """Return False, as nothing is known of the method."""
     return False
 
 

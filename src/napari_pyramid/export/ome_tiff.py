@@ -47,7 +47,7 @@ _MANY_PLANES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class OmeTiff:
-    """What to write of an image; `shape` and `axes` are in the order of the file."""
+    """Shape, axes and metadata of a file; `shape` and `axes` are in the order of the file."""
 
     order: tuple[int, ...]
     """Axis of the image for each axis of the file."""

@@ -86,7 +86,7 @@ class TiffExport:
             If something is at the path already, or the disk is too full.
         """
         try:
-            import tifffile  # noqa: F401
+            import tifffile  # noqa: F401  # only whether it is installed
         except ImportError as error:
             raise PyramidError(
                 'TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"'

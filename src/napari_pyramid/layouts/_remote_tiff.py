@@ -18,7 +18,7 @@ _MOST = 4096
 
 
 class RemoteTiffLevel:
-    """Regions without steps become NumPy arrays, as tifffile's zarr view decodes them.
+    """A level that returns regions without steps, decoded as by tifffile's zarr view.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RemoteTiffLevel:
         return np.asarray(self._array[key])
 
     def _span(self, index: tuple[int, ...]) -> tuple[int, int] | None:
-        """First byte and end of a tile; None where tifffile does not say."""
+        """Return the first byte and the end of a tile; None if tifffile does not give them."""
         store: Any = self._array.store
         parse = getattr(store, "_parse_key", None)  # not public: without it, tiles come one by one
         if parse is None:

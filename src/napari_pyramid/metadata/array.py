@@ -21,7 +21,7 @@ __all__ = ["ArrayTemplate"]
 
 @dataclass(frozen=True, slots=True)
 class ArrayTemplate:
-    """Metadata of an array, from which that of each level is made."""
+    """Metadata of an array, from which the metadata of each level are made."""
 
     zarr_format: int
     metadata: dict[str, Any]
@@ -106,7 +106,7 @@ class ArrayTemplate:
         return cls(zarr_format, metadata)
 
     def of_level(self, level: Level, dimension_names: tuple[str, ...]) -> dict[str, Any]:
-        """Metadata of one level.
+        """Return the metadata of one level.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class ArrayTemplate:
 
     @property
     def is_lossless(self) -> bool:
-        """What is read back is what was written: only codecs known to be so."""
+        """Whether all codecs are known to return exactly what was written."""
         if self.zarr_format == 2:
             stages = [self.metadata.get("compressor"), *(self.metadata.get("filters") or ())]
             return all(stage is None or stage.get("id") in _LOSSLESS for stage in stages)

@@ -63,7 +63,7 @@ def rewrite_consolidated(group: Place, *, staging: Place | None = None) -> None:
 
 
 def _nodes_v3(group: Place, below: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and metadata of every node below a group; chunks are not looked at."""
+    """Yield path and metadata of every node below a group; chunks are not looked at."""
     for name in _folders(group):
         document = _read(group / name / "zarr.json")
         if document is not None:
@@ -75,7 +75,7 @@ def _nodes_v3(group: Place, below: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _files_v2(group: Place, below: str = "") -> Iterator[tuple[str, Any]]:
-    """Key and content of the metadata files of a group and of every node below it."""
+    """Yield key and content of the metadata files of a group and of every node below it."""
     for file in _V2_FILES:
         if (document := _read(group / file)) is not None:
             yield f"{below}{file}", document

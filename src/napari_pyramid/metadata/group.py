@@ -142,7 +142,7 @@ def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
     if series in RESIDUAL_GROUPS:
         raise DestinationError(
             f"{attributes.directory}: {series!r} is the name of residuals, "
-            "and cannot be that of a series: choose another name"
+            "and cannot name a series: choose another name"
         )
     image = find_multiscale(attributes, base, None)
     if image is None or image.get("name") != series:
@@ -150,7 +150,7 @@ def _refuse_taken_name(attributes: Attributes, base: str, series: str) -> None:
     if not all(path.startswith(f"{series}/") for path in named_paths(image) if path != base):
         raise DestinationError(
             f"{attributes.directory}: {series!r} is the name of the image itself, "
-            "and cannot be that of a series: choose another name"
+            "and cannot name a series: choose another name"
         )
 
 

@@ -27,7 +27,7 @@ _DEFAULT_COLORS = ("#FFFFFF",), ("#00FF00", "#FF00FF", "#00FFFF", "#FF0000", "#F
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is said of an image besides its levels."""
+    """Metadata of an image besides its levels: recipe, channels, colours of labels."""
 
     recipe: Mapping[str, Any]
     """How the levels were made, as recorded in ``multiscales.metadata``.
@@ -68,7 +68,7 @@ def image_attributes(
 def residual_entry(entry: Mapping[str, Any], spec: PyramidSpec) -> list[dict[str, Any]]:
     """Return a second multiscale, of the residuals and the base of the first, if there are some.
 
-    The layout is that of zarr-specs issue 50.
+    Source of the layout: zarr-specs issue 50.
     """
     residual = spec.reduction.residual
     if residual is None or not spec.residuals:

@@ -133,7 +133,7 @@ def surplus_paths(directory: Place, spec: PyramidSpec, series: str | None = None
 
 
 def paths_of(attributes: Attributes, entry: Mapping[str, Any]) -> list[str]:
-    """Paths of the levels of an entry of ``multiscales``, and of their residuals."""
+    """Return the paths of the levels of an entry of ``multiscales``, and of their residuals."""
     return [path for m in (entry, *_residuals_of(attributes, entry)) for path in named_paths(m)]
 
 

@@ -106,7 +106,7 @@ class Pass:
         return Tile(number, tuple(at[k] for k in range(self.first, self.last + 1)), at[self.reads])
 
     def _region(self, k: int, start: Sequence[int]) -> Region:
-        """Region of level `k` under the tile of level `last` that begins at `start`."""
+        """Return the region of level `k` under the tile of level `last` that begins at `start`."""
         f = factors_between(self.levels, k, self.last)
         shape = self.levels[k].shape
         return tuple(

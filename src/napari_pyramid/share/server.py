@@ -285,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _span(given: str, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the end of a range; None for what must be answered as a whole.
+    """Return the first byte and the end of a range; None if the whole file must be sent.
 
     That is several ranges, and anything that is not a range (RFC 9110, section 14.2). An end that
     is not after the first byte stands for a range that cannot be satisfied.

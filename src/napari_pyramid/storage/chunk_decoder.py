@@ -85,7 +85,7 @@ class ChunkDecoder:
         return None if encoding is None else cls(array, *encoding)
 
     def decode(self, stored: Any) -> Array:
-        """Return the chunk of which `stored` are the bytes.
+        """Return the chunk that is stored as the bytes `stored`.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class ChunkDecoder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the stored bytes are those of the samples."""
+        """Whether the stored bytes are the samples, without compression."""
         return self._codec is _CODECS[None]
 
     def view_of(self, samples: Array) -> Array:

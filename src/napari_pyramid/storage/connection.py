@@ -35,7 +35,7 @@ class Connection(Protocol):
         ...
 
     def transports(self) -> Sequence[Transport]:
-        """Transports to try in order: with one set of credentials after another."""
+        """Return the transports to try in order: with one set of credentials after another."""
         ...
 
     def fallback(self) -> Transport | None:

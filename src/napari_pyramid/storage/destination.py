@@ -43,7 +43,7 @@ def open_destination(given: Any, storage_options: Mapping[str, Any] | None = Non
     Raises
     ------
     DestinationError
-        If it cannot be written to, or is none of these.
+        If it cannot be written to, or is not a path, URL or opened store.
     """
     if isinstance(given, Folder):
         return given
@@ -164,7 +164,7 @@ def _of_store(store: Store, path: str) -> Place:
 
 
 def _check_keys(objects: Objects) -> None:
-    """Raise if a store of another package, such as icechunk, takes no keys but those of nodes."""
+    """Raise if a store of another package, such as icechunk, accepts only keys of zarr nodes."""
     try:
         objects.get(_NOT_OF_A_NODE)
     except StoreError as error:

@@ -119,7 +119,7 @@ class ListedBlocks:
     def without_absent(self, array: zarr.Array[Any]) -> zarr.Array[Any]:
         """Return the array with a store that answers for absent blocks without a request.
 
-        It knows those of the regions that `any_in` was asked for.
+        The store knows the absent blocks of the regions that `any_in` was asked for.
         """
         at = StorePath(ListedStore(array.store, self, as_folder(array.path)), array.path)
         return zarr.Array(zarr.AsyncArray(array.metadata, at))

@@ -264,7 +264,7 @@ class Node(NodeDescription):
         return {self._files.folder("/".join(parts[:i])) for i in range(len(parts) + 1)}
 
     def child_names(self) -> tuple[str, ...]:
-        """Names of the nodes directly below, in natural order."""
+        """Return the names of the nodes directly below, in natural order."""
         return tuple(node.name for node in self._distinct_children)
 
     def array(self) -> ArrayLike:

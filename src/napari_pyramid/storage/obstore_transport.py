@@ -159,6 +159,6 @@ def translated(error: Exception) -> Exception:
 
 
 def _repeats(text: str) -> str:
-    """How often obstore made the same request again."""
+    """Return in words how often obstore repeated a request; empty if it did not."""
     repeats = re.search(r"after (\d+) retries", text)
     return f", also when asked {repeats[1]} times more" if repeats else ""

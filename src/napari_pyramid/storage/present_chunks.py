@@ -27,7 +27,7 @@ class PresentBlocks:
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._map = present_blocks(array)
-        self._root = os.path.join(array.store.root, array.path)  # type: ignore[attr-defined]
+        self._root = os.path.join(array.store.root, array.path)  # type: ignore[attr-defined]  # `of` takes local stores only
         self._key = array.metadata.encode_chunk_key
 
     @classmethod

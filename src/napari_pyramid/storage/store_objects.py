@@ -38,7 +38,7 @@ def open_object(given: object) -> Node:
     Raises
     ------
     LayoutError
-        If it is none of these, or its metadata cannot be read.
+        If it is something else, or its metadata cannot be read.
     """
     store, path = store_and_path(given)
     root = root_node(store, name_of(store))

@@ -129,7 +129,7 @@ def _open_local(path: Path) -> Store:
 
 
 def _is_n5(path: Path) -> bool:
-    """N5 has "attributes.json", or nothing at all in the groups below a directory named ".n5"."""
+    """Return whether a directory is N5: it has "attributes.json", or is in a directory "*.n5"."""
     if any((path / name).exists() for name in _ZARR_FILES):
         return False
     named = any(part.lower().endswith(".n5") for part in path.parts)
@@ -177,7 +177,7 @@ def _wrapping_folder(keys: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is at a URL, after one round trip or two."""
+    """The store or file at a URL, after one round trip or two."""
 
     store: RemoteStore
     """The store at the URL; where a file is there, the store of the folder that it is in."""

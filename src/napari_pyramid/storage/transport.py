@@ -95,9 +95,9 @@ class Transport(Protocol):
         ...
 
     async def get_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Several parts, given as first byte and end; near ones may share a request."""
+        """Return several parts, given as first byte and end; near ones may share a request."""
         ...
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
-        """Name of each entry of a directory, and whether it is a directory itself."""
+        """Return the name of each entry of a directory, and whether it is a directory itself."""
         ...

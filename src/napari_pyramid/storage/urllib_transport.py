@@ -27,7 +27,7 @@ _HREF = re.compile(r"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))"""
 
 
 class UrllibTransport:
-    """Requests through Python's own HTTP client: slower, and content with nearly any server."""
+    """Requests through Python's own HTTP client, which is slower, but accepts nearly any server."""
 
     def __init__(self, address: Address, headers: dict[str, str], timeout: float) -> None:
         self._address = address
