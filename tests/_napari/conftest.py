@@ -135,6 +135,24 @@ def watch_answers() -> Callable[[Slow], Answers]:
 
 
 @pytest.fixture
+def dock(viewer: Any) -> Iterator[Callable[[], Any]]:
+    """Open the dock widget "Build pyramid" when it is called."""
+    from build_dock import open_build_dock
+    from napari.utils.notifications import notification_manager
+
+    yield lambda: open_build_dock(viewer)
+    notification_manager.records.clear()
+
+
+@pytest.fixture
+def nothing_is_measured(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build no part to measure: it would be counted among the builds and reads of a test."""
+    if "measures" not in request.keywords:
+        patched = "napari_pyramid._napari._estimating.is_cheap_to_read"
+        monkeypatch.setattr(patched, lambda plan: False)
+
+
+@pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)  # as many threads fill tiles on any machine
     return Slow()

@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from build_dock import click, open_build_dock, settle, wait_for_states
 from helpers import plain_mean
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from servers import s3_client, s3_server, web_server
 
 from napari_pyramid import open_pyramid
 from napari_pyramid._napari._unfinished import records_file
 from napari_pyramid._napari.widget import BuildPyramid
 
-PATIENCE = 60_000
 SECRET = "hush-hush"
 PIXELS = np.random.default_rng(0).integers(1, 1000, (40, 41, 43), dtype=np.uint16)
 
@@ -69,39 +67,20 @@ def lab(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     notification_manager.records.clear()
 
 
-def open_dock(viewer: Any, qtbot: Any) -> BuildPyramid:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-    settle(widget, qtbot)
-    return widget
-
-
-def settle(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
-
-
 def set_fields(widget: BuildPyramid, qtbot: Any, **fields: Any) -> None:
     for name, value in fields.items():
         getattr(widget, name).value = value
         settle(widget, qtbot)
 
 
-def wait_for_state(widget: BuildPyramid, qtbot: Any, *states: str) -> None:
-    qtbot.waitUntil(
-        lambda: [task.state for task in widget.queue.tasks] == list(states), timeout=PATIENCE
-    )
-
-
-def press(button: Any) -> None:
-    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
 def test_layer_is_built_into_a_bucket(viewer: Any, qtbot: Any, lab: Lab) -> None:
     viewer.add_image(PIXELS, name="cells")
-    widget = open_dock(viewer, qtbot)
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
     set_fields(widget, qtbot, destination="s3://lab/cells.ome.zarr", n_levels=2)
     assert widget.form.problems().get("destination") is None
-    press(widget.build)
-    wait_for_state(widget, qtbot, "done")
+    click(widget.build)
+    wait_for_states(widget, qtbot, "done")
     built = open_pyramid("s3://lab/cells.ome.zarr", storage_options=lab.options)
     np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
     assert not [key for key in lab.objects() if ".building" in key]
@@ -114,12 +93,13 @@ def test_store_in_a_bucket_gets_its_levels_in_place(
 ) -> None:
     zarr.create_group(tmp_path / "x.zarr").create_array("0", data=PIXELS, chunks=(16, 16, 16))
     lab.upload(tmp_path / "x.zarr")
-    widget = open_dock(viewer, qtbot)
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
     set_fields(widget, qtbot, source="path", path="s3://lab/x.zarr")
     assert widget.place.enabled
     set_fields(widget, qtbot, place="in place", n_levels=2)
-    press(widget.build)
-    wait_for_state(widget, qtbot, "done")
+    click(widget.build)
+    wait_for_states(widget, qtbot, "done")
     built = open_pyramid("s3://lab/x.zarr", storage_options=lab.options)
     np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
 
@@ -133,7 +113,8 @@ def test_in_place_without_credentials_says_what_is_missing(
     lab.let_all_read()
     endpoint = lab.options["endpoint"]
     settings.remote.storage_options = f"endpoint={endpoint}, anonymous=true"
-    widget = open_dock(viewer, qtbot)
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
     set_fields(widget, qtbot, source="path", path="s3://lab/x.zarr")
     assert not widget.place.enabled
     assert "needs credentials" in widget.form.problems()["place"]
@@ -152,7 +133,8 @@ def stopped(
 
     zarr.create_group(tmp_path / "s.zarr").create_array("0", data=PIXELS, chunks=(16, 16, 16))
     lab.upload(tmp_path / "s.zarr")
-    widget = open_dock(viewer, qtbot)
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
     chosen = {"path": "s3://lab/s.zarr", "destination": "s3://lab/x.ome.zarr"}
     set_fields(widget, qtbot, source="path", **chosen, n_levels=2, chunks="16, 16, 16", workers=1)
     fill, filled = TileFiller.fill, []
@@ -167,8 +149,8 @@ def stopped(
 
     with monkeypatch.context() as patch:
         patch.setattr(TileFiller, "fill", fill_and_cancel)
-        press(widget.build)
-        wait_for_state(widget, qtbot, "stopped")
+        click(widget.build)
+        wait_for_states(widget, qtbot, "stopped")
     settle(widget, qtbot)
     assert filled
     return widget
@@ -182,11 +164,12 @@ def test_unfinished_build_in_a_bucket_is_offered_again(
     assert "s3://lab/x.ome.zarr" in remembered
     assert SECRET not in remembered
     viewer.window.remove_dock_widget(stopped)
-    widget = open_dock(viewer, qtbot)
-    wait_for_state(widget, qtbot, "stopped")
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
+    wait_for_states(widget, qtbot, "stopped")
     assert widget.queue_view.rows[0].text.text().startswith("Unfinished")
-    press(widget.queue_view.rows[0].buttons["Resume"])
-    wait_for_state(widget, qtbot, "done")
+    click(widget.queue_view.rows[0].buttons["Resume"])
+    wait_for_states(widget, qtbot, "done")
     built = open_pyramid("s3://lab/x.ome.zarr", storage_options=lab.options)
     np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
     assert "x.ome.zarr" not in records_file().read_text()
@@ -197,6 +180,6 @@ def test_discarding_removes_the_unfinished_work_from_the_bucket(
     stopped: BuildPyramid, qtbot: Any, lab: Lab
 ) -> None:
     assert any("x.ome.zarr" in key for key in lab.objects())
-    press(stopped.queue_view.rows[0].buttons["Discard"])
-    wait_for_state(stopped, qtbot)
+    click(stopped.queue_view.rows[0].buttons["Discard"])
+    wait_for_states(stopped, qtbot)
     assert not [key for key in lab.objects() if "x.ome.zarr" in key]

@@ -6,7 +6,6 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from build_dock import PATIENCE, click, random_cells, set_fields, settle, wait_for_states
 from helpers import plain_mean
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
@@ -25,45 +25,14 @@ from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._level_table import LevelTable
 from napari_pyramid._napari.widget import BuildPyramid
 
-PATIENCE = 60_000
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_measured(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "measures" not in request.keywords:
-        patched = "napari_pyramid._napari._estimating.is_cheap_to_read"
-        monkeypatch.setattr(patched, lambda plan: False)
-
-
-@pytest.fixture
-def dock(viewer: Any) -> Callable[[], BuildPyramid]:
-    def open_dock() -> BuildPyramid:
-        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-        return widget
-
-    return open_dock
-
-
-def settle(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
-
-
-def set_fields(widget: BuildPyramid, qtbot: Any, **fields: Any) -> None:
-    settle(widget, qtbot)
-    for name, value in fields.items():
-        getattr(widget, name).value = value
-    settle(widget, qtbot)
+pytestmark = pytest.mark.usefixtures("nothing_is_measured")
+SHAPE = (20, 40, 30)
 
 
 def build(widget: BuildPyramid, qtbot: Any, n: int = 1) -> None:
-    QTest.mouseClick(widget.build, Qt.MouseButton.LeftButton)
-    states = ["done"] * n
-    qtbot.waitUntil(lambda: [task.state for task in widget.queue.tasks] == states, timeout=PATIENCE)
+    click(widget.build)
+    wait_for_states(widget, qtbot, *["done"] * n)
     settle(widget, qtbot)
-
-
-def cells(shape: tuple[int, ...] = (20, 40, 30), seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 1000, shape, dtype=np.uint16)
 
 
 def multiscale(store: Path) -> Any:
@@ -77,7 +46,7 @@ def multiscale(store: Path) -> Any:
 def test_several_layers_become_the_channels_of_one_image(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    values = [cells(seed=i) for i in range(2)]
+    values = [random_cells(SHAPE, seed=i) for i in range(2)]
     looks = (("DAPI", "blue"), ("GFP", "green"))
     for pixels, (name, color) in zip(values, looks, strict=True):
         viewer.add_image(pixels, name=name, colormap=color, scale=(2, 1, 1), units="um")
@@ -100,8 +69,8 @@ def test_several_layers_become_the_channels_of_one_image(
 def test_layers_that_are_no_channels_of_one_image_are_refused(
     viewer: Any, dock: Any, qtbot: Any
 ) -> None:
-    viewer.add_image(cells(), name="DAPI")
-    viewer.add_image(cells((20, 40, 31)), name="GFP")
+    viewer.add_image(random_cells(SHAPE), name="DAPI")
+    viewer.add_image(random_cells((20, 40, 31)), name="GFP")
     widget = dock()
     set_fields(widget, qtbot, source="channels")
     set_fields(widget, qtbot, layers=list(viewer.layers))
@@ -115,8 +84,8 @@ def test_all_images_in_a_folder_are_built_in_turn(
 ) -> None:
     for i, name in enumerate(("alpha", "beta")):
         group = zarr.create_group(tmp_path / f"{name}.zarr")
-        group.create_array("0", data=cells(seed=i), chunks=(8, 8, 8))
-    tifffile.imwrite(tmp_path / "scan.tif", cells(seed=2))
+        group.create_array("0", data=random_cells(SHAPE, seed=i), chunks=(8, 8, 8))
+    tifffile.imwrite(tmp_path / "scan.tif", random_cells(SHAPE, seed=2))
     (tmp_path / "notes.txt").write_text("no image")
     widget = dock()
     set_fields(widget, qtbot, source="folder", folder=tmp_path)
@@ -126,7 +95,7 @@ def test_all_images_in_a_folder_are_built_in_turn(
     build(widget, qtbot, n=3)
     for i, name in enumerate(names):
         built = zarr.open_array(tmp_path / f"{name}.ome.zarr/1", mode="r")
-        np.testing.assert_array_equal(built[:], plain_mean(cells(seed=i), (2, 2, 2)))
+        np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE, seed=i), (2, 2, 2)))
 
 
 def test_folder_without_images_is_said(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -145,7 +114,7 @@ def test_url_is_kept_as_it_is_written(qapp: Any) -> None:
 
 def test_url_of_a_store_is_built_from(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
     """A store behind a web server, which is not open in the viewer."""
-    values = cells()
+    values = random_cells(SHAPE)
     folder = tmp_path / "served"
     zarr.create_array(folder / "far.zarr", data=values, chunks=(8, 8, 8))
     widget = dock()
@@ -164,7 +133,7 @@ def test_url_of_a_store_is_built_from(viewer: Any, dock: Any, qtbot: Any, tmp_pa
 def test_tiff_without_a_voxel_size_asks_for_it(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    tifffile.imwrite(tmp_path / "scan.tif", cells())
+    tifffile.imwrite(tmp_path / "scan.tif", random_cells(SHAPE))
     widget = dock()
     set_fields(widget, qtbot, source="path", path=tmp_path / "scan.tif")
     asked = widget.form.problems()["voxel_size"]
@@ -189,7 +158,7 @@ def test_axes_of_a_layer_are_corrected_before_building(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     """napari takes every third axis for z; here it is time, which is never reduced."""
-    layer = viewer.add_image(cells(), name="film")
+    layer = viewer.add_image(random_cells(SHAPE), name="film")
     widget = dock()
     set_fields(widget, qtbot, layer=layer, destination=tmp_path / "film.ome.zarr", n_levels=2)
     set_fields(widget, qtbot, axes="tyx", voxel_size="30, 0.2, 0.2", unit="micrometer")
@@ -224,7 +193,7 @@ def test_axes_of_a_layer_are_corrected_before_building(
 def test_what_is_wrong_is_said_under_its_control(
     viewer: Any, dock: Any, qtbot: Any, field: str, text: str, why: str
 ) -> None:
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     widget = dock()
     set_fields(widget, qtbot, n_levels=2, **{field: text})
     note = widget.form.notes[field]
@@ -240,7 +209,7 @@ def test_what_a_script_sets_at_once_is_kept(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     """Before the widget has found out what it can offer for the layer."""
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     widget = dock()
     widget.destination.value = tmp_path / "mine.ome.zarr"
     widget.voxel_size.value = "3, 1, 1"
@@ -251,7 +220,7 @@ def test_what_a_script_sets_at_once_is_kept(
 
 
 def test_rare_options_are_folded_away(viewer: Any, dock: Any, qtbot: Any) -> None:
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     widget = dock()
     settle(widget, qtbot)
     assert widget.codec.native.isHidden()
@@ -360,7 +329,7 @@ class Watchdog:
 def test_choosing_takes_the_gui_thread_under_50_ms(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(cells((64, 256, 256)), name="cells")
+    viewer.add_image(random_cells((64, 256, 256)), name="cells")
     widget = dock()
     set_fields(widget, qtbot, n_levels=2)  # once, for what Python and Qt do at first use
     set_fields(widget, qtbot, chunks="8, 8, 8")
@@ -399,7 +368,7 @@ def test_disk_and_plans_are_left_to_other_threads(
     watched("_selecting", "candidate_of_layer")
     watched("widget", "unfinished_builds")
     viewer.add_labels(np.ones((12, 20, 20), "u1"), name="nuclei")
-    zarr.create_array(tmp_path / "bare.zarr", data=cells(), chunks=(8, 8, 8))
+    zarr.create_array(tmp_path / "bare.zarr", data=random_cells(SHAPE), chunks=(8, 8, 8))
     widget = dock()
     set_fields(widget, qtbot, n_levels=2)
     set_fields(widget, qtbot, source="path", path=tmp_path / "bare.zarr")
@@ -412,7 +381,7 @@ def test_disk_and_plans_are_left_to_other_threads(
 def test_nothing_is_printed(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     capfd.readouterr()
     widget = dock()
     set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
@@ -421,7 +390,7 @@ def test_nothing_is_printed(
 
 
 def test_no_widget_is_left_when_the_dock_is_closed(viewer: Any, dock: Any, qtbot: Any) -> None:
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     before = set(QApplication.topLevelWidgets())
     widget = dock()
     settle(widget, qtbot)

@@ -96,7 +96,7 @@ def test_channels_get_one_notification_and_keep_their_visibility(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 900, (2, *SHAPE)).astype("u2")
     channels = [{"label": "a", "color": "FF0000"}, {"label": "b", "color": "00FF00"}]
-    channels[1]["active"] = False  # type: ignore[assignment]
+    channels[1]["active"] = False  # type: ignore[assignment]  # the others are str
     path = ome_zarr(pixels, "cyx", omero={"channels": channels}, levels=1, chunk=128)
     a, b = open_in(viewer, path)
     assert (a.visible, b.visible) == (True, False)

@@ -2,91 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from build_dock import (
+    PATIENCE,
+    click,
+    random_cells,
+    set_fields,
+    settle,
+    wait_for_first_tile,
+    wait_for_states,
+)
 from helpers import plain_mean
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_pyramid._napari.widget import BuildPyramid
 
-PATIENCE = 60_000
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_pyramid._napari._estimating.is_cheap_to_read", lambda plan: False)
-
-
-@pytest.fixture
-def dock(viewer: Any) -> Iterator[Callable[[], BuildPyramid]]:
-    def open_dock() -> BuildPyramid:
-        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-        return widget
-
-    yield open_dock
-    notification_manager.records.clear()
-
-
-def settle(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
-
-
-def set_fields(widget: BuildPyramid, qtbot: Any, **fields: Any) -> None:
-    settle(widget, qtbot)
-    for name, value in fields.items():
-        getattr(widget, name).value = value
-    settle(widget, qtbot)
+pytestmark = pytest.mark.usefixtures("nothing_is_measured")
+SHAPE = (40, 41, 43)
 
 
 def press(widget: BuildPyramid, qtbot: Any, label: str, row: int = -1) -> None:
     buttons = widget.queue_view.rows[row].buttons
-    QTest.mouseClick(buttons[label], Qt.MouseButton.LeftButton)
+    click(buttons[label])
     settle(widget, qtbot)
 
 
 def start(widget: BuildPyramid, qtbot: Any) -> None:
     before = len(widget.queue.tasks)
-    QTest.mouseClick(widget.build, Qt.MouseButton.LeftButton)
+    click(widget.build)
     qtbot.waitUntil(lambda: len(widget.queue.tasks) > before, timeout=PATIENCE)
-
-
-def wait_for_state(widget: BuildPyramid, qtbot: Any, *states: str) -> None:
-    qtbot.waitUntil(
-        lambda: [task.state for task in widget.queue.tasks] == list(states), timeout=PATIENCE
-    )
-
-
-def wait_for_tile(widget: BuildPyramid, qtbot: Any) -> None:
-    def has_begun() -> bool:
-        task = widget.queue.current
-        return task is not None and task.step is not None and task.step.fraction > 0
-
-    qtbot.waitUntil(has_begun, timeout=PATIENCE)
-
-
-def cells(shape: tuple[int, ...] = (40, 41, 43), seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 1000, shape, dtype=np.uint16)
 
 
 def test_second_build_waits_for_the_first(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
     viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    values = cells()
+    values = random_cells(SHAPE)
     viewer.add_image(values, name="quick")
     widget = dock()
     go = slow.hold()
     first = viewer.layers["slow"]
     set_fields(widget, qtbot, layer=first, destination=tmp_path / "a.ome.zarr", n_levels=2)
     start(widget, qtbot)
-    wait_for_tile(widget, qtbot)
+    wait_for_first_tile(widget, qtbot)
     assert not widget.build.isEnabled()  # it is being built
     second = viewer.layers["quick"]
     set_fields(widget, qtbot, layer=second, destination=tmp_path / "b.ome.zarr", n_levels=2)
@@ -96,7 +60,7 @@ def test_second_build_waits_for_the_first(
     assert widget.queue_view.rows[1].text.text() == "Waiting"
     assert not (tmp_path / ".b.ome.zarr.building").exists()
     go.set()
-    wait_for_state(widget, qtbot, "done", "done")
+    wait_for_states(widget, qtbot, "done", "done")
     np.testing.assert_array_equal(
         np.asarray(viewer.layers["quick"].data[1]), plain_mean(values, (2, 2, 2))
     )
@@ -111,7 +75,7 @@ def test_paused_build_reads_nothing_until_it_is_resumed(
     set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
     go = slow.hold()
     start(widget, qtbot)
-    wait_for_tile(widget, qtbot)
+    wait_for_first_tile(widget, qtbot)
     press(widget, qtbot, "Pause")
     assert "Paused at" in widget.queue_view.rows[0].text.text()
     go.set()
@@ -121,7 +85,7 @@ def test_paused_build_reads_nothing_until_it_is_resumed(
     assert slow.reads == reads
     assert widget.queue.job is not None
     press(widget, qtbot, "Resume")
-    wait_for_state(widget, qtbot, "done")
+    wait_for_states(widget, qtbot, "done")
     assert viewer.layers["slow"].multiscale
 
 
@@ -133,11 +97,11 @@ def test_paused_build_can_be_cancelled(
     set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
     go = slow.hold()
     start(widget, qtbot)
-    wait_for_tile(widget, qtbot)
+    wait_for_first_tile(widget, qtbot)
     press(widget, qtbot, "Pause")
     press(widget, qtbot, "Cancel")
     go.set()
-    wait_for_state(widget, qtbot, "stopped")
+    wait_for_states(widget, qtbot, "stopped")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +113,7 @@ def test_closing_the_viewer_ends_a_paused_build(
     set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
     go = slow.hold()
     start(widget, qtbot)
-    wait_for_tile(widget, qtbot)
+    wait_for_first_tile(widget, qtbot)
     press(widget, qtbot, "Pause")
     job = widget.queue.job
     viewer.close()
@@ -167,7 +131,9 @@ def stopped(
 
     from napari_pyramid.build.fill import TileFiller
 
-    zarr.create_group(tmp_path / "s.zarr").create_array("0", data=cells(), chunks=(8, 8, 8))
+    zarr.create_group(tmp_path / "s.zarr").create_array(
+        "0", data=random_cells(SHAPE), chunks=(8, 8, 8)
+    )
     fill, go_on = TileFiller.fill, threading.Event()
 
     def held_up(self: TileFiller, number: int) -> Any:
@@ -180,10 +146,10 @@ def stopped(
     with monkeypatch.context() as patch:
         patch.setattr(TileFiller, "fill", held_up)
         start(widget, qtbot)
-        wait_for_tile(widget, qtbot)
+        wait_for_first_tile(widget, qtbot)
         press(widget, qtbot, "Cancel")
         go_on.set()
-        wait_for_state(widget, qtbot, "stopped")
+        wait_for_states(widget, qtbot, "stopped")
     settle(widget, qtbot)
     return widget
 
@@ -192,16 +158,16 @@ def test_stopped_build_is_resumed_by_its_button(
     stopped: BuildPyramid, qtbot: Any, tmp_path: Path
 ) -> None:
     press(stopped, qtbot, "Resume")
-    wait_for_state(stopped, qtbot, "done")
+    wait_for_states(stopped, qtbot, "done")
     built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
-    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+    np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE), (2, 2, 2)))
 
 
 def test_discarding_removes_the_unfinished_work(
     stopped: BuildPyramid, qtbot: Any, tmp_path: Path
 ) -> None:
     press(stopped, qtbot, "Discard")
-    wait_for_state(stopped, qtbot)
+    wait_for_states(stopped, qtbot)
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr"]
 
 
@@ -211,9 +177,9 @@ def test_refused_choice_offers_to_finish_the_earlier_build(
     set_fields(stopped, qtbot, method="max")
     assert [b.text() for b in stopped.remedies] == ["Start over", "Finish it"]
     QTest.mouseClick(stopped.remedies[1], Qt.MouseButton.LeftButton)
-    wait_for_state(stopped, qtbot, "done")
+    wait_for_states(stopped, qtbot, "done")
     built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
-    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+    np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE), (2, 2, 2)))
 
 
 def test_later_session_finds_and_finishes_the_build(
@@ -221,13 +187,13 @@ def test_later_session_finds_and_finishes_the_build(
 ) -> None:
     viewer.window.remove_dock_widget(stopped)
     _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-    wait_for_state(widget, qtbot, "stopped")
+    wait_for_states(widget, qtbot, "stopped")
     assert widget.queue_view.rows[0].title.text() == "x.ome.zarr"
     assert widget.queue_view.rows[0].text.text().startswith("Unfinished")
     press(widget, qtbot, "Resume")
-    wait_for_state(widget, qtbot, "done")
+    wait_for_states(widget, qtbot, "done")
     built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
-    np.testing.assert_array_equal(built[:], plain_mean(cells(), (2, 2, 2)))
+    np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE), (2, 2, 2)))
 
 
 def test_layer_in_a_store_is_found_by_a_later_session_too(
@@ -238,7 +204,7 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
     from napari_pyramid._napari._unfinished import StartedBuild, remember, unfinished_builds
 
     group = zarr.create_group(tmp_path / "s.zarr")
-    array = group.create_array("0", data=cells(), chunks=(8, 8, 8))
+    array = group.create_array("0", data=random_cells(SHAPE), chunks=(8, 8, 8))
     meta = {"name": "cells", "scale": (2, 1, 1), "colormap": "green", "contrast_limits": (5, 9)}
     candidate = candidate_of_layer((array, meta, "image"), None)
     choice = Choice(str(tmp_path / "x.ome.zarr"), n_levels=2, chunks=(8, 8, 8), workers=1)
@@ -267,11 +233,11 @@ def test_source_that_changed_since_is_said_in_the_row(
 ) -> None:
     viewer.window.remove_dock_widget(stopped)
     group = zarr.open_group(tmp_path / "s.zarr", mode="w")
-    group.create_array("0", data=cells(seed=1)[:39], chunks=(8, 8, 8))
+    group.create_array("0", data=random_cells(SHAPE, seed=1)[:39], chunks=(8, 8, 8))
     _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-    wait_for_state(widget, qtbot, "failed")
+    wait_for_states(widget, qtbot, "failed")
     assert "changed" in widget.queue_view.rows[0].text.text()
     press(widget, qtbot, "Start over")
-    wait_for_state(widget, qtbot, "done")
+    wait_for_states(widget, qtbot, "done")
     built = zarr.open_array(tmp_path / "x.ome.zarr/0", mode="r")
-    np.testing.assert_array_equal(built[:], cells(seed=1)[:39])
+    np.testing.assert_array_equal(built[:], random_cells(SHAPE, seed=1)[:39])

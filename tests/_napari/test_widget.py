@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from build_dock import PATIENCE, click, random_cells, set_fields, settle, wait_for_first_tile
 from helpers import plain_mean
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -29,11 +29,8 @@ from napari_pyramid.errors import LayoutError, LayoutWarning
 from napari_pyramid.layer_image import image_of_layer
 from napari_pyramid.layouts import open_images
 
-PATIENCE = 60_000
-"""Milliseconds after which what has not come counts as missing.
-
-Other work may keep a test waiting.
-"""
+pytestmark = pytest.mark.usefixtures("nothing_is_measured")
+SHAPE = (21, 35, 33)
 
 
 class Broken:
@@ -51,24 +48,6 @@ class Broken:
         return np.zeros(self.shape, self.dtype)[key]
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part that is built to measure would be counted among the builds and reads of a test."""
-    monkeypatch.setattr("napari_pyramid._napari._estimating.is_cheap_to_read", lambda plan: False)
-
-
-@pytest.fixture
-def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], BuildPyramid]]:
-    """Opens the widget from the plugin menu's command, as a user does."""
-
-    def open_dock() -> BuildPyramid:
-        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-        return widget
-
-    yield open_dock
-    notification_manager.records.clear()
-
-
 def choose(
     widget: BuildPyramid,
     qtbot: Any,
@@ -77,18 +56,9 @@ def choose(
     levels: int | None = None,
     **fields: str,
 ) -> None:
-    settle(widget, qtbot)
-    if destination is not None:
-        widget.destination.value = str(destination)
-    if levels is not None:
-        widget.n_levels.value = levels
-    for name, value in fields.items():
-        getattr(widget, name).value = value
-    settle(widget, qtbot)
-
-
-def settle(widget: BuildPyramid, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
+    given = {"destination": None if destination is None else str(destination), "n_levels": levels}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    set_fields(widget, qtbot, **chosen, **fields)
 
 
 def choose_path(widget: BuildPyramid, qtbot: Any, path: Path) -> None:
@@ -112,12 +82,8 @@ def button(widget: BuildPyramid, label: str) -> QPushButton:
     return offered[label] if label in offered else rows[-1].buttons[label]
 
 
-def press(widget: QPushButton) -> None:
-    QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
 def build(widget: BuildPyramid, qtbot: Any) -> None:
-    press(widget.build)
+    click(widget.build)
     wait_for_end(widget, qtbot)
 
 
@@ -126,18 +92,6 @@ def wait_for_end(widget: BuildPyramid, qtbot: Any) -> None:
     settle(widget, qtbot)
     qtbot.waitUntil(lambda: widget.queue.job is None, timeout=PATIENCE)
     settle(widget, qtbot)
-
-
-def wait_for_first_tile(widget: BuildPyramid, qtbot: Any) -> None:
-    def has_begun() -> bool:
-        task = widget.queue.current
-        return task is not None and task.step is not None and task.step.fraction > 0
-
-    qtbot.waitUntil(has_begun, timeout=PATIENCE)
-
-
-def cells(shape: tuple[int, ...] = (21, 35, 33)) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 1000, shape, dtype=np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +130,7 @@ def test_every_field_is_listened_to(qapp: Any, name: str, value: object) -> None
 
 
 def test_table_follows_the_choice(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
-    viewer.add_image(cells((40, 600, 700)), name="cells", scale=(2, 0.5, 0.5), units="um")
+    viewer.add_image(random_cells((40, 600, 700)), name="cells", scale=(2, 0.5, 0.5), units="um")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=3)
     shown = [
@@ -208,7 +162,7 @@ def test_choosing_reads_no_pixel(
 def test_wrong_chunks_are_said_and_not_built(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(cells())
+    viewer.add_image(random_cells(SHAPE))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2, chunks="64, many")
     assert "64, many" in said(widget)
@@ -219,7 +173,7 @@ def test_wrong_chunks_are_said_and_not_built(
 def test_layer_becomes_multiscale_and_keeps_its_look(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    values = cells()
+    values = random_cells(SHAPE)
     viewer.add_image(np.zeros((21, 35, 33), "u1"), name="below", contrast_limits=(0, 1))
     viewer.add_image(
         values,
@@ -274,7 +228,7 @@ def test_layer_is_built_as_it_is_when_build_is_pressed(
     layer = viewer.add_image(np.zeros((21, 35, 33), "u2"), name="before", contrast_limits=(0, 9))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=3)
-    values = cells((20, 30, 31))
+    values = random_cells((20, 30, 31))
     layer.data = values
     layer.name, layer.scale, layer.translate, layer.units = "after", (2, 2, 2), (1, 2, 3), "um"
     layer.contrast_limits = (100, 900)
@@ -304,7 +258,7 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is planned once, when it is chosen; pressing Build plans nothing."""
-    viewer.add_image(cells(), name="cells")
+    viewer.add_image(random_cells(SHAPE), name="cells")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "a.ome.zarr", levels=2)
 
@@ -322,7 +276,7 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
     monkeypatch.setattr(Build, "steps", steps)
     with monkeypatch.context() as patch:
         patch.setattr("napari_pyramid.build.plan", refuse)
-        press(widget.build)
+        click(widget.build)
         qtbot.waitUntil(lambda: bool(ran), timeout=PATIENCE)
     wait_for_end(widget, qtbot)
     assert ran == [shown]
@@ -346,7 +300,7 @@ def test_layer_that_cannot_be_built_any_more_is_not(
 def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(cells(), name="A")
+    viewer.add_image(random_cells(SHAPE), name="A")
     viewer.add_labels(
         np.ones((12, 20, 20), "u1"), name="B", features={"index": ["one"], "class": ["big"]}
     )
@@ -366,7 +320,7 @@ def test_layer_that_cannot_be_planned_leaves_no_plan_of_another(
 def test_laplacian_layer_is_replaced_by_its_levels_not_the_residuals(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    values = cells((20, 64, 48))
+    values = random_cells((20, 64, 48))
     viewer.add_image(values, name="cells")
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "cells.ome.zarr", levels=2, method="laplacian")
@@ -418,7 +372,7 @@ def test_rgb_layer_stays_rgb(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path)
 def test_in_place_adds_levels_beside_the_data(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    values = cells()
+    values = random_cells(SHAPE)
     group = zarr.create_group(tmp_path / "plain.zarr")
     group.create_array("raw", data=values, chunks=(8, 8, 8))
     viewer.open(str(tmp_path / "plain.zarr"), plugin="napari-pyramid")
@@ -437,7 +391,7 @@ def test_in_place_adds_levels_beside_the_data(
 def test_path_is_built_in_place_and_opened(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    values = cells()
+    values = random_cells(SHAPE)
     zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=values, chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "plain.zarr")
@@ -451,7 +405,7 @@ def test_path_is_built_in_place_and_opened(
 
 
 def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any, qtbot: Any) -> None:
-    viewer.add_image(cells())
+    viewer.add_image(random_cells(SHAPE))
     widget = dock()
     settle(widget, qtbot)
     assert not widget.place.enabled
@@ -459,7 +413,7 @@ def test_in_place_is_not_offered_for_arrays_in_memory(viewer: Any, dock: Any, qt
 
 
 def test_path_is_built_and_opened(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:
-    values = cells()
+    values = random_cells(SHAPE)
     zarr.create_array(tmp_path / "bare.zarr", data=values, chunks=(8, 8, 8))
     widget = dock()
     assert not widget.path.native.isHidden()  # there is no layer to choose
@@ -496,7 +450,7 @@ def test_only_what_was_built_from_a_path_is_opened(
 def test_after_a_build_the_path_is_planned_anew(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    zarr.create_array(tmp_path / "bare.zarr", data=cells(), chunks=(8, 8, 8))
+    zarr.create_array(tmp_path / "bare.zarr", data=random_cells(SHAPE), chunks=(8, 8, 8))
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "bare.zarr")
     choose(widget, qtbot, destination=None, levels=2)
@@ -509,7 +463,9 @@ def test_after_a_build_the_path_is_planned_anew(
 def test_levels_that_came_in_place_are_known(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
-    zarr.create_group(tmp_path / "plain.zarr").create_array("raw", data=cells(), chunks=(8, 8, 8))
+    zarr.create_group(tmp_path / "plain.zarr").create_array(
+        "raw", data=random_cells(SHAPE), chunks=(8, 8, 8)
+    )
     widget = dock()
     choose_path(widget, qtbot, tmp_path / "plain.zarr")
     widget.place.value = "in place"
@@ -647,10 +603,10 @@ def test_cancel_reads_little_more_and_leaves_no_store(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    press(widget.build)
+    click(widget.build)
     wait_for_first_tile(widget, qtbot)
     reads = slow.reads
-    press(button(widget, "Cancel"))
+    click(button(widget, "Cancel"))
     qtbot.wait(500)  # for what has to hear of it
     go.set()
     wait_for_end(widget, qtbot)
@@ -684,7 +640,7 @@ def test_cancel_in_the_activity_dock(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    press(widget.build)
+    click(widget.build)
     wait_for_first_tile(widget, qtbot)
     widget.queue.job._bar._bar.cancel()  # what the button there calls
     go.set()
@@ -712,7 +668,7 @@ def test_existing_store_is_refused_until_it_is_to_be_replaced(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     zarr.create_group(tmp_path / "there.ome.zarr", attributes={"mine": 1})
-    values = cells()
+    values = random_cells(SHAPE)
     viewer.add_image(values)
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "there.ome.zarr", levels=2)
@@ -720,7 +676,7 @@ def test_existing_store_is_refused_until_it_is_to_be_replaced(
     assert "overwrite" not in said(widget)
     assert not widget.build.isEnabled()
     assert dict(zarr.open_group(tmp_path / "there.ome.zarr").attrs) == {"mine": 1}
-    press(button(widget, "Replace"))
+    click(button(widget, "Replace"))
     wait_for_end(widget, qtbot)
     assert "Built" in said(widget)
     assert not widget.remedies
@@ -733,7 +689,7 @@ def test_what_is_no_store_is_not_replaced(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.zarr").write_text("mine")
-    viewer.add_image(cells())
+    viewer.add_image(random_cells(SHAPE))
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "notes.zarr", levels=2)
     assert "choose another name" in said(widget)
@@ -746,7 +702,7 @@ def cancelled(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BuildPyramid:
     """The widget after a build from a store on disk that was cancelled half-way."""
-    values = cells((40, 41, 43))
+    values = random_cells((40, 41, 43))
     zarr.create_group(tmp_path / "s.zarr").create_array("0", data=values, chunks=(8, 8, 8))
     fill, go_on = TileFiller.fill, threading.Event()
 
@@ -762,9 +718,9 @@ def cancelled(
     )
     with monkeypatch.context() as patch:
         patch.setattr(TileFiller, "fill", held_up)
-        press(widget.build)
+        click(widget.build)
         wait_for_first_tile(widget, qtbot)
-        press(button(widget, "Cancel"))
+        click(button(widget, "Cancel"))
         go_on.set()
         wait_for_end(widget, qtbot)
     assert "goes on from here" in said(widget)
@@ -781,7 +737,7 @@ def test_unfinished_work_of_another_recipe_can_be_started_over(
     assert "unfinished work" in said(widget)
     assert "resume=" not in said(widget)
     assert not widget.build.isEnabled()
-    press(button(widget, "Start over"))
+    click(button(widget, "Start over"))
     wait_for_end(widget, qtbot)
     assert "Built" in said(widget)
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
@@ -798,7 +754,7 @@ def test_remedies_add_up(cancelled: BuildPyramid, qtbot: Any, tmp_path: Path) ->
     choose(widget, qtbot, destination=None, method="min")
     for label in ("Start over", "Replace"):
         assert zarr.open_group(tmp_path / "x.ome.zarr").attrs["theirs"] == 1
-        press(button(widget, label))
+        click(button(widget, label))
         wait_for_end(widget, qtbot)
     assert "Built" in said(widget)
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
@@ -825,7 +781,7 @@ def test_closing_the_dock_stops_the_build(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    press(widget.build)
+    click(widget.build)
     wait_for_first_tile(widget, qtbot)
     life, job = widget._life, widget.queue.job
     viewer.window.remove_dock_widget(widget)
@@ -843,7 +799,7 @@ def test_closing_the_viewer_stops_the_build(
     widget = dock()
     choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
     go = slow.hold()
-    press(widget.build)
+    click(widget.build)
     wait_for_first_tile(widget, qtbot)
     job = widget.queue.job
     viewer.close()
