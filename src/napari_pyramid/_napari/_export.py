@@ -7,30 +7,17 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    Container,
-    Label,
-    ProgressBar,
-    PushButton,
-)
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Shapes
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtCore import QTimer
 
 from napari_pyramid._napari._export_controls import (
-    DRAWN,
     LAYER,
-    NO_LABEL,
-    PYRAMID,
     RANGES,
-    TIFF,
     VIEW,
     AxisRange,
-    DestinationEdit,
 )
+from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import by, new_layers, words_for
 from napari_pyramid._napari._private import camera_of
 from napari_pyramid._napari._remedies import worded
@@ -49,87 +36,28 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportRegion"]
 
-_PARTS = 1000
 _PAUSE = 150
 """Milliseconds of rest after which the size of what is in view is computed again."""
 
 
-class ExportRegion(Container[Any]):
+class ExportRegion(ExportForm):
     """Dock widget that exports a region of a layer as a pyramid, a TIFF file or a layer."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        self._viewer = napari_viewer
         self._life = _Life()
         self._layers: tuple[Any, ...] = ()
         """Channels of the image of the chosen layer."""
         self._axes: tuple[tuple[str, int], ...] = ()
         """Names and lengths of the axes that have a row."""
-        self._levels: list[tuple[str, int]] = [("0", 0)]
-        """Choices of the level."""
         self._plan: tuple[LayerSource, Export] | None = None
         self._image_name = ""
         self._said = ""
         """Outcome of the last export, shown until the next one begins."""
-        self.layer = ComboBox(
-            label="Image", choices=self._choices, nullable=False, tooltip="The layer to export from"
-        )
-        self.all_channels = CheckBox(
-            text="All channels",
-            value=True,
-            tooltip="Export the layers that are channels of this image as one image",
-        )
-        self.region = ComboBox(
-            label="Region",
-            choices=[VIEW, DRAWN, RANGES],
-            tooltip="In 3-D, what is in view is the whole volume",
-        )
-        self.all_planes = CheckBox(
-            text="All planes",
-            tooltip="Also the positions of the sliders that are not shown now",
-        )
-        self.ranges: Container[Any] = Container(labels=True, label="Samples")
-        self.level = ComboBox(
-            label="Level", choices=self._level_choices, tooltip="0 is the finest resolution"
-        )
-        self.format = ComboBox(label="Export as", choices=[PYRAMID, TIFF, LAYER])
-        self.destination = DestinationEdit()
-        self.size = Label(label=NO_LABEL, value="")
-        self.export = PushButton(text="Export", enabled=False)
-        self.cancel = PushButton(text="Cancel", enabled=False)
-        self.progress = ProgressBar(label=NO_LABEL, min=0, max=_PARTS, value=0, visible=False)
-        self.message = Label(label=NO_LABEL, value="")
-        buttons: Container[Any] = Container(
-            widgets=[self.export, self.cancel], layout="horizontal", labels=False, label=NO_LABEL
-        )
-        for inner in (self.ranges, buttons):
-            inner.margins = (0, 0, 0, 0)
-        super().__init__(
-            widgets=[
-                self.layer,
-                self.all_channels,
-                self.region,
-                self.all_planes,
-                self.ranges,
-                self.level,
-                self.format,
-                self.destination,
-                self.size,
-                buttons,
-                self.progress,
-                self.message,
-            ],
-            labels=True,
-        )
-        for label in (self.size, self.message):
-            label.native.setWordWrap(True)
-            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.native.layout().addStretch()
+        super().__init__(napari_viewer)
         self._rest = QTimer(self.native)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_PAUSE)
         self._rest.timeout.connect(self.refresh)
-        self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
         self._connect()
         self._layer_changed()
 
@@ -158,13 +86,6 @@ class ExportRegion(Container[Any]):
         self.native.destroyed.connect(self._life.end)
 
     # ---- choosing ---------------------------------------------------------------------------
-
-    def _choices(self, _: Any) -> list[tuple[str, Any]]:
-        layers = [v for v in self._viewer.layers if isinstance(v, Image | Labels)]
-        return [(layer.name, layer) for layer in layers]
-
-    def _level_choices(self, _: Any) -> list[tuple[str, int]]:
-        return self._levels
 
     def reset_choices(self, *_: Any) -> None:
         """Update the list of layers; napari calls this when they change."""
@@ -203,20 +124,13 @@ class ExportRegion(Container[Any]):
             return
         image = source.source.image
         self._image_name = image.name
-        self._levels = [(f"{k}: {by(array.shape)}", k) for k, array in enumerate(image.levels)]
-        with self.level.changed.blocked():
-            self.level.reset_choices()  # keeps the chosen level if there is one of that number
+        self.offer_levels([by(array.shape) for array in image.levels])
         axes = tuple(
             (axis.name, int(n)) for axis, n in zip(image.axes, source.source.shape, strict=True)
         )
         if axes != self._axes:
             self._axes = axes
-            self.ranges.clear()
-            for name, length in axes:
-                row = AxisRange(name, length)
-                row.first.changed.connect(self._later)
-                row.last.changed.connect(self._later)
-                self.ranges.append(row)
+            self.offer_ranges(axes, self._later)
         self.refresh()
 
     def _source(self) -> LayerSource:
@@ -327,7 +241,7 @@ class ExportRegion(Container[Any]):
             lambda end: self._ended(source, export, end),
             self._show_step,
         )
-        self._show_busy(True)
+        self.show_busy(can_export=False, busy=True)
         self.message.value = "Preparing…"
         self._life.job.start()
 
@@ -343,33 +257,16 @@ class ExportRegion(Container[Any]):
         if export.kind != "array" and (lost := lost_transforms(layer.as_layer_data_tuple()[1])):
             show_warning(f"{layer.name}: {' and '.join(lost)} cannot be stored, and is left out")
 
-    def _show_busy(self, busy: bool) -> None:
-        for part in (
-            self.layer,
-            self.all_channels,
-            self.region,
-            self.all_planes,
-            self.ranges,
-            self.level,
-            self.format,
-            self.destination,
-        ):
-            part.enabled = not busy
-        self.export.enabled = not busy and self._plan is not None
-        self.cancel.enabled = busy
-        self.progress.visible = busy
-        self.progress.value = 0
-
     def _show_step(self, step: Step) -> None:
         if self._life.alive:
-            self.progress.value = round(_PARTS * step.fraction)
+            self.progress.value = round(PARTS * step.fraction)
             self.message.value = f"Exporting: {step.fraction:.0%}"
 
     def _ended(self, source: LayerSource, export: Export, outcome: Outcome) -> None:
         self._life.job = None
         if not self._life.alive:
             return
-        self._show_busy(False)
+        self.show_busy(can_export=self._plan is not None, busy=False)
         if outcome.error is not None:
             message = worded(outcome.error)
             show_error(message)
