@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ __all__ = [
     "random_cells",
     "set_fields",
     "settle",
+    "start_slow_build",
     "wait_for_first_tile",
     "wait_for_states",
 ]
@@ -64,6 +67,19 @@ def wait_for_first_tile(widget: BuildPyramid, qtbot: Any) -> None:
         return task is not None and task.step is not None and task.step.fraction > 0
 
     qtbot.waitUntil(has_filled_one, timeout=PATIENCE)
+
+
+def start_slow_build(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, destination: Path
+) -> tuple[BuildPyramid, Event]:
+    """Build a layer of `slow` until its first tile is filled; the event lets the build go on."""
+    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
+    widget = dock()
+    set_fields(widget, qtbot, destination=destination, n_levels=2)
+    go = slow.hold()
+    click(widget.build)
+    wait_for_first_tile(widget, qtbot)
+    return widget, go
 
 
 def random_cells(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

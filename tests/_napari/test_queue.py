@@ -14,6 +14,7 @@ from build_dock import (
     random_cells,
     set_fields,
     settle,
+    start_slow_build,
     wait_for_first_tile,
     wait_for_states,
 )
@@ -70,12 +71,7 @@ def test_second_build_waits_for_the_first(
 def test_paused_build_reads_nothing_until_it_is_resumed(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
-    go = slow.hold()
-    start(widget, qtbot)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "a.ome.zarr")
     press(widget, qtbot, "Pause")
     assert "Paused at" in widget.queue_view.rows[0].text.text()
     go.set()
@@ -92,12 +88,7 @@ def test_paused_build_reads_nothing_until_it_is_resumed(
 def test_paused_build_can_be_cancelled(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
-    go = slow.hold()
-    start(widget, qtbot)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "a.ome.zarr")
     press(widget, qtbot, "Pause")
     press(widget, qtbot, "Cancel")
     go.set()
@@ -108,12 +99,7 @@ def test_paused_build_can_be_cancelled(
 def test_closing_the_viewer_ends_a_paused_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    set_fields(widget, qtbot, destination=tmp_path / "a.ome.zarr", n_levels=2)
-    go = slow.hold()
-    start(widget, qtbot)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "a.ome.zarr")
     press(widget, qtbot, "Pause")
     job = widget.queue.job
     viewer.close()

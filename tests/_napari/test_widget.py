@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from build_dock import PATIENCE, click, random_cells, set_fields, settle, wait_for_first_tile
+from build_dock import (
+    PATIENCE,
+    click,
+    random_cells,
+    set_fields,
+    settle,
+    start_slow_build,
+    wait_for_first_tile,
+)
 from helpers import plain_mean
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -599,12 +607,7 @@ def test_path_that_is_nothing_is_said(viewer: Any, dock: Any, qtbot: Any, tmp_pa
 def test_cancel_reads_little_more_and_leaves_no_store(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
-    go = slow.hold()
-    click(widget.build)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "slow.ome.zarr")
     reads = slow.reads
     click(button(widget, "Cancel"))
     qtbot.wait(500)  # for what has to hear of it
@@ -636,12 +639,7 @@ def test_window_answers_while_it_builds(
 def test_cancel_in_the_activity_dock(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
-    go = slow.hold()
-    click(widget.build)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "slow.ome.zarr")
     widget.queue.job._bar._bar.cancel()  # what the button there calls
     go.set()
     wait_for_end(widget, qtbot)
@@ -777,12 +775,7 @@ def test_the_same_recipe_goes_on_from_unfinished_work(
 def test_closing_the_dock_stops_the_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
-    go = slow.hold()
-    click(widget.build)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "slow.ome.zarr")
     life, job = widget._life, widget.queue.job
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
@@ -795,12 +788,7 @@ def test_closing_the_dock_stops_the_build(
 def test_closing_the_viewer_stops_the_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
-    viewer.add_image(slow, name="slow", contrast_limits=(0, 9))
-    widget = dock()
-    choose(widget, qtbot, destination=tmp_path / "slow.ome.zarr", levels=2)
-    go = slow.hold()
-    click(widget.build)
-    wait_for_first_tile(widget, qtbot)
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "slow.ome.zarr")
     job = widget.queue.job
     viewer.close()
     go.set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QMessageBox
@@ -16,14 +16,37 @@ from qtpy.QtWidgets import QMessageBox
 from napari_pyramid._napari._private import before_confirmed_close, main_window
 
 if TYPE_CHECKING:
-    from napari_pyramid._napari._editing import Editing
+    from napari_pyramid.build.editor import PyramidEditor
 
-__all__ = ["watch_for_unsaved"]
+__all__ = ["Unsaved", "watch_for_unsaved"]
 
 _guards: weakref.WeakKeyDictionary[Any, _Guard] = weakref.WeakKeyDictionary()
 
 
-def watch_for_unsaved(viewer: Any, layer: Any, editing: Editing) -> None:
+class Unsaved(Protocol):
+    """The painting on one layer."""
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something has been painted that is not in the store."""
+        ...
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether the pyramid is being updated."""
+        ...
+
+    @property
+    def editor(self) -> PyramidEditor:
+        """The editor that holds what has been painted."""
+        ...
+
+    def save(self, then: Callable[[bool], None] | None = None) -> None:
+        """Update the pyramid, and call `then` with whether that worked."""
+        ...
+
+
+def watch_for_unsaved(viewer: Any, layer: Any, editing: Unsaved) -> None:
     """Ask before what was painted on a layer of `viewer` is lost."""
     if viewer not in _guards:
         window = main_window(viewer)
@@ -44,7 +67,7 @@ class _Guard(QObject):
 
     def __init__(self, viewer: Any, window: QObject) -> None:
         super().__init__(window)
-        self.editings: weakref.WeakKeyDictionary[Any, Editing] = weakref.WeakKeyDictionary()
+        self.editings: weakref.WeakKeyDictionary[Any, Unsaved] = weakref.WeakKeyDictionary()
         self._viewer = weakref.ref(viewer)
         self._window = weakref.ref(window)
         self._is_asking = self._may_close = False
@@ -64,7 +87,7 @@ class _Guard(QObject):
         event.ignore()
         return True
 
-    def _unsaved(self) -> list[tuple[Any, Editing]]:
+    def _unsaved(self) -> list[tuple[Any, Unsaved]]:
         viewer = self._viewer()
         shown = [] if viewer is None else list(viewer.layers)
         return [(v, e) for v, e in self.editings.items() if v in shown and e.has_unsaved]
@@ -103,7 +126,7 @@ class _Guard(QObject):
         self._ask(box, decide)
         return False
 
-    def _save_then(self, editings: list[Editing], close: Callable[[], None]) -> None:
+    def _save_then(self, editings: list[Unsaved], close: Callable[[], None]) -> None:
         """Update one pyramid after the other, then call `close`, unless one fails."""
         if not editings:
             close()

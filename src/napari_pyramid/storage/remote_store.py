@@ -1,14 +1,11 @@
 """Present a bucket or web server as a read-only zarr store.
 
-Public hosts answer a missing key with 404, 403 (S3 without the right to list), 400, or a web page
-with status 200. All of these answers mean "missing" here, as long as the server still sends an
-object that it sent before.
+Several answers of public hosts mean that a key is missing; `refusals` decides which.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
@@ -28,6 +25,7 @@ from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
+from napari_pyramid.storage.refusals import Refusals
 from napari_pyramid.storage.transport import (
     Answer,
     BeyondEndError,
@@ -61,13 +59,9 @@ class RemoteStore(ReadOnlyStore):
         self.connection = connection
         self.address = connection.address
         self._attempts = Attempts(connection, attempts)
-        self._witness: str | None = None
-        self._has_answered = False
-        self._first_refusal: str | None = None
-        self._proved = -1.0
+        self._refusals = Refusals()
         self._no_suffixes = False
         self._whole = WholeObjects()
-        self._probing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the way to the host travels; a process makes transports and locks of its own.
@@ -88,12 +82,12 @@ class RemoteStore(ReadOnlyStore):
     @property
     def refusal(self) -> str | None:
         """Refusal of the first request if the server refused every request, else None."""
-        return None if self._has_answered else self._first_refusal
+        return self._refusals.of_everything
 
     @property
     def withheld(self) -> str | None:
         """Refusal of the first request if the server sent no object, else None."""
-        return None if self._witness is not None else self._first_refusal
+        return self._refusals.of_objects
 
     # ---- reading ----
 
@@ -123,15 +117,14 @@ class RemoteStore(ReadOnlyStore):
                 self._whole.forget(key)
                 raise RefusedError(200, WEB_PAGE)
         except FileNotFoundError:
-            self._has_answered = True
+            self._refusals.note_missing()
             return None
         except RefusedError as refusal:
             await self._take_for_missing(key, refusal)
             return None
         except TransportError as error:
             raise OSError(f"{self._named(key)}: {error}") from None
-        self._has_answered = True
-        self._witness = self._witness or key
+        self._refusals.note_sent(key)
         if self._whole.note_success(key):
             warn(
                 f"{self._named(key)}: the server does not send parts of an object, "
@@ -160,7 +153,7 @@ class RemoteStore(ReadOnlyStore):
             try:
                 answer = transport.get_now(key, span)
             except FileNotFoundError:
-                self._has_answered = True
+                self._refusals.note_missing()
                 return None
             except RefusedError as refusal:
                 run(self._take_for_missing(key, refusal))
@@ -168,8 +161,7 @@ class RemoteStore(ReadOnlyStore):
             except TransportError:
                 return run(self.fetch(key, span))  # with repetitions and other ways to ask
             if not may_be_page(key, span, answer):
-                self._has_answered = True
-                self._witness = self._witness or key
+                self._refusals.note_sent(key)
                 return answer.content
         return run(self.fetch(key, span))
 
@@ -268,31 +260,17 @@ class RemoteStore(ReadOnlyStore):
         return is_page(key, answer)
 
     async def _take_for_missing(self, key: str, refusal: RefusedError) -> None:
-        """Return if a refused key is a missing one; raise if the server now refuses everything.
+        """Return if a refused key is a missing one; see `Refusals.take_for_missing`."""
+        if not key.endswith(_METADATA):
+            await self._refusals.take_for_missing(self._named(key), refusal, self._request_again)
+        else:
+            self._refusals.note_refused(refusal)
 
-        Chunks must not turn into fill value when a signature expires, so an object that the server
-        sent before is requested again.
-        """
-        self._first_refusal = self._first_refusal or str(refusal)
-        if self._witness is None or key.endswith(_METADATA):
-            return
-        arrived = time.monotonic()
-        lock = self._probing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        async with lock:
-            if self._proved >= arrived:
-                return
-            started = time.monotonic()
-            try:
-                answer = await self._answered(self._witness, None)
-                if await self._is_page(self._witness, None, answer):
-                    raise RefusedError(200, WEB_PAGE)
-            except (TransportError, FileNotFoundError) as error:
-                raise OSError(
-                    f"{self._named(key)}: the server answers {refusal}, and no longer gives out "
-                    f"what it did before ({error}): open the store again, with a new signature "
-                    "or login"
-                ) from None
-            self._proved = started
+    async def _request_again(self, key: str) -> None:
+        """Raise if an object that was sent before is refused, missing or a page now."""
+        answer = await self._answered(key, None)
+        if await self._is_page(key, None, answer):
+            raise RefusedError(200, WEB_PAGE)
 
     # ---- servers without ranges ----
 
