@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMessageBox
 
 from napari_pyramid._napari._private import before_confirmed_close, main_window
@@ -174,12 +175,16 @@ class _Guard(QObject):
         return box
 
     def _ask(self, box: QMessageBox, decide: Callable[[Any], None]) -> None:
-        """Open a question without waiting for the answer: `decide` gets the button."""
+        """Open a question without waiting for the answer: `decide` gets the button.
+
+        The question comes, and the answer is followed, from the event loop: napari is amid removing
+        the layer, and Qt amid closing the question, and neither can be disturbed by the other.
+        """
         self._is_asking = True
 
         def answered() -> None:
             self._is_asking = False
-            decide(box.clickedButton())
+            QTimer.singleShot(0, partial(decide, box.clickedButton()))
 
         box.finished.connect(answered)
-        box.open()
+        QTimer.singleShot(0, box.open)
