@@ -43,6 +43,7 @@ def open_screen(size: str = "1600x1000") -> subprocess.Popen[str] | None:
     os.environ |= {
         "DISPLAY": f":{number}",
         "LIBGL_ALWAYS_SOFTWARE": "1",
+        "LP_NUM_THREADS": "0",  # draw in the thread that asks: other processors have other tests
         "QT_QPA_PLATFORM": "xcb",
     }
     return server
