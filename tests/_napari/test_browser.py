@@ -572,7 +572,7 @@ def test_server_that_is_not_there_gives_one_clear_notification(
 
     from napari_pyramid._napari import _opening
 
-    monkeypatch.setattr(_opening, "storage_options", lambda: {"retries": "0"})
+    monkeypatch.setattr(_opening, "options_for", lambda path: {"retries": "0"})
     notes: list[Any] = []
     notification_manager.notification_ready.connect(notes.append)
     open_by_hand(viewer, qtbot, "http://127.0.0.1:9/x.zarr")

@@ -122,9 +122,30 @@ def test_urls_are_opened_with_the_storage_options(
     with web_server(path.parent, Rules(basic="Bearer 7")) as server:
         with pytest.raises(LayoutError, match="401"):
             read(f"{server.url}/secret.zarr")
-        settings.remote.storage_options = "headers.Authorization=Bearer 7, retries=1"
+        settings.remote.storage_options = (
+            "headers.Authorization=Bearer 7, retries=1, access_key_id=me, endpoint=http://minio"
+        )
         (layer,) = read(f"{server.url}/secret.zarr")
     assert layer[0][0].shape == (9, 11)
+
+
+@pytest.mark.parametrize(
+    ("url", "fitting"),
+    [
+        ("s3://box/x.zarr", "key region retries"),
+        ("gs://box/x.zarr", "service_account retries"),
+        ("abfs://box/x.zarr", "account_key retries"),
+        ("https://host/x.zarr", "retries"),
+        ("zarr://https://host/x.zarr", "retries"),
+        ("https://viewer.org/?source=s3://box/x.zarr", "key region retries"),
+        ("/a/path", None),
+    ],
+)
+def test_a_url_gets_the_options_of_its_scheme(settings: Any, url: str, fitting: str) -> None:
+    names = "key, region, retries, service_account, account_key"
+    settings.remote.storage_options = ", ".join(f"{name}=1" for name in names.split(", "))
+    found = _preferences.options_for(url)
+    assert found == (None if fitting is None else dict.fromkeys(fitting.split(), "1"))
 
 
 def test_the_form_starts_from_the_preferences(settings: Any, qapp: Any) -> None:

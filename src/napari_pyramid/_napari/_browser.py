@@ -17,7 +17,7 @@ from napari_pyramid._napari._catalog_delegates import Colors
 from napari_pyramid._napari._catalog_models import ENTRY, EntryList, WellGrid
 from napari_pyramid._napari._entry_opener import EntryOpener, Reader, readers_of
 from napari_pyramid._napari._opening import open_in_background, show_store_warnings
-from napari_pyramid._napari._preferences import storage_options
+from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._previews import Previews
 from napari_pyramid._napari._private import unwrapped
 from napari_pyramid._napari._worker_thread import Outcome
@@ -274,7 +274,7 @@ class BrowseImages(BrowserForm):
         if not path:
             return
         try:
-            options = storage_options()
+            options = options_for(path)
         except LayoutError as error:
             show_error(str(error))
             return

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_pyramid._napari._history import forget_urls, remember_url, remembered_urls
 from napari_pyramid._napari._opening import open_in_background
-from napari_pyramid._napari._preferences import parse_options, storage_options
+from napari_pyramid._napari._preferences import options_for, parse_options
 from napari_pyramid._napari._private import main_window
 from napari_pyramid._napari._public_images import PUBLIC_IMAGES
 from napari_pyramid.errors import LayoutError
@@ -128,7 +128,7 @@ class OpenUrl(QDialog):
             self._set_busy(False, "This is not a URL: it needs https://, s3://, gs:// or the like.")
             return
         try:
-            options = {**storage_options(), **parse_options(self.options.text())}
+            options = {**(options_for(url) or {}), **parse_options(self.options.text())}
         except LayoutError as error:
             self._set_busy(False, str(error))
             return

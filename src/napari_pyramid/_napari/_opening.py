@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_pyramid._napari._background import Background
 from napari_pyramid._napari._from_image import layers_of
-from napari_pyramid._napari._preferences import browse_above, storage_options
+from napari_pyramid._napari._preferences import browse_above, options_for
 from napari_pyramid._napari._private import create_layer, main_window
 from napari_pyramid._napari._progressive import watch, watch_viewers
 from napari_pyramid._napari._worker_thread import Outcome
@@ -57,7 +57,7 @@ def take_over(path: str) -> Sequence[Image] | None:
     if viewer is None or not _handles_events(viewer):
         return None
     if is_remote(path):
-        open_in_background(viewer, path, storage_options())
+        open_in_background(viewer, path, options_for(path))
         return ()
     with collected_warnings() as found:
         catalog, is_large = open_catalog(path).look_ahead(browse_above())

@@ -9,7 +9,7 @@ from napari_pyramid.arrays import chunked_source
 from napari_pyramid.arrays.chunk_cache import default_budget, machine_memory
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.metadata.codecs import DEFAULT_CODEC
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import is_remote, parse_address
 
 __all__ = [
     "BuildDefaults",
@@ -23,9 +23,6 @@ __all__ = [
     "use_cache_size",
     "volume_bytes",
 ]
-
-
-_FOR_WEB_SERVERS = ("headers", "retries", "timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +92,22 @@ def storage_options() -> dict[str, str]:
 
 
 def options_for(place: str | None) -> dict[str, str] | None:
-    """Return the storage options for a URL; None for a path of this machine.
-
-    A web server gets only those that are for web servers, and no keys of a bucket.
+    """Return the storage options that fit a URL; None for a path of this machine.
 
     Raises
     ------
     LayoutError
-        If the preference has another form than "name=value, name=value".
+        If the preference has another form than "name=value, name=value", or the URL cannot be
+        understood.
     """
     if place is None or not is_remote(place):
         return None
     options = storage_options()
-    if place.lower().startswith(("http://", "https://")):
-        return {k: v for k, v in options.items() if k.lower().startswith(_FOR_WEB_SERVERS)}
-    return options
+    if not options:
+        return {}
+    from napari_pyramid.storage.url_options import fitting_options  # most have no options
+
+    return fitting_options(parse_address(place), options)
 
 
 def parse_options(text: str) -> dict[str, str]:

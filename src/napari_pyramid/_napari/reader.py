@@ -70,13 +70,14 @@ def read(path: str | Sequence[str]) -> list[LayerTuple] | list[tuple[None]]:
     """
     from napari_pyramid._napari._from_image import layers_of
     from napari_pyramid.layouts import open_images
-    from napari_pyramid.storage.address import is_remote, public_url
+    from napari_pyramid.storage.address import public_url
 
     paths = [path] if isinstance(path, str) else list(path)
-    options, virtual_levels = None, False
+    options: dict[str, dict[str, str] | None] = dict.fromkeys(paths)
+    virtual_levels = False
     if "qtpy" in sys.modules and "napari" in sys.modules:
         from napari_pyramid._napari._opening import take_over
-        from napari_pyramid._napari._preferences import storage_options
+        from napari_pyramid._napari._preferences import options_for
         from napari_pyramid._napari._progressive import watch_viewers
 
         virtual_levels = watch_viewers()
@@ -87,13 +88,12 @@ def read(path: str | Sequence[str]) -> list[LayerTuple] | list[tuple[None]]:
                 if not taken:
                     return [(None,)]
                 return layers_of(taken, source, virtual_levels=virtual_levels)
-        if any(map(is_remote, paths)):
-            options = storage_options()
+        options = {p: options_for(p) for p in paths}
     return [
         layer
         for p in paths
         for layer in layers_of(
-            open_images(_store_of(p), storage_options=options if is_remote(p) else None),
+            open_images(_store_of(p), storage_options=options[p]),
             public_url(p),
             virtual_levels=virtual_levels,
         )

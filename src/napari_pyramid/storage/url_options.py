@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage.address import Address
 
-__all__ = ["OPTIONS", "UrlOptions"]
+__all__ = ["OPTIONS", "UrlOptions", "fitting_options"]
 
 OPTIONS = {
     "anonymous": "true: sign no request, whatever credentials there are",
     "profile": "name of a profile in the files of the AWS tools",
-    "region": "region of a bucket on S3",
+    "region": "S3: region of the bucket",
     "endpoint": "URL of another server than Amazon's, Google's or Microsoft's",
     "access_key_id": "S3",
     "secret_access_key": "S3",
@@ -42,6 +43,29 @@ _SAME = {
     "sas_key": "sas_token",
 }
 """Names of the same options in s3fs, boto3 and adlfs."""
+
+
+_PROVIDERS = {"s3": "S3", "gs": "Google", "az": "Azure", "abfs": "Azure"}
+"""Words in the hints of `OPTIONS` for options of one provider, by scheme."""
+
+
+def fitting_options(address: Address, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are for the scheme of an address.
+
+    Options of other providers are left out, and for a web server all but headers, retries and
+    timeout: it must not get the keys of a bucket.
+    """
+    if address.is_http:
+        names = ("headers", "retries", "timeout")
+        return {k: v for k, v in options.items() if k.lower().startswith(names)}
+    own = _PROVIDERS.get(address.scheme)
+    others = {word for word in _PROVIDERS.values() if word != own}
+
+    def is_foreign(name: str) -> bool:
+        hint = OPTIONS.get(_SAME.get(name, name), "")
+        return own is not None and hint.partition(":")[0] in others
+
+    return {key: value for key, value in options.items() if not is_foreign(key)}
 
 
 @dataclass(frozen=True, slots=True)
