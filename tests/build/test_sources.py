@@ -17,11 +17,8 @@ import zarr
 from napari_pyramid import Axis, LayoutError, LazyArray, SpecError, build_pyramid
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import ome_order, parse_axes
-from napari_pyramid.build.source import (
-    directory_of,
-    reordered,
-    resolve_source,
-)
+from napari_pyramid.build.source import reordered, resolve_source
+from napari_pyramid.build.source_places import directory_of
 from napari_pyramid.plan.schedule import SourceChunks
 
 DATA = np.random.default_rng(0).integers(0, 900, (31, 45)).astype("uint16")

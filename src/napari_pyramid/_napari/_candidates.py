@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_pyramid._napari.reader import get_reader
-from napari_pyramid.build.source import BuildSource, directory_of, place_read
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.source_places import directory_of, place_read
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Image
 from napari_pyramid.layer_image import (

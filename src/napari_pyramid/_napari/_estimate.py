@@ -20,7 +20,7 @@ import numpy as np
 from napari_pyramid._napari._plan import Plan, Totals
 from napari_pyramid.arrays.virtual import Crop
 from napari_pyramid.build import Build, plan_build
-from napari_pyramid.build.source import directory_of
+from napari_pyramid.build.source_places import directory_of
 
 __all__ = ["Estimate", "is_cheap_to_read", "key_of", "measured"]
 

@@ -10,7 +10,8 @@ from typing import cast
 from napari_pyramid.build.in_place import Base, InPlace, level_paths
 from napari_pyramid.build.new_store import NewStore
 from napari_pyramid.build.request import Request
-from napari_pyramid.build.source import BuildSource, images_at, place_compared
+from napari_pyramid.build.source import BuildSource, images_at
+from napari_pyramid.build.source_places import place_compared
 from napari_pyramid.build.stored_levels import spec_of_stored_levels, template_of_stored_levels
 from napari_pyramid.build.targets import Target
 from napari_pyramid.errors import DestinationError, Remedy, SpecError

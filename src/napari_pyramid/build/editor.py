@@ -21,7 +21,7 @@ from napari_pyramid.arrays.virtual import Cast
 from napari_pyramid.arrays.virtual_level import stored_array
 from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.rewrite import EditedLevel, Rewrite
-from napari_pyramid.build.source import directory_of
+from napari_pyramid.build.source_places import directory_of
 from napari_pyramid.build.stored_levels import recorded_options
 from napari_pyramid.build.targets import group_around
 from napari_pyramid.build.workspace import Workspace

@@ -162,7 +162,7 @@ class Job:
     @property
     def continues(self) -> bool:
         """Whether unfinished work is kept, and resumed by a later run."""
-        return self.resume and self.can_resume
+        return self.resume and self.can_resume and self.target.workspace.is_lasting
 
     @property
     def plan(self) -> tuple[PassPlan, ...]:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import zarr
 
-from napari_pyramid.build.source import BuildSource, place_compared
+from napari_pyramid.build.source import BuildSource
+from napari_pyramid.build.source_places import place_compared
 from napari_pyramid.build.targets import (
     create_levels,
     group_around,
@@ -83,6 +84,10 @@ class NewStore:
                     f"{directory} is inside the array {parent}, which holds chunks only",
                     remedies=[Remedy.NEW_NAME],
                 )
+        if isinstance(directory, Folder) and directory.objects.is_transaction and version != "0.5":
+            raise DestinationError(
+                f"{directory}: this store takes zarr v3 (OME-Zarr 0.5) only: leave the format out"
+            )
         workspace = workspace_of(directory, in_place=False)
         refuse_unwritable(workspace.directory.parent)
         return cls(

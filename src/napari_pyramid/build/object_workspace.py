@@ -93,6 +93,11 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
                 f"{self.destination}: another build has taken over; nothing was published"
             )
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether a later build finds unfinished work; a transaction keeps none."""
+        return not self.destination.objects.is_transaction
+
     # ---- what has been done ----------------------------------------------------------------------
 
     def _document(self) -> dict[str, Any]:
@@ -232,6 +237,8 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         if not is_new:
             return zarr.open_array(objects.store, path=place.path, mode="r+" if writable else "r")
         described = zarr.open_array(objects.store, path=(self.new / path).path, mode="r")
+        if objects.is_transaction:
+            objects.admit(place.path, (self.new / path / "zarr.json").read_bytes())
         at = StorePath(objects.store, place.path)
         return zarr.Array(zarr.AsyncArray(described.metadata, at))
 

@@ -5,9 +5,7 @@ Knows layouts; knows nothing of tiles or destinations.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import mmap
 import os
 import pickle
 from collections.abc import Mapping
@@ -15,28 +13,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
+from zarr.storage import MemoryStore
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
+from napari_pyramid.build.identity import identity_of_file, identity_of_stored, is_presented
 from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
-from napari_pyramid.storage.destination import place_in_bucket
-from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.irregular import with_regular_chunks
-from napari_pyramid.storage.objects import Objects, StoreError
-from napari_pyramid.storage.remote_store import RemoteStore
-from napari_pyramid.storage.store_objects import is_opened_store, is_path, name_of, place_of
+from napari_pyramid.storage.objects import StoreError
+from napari_pyramid.storage.store_objects import is_opened_store, is_path, place_of
 
 __all__ = [
     "BuildSource",
-    "directory_of",
     "images_at",
-    "place_compared",
-    "place_read",
     "reordered",
     "resolve_source",
 ]
@@ -65,37 +58,16 @@ class BuildSource:
     def identity(self) -> dict[str, Any] | None:
         """Values that must be equal for a build to be resumed; None for arrays in memory."""
         try:
-            parts = [_identity(a) or self._file_identity(a) for a in self.arrays]
+            parts = [self._identity_of(a) for a in self.arrays]
         except StoreError as error:
             raise SourceError(error.message) from error
         return {"arrays": parts} if all(p is not None for p in parts) else None
 
-    def _file_identity(self, array: Any) -> dict[str, Any] | None:
-        """Return the file that an array is read from: path, image, size, time of change; or None.
-
-        Such files are a TIFF, a zip, a memory-mapped array. Neuroglancer's precomputed volumes are
-        folders: their file is ``info``, which describes them.
-        """
-        path = getattr(array, "filename", None) or self.origin
-        if path is not None and Path(path).is_dir():
-            path = Path(path) / "info"
-        if path is None or not Path(path).is_file():
-            return None
-        stat = Path(path).stat()
-        image = None if self.image is None else [self.image.path, self.image.name]
-        geometry = {
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "order": getattr(array, "order", None),
-            "memory": _place_in_map(array),
-        }
-        return {
-            "path": str(Path(path).resolve()),
-            "image": image,
-            "size": stat.st_size,
-            "changed": stat.st_mtime_ns,
-            **geometry,
-        }
+    def _identity_of(self, array: Any) -> dict[str, Any] | None:
+        of_file = identity_of_file(array, self.origin, self.image)
+        if of_file is not None and is_presented(array):
+            return of_file
+        return identity_of_stored(array) or of_file
 
     @property
     def is_portable(self) -> bool:
@@ -194,15 +166,6 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
     return scale if scale is not None and all(math.isfinite(s) and s != 0 for s in scale) else None
 
 
-def directory_of(array: Any) -> Path | None:
-    """Return the directory of a zarr array, with or without reordered axes; None for all else."""
-    if isinstance(array, Transpose):
-        array = array.array
-    if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
-        return Path(array.store.root) / array.path
-    return None
-
-
 def _is_portable(array: Any) -> bool:
     """Return whether pickling an array sends no pixels, only where they are."""
     if isinstance(array, Transpose):
@@ -219,34 +182,6 @@ def _is_portable(array: Any) -> bool:
     return True
 
 
-def place_read(array: Any) -> Place | None:
-    """Return the place that a zarr array is read from, also if it cannot be written; or None."""
-    if isinstance(array, Transpose):
-        array = array.array
-    if not isinstance(array, zarr.Array):
-        return None
-    store = getattr(array.store, "inner", array.store)  # N5 is presented by a store around it
-    if isinstance(store, LocalStore):
-        return Path(store.root) / array.path
-    if isinstance(store, RemoteStore):
-        return Folder(Objects(store, store.address.public, {}), array.path)
-    if isinstance(store, ObjectStore | FsspecStore | MemoryStore):
-        return Folder(Objects(store, name_of(store)), array.path)
-    return None
-
-
-def place_compared(array: Any) -> Place | None:
-    """Return the place of a zarr array as a destination would name it, or None.
-
-    None for arrays that no destination can be around or in, such as those of a web server.
-    """
-    place = place_read(array)
-    if isinstance(place, Folder) and isinstance(place.objects.store, RemoteStore):
-        store = place.objects.store
-        return None if store.address.is_http else place_in_bucket(store, place.path)
-    return place
-
-
 def images_at(place: Place) -> tuple[Image, ...]:
     """Return the images at a place, opened for reading."""
     from napari_pyramid.layouts import open_images
@@ -256,35 +191,6 @@ def images_at(place: Place) -> tuple[Image, ...]:
     if place.objects.options is None:
         return open_images(place.store_path)
     return open_images(str(place), storage_options=place.objects.options)
-
-
-def _identity(array: Any) -> dict[str, Any] | None:
-    """Return the path of an array, its geometry and a digest of its metadata; None without one."""
-    if isinstance(array, Transpose):
-        inner = _identity(array.array)
-        return None if inner is None else {**inner, "order": array.order}
-    place = place_read(array)
-    if place is None:
-        return None
-    found = hashlib.sha256()
-    for name in ("zarr.json", ".zarray", ".zattrs", "attributes.json"):
-        try:
-            found.update((place / name).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "chunks": list(array.chunks)}
-    return {"path": str(place.resolve()), **geometry, "metadata": found.hexdigest()}
-
-
-def _place_in_map(array: Any) -> list[int] | None:
-    """Return the first byte and strides of a view of a memory-mapped file; None for all else."""
-    mapped = array
-    while isinstance(mapped, np.ndarray):
-        mapped = mapped.base
-    if not isinstance(array, np.memmap) or not isinstance(mapped, mmap.mmap):
-        return None
-    start = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
-    return [array.__array_interface__["data"][0] - start, *array.strides]
 
 
 # ---- order of axes -------------------------------------------------------------------------------

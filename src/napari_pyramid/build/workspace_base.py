@@ -118,6 +118,11 @@ class WorkspaceBase(ABC, Generic[P]):
     def is_intact(self) -> bool:
         """Return whether the build may go on: nobody has removed or taken over its work."""
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether a later build finds unfinished work."""
+        return True
+
     # ---- the levels ------------------------------------------------------------------------------
 
     @abstractmethod

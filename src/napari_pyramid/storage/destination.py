@@ -18,6 +18,7 @@ from napari_pyramid.storage.address import is_remote, parse_address
 from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.fsspec_transport import FsspecTransport
+from napari_pyramid.storage.node_keys import NodeKeysStore, takes_any_key
 from napari_pyramid.storage.objects import Objects, StoreError
 from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.remote_store import RemoteStore
@@ -153,22 +154,26 @@ def _asynchronous(system: Any) -> Any:
 def _of_store(store: Store, path: str) -> Place:
     if isinstance(store, LocalStore):
         return Path(store.root) / path
-    if store.read_only or not (store.supports_writes and store.supports_listing):
+    able = store.supports_writes and store.supports_deletes and store.supports_listing
+    if store.read_only or _session_is_read_only(store) or not able:
         raise DestinationError(
-            f"{name_of(store)} is read-only, or lists nothing: give a store that can be written"
+            f"{name_of(store)} is read-only, or does not list or delete objects: "
+            "give a store that can be written"
         )
     objects = Objects(store, name_of(store))
-    if not type(store).__module__.startswith("zarr."):
-        _check_keys(objects)
+    if not takes_any_key(store) and _takes_keys_of_nodes_only(objects):
+        objects = Objects(NodeKeysStore.of(store), objects.root)
     return Folder(objects, path)
 
 
-def _check_keys(objects: Objects) -> None:
-    """Raise if a store of another package, such as icechunk, accepts only keys of zarr nodes."""
+def _session_is_read_only(store: Store) -> bool:
+    """Return whether a store is of a session that takes no writes; its own flag may differ."""
+    return bool(getattr(getattr(store, "session", None), "read_only", False))
+
+
+def _takes_keys_of_nodes_only(objects: Objects) -> bool:
     try:
         objects.get(_NOT_OF_A_NODE)
-    except StoreError as error:
-        raise DestinationError(
-            f"{objects.root}: unfinished work has no place there, because this store takes keys of "
-            "zarr nodes only: build into a directory or a bucket, and copy the levels with zarr"
-        ) from error
+    except StoreError:
+        return True
+    return False

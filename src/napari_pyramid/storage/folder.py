@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from zarr.storage import StorePath
 
-from napari_pyramid.storage.objects import Objects
+from napari_pyramid.storage.objects import Objects, StoreError
 
 __all__ = ["Folder", "Place"]
 
@@ -106,6 +106,13 @@ class Folder:
             raise FileNotFoundError(f"{self}: not found")
         return found
 
+    def read_start(self, most: int) -> bytes:
+        """Return the first bytes of the object, at most `most`; none if it is missing."""
+        try:
+            return self.objects.get(self.path, most) or b""
+        except StoreError:  # a store of another package may read whole objects only
+            return (self.objects.get(self.path) or b"")[:most]
+
     def read_text(self) -> str:
         """Return the object as text."""
         return self.read_bytes().decode()
@@ -136,8 +143,8 @@ class Folder:
 
     @property
     def store_path(self) -> StorePath:
-        """The folder for zarr."""
-        return StorePath(self.objects.store, self.path)
+        """The folder for zarr, in the store that was given."""
+        return StorePath(self.objects.given, self.path)
 
 
 Place: TypeAlias = Path | Folder

@@ -11,11 +11,12 @@ import pickle
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zarr.abc.store import Store
+from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from napari_pyramid.errors import DestinationError, one_line
+from napari_pyramid.storage.node_keys import NodeKeysStore
 from napari_pyramid.storage.private_names import run
 
 __all__ = ["Objects", "StoreError", "as_folder"]
@@ -60,14 +61,16 @@ class Objects:
         self.store = store
         self.root = root
         self.options = options
-        self._has_conditions = isinstance(store, ObjectStore | MemoryStore | LocalStore)
+        self._has_conditions = isinstance(
+            store, ObjectStore | MemoryStore | LocalStore | NodeKeysStore
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Objects) or self.root != other.root:
             return False
         return (
             self.options is not None
-            or self.store == other.store
+            or self.given == other.given
             or getattr(self.store, "store", None) == getattr(other.store, "store", self)
         )
 
@@ -82,7 +85,7 @@ class Objects:
     @property
     def is_portable(self) -> bool:
         """Whether another process can open the same objects; a store in memory is not shared."""
-        if isinstance(self.store, MemoryStore):
+        if isinstance(self.store, MemoryStore | NodeKeysStore):
             return False
         try:
             pickle.dumps(self)
@@ -95,18 +98,32 @@ class Objects:
         """Whether `create` is one conditional write, and not a look followed by a write."""
         return self._has_conditions
 
+    @property
+    def given(self) -> Store:
+        """The store as its owner knows it."""
+        return self.store.inner if isinstance(self.store, NodeKeysStore) else self.store
+
+    @property
+    def is_transaction(self) -> bool:
+        """Whether objects are seen by nobody before the owner of the store commits them.
+
+        Such a store takes zarr v3 only, and keeps no unfinished work.
+        """
+        return isinstance(self.store, NodeKeysStore)
+
     # ---- reading ----
 
-    def get(self, key: str) -> bytes | None:
-        """Return an object; None if it is missing.
+    def get(self, key: str, most: int | None = None) -> bytes | None:
+        """Return an object, or its first bytes if `most` is given; None if it is missing.
 
         An object that may not be read counts as missing: S3 answers so for a missing object where
         listing is not allowed.
         """
+        part = None if most is None else RangeByteRequest(0, most)
 
         async def read() -> bytes | None:
             try:
-                found = await self.store.get(key, default_buffer_prototype())
+                found = await self.store.get(key, default_buffer_prototype(), part)
             except PermissionError:
                 return None
             # Not narrower: obstore has a class of its own for it, and may not be installed.
@@ -221,6 +238,11 @@ class Objects:
         if found is None:
             raise StoreError(f"{self.root}: {key} was written, and cannot be read")
         return found == content
+
+    def admit(self, path: str, metadata: bytes) -> None:
+        """Let chunks of an array be written before its metadata, where a store needs it."""
+        if isinstance(self.store, NodeKeysStore):
+            self._answer(self.store.admit(path, metadata))
 
     def delete(self, key: str) -> None:
         """Delete an object, if it exists."""

@@ -20,11 +20,11 @@ class Pending(Objects):
         self._put: dict[str, bytes] = {}
         self._deleted: list[str] = []
 
-    def get(self, key: str) -> bytes | None:
-        """Return an object as it will be; None if it is missing."""
+    def get(self, key: str, most: int | None = None) -> bytes | None:
+        """Return an object as it will be, or its first bytes; None if it is missing."""
         if key in self._put:
-            return self._put[key]
-        return None if self._is_deleted(key) else self._below.get(key)
+            return self._put[key][:most]
+        return None if self._is_deleted(key) else self._below.get(key, most)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names directly below a prefix as they will be."""
