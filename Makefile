@@ -36,6 +36,7 @@ test: .venv/.ready-dev lint
 test-all: .venv/.ready-dev lint
 	@scripts/setup-system.sh
 	@scripts/fetch-nginx.sh
+	@scripts/fetch-azurite.sh
 	$(PYTEST) -m ""
 
 matrix: .venv/.ready-dev

@@ -243,6 +243,25 @@ def withheld(node: Node) -> str | None:
     return _refused(store, store.withheld)
 
 
+_ACCESS = {
+    **dict.fromkeys(
+        ("http", "https"),
+        "a URL that is signed, name:password@ before the host, or a header "
+        "(--storage-option headers.NAME=VALUE)",
+    ),
+    "s3": "a profile or keys (--storage-option profile=NAME), or anonymous=true "
+    "where the bucket is public",
+    "gs": "a key file (--storage-option service_account=PATH), or anonymous=true "
+    "where the bucket is public",
+    **dict.fromkeys(
+        ("az", "abfs"),
+        "the key of the account (--storage-option account_key=KEY) or a sas_token, or "
+        "anonymous=true where the container is public",
+    ),
+}
+"""How to get access, by scheme."""
+
+
 def _refused(store: RemoteStore, refusal: str) -> str:
     """Return the message for a store that the server refuses, with what to do."""
     public = store.address.public
@@ -251,13 +270,7 @@ def _refused(store: RemoteStore, refusal: str) -> str:
             f"{public}: the server answers with a web page: give the address of the "
             "store itself, or log in first and give a signed one"
         )
-    how = (
-        "a URL that is signed, name:password@ before the host, or a header "
-        "(--storage-option headers.NAME=VALUE)"
-        if store.address.is_http
-        else "a profile or keys (--storage-option profile=NAME), or anonymous=true "
-        "where the bucket is public"
-    )
+    how = _ACCESS.get(store.address.scheme, _ACCESS["s3"])
     return (
         f"{public}: the server answers {refusal}: it is private, or not there. "
         f"Check the address, or give {how}"
