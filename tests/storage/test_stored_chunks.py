@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 from napari_pyramid.arrays.chunk_reader import chunk_reader
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import SourceError
+from napari_pyramid.layouts import open_images
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
 SHAPE, CHUNKS, SHARDS = (5, 13, 22), (2, 3, 5), (4, 6, 10)
@@ -167,3 +169,96 @@ def test_chunks_written_later_are_seen(tmp_path: Path) -> None:
     assert (np.asarray(LazyArray(array)[2]) == 7).all()
     zarr.open_array(tmp_path / "a.zarr", mode="r+")[...] = VALUES
     np.testing.assert_array_equal(np.asarray(LazyArray(array)[2]), VALUES[2])
+
+
+# ---- N5 and zip ----------------------------------------------------------------------------------
+
+N5 = {
+    "raw": {"type": "raw"},
+    "gzip": {"type": "gzip", "level": 1},
+    "zlib": {"type": "gzip", "level": 1, "useZlib": True},
+    "bzip2": {"type": "bzip2"},
+    "xz": {"type": "xz"},
+    "blosc": {"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1},
+    "zstd": {"type": "zstd", "level": 1},
+}
+
+
+def n5(path: Path, compression: dict[str, Any], values: np.ndarray = VALUES) -> Path:
+    """A container that TensorStore writes, with blocks that are cut off at the edges."""
+    metadata = {
+        "compression": compression,
+        "dataType": "uint16",
+        "dimensions": SHAPE[::-1],
+        "blockSize": CHUNKS[::-1],
+    }
+    spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(path / "s0")}}
+    written = tensorstore.open({**spec, "metadata": metadata}, create=True).result()
+    written[...] = values.astype("u2").transpose()
+    return path
+
+
+def zipped(folder: Path, compression: int) -> Path:
+    path = folder.with_name(f"{folder.name}.zip")
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def expect_values(path: Path, values: np.ndarray = VALUES) -> None:
+    (image,) = open_images(path)
+    array = image.levels[0].array
+    assert StoredChunks.of(array) is not None
+    np.testing.assert_array_equal(np.asarray(LazyArray(array)), values)
+    np.testing.assert_array_equal(np.asarray(LazyArray(array)[3, 1:9, ::-2]), values[3, 1:9, ::-2])
+
+
+@pytest.mark.parametrize("compression", N5)
+def test_n5_of_tensorstore(tmp_path: Path, compression: str) -> None:
+    expect_values(n5(tmp_path / "a.n5", N5[compression]))
+
+
+def test_absent_blocks_of_n5_are_zero(tmp_path: Path) -> None:
+    path = n5(tmp_path / "a.n5", N5["gzip"])
+    shutil.rmtree(path / "s0" / "0")
+    expect_values(path, VALUES * (np.arange(SHAPE[2]) >= CHUNKS[2]))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("kind", ["chunks", "shards", "v2", "raw", "n5"])
+def test_zip(tmp_path: Path, kind: str, method: int) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "chunks": {},
+        "shards": {"shards": SHARDS},
+        "v2": {"zarr_format": 2},
+        "raw": {"compressors": None, "shards": SHARDS},
+    }
+    folder = tmp_path / "a"
+    if kind == "n5":
+        n5(folder, N5["zstd"])
+    else:
+        stored(folder, **options[kind])
+    expect_values(zipped(folder, method))
+
+
+def test_other_members_of_a_zip_are_left_to_zarr(tmp_path: Path) -> None:
+    stored(tmp_path / "a")
+    (image,) = open_images(zipped(tmp_path / "a", zipfile.ZIP_LZMA))
+    np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), VALUES)
+
+
+@pytest.mark.parametrize("kind", ["n5", "zip"])
+def test_a_damaged_block_or_member_is_an_error(tmp_path: Path, kind: str) -> None:
+    if kind == "n5":
+        path = n5(tmp_path / "a.n5", N5["gzip"])
+        block = path / "s0" / "0" / "0" / "0"
+        block.write_bytes(block.read_bytes()[:-9])
+    else:
+        stored(tmp_path / "a")
+        (tmp_path / "a" / "c" / "0" / "0" / "0").write_bytes(b"rubbish")
+        path = zipped(tmp_path / "a", zipfile.ZIP_DEFLATED)
+    (image,) = open_images(path)
+    with pytest.raises(SourceError, match="cannot read chunk 0, 0, 0"):
+        np.asarray(LazyArray(image.levels[0].array)[0])
+    np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)[4]), VALUES[4])

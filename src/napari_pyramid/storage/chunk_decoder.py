@@ -1,7 +1,7 @@
 """Decode the stored bytes of a chunk of a zarr array with a compiled codec.
 
-Only the usual codecs are known: zstd, blosc, gzip, zlib and none, in zarr v2, v3 and shards. They
-release the interpreter's lock, so that threads decode side by side.
+Only the usual codecs are known: zstd, blosc, gzip, zlib and none, in zarr v2, v3 and shards, and
+the blocks of N5. They release the interpreter's lock, so that threads decode side by side.
 
 Source: zarr v3 core; sharding-indexed codec 1.0; zarr v2.
 """
@@ -9,7 +9,6 @@ Source: zarr v3 core; sharding-indexed codec 1.0; zarr v2.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,12 +17,8 @@ import numpy.typing as npt
 import zarr
 from numcodecs import blosc, zstd  # type: ignore[import-untyped]  # numcodecs has no types
 
+from napari_pyramid.storage.inflate import gunzip, inflate
 from napari_pyramid.storage.shards import has_plain_index
-
-try:
-    from isal.isal_zlib import decompress as _decompress  # twice as fast as zlib
-except ImportError:  # no wheel for this processor
-    _decompress = zlib.decompress
 
 __all__ = ["ChunkDecoder"]
 
@@ -33,19 +28,11 @@ Codec = Callable[[Any, int], Any]
 """Decodes bytes; the second argument is the number of bytes to expect."""
 
 
-def _gunzip(data: Any, nbytes: int) -> Any:
-    return _decompress(data, 31, nbytes)
-
-
-def _inflate(data: Any, nbytes: int) -> Any:
-    return _decompress(data, 15, nbytes)
-
-
 _CODECS: Mapping[str | None, Codec] = {
     "zstd": lambda data, nbytes: zstd.decompress(data),
     "blosc": lambda data, nbytes: blosc.decompress(data),
-    "gzip": _gunzip,
-    "zlib": _inflate,
+    "gzip": gunzip,
+    "zlib": inflate,
     None: lambda data, nbytes: data,
 }
 
@@ -146,6 +133,8 @@ def _encoding_v3(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Codec] | None:
             return None
         codecs = [_as_dict(codec) for codec in codecs[0]["configuration"]["codecs"]]
     first, *others = codecs
+    if first["name"].startswith("napari_pyramid."):
+        return _encoding_n5(array, first)
     name = others[0]["name"] if others else None
     if first["name"] != "bytes" or len(others) > 1 or name not in _CODECS:
         return None
@@ -154,6 +143,18 @@ def _encoding_v3(array: zarr.Array[Any]) -> tuple[np.dtype[Any], Codec] | None:
     if (value := str(getattr(endian, "value", endian))) in ("little", "big"):
         dtype = dtype.newbyteorder("<" if value == "little" else ">")
     return dtype, _CODECS[name]
+
+
+def _encoding_n5(
+    array: zarr.Array[Any], codec: Mapping[str, Any]
+) -> tuple[np.dtype[Any], Codec] | None:
+    from napari_pyramid.storage.n5_codec import CODEC_NAME, decode_chunk  # only N5 pays for it
+
+    if codec["name"] != CODEC_NAME:
+        return None
+    dtype, chunks = np.dtype(array.dtype), array.chunks
+    compression = codec["configuration"]["compression"]
+    return dtype, lambda data, nbytes: decode_chunk(data, compression, dtype, chunks)
 
 
 def _as_dict(codec: Any) -> dict[str, Any]:

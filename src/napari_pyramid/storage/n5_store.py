@@ -21,7 +21,7 @@ from napari_pyramid.storage.read_only import ReadOnlyStore
 if TYPE_CHECKING:
     from zarr.abc.buffer import Buffer, BufferPrototype
 
-__all__ = ["N5Store"]
+__all__ = ["N5Store", "block_key"]
 
 ATTRIBUTES = "attributes.json"
 _METADATA = "zarr.json"
@@ -77,7 +77,7 @@ class N5Store(ReadOnlyStore):
         if name in _OF_ZARR_2:
             return None  # a container of N5 has none, and a request for it would be in vain
         if name != _METADATA:
-            return await self._inner.get(_block_key(key), prototype, byte_range)
+            return await self._inner.get(block_key(key), prototype, byte_range)
         attributes = await self._attributes_of(path)
         if attributes is None:
             return None
@@ -89,13 +89,13 @@ class N5Store(ReadOnlyStore):
         path, _, name = key.rpartition("/")
         if name == _METADATA:
             return await self._attributes_of(path) is not None
-        return await self._inner.exists(_block_key(key))
+        return await self._inner.exists(block_key(key))
 
     async def getsize(self, key: str) -> int:
         """Return the number of bytes of a key."""
         if key.rpartition("/")[2] == _METADATA:
             return await super().getsize(key)
-        return await self._inner.getsize(_block_key(key))
+        return await self._inner.getsize(block_key(key))
 
     async def _attributes_of(self, path: str) -> Mapping[str, Any] | None:
         """Return the contents of ``attributes.json``.
@@ -180,7 +180,7 @@ def _is_block_key(key: str) -> bool:
     return bool(c) and all(part.isdecimal() for part in indices.split("/"))
 
 
-def _block_key(key: str) -> str:
+def block_key(key: str) -> str:
     """Return the file of a chunk, ``path/c/0/1/2`` -> ``path/2/1/0``; other keys unchanged."""
     if not _is_block_key(key):
         return key

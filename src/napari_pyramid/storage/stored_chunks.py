@@ -1,4 +1,4 @@
-"""Read chunks of a zarr array in a local directory, without the event loop of zarr.
+"""Read chunks of a zarr array in a local directory or zip, without the event loop of zarr.
 
 zarr-python passes each chunk through an event-loop thread, and zarrs decodes a chunk of a shard
 into memory that is then copied. Here a thread reads the bytes of a chunk and gives them to the
@@ -7,21 +7,19 @@ compiled codec, which releases the interpreter's lock.
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.storage import LocalStore
 
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
+from napari_pyramid.storage.chunk_files import ChunkFile, ChunkFiles, chunk_files
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 
 __all__ = ["StoredChunks"]
@@ -39,19 +37,21 @@ class StoredChunks:
 
     Parameters
     ----------
-    array
-        A zarr array in a directory.
+    files
+        Files of the store.
+    key
+        Function that returns the key of a chunk or shard in the store.
     decoder
-        Decoder of its chunks.
+        Decoder of the chunks.
     """
 
     reads_in_parallel = False
 
-    def __init__(self, array: zarr.Array[Any], decoder: ChunkDecoder) -> None:
-        store = array.store
-        assert isinstance(store, LocalStore)
-        self._root = os.path.join(store.root, array.path)
-        self._key = array.metadata.encode_chunk_key
+    def __init__(
+        self, files: ChunkFiles, key: Callable[[Index], str], decoder: ChunkDecoder
+    ) -> None:
+        self._files = files
+        self._key = key
         self._decoder = decoder
         self._indexes = _ShardIndexes(math.prod(decoder.per_shard))
 
@@ -59,13 +59,23 @@ class StoredChunks:
     def of(cls, array: object) -> StoredChunks | None:
         """Return the reader of `array`, or None if it cannot be read this way.
 
-        None if the array is not in a directory, has an unusual codec, or has pixels that are not
-        numbers.
+        None if the array is neither in a directory nor in a zip, of zarr or of N5; if it has an
+        unusual codec, or pixels that are not numbers.
         """
-        if not isinstance(array, zarr.Array) or type(array.store) is not LocalStore:
+        if not isinstance(array, zarr.Array):
             return None
-        decoder = ChunkDecoder.of(array)
-        return None if decoder is None else cls(array, decoder)
+        store = array.store
+        is_n5 = type(store).__name__ == "N5Store"
+        files = chunk_files(getattr(store, "inner", store) if is_n5 else store)
+        decoder = None if files is None else ChunkDecoder.of(array)
+        if files is None or decoder is None:
+            return None
+        start, encode = f"{array.path}/" if array.path else "", array.metadata.encode_chunk_key
+        if not is_n5:
+            return cls(files, lambda index: start + encode(index), decoder)
+        from napari_pyramid.storage.n5_store import block_key  # only N5 pays for its codecs
+
+        return cls(files, lambda index: block_key(start + encode(index)), decoder)
 
     @property
     def chunks_per_call(self) -> int:
@@ -108,25 +118,24 @@ class StoredChunks:
 
     def _read_file(self, index: Index, room: Array | None) -> Array:
         try:
-            with open(os.path.join(self._root, self._key(index)), "rb", buffering=0) as file:
+            with self._files.open(self._key(index)) as file:
                 if room is None:
-                    return self._decoder.decode(file.read())
-                return self._filled(room, file, os.fstat(file.fileno()).st_size)
+                    return self._decoder.decode(file.read(0, file.size))
+                return self._filled(room, file, 0, file.size)
         except FileNotFoundError:
             return self._decoder.fill
         except Exception:  # what the codec raises; zarr has the last word
             return self._decoder.read_slowly(index)
 
-    def _filled(self, room: Array, file: io.FileIO, length: int) -> Array:
-        """Return the chunk without compression that follows in a file, in the memory of `room`."""
-        if length != room.nbytes or file.readinto(room.data) != length:
+    def _filled(self, room: Array, file: ChunkFile, start: int, length: int) -> Array:
+        """Return the chunk without compression at a place of a file, in the memory of `room`."""
+        if length != room.nbytes or file.read_into(start, room.data) != length:
             raise ValueError(f"{room.nbytes} bytes expected")
         return self._decoder.view_of(room)
 
     def _read_shard(self, shard: Index, rooms: Mapping[Index, Array | None]) -> dict[Index, Array]:
-        path = os.path.join(self._root, self._key(shard))
         try:
-            with open(path, "rb", buffering=0) as file:
+            with self._files.open(self._key(shard)) as file:
                 places = self._indexes.of(shard, file)
                 return {
                     index: self._read_inner(file, places, index, room)
@@ -138,16 +147,15 @@ class StoredChunks:
             return {index: self._decoder.read_slowly(index) for index in rooms}
 
     def _read_inner(
-        self, file: io.FileIO, places: Places, index: Index, room: Array | None
+        self, file: ChunkFile, places: Places, index: Index, room: Array | None
     ) -> Array:
         part = part_of(places, self._decoder.number_in_shard(index))
         if part is None:
             return self._decoder.fill
         try:
-            file.seek(part[0])
             if room is not None:
-                return self._filled(room, file, part[1])
-            return self._decoder.decode(file.read(part[1]))
+                return self._filled(room, file, *part)
+            return self._decoder.decode(file.read(*part))
         except Exception:  # as in _read_file
             return self._decoder.read_slowly(index)
 
@@ -161,20 +169,17 @@ class _ShardIndexes:
         self._room = max(1, INDEX_BYTES // index_nbytes(n_chunks))
         self._lock = threading.Lock()
 
-    def of(self, shard: Index, file: io.FileIO) -> Places:
+    def of(self, shard: Index, file: ChunkFile) -> Places:
         """Return offset and length of the chunks of a shard, from its file."""
-        stat = os.fstat(file.fileno())
-        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         with self._lock:
             kept = self._kept.get(shard)
-            if kept is not None and kept[0] == stamp:
+            if kept is not None and kept[0] == file.stamp:
                 self._kept.move_to_end(shard)
                 return kept[1]
         size = index_nbytes(self._n_chunks)
-        file.seek(stat.st_size - size)
-        places = parse_index(file.read(size), self._n_chunks)
+        places = parse_index(file.read(file.size - size, size), self._n_chunks)
         with self._lock:
-            self._kept[shard] = stamp, places
+            self._kept[shard] = file.stamp, places
             while len(self._kept) > self._room:
                 self._kept.popitem(last=False)
         return places
