@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import pytest
 import tensorstore
 import tifffile
 import zarr
+from napari._app_model import get_app_model
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QPushButton
 
 from napari_pyramid import open_pyramid
 from napari_pyramid._napari import _giants, _progressive
+from napari_pyramid._napari._giants import VISIBLE_KEY
 from napari_pyramid._napari.reader import read
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid._napari.writer import write_layers
+from napari_pyramid.arrays.chunked_source import ChunkedSource
+from napari_pyramid.layer_image import METADATA_KEY
 
 SHAPE = (1101, 903)
 
@@ -71,6 +76,34 @@ def test_one_resolution_opens_with_virtual_levels(viewer: Any, qtbot: Any, plane
     np.testing.assert_array_equal(np.asarray(layer.data[0]), values)
     assert open_pyramid(path).levels[0].shape == SHAPE
     assert len(open_pyramid(path)) == 1
+
+
+def test_duplicating_computes_no_level_in_the_window(
+    viewer: Any, qtbot: Any, plane: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, values = plane
+    [layer] = open_in(viewer, path)
+    levels = [halved(values, n) for n in range(3)]
+    qtbot.waitUntil(lambda: is_exact(layer, levels), timeout=20000)
+    computed: list[str] = []
+    read = ChunkedSource.read
+
+    def counted(source: ChunkedSource, ranges: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            computed.append(source.location)
+        return read(source, ranges)
+
+    monkeypatch.setattr(ChunkedSource, "read", counted)
+    viewer.layers.selection = {layer}
+    get_app_model().commands.execute_command("napari.layer.duplicate").result()
+    assert computed == []
+    copied = viewer.layers["giant copy"]
+    assert copied.visible
+    assert layer.visible
+    qtbot.waitUntil(lambda: is_exact(copied, levels), timeout=20000)
+    assert layer.as_layer_data_tuple()[1]["visible"]
+    assert VISIBLE_KEY not in layer.metadata[METADATA_KEY]
+    assert VISIBLE_KEY not in copied.metadata[METADATA_KEY]
 
 
 def test_one_notification_leads_to_the_widget(viewer: Any, qtbot: Any, plane: Any) -> None:

@@ -8,6 +8,7 @@ slicing thread, returns a response.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ __all__ = [
     "camera_of",
     "can_slice",
     "create_layer",
+    "duplicate_with",
     "keep_thumbnail_lazy",
     "largest_texture",
     "main_window",
@@ -156,6 +158,27 @@ def around_insert(layers: Any, before: Callable[[Any], None], after: Callable[[A
         after(value)
 
     layers.insert = insert_between
+
+
+def duplicate_with(layer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Have napari's command "Duplicate Layer" pass the state of `layer` through `change`.
+
+    The command creates the copy, which slices itself, before anybody can see it. All other callers
+    get the state as it is.
+    """
+    from napari.layers import _layer_actions
+
+    command = getattr(getattr(_layer_actions, "_duplicate_layer", None), "__code__", None)
+    reference = weakref.ref(layer)
+
+    def as_layer_data_tuple() -> tuple[Any, dict[str, Any], str]:
+        found: Any = reference()
+        data, state, kind = type(found).as_layer_data_tuple(found)
+        is_duplicated = sys._getframe(1).f_code is command
+        return data, change(state) if is_duplicated else state, kind
+
+    if command is not None:
+        layer.as_layer_data_tuple = as_layer_data_tuple
 
 
 def create_layer(data: Any, state: dict[str, Any], kind: str, path: str) -> Any:

@@ -18,6 +18,7 @@ from napari_pyramid._napari._preferences import shows_progressively, use_cache_s
 from napari_pyramid._napari._private import (
     around_insert,
     can_slice,
+    duplicate_with,
     main_window,
     open_viewers,
     unwrapped,
@@ -104,7 +105,10 @@ class _Watcher:
         if self._dims.ndisplay == 3:
             QTimer.singleShot(0, self.shown[layer].follow_into_3d)
         if has_virtual_levels(layer.data):
-            layer.visible = layer.metadata[METADATA_KEY].pop(VISIBLE_KEY, layer.visible)
+            origin = dict(layer.metadata[METADATA_KEY])
+            layer.visible = origin.pop(VISIBLE_KEY, layer.visible)
+            layer.metadata[METADATA_KEY] = origin
+            duplicate_with(layer, _hidden_until_shown)
             self._offer.offer(layer)
 
     def _on_turn(self) -> None:
@@ -124,6 +128,13 @@ class _Watcher:
         for shown in self.shown.values():
             shown.stop()
         self.shown.clear()
+
+
+def _hidden_until_shown(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a layer that is hidden until it is shown progressively."""
+    metadata = state["metadata"]
+    origin = {**metadata[METADATA_KEY], VISIBLE_KEY: state["visible"]}
+    return {**state, "visible": False, "metadata": {**metadata, METADATA_KEY: origin}}
 
 
 def _is_ours(layer: Any) -> bool:
