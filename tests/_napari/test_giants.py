@@ -185,6 +185,28 @@ def test_huge_coarsest_level_gets_virtual_levels_below_it(
     qtbot.waitUntil(lambda: layer.data_level > 1 and is_exact(layer, levels), timeout=20000)
 
 
+def test_saving_adds_the_levels_that_a_pyramid_lacks(
+    viewer: Any, ome_zarr: Any, tmp_path: Path
+) -> None:
+    """Stored levels are kept, whoever made them; here the second one is not a mean."""
+    values = np.random.default_rng(0).integers(0, 900, (2202, 1807)).astype("u2")
+    path = ome_zarr(values, "yx", levels=2, chunk=128)
+    zarr.open_array(path / "1", mode="r+")[...] = other = values[::2, ::2] // 3
+    [layer] = open_in(viewer, path)
+    [written] = write_layers(str(tmp_path / "saved.ome.zarr"), [layer.as_layer_data_tuple()])
+    levels = open_pyramid(written).levels
+    assert [level.shape for level in levels] == [(2202, 1807), (1101, 904), (551, 452), (276, 226)]
+    expected = [values, other, halved(other, 1), halved(halved(other, 1), 1)]
+    for level, pixels in zip(levels, expected, strict=True):
+        np.testing.assert_array_equal(level[...], pixels)
+    scales = [level["coordinateTransformations"][0]["scale"] for level in datasets(Path(written))]
+    np.testing.assert_allclose(scales, np.multiply.outer([1, 2, 4, 8], scales[0]))
+
+
+def datasets(path: Path) -> Any:
+    return zarr.open_group(path, mode="r").attrs["ome"]["multiscales"][0]["datasets"]
+
+
 @pytest.mark.parametrize("tiles", [{"tile": (128, 128)}, {"rowsperstrip": 16}, {}])
 def test_tiff_with_one_resolution(
     viewer: Any, qtbot: Any, tmp_path: Path, tiles: dict[str, Any]

@@ -97,11 +97,12 @@ class Job:
     @property
     def computed(self) -> list[tuple[Level, Level]]:
         """Pairs of levels: the level that is read, and the level that is computed from it."""
-        return [
-            (fine, level)
-            for fine, level in self.spec.derivations
-            if not self.keeps_levels or level.residual_of is not None
-        ]
+        return [(fine, level) for fine, level in self.spec.derivations if level not in self._kept]
+
+    @property
+    def _kept(self) -> tuple[Level, ...]:
+        """Levels that are copied from an existing pyramid."""
+        return self.spec.levels[: len(self.source.arrays)] if self.keeps_levels else ()
 
     @property
     def n_comparisons(self) -> int:
@@ -142,7 +143,7 @@ class Job:
 
     @property
     def keeps_levels(self) -> bool:
-        """Whether the levels are copied from the levels of an existing pyramid."""
+        """Whether levels are copied from an existing pyramid, at least the first ones."""
         return len(self.source.arrays) > 1
 
     @property

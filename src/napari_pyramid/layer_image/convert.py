@@ -19,6 +19,7 @@ from napari_pyramid.layer_image.features import label_rows
 from napari_pyramid.layer_image.look import Rgba, channel_of, label_colors, rgb_channels
 from napari_pyramid.layer_image.merge import channel_label, grouped_by_image, is_numbered
 from napari_pyramid.layer_image.tuples import LayerTuple, levels_of, origin_of_layer
+from napari_pyramid.plan.factors import continued_steps
 
 __all__ = [
     "LayerImage",
@@ -44,6 +45,8 @@ class LayerImage:
     channels: tuple[Channel, ...] = ()
     label_colors: Mapping[int, Rgba] = field(default_factory=dict)
     label_properties: tuple[Mapping[str, Any], ...] = ()
+    ends_early: bool = False
+    """Whether napari shows virtual levels after several stored ones, which a build replaces."""
 
     @property
     def extent(self) -> tuple[float, ...]:
@@ -62,7 +65,12 @@ class LayerImage:
     @property
     def build_options(self) -> dict[str, Any]:
         """Keyword arguments of `iter_build` besides the pixels."""
+        missing: dict[str, Any] = {}
+        if self.ends_early:
+            shapes = [tuple(level.shape) for level in self.levels]
+            missing["factors"] = continued_steps(shapes, self.axes, self.scale)
         return {
+            **missing,
             "axes": self.axes,
             "scale": self.scale,
             "translation": self.translation,
@@ -111,6 +119,7 @@ def image_of_layer(layer: LayerTuple) -> LayerImage:
             translation,
             label_colors=label_colors(meta),
             label_properties=tuple(label_rows(meta.get("features"), name)),
+            ends_early=_ends_early(data, levels),
         )
     if rgb:
         channels = rgb_channels(levels[0].shape[-1], np.dtype(levels[0].dtype))
@@ -119,7 +128,16 @@ def image_of_layer(layer: LayerTuple) -> LayerImage:
         # With a channel axis, the look of the layer is not the look of any one channel.
         has_channels = any(a.type == "channel" for a in axes)
         channels = () if has_channels else (channel_of(meta, name),)
-    return LayerImage(name, levels, "image", axes, scale, translation, channels)
+    return LayerImage(
+        name,
+        levels,
+        "image",
+        axes,
+        scale,
+        translation,
+        channels,
+        ends_early=_ends_early(data, levels),
+    )
 
 
 def image_of_channels(layers: Sequence[LayerTuple]) -> LayerImage:
@@ -208,7 +226,13 @@ def _image_of_channels(group: Sequence[LayerTuple]) -> LayerImage:
         (*scale[:at], 1.0, *scale[at:]),
         (*translation[:at], 0.0, *translation[at:]),
         tuple(channel_of(m, None if nameless else channel_label(m)) for _, m, _ in group),
+        ends_early=_ends_early(group[0][0], levels),
     )
+
+
+def _ends_early(data: Any, levels: Sequence[Any]) -> bool:
+    """Return whether the data of a layer have virtual levels after several `levels`."""
+    return 1 < len(levels) < len(data)
 
 
 def _source_of(level: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.downsample import check_factors, downsampled_shape
 from napari_pyramid.errors import SpecError
 
-__all__ = ["Factors", "near_isotropic_step", "steps_of"]
+__all__ = ["Factors", "continued_steps", "kept_steps", "near_isotropic_step", "steps_of"]
 
 Factors = int | Sequence[int] | Sequence[Sequence[int]]
 
@@ -66,6 +67,32 @@ def steps_of(
         steps.append(step)
         shape, spacing = coarser, tuple(s * f for s, f in zip(spacing, step, strict=True))
     return steps
+
+
+def kept_steps(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the factors between existing levels: ``round(n / m)`` along each axis."""
+    return [
+        tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
+        for a, b in itertools.pairwise(shapes)
+    ]
+
+
+def continued_steps(
+    shapes: Sequence[tuple[int, ...]], axes: Sequence[Axis], spacing: Sequence[float]
+) -> list[tuple[int, ...]]:
+    """Return the factors between existing levels, and of the steps that are missing after them.
+
+    Parameters
+    ----------
+    shapes
+        Shapes of the levels, largest first.
+    spacing
+        Scale of level 0.
+    """
+    steps = kept_steps(shapes)
+    for step in steps:
+        spacing = [s * f for s, f in zip(spacing, step, strict=True)]
+    return [*steps, *steps_of(shapes[-1], axes, spacing, None, None)]
 
 
 def _parse_factors(

@@ -102,12 +102,12 @@ def plan_passes(
 ) -> tuple[Pass, ...]:
     """Return the passes that fill all levels.
 
-    One source is reduced; with one source per level, each is copied.
+    One source is reduced. Several are copied, and the last one is reduced to the levels after it.
 
     Parameters
     ----------
     sources
-        One source, or one per level of an existing pyramid.
+        One source, or one for each level of an existing pyramid.
     max_workers
         Largest number of threads; the number of processors if None.
     memory_limit
@@ -125,7 +125,7 @@ def plan_passes(
     passes: list[Pass] = []
     first = 1 if len(sources) == 1 and sources[0].is_level_0 else 0
     while first < len(spec.levels):
-        if len(sources) > 1:
+        if 1 < len(sources) > first:
             p = room.choose(first, first, first, sources[first].block)
         else:
             block = sources[0].block if not passes else spec.levels[first - 1].chunks

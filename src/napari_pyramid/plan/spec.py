@@ -16,12 +16,13 @@ from napari_pyramid.downsample import (
     Reduction,
     check_dtype,
     default_method,
+    downsampled_shape,
     methods_for,
     reduction_of,
 )
 from napari_pyramid.errors import SpecError
 from napari_pyramid.plan.chunks import ChunkGrid
-from napari_pyramid.plan.factors import Factors, steps_of
+from napari_pyramid.plan.factors import Factors, kept_steps, steps_of
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.level_table import level_table
 from napari_pyramid.plan.level_transforms import floats_per_axis, levels_of
@@ -159,7 +160,7 @@ class PyramidSpec:
         """Return the spec of a pyramid that keeps existing levels.
 
         Factors that are not given follow from the shapes: ``round(n / m)`` between consecutive
-        levels.
+        levels. Factors of more steps add levels that are computed from the last existing one.
 
         Parameters
         ----------
@@ -183,12 +184,10 @@ class PyramidSpec:
         ):
             found = ", ".join(f"{s} {level.dtype}" for s, level in zip(shapes, levels, strict=True))
             raise SpecError(f"levels differ in axes or dtype: {found}; give levels of one image")
-        steps = [
-            tuple(max(1, round(n / m)) for n, m in zip(a, b, strict=True))
-            for a, b in itertools.pairwise(shapes)
-        ]
-        options.setdefault("factors", steps)
+        options.setdefault("factors", kept_steps(shapes))
         spec = cls.from_array(levels[0], **options)
+        for level in spec.levels[len(shapes) :]:
+            shapes.append(downsampled_shape(shapes[-1], level.factors))
         grid = ChunkGrid(spec.levels[0].chunks, spec.levels[0].shards)
         kept = (
             replace(v, shape=s, chunks=grid.chunks_of(s), shards=grid.shards_of(s))
