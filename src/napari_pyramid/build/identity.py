@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.build.source_places import place_read
 from napari_pyramid.image import Image
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.node_keys import takes_any_key
-from napari_pyramid.storage.remote_store import RemoteStore
 
 __all__ = ["identity_of_file", "identity_of_stored", "is_presented"]
 
@@ -26,8 +27,8 @@ _SAMPLED = 4096
 def identity_of_stored(array: Any) -> dict[str, Any] | None:
     """Return the place of a zarr array, its geometry and a digest of its metadata.
 
-    A store that was given opened may have no address that tells it from others. Its digest covers
-    the first bytes of a few chunks too, and a session (of icechunk) is named by its snapshot.
+    A store of another package has no address that tells it from others. Its digest covers the first
+    bytes of a few chunks too, unless a session (of icechunk) names a snapshot.
 
     Returns
     -------
@@ -40,9 +41,9 @@ def identity_of_stored(array: Any) -> dict[str, Any] | None:
     place = place_read(array)
     if place is None:
         return None
-    is_given = isinstance(place, Folder) and not isinstance(place.objects.store, RemoteStore)
+    foreign = _foreign_store(array)
     names = ["zarr.json", ".zarray", ".zattrs"]
-    if not is_given or takes_any_key(array.store):
+    if foreign is None:
         names.append("attributes.json")
     found = hashlib.sha256()
     for name in names:
@@ -52,12 +53,19 @@ def identity_of_stored(array: Any) -> dict[str, Any] | None:
             continue
     geometry = {"shape": list(array.shape), "dtype": str(array.dtype), "chunks": list(array.chunks)}
     identity: dict[str, Any] = {"path": str(place.resolve()), **geometry}
-    if isinstance(place, Folder) and is_given:
-        session = getattr(array.store, "session", None)
-        identity["snapshot"] = getattr(session, "snapshot_id", None)
+    session = getattr(foreign, "session", None)
+    if (snapshot := getattr(session, "snapshot_id", None)) is not None:
+        identity["snapshot"] = snapshot
+    elif isinstance(place, Folder) and foreign is not None:
         for key in _some_chunks(array):
             found.update((place / key).read_start(_SAMPLED))
     return {**identity, "metadata": found.hexdigest()}
+
+
+def _foreign_store(array: zarr.Array[Any]) -> Store | None:
+    """Return the store of an array if it is of another package; None for all known stores."""
+    known = isinstance(array.store, ObjectStore | FsspecStore | MemoryStore)
+    return None if known or takes_any_key(array.store) else array.store
 
 
 def _some_chunks(array: zarr.Array[Any]) -> list[str]:
@@ -72,7 +80,7 @@ def is_presented(array: Any) -> bool:
     """Return whether a package presents another format as zarr, such as tifffile does."""
     if isinstance(array, Transpose):
         array = array.array
-    return isinstance(array, zarr.Array) and not takes_any_key(array.store)
+    return isinstance(array, zarr.Array) and _foreign_store(array) is not None
 
 
 def identity_of_file(array: Any, origin: Path | None, image: Image | None) -> dict[str, Any] | None:
