@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import write_n5
+from napari.settings import get_settings
 from qtpy.QtCore import QItemSelectionModel, QMimeData, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
@@ -172,6 +175,29 @@ def test_script_gets_its_layers_however_many(viewer: Any, tmp_path: Path) -> Non
     layers = viewer.open(str(write_folder(tmp_path / "many", 9)), plugin=PLUGIN)
     assert len(layers) == 9
     assert docks(viewer) == []
+
+
+@pytest.mark.parametrize("plugin", [[], ["--plugin", PLUGIN]], ids=["any reader", "this reader"])
+def test_command_of_napari_opens_many_images_in_the_browser(
+    make_napari_viewer: Callable[..., Any],
+    monkeypatch: Any,
+    qtbot: Any,
+    tmp_path: Path,
+    plugin: list[str],
+) -> None:
+    """``napari PATH`` opens the path while its window is still hidden."""
+    monkeypatch.delitem(sys.modules, "napari.__main__", raising=False)
+    command = importlib.import_module("napari.__main__")
+    folder = write_folder(tmp_path / "many.zarr", 9)
+    monkeypatch.setattr(get_settings().plugins, "extension2reader", {"*.zarr*": PLUGIN})
+    monkeypatch.setattr(sys, "argv", ["napari", str(folder), *plugin])
+    monkeypatch.setattr(command, "Viewer", make_napari_viewer)
+    viewer = command._build_viewer()
+    qtbot.waitUntil(lambda: bool(docks(viewer)), timeout=PATIENCE)
+    browser = browser_of(viewer)
+    settle(qtbot, browser)
+    assert browser.list.model().rowCount() == 9
+    assert list(viewer.layers) == []
 
 
 def test_hidden_window_gets_its_layers(
@@ -348,6 +374,7 @@ def test_plate_shows_the_grid_of_its_wells(viewer: Any, qtbot: Any, tmp_path: Pa
     assert model.index(0, 1).data() is None
     assert not model.flags(model.index(0, 1)) & Qt.ItemFlag.ItemIsSelectable
     assert browser.count.text() == "11 wells · 3 × 4"
+    qtbot.waitUntil(lambda: browser.grid.horizontalScrollBar().maximum() == 0, timeout=PATIENCE)
     qtbot.waitUntil(lambda: model.index(2, 3).data(SHOWN).is_read, timeout=PATIENCE)
     assert model.index(2, 3).data(SHOWN).details.startswith("72 × 24 px")
     assert "B3\nB/3" in model.index(1, 2).data(Qt.ItemDataRole.ToolTipRole)

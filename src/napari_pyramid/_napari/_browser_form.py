@@ -139,6 +139,7 @@ class BrowserForm(QWidget):
         """Show wells with a side in pixels."""
         for header in self._headers():
             header.setDefaultSectionSize(side)
+        self.grid.scheduleDelayedItemsLayout()  # the scroll bars keep their old ranges otherwise
 
     def widen(self, n_columns: int) -> None:
         """Give the dock room for columns of wells, but no more than half of the window."""

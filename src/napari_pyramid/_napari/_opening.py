@@ -67,21 +67,46 @@ def take_over(path: str) -> Sequence[Image] | None:
             warnings.warn(warning, stacklevel=3)
         return images
     show_store_warnings(found)
-    browse(viewer, catalog)
+    _when_shown(main_window(viewer), lambda: browse(viewer, catalog))
     return ()
 
 
-def _handles_events(viewer: Viewer) -> bool:
-    """Return whether a person opens something in a visible window, not a script.
+def _when_shown(window: QWidget, act: Callable[[], None]) -> None:
+    """Call `act` once a window is shown: docks that are added before make it too wide."""
+    if window.isVisible():
+        act()
+        return
+    timer = QTimer(window)
 
-    The command ``napari PATH`` opens its paths before the window handles events.
+    def look() -> None:
+        if window.isVisible():
+            timer.stop()
+            act()
+
+    timer.timeout.connect(look)
+    timer.start(20)
+
+
+def _handles_events(viewer: Viewer) -> bool:
+    """Return whether a person opens something, in a window or with napari's command.
+
+    A script, which waits for its layers, does not.
     """
     app, window, thread = QApplication.instance(), main_window(viewer), QThread.currentThread()
-    if app is None or thread is None or app.thread() is not thread:
+    if app is None or window is None or thread is None or app.thread() is not thread:
         return False
-    if window is None or not window.isVisible():
-        return False
-    return thread.loopLevel() > 0 or "napari.__main__" in sys.modules
+    if thread.loopLevel() == 0:
+        return _is_command_line()
+    return bool(window.isVisible())
+
+
+def _is_command_line() -> bool:
+    """Return whether the command ``napari PATH`` or ``python -m napari PATH`` runs.
+
+    It opens its paths before it shows the window and handles events.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return "napari.__main__" in sys.modules or getattr(spec, "name", "") == "napari.__main__"
 
 
 class CatalogBrowser(Protocol):

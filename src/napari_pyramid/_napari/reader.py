@@ -59,9 +59,9 @@ def read(path: str | Sequence[str]) -> list[LayerTuple] | list[tuple[None]]:
 
     Reads metadata and, if the store has no contrast limits, a part of the coarsest level.
 
-    While a window handles its events, a store with many images opens in the browser, and a URL in
-    the background: then the result is ``[(None,)]``, which stands for no layers. Calls from a
-    script always return layers.
+    While a window handles its events, and for the command ``napari PATH``, a store with many images
+    opens in the browser, and a URL in the background: then the result is ``[(None,)]``, which
+    stands for no layers. Calls from a script always return layers.
 
     Raises
     ------
