@@ -25,6 +25,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from napari_pyramid import build_pyramid, open_pyramid
 from napari_pyramid._napari import _editing, _paintable, _unsaved
 from napari_pyramid._napari.reader import read
+from napari_pyramid.arrays.chunked_source import ChunkedSource
 
 SHAPE = (9, 700, 900)
 
@@ -268,6 +269,93 @@ def test_the_window_never_waits_nothing_is_printed_and_no_thread_is_left(
     left = {t.name for t in threading.enumerate() if t.name.startswith("napari-pyramid")} - before
     assert left <= {"napari-pyramid-compile"}
     assert capfd.readouterr().out == ""
+
+
+# ---- slow stores -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arrive(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let no chunk arrive until this event is set, and let the window's own thread read nothing."""
+    event, fetch = threading.Event(), ChunkedSource.fetch
+
+    def slow(source: ChunkedSource, indexes: Any) -> Any:
+        assert threading.current_thread() is not threading.main_thread(), "the window reads"
+        assert event.wait(60)
+        return fetch(source, indexes)
+
+    def hold() -> threading.Event:
+        monkeypatch.setattr(ChunkedSource, "fetch", slow)
+        for source in ChunkedSource.alive():
+            source.forget()
+        return event
+
+    yield hold
+    event.set()
+
+
+def test_strokes_on_chunks_that_are_not_there_yet_are_seen_undone_and_saved(
+    window: Any, painting: Any, store: Path, qtbot: Any, arrive: Callable[[], threading.Event]
+) -> None:
+    window.dims.set_point(0, 4)
+    qtbot.waitUntil(lambda: painting.loaded, timeout=60_000)
+
+    def act(layer: Any) -> None:
+        layer.brush_size, layer.selected_label = 15, 20
+        layer.mode = "paint"
+        drag(window, (100, 200), (300, 260), (520, 210))
+        layer.undo()
+        assert layer is not painting or not editing.has_unsaved
+        layer.redo()
+        layer.selected_label = 21
+        drag(window, (200, 100), (210, 400))
+        layer.mode = "erase"
+        drag(window, (250, 220), (400, 300))
+
+    editing = _editing.editing_of(painting)
+    expected = same_in_plain_napari(window, painting, act)
+    came = arrive()
+    act(painting)
+    assert {20, 21} <= set(np.unique(shown(painting)))
+    came.set()
+    _editing.update_pyramid(window)
+    qtbot.waitUntil(lambda: not editing.is_saving, timeout=60_000)
+    np.testing.assert_array_equal(open_pyramid(store)[0][...], expected)
+    for _ in range(3):  # the store has the new labels: the old ones were read before
+        painting.undo()
+    np.testing.assert_array_equal(np.asarray(painting.data[0]), discs())
+
+
+def test_tools_that_must_see_what_is_below_wait_for_it_in_the_background(
+    window: Any, painting: Any, qtbot: Any, arrive: Callable[[], threading.Event]
+) -> None:
+    window.dims.set_point(0, 4)
+    qtbot.waitUntil(lambda: painting.loaded, timeout=60_000)
+
+    def paint(layer: Any) -> None:
+        layer.preserve_labels, layer.mode = True, "paint"
+        layer.brush_size, layer.selected_label = 15, 20
+        drag(window, (100, 200), (300, 260), (520, 210))
+        layer.preserve_labels = False
+
+    def fill(layer: Any) -> None:
+        layer.mode, layer.selected_label = "fill", 30
+        drag(window, (625, 404), (625, 404))
+
+    for act in (paint, fill):
+        expected = same_in_plain_napari(window, painting, act)
+        came = arrive()
+        act(painting)
+        assert not _editing.editing_of(painting).has_unsaved
+        came.set()
+        qtbot.waitUntil(
+            lambda expected=expected: np.array_equal(np.asarray(painting.data[0]), expected),
+            timeout=60_000,
+        )
+        painting.undo()
+        np.testing.assert_array_equal(np.asarray(painting.data[0]), discs())
+        _editing.editing_of(painting).editor.discard()
+        came.clear()
 
 
 # ---- unsaved -----------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
     """Make a layer paint on the array of an editor."""
     if layer.multiscale:
         shown = shown_progressively(viewer, layer)
-        if shown is None or not make_paintable(layer, editor.array, shown):
+        if shown is None or not make_paintable(layer, editor, shown):
             show_warning(f"{layer.name} cannot be painted on: this needs napari 0.9.")
             return
     else:

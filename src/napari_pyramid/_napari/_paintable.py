@@ -7,7 +7,9 @@ shown. This module uses private names of napari 0.9; with other names a layer is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,47 +17,54 @@ import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 
+from napari_pyramid._napari._flood import QUICK_FILL, Flooded, flood, if_in_memory, same_label
+from napari_pyramid._napari._painted import Painted
 from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
-from napari_pyramid.arrays.edited import EditedArray
-from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.arrays.progressive import Role
+from napari_pyramid.build.editor import PyramidEditor
 
 __all__ = ["is_paintable", "make_paintable"]
 
 _Array = npt.NDArray[Any]
 _Region = tuple[slice, ...]
 
-QUICK_FILL = 2**16
-"""Samples that a fill looks at while the window waits; a larger one goes on in the background."""
 LARGEST_FILL = 2**26
 """Samples that a fill looks at at most: the background of a large image has no end."""
 
 _NEEDED = (
     *("_accumulate_updated_slice", "_append_to_undo_history", "_build_slice_key"),
-    *("_compute_mask_bbox", "_get_flood_mask_and_bbox", "_get_shape_and_dims_to_paint"),
-    *("_paint_region_with_mask", "_partial_labels_refresh", "_refresh_caches_from_region"),
+    *(
+        "_commit_staged_history",
+        "_compute_mask_bbox",
+        "_get_flood_mask_and_bbox",
+        "_get_preserve_labels_source_label",
+    ),
+    *("_get_shape_and_dims_to_paint", "_history_atom_for_mask_paint", "_paint_region_with_mask"),
+    *("_partial_labels_refresh", "_refresh_caches_from_region", "_replay_masked_atom"),
     *("_reset_editable", "_save_history", "_type_string", "_validate_label_in_range"),
     *("_validate_non_painted_coord",),
 )
 """Private names of napari's Labels that are overridden or called."""
 
 
-def make_paintable(layer: Labels, level_0: EditedArray, shown: ProgressiveLayer) -> bool:
-    """Have napari's tools paint on `level_0` of a multiscale layer; return whether this worked.
+def make_paintable(layer: Labels, editor: PyramidEditor, shown: ProgressiveLayer) -> bool:
+    """Have napari's tools paint on level 0 of a multiscale layer; return whether this worked.
 
     Parameters
     ----------
+    editor
+        Editor of the levels.
     shown
         What shows the layer.
     """
+    level_0 = editor.array
     if not all(hasattr(Labels, name) for name in _NEEDED) or type(layer) is not Labels:
         return False
     levels = _painted_levels(type(layer.data), [level_0, *list(layer.data)[1:]])
-    painted = _Painted(level_0, shown)
+    painted = Painted(level_0, editor.old_values, shown)
     layer.__class__ = _PaintableLabels  # keeps the layer's place, links, events and appearance
     layer._data = levels
-    layer._painted = painted
+    layer._painted, layer._delayed = painted, []
     layer.overlay_of_edits = shown.overlay = painted.overlay
     layer.editable = True
     layer.refresh()
@@ -67,82 +76,19 @@ def is_paintable(layer: Any) -> bool:
     return isinstance(layer, _PaintableLabels)
 
 
-class _Painted:
-    """The edits of a layer, and the samples on the screen."""
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """One print of a brush, or a polygon or a fill."""
 
-    def __init__(self, level_0: EditedArray, shown: ProgressiveLayer) -> None:
-        self.level_0 = level_0
-        self.grids, self.axes = shown.grids, shown.axes
-        self.level = 0
-        self.ranges: tuple[range, ...] = ()
-        """Samples of `level` that are shown, along each axis of the array."""
-        self.hidden: Mapping[int, int] = {}
-        """Index in level 0 of the slice, along each hidden axis of the array."""
-
-    def overlay(
-        self,
-        level: int,
-        view: LazyArray,
-        role: Role,
-        hidden: Mapping[int, int],
-        pixels: _Array,
-    ) -> _Array:
-        """Return `pixels` with the edits over them, as an array that can be painted on."""
-        ranges = tuple(r if isinstance(r, range) else range(r, r + 1) for r in view.ranges)
-        fixed = {a: r for a, r in enumerate(view.ranges) if isinstance(r, int)}
-        planes = {a: hidden.get(a, r.start) for a, r in enumerate(ranges) if len(r) == 1}
-        planes = {a: p for a, p in planes.items() if a in hidden or a in fixed}
-        if role == "view":
-            self.level, self.ranges, self.hidden = level, ranges, planes
-        painted = pixels.reshape([len(r) for r in ranges]).copy()
-        self.lay_over(level, ranges, planes, painted)
-        return painted.reshape(view.shape)
-
-    def lay_over(
-        self,
-        level: int,
-        ranges: Sequence[range],
-        planes: Mapping[int, int],
-        out: _Array,
-    ) -> None:
-        edits = self.level_0.edits
-        if level == 0:
-            edits.lay_over(ranges, out)
-        else:
-            edits.lay_over_coarser(ranges, self.grids[level].factors, planes, out)
-
-    def in_tile(self, region: _Region, displayed: Sequence[int]) -> _Region | None:
-        """Return the samples on the screen that `region` of level 0 covers.
-
-        None if it is not on the screen. There is one slice for each axis of the layer; along hidden
-        axes it has no meaning.
-        """
-        factors = self.grids[self.level].factors
-        found = []
-        for axis, part in enumerate(region):
-            of_array = self.axes[axis]
-            shown, factor = self.ranges[of_array], factors[of_array]
-            if axis not in displayed:
-                if not part.start <= self.hidden.get(of_array, part.start) < part.stop:
-                    return None
-                found.append(slice(0, 1))
-                continue
-            start = max(shown.start, int(part.start // factor))
-            stop = min(shown.stop, int(-(-part.stop // factor)))
-            if start >= stop:
-                return None
-            found.append(slice(start - shown.start, stop - shown.start))
-        return tuple(found)
-
-    def lay_over_tile(self, tile: _Region, samples: _Array) -> None:
-        """Draw the edits over `samples`, a part of the samples on the screen."""
-        ranges = list(self.ranges)
-        for axis, part in enumerate(tile):
-            of_array = self.axes[axis]
-            if len(ranges[of_array]) > 1:
-                ranges[of_array] = ranges[of_array][part]
-        out = samples.reshape([len(r) for r in ranges])
-        self.lay_over(self.level, ranges, self.hidden, out)
+    key: _Region
+    """Box of level 0, one slice for each axis of the layer."""
+    mask: npt.NDArray[np.bool_]
+    """Samples to paint in the box, with one axis for each of the layer."""
+    label: int
+    only_over: int | None
+    """The label to paint over, if others are to be preserved."""
+    stroke: int
+    """Number of the stroke that it is a part of."""
 
 
 def _painted_levels(known: type[Any], levels: Sequence[Any]) -> Any:
@@ -169,9 +115,19 @@ def _painted_levels(known: type[Any], levels: Sequence[Any]) -> Any:
 class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a base of type Any
     """A multiscale Labels layer that is painted on at level 0."""
 
-    _painted: _Painted
+    _painted: Painted
+    _staged_history: list[Any]
+    _block_history: bool
+    _delayed: list[_Stamp]
+    """Stamps that must see what they paint on, while that is read."""
+    _stroke = 0
+    """Number of strokes that have ended."""
+    _delayed_step: tuple[int, list[Any]] = (-1, [])
+    """The last stroke with delayed stamps, and its edits in the undo history."""
     _is_searching = False
     """Whether a fill goes on in the background."""
+    _is_reading = False
+    """Whether samples below stamps are read in the background."""
 
     @property
     def _type_string(self) -> str:
@@ -217,12 +173,137 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         if refresh:
             self.refresh()
 
+    # ---- painting --------------------------------------------------------------------------------
+
+    def _paint_region_with_mask(
+        self,
+        slice_key: _Region,
+        mask: npt.NDArray[np.bool_],
+        new_label: int,
+        dims_to_paint: list[int],
+        refresh: bool = True,
+        region_data: _Array | None = None,
+    ) -> None:
+        """Paint on a box of level 0 as napari does, but read nothing.
+
+        The samples before the edit, for an undo, are read in the background if they are not in
+        memory. If labels are to be preserved, the stamp waits for them.
+        """
+        hidden = tuple(a for a in range(self.ndim) if a not in dims_to_paint)
+        mask = np.expand_dims(mask, hidden)
+        only_over = (
+            self._get_preserve_labels_source_label(new_label) if self.preserve_labels else None
+        )
+        stamp = _Stamp(slice_key, mask, new_label, only_over, self._stroke)
+        if region_data is not None:
+            values = np.expand_dims(region_data, hidden)
+            self._stamp(stamp, values, np.ones(mask.shape, bool))
+        else:
+            values, known = self._painted.level_0[slice_key].in_memory()
+            if only_over is not None and (self._delayed or not known[mask].all()):
+                self._delayed.append(stamp)
+                self._read_below()
+                return
+            self._stamp(stamp, values, known)
+        if refresh:
+            self._partial_labels_refresh()
+
+    def _stamp(self, stamp: _Stamp, values: _Array, known: npt.NDArray[np.bool_]) -> None:
+        """Paint on a box whose samples are `values` where they are known."""
+        mask = stamp.mask & ~(known & (values == stamp.label))
+        if stamp.only_over is not None:
+            mask &= values == stamp.only_over
+        if not mask.any():
+            return
+        atom = self._history_atom_for_mask_paint(stamp.key, values, mask, stamp.label)
+        box = self._painted.level_0[stamp.key]
+        if not known[mask].all():
+            unread = ~known if atom.mask is None else ~known[mask]
+            self._painted.old_values.add(box.stored, mask, atom.old_values, unread)
+            self._read_below()
+        self._save_history(atom)
+        box.set_where(mask, stamp.label)
+        self._accumulate_updated_slice(stamp.key)
+
+    def _read_below(self) -> None:
+        """Read in the background what was painted on without having been read."""
+        if self._is_reading:
+            return
+        painted, delayed = self._painted, tuple(self._delayed)
+
+        def read() -> list[_Array]:
+            below = [np.asarray(painted.level_0[stamp.key].stored) for stamp in delayed]
+            painted.old_values.read()
+            return below
+
+        def end(outcome: Outcome) -> None:
+            self._is_reading = False
+            del self._delayed[: len(delayed)]
+            if outcome.error is not None:
+                if delayed:
+                    show_warning(f"{self.name}: {outcome.error}")
+                return
+            self._paint_delayed(delayed, outcome.result)
+            if self._delayed or painted.old_values:
+                self._read_below()
+
+        self._is_reading = True
+        answer_in_background(read, end)
+
+    def _paint_delayed(self, stamps: Sequence[_Stamp], stored: Sequence[_Array]) -> None:
+        """Paint stamps on samples that have been read; each stroke is one step for an undo."""
+        for stamp, values in zip(stamps, stored, strict=True):
+            self._painted.level_0[stamp.key].lay_over(values)
+            with self._history_of(stamp.stroke):
+                self._stamp(stamp, values, np.ones(values.shape, bool))
+        self._partial_labels_refresh()
+
+    @contextmanager
+    def _history_of(self, stroke: int) -> Iterator[None]:
+        """Put edits into the step of an earlier stroke, beside the stroke that goes on now."""
+        staged, blocked = self._staged_history, self._block_history
+        self._staged_history, self._block_history = [], True
+        try:
+            yield
+        finally:
+            edits, self._staged_history = self._staged_history, staged
+            self._block_history = blocked
+        last, step = self._delayed_step
+        if edits and last == stroke and self._undo_history and self._undo_history[-1] is step:
+            step.extend(edits)
+        elif edits:
+            self._delayed_step = stroke, edits
+            self._append_to_undo_history(edits)
+
+    def _commit_staged_history(self) -> None:
+        """Note that a stroke has ended."""
+        self._stroke += 1
+        super()._commit_staged_history()
+
+    def _replay_masked_atom(self, atom: Any, undoing: bool) -> None:
+        """Undo or redo an edit without reading; what is unknown still becomes unedited again."""
+        box = self._painted.level_0[atom.slice_key]
+        where = np.ones(box.shape, bool) if atom.mask is None else atom.mask
+        if not undoing:
+            box.set_where(where, atom.new_value)
+            return
+        unread = self._painted.old_values.unread(atom.old_values)
+        before = np.zeros(box.shape, box.dtype)
+        before[where] = atom.old_values.reshape(-1)
+        if unread is not None:
+            unknown = np.zeros(box.shape, bool)
+            unknown[where] = unread.reshape(-1)
+            box.forget_where(unknown)
+            where = where & ~unknown
+        box.set_where(where, before)
+
     # ---- filling ---------------------------------------------------------------------------------
 
     def fill(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
         """Fill as napari does, but read only around what is filled.
 
-        A fill that does not end near `coord` goes on in the background.
+        A fill that does not end near `coord`, or on samples that are not in memory, goes on in the
+        background.
         """
         self._validate_label_in_range(new_label)
         _, axes = self._get_shape_and_dims_to_paint()
@@ -230,45 +311,53 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         self._validate_non_painted_coord(at, axes)
         if any(not 0 <= c < n for c, n in zip(at, self.data.shape, strict=True)):
             return
-        old = int(self.data[tuple(at)])
-        allowed = (
-            old if not self.preserve_labels else self._get_preserve_labels_source_label(new_label)
-        )
-        if old in (new_label,) or old != allowed:
-            return
         level_0 = self._painted.level_0
-        if self.contiguous:
-            found = _flood(level_0, old, at, axes, QUICK_FILL)
-            if found is not None:
-                self._fill(found, old, at, axes, new_label, refresh)
-                return
+        only_over = (
+            self._get_preserve_labels_source_label(new_label) if self.preserve_labels else None
+        )
+        point = tuple(slice(c, c + 1) for c in at)
 
+        def may_fill(old: int) -> bool:
+            return old != new_label and only_over in (None, old)
+
+        here = if_in_memory(level_0[point])
+        if here is not None:
+            old = int(here.item())
+            if not may_fill(old):
+                return
+            if self.contiguous:
+                found = flood(level_0, old, at, axes, QUICK_FILL, if_in_memory)
+                if found is not None:
+                    self._fill(found, old, at, axes, new_label, refresh)
+                    return
         if self._is_searching:
             return
+        search_in = flood if self.contiguous else same_label
 
-        def search() -> _Flooded | None:
-            if self.contiguous:
-                return _flood(level_0, old, at, axes, LARGEST_FILL)
-            return _same_label(level_0, old, at, axes, LARGEST_FILL)
+        def search() -> tuple[int, Flooded | None]:
+            old = int(np.asarray(level_0[point]).item())
+            return old, search_in(level_0, old, at, axes, LARGEST_FILL) if may_fill(old) else None
 
         def paint(outcome: Outcome) -> None:
             self._is_searching = False
             if outcome.error is not None:
                 show_warning(f"{self.name}: {outcome.error}")
-            elif outcome.result is None:
+                return
+            old, found = outcome.result
+            if found is not None:
+                self._fill(found, old, at, axes, new_label, True)
+            elif may_fill(old):
                 show_warning(
                     f"{self.name}: a fill of more than {LARGEST_FILL // 10**6} million samples: "
                     "nothing was filled"
                 )
-            else:
-                self._fill(outcome.result, old, at, axes, new_label, True)
 
         self._is_searching = True
         answer_in_background(search, paint)
 
     def _fill(
         self,
-        found: _Flooded,
+        found: Flooded,
         old: int,
         at: list[int],
         axes: list[int],
@@ -278,76 +367,7 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         mask, start, samples = found
         end = np.add(start, mask.shape)
         key = self._build_slice_key(at, axes, start, end)
-        # What was painted meanwhile is kept.
-        ranges = [range(s.start, s.stop) for s in key]
-        whole = samples.reshape([len(r) for r in ranges])
-        view = self._painted.level_0[key]
-        of_array = [r if isinstance(r, range) else range(r, r + 1) for r in view.ranges]
-        self._painted.level_0.edits.lay_over(of_array, whole.reshape([len(r) for r in of_array]))
+        whole = samples.reshape([s.stop - s.start for s in key])
+        self._painted.level_0[key].lay_over(whole)  # what was painted meanwhile is kept
         mask &= samples == old
         self._paint_region_with_mask(key, mask, new_label, axes, refresh, region_data=samples)
-
-
-_Flooded = tuple[_Array, list[int], _Array]
-"""Mask of the samples to fill, the index of its first sample along the painted axes, and the
-samples."""
-
-
-def _flood(
-    array: EditedArray, label: int, at: Sequence[int], axes: Sequence[int], most: int
-) -> _Flooded | None:
-    """Return the connected samples of one label around `at`; None if they leave `most` samples.
-
-    Only a box around them is read, which grows where they reach its sides.
-    """
-    import skimage.segmentation as segmentation
-
-    flood: Any = segmentation.flood
-    shape = [array.shape[a] for a in axes]
-    side = max(2, int(QUICK_FILL ** (1 / len(axes))) // 2)
-    box = [[max(0, at[a] - side), min(n, at[a] + side)] for a, n in zip(axes, shape, strict=True)]
-    while True:
-        key: list[Any] = list(at)
-        for axis, (start, stop) in zip(axes, box, strict=True):
-            key[axis] = slice(start, stop)
-        samples = np.asarray(array[tuple(key)])
-        seed = tuple(at[a] - start for a, (start, _) in zip(axes, box, strict=True))
-        same = samples == label
-        same[seed] = True  # it may have been painted on since
-        mask = flood(same, seed, connectivity=1)
-        grown = False
-        for i, (span, n) in enumerate(zip(box, shape, strict=True)):
-            length = span[1] - span[0]
-            if span[0] > 0 and mask.take(0, i).any():
-                span[0], grown = max(0, span[0] - length), True
-            if span[1] < n and mask.take(-1, i).any():
-                span[1], grown = min(n, span[1] + length), True
-        if not grown:
-            return _cropped(mask, [start for start, _ in box], samples)
-        if np.prod([float(stop - start) for start, stop in box]) > most:
-            return None
-
-
-def _same_label(
-    array: EditedArray, label: int, at: Sequence[int], axes: Sequence[int], most: int
-) -> _Flooded | None:
-    """Return all samples of the label at `at` along `axes`; None if they are too many."""
-    if np.prod([float(array.shape[a]) for a in axes]) > most:
-        return None
-    key: list[Any] = list(at)
-    for axis in axes:
-        key[axis] = slice(None)
-    samples = np.asarray(array[tuple(key)])
-    same = samples == label
-    same[tuple(at[a] for a in axes)] = True
-    return _cropped(same, [0] * len(axes), samples)
-
-
-def _cropped(mask: _Array, start: Sequence[int], samples: _Array) -> _Flooded:
-    box = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    inside = tuple(box)
-    first = [s.start + int(o) for s, o in zip(box, start, strict=True)]
-    return mask[inside].copy(), first, samples[inside].copy()

@@ -114,6 +114,21 @@ class ChunkedSource:
             self._read_box(ranges, out)
         return out
 
+    def in_memory(self, ranges: Sequence[range]) -> tuple[_Array, npt.NDArray[np.bool_]]:
+        """Return the samples at the product of `ranges` that are in memory, without reading.
+
+        The second array is the mask of these samples; the other samples are 0.
+        """
+        shape = [len(r) for r in ranges]
+        values, known = np.zeros(shape, self.dtype), np.zeros(shape, bool)
+        axes = [list(chunk_parts(r, c)) for r, c in zip(ranges, self.chunks, strict=True)]
+        for parts in product(*axes):
+            index, target, inside = zip(*parts, strict=True) if parts else ((), (), ())
+            chunk = self.get(index)
+            if chunk is not None:
+                values[target], known[target] = chunk[inside], True
+        return values, known
+
     @property
     def reads_chunks_alone(self) -> bool:
         """Whether reading neighbouring chunks one by one costs as much as in one call."""

@@ -103,7 +103,13 @@ class EditedArray:
         if is_basic(key):
             view = self._view[key]
             ranges = _as_ranges(view.ranges)
-            given = np.broadcast_to(np.asarray(values), view.shape)
+            given = np.asarray(values)
+            try:
+                given = np.broadcast_to(given, view.shape)
+            except ValueError as error:
+                raise ValueError(
+                    f"values of shape {given.shape} cannot be set in a region of shape {view.shape}"
+                ) from error
             self.edits.write(ranges, given.reshape([len(r) for r in ranges]))
             return
         found = _points(key, self.shape)
@@ -129,6 +135,44 @@ class EditedArray:
         self.edits.lay_over(ranges, values)
         values = values.reshape(self.shape)
         return values if dtype is None else values.astype(dtype, copy=False)
+
+    def in_memory(self) -> tuple[_Array, npt.NDArray[np.bool_]]:
+        """Return the samples that are edited or in memory, without reading; and which these are.
+
+        Returns
+        -------
+        values : ndarray
+            The samples of the view; 0 where they are unknown.
+        known : ndarray of bool
+            Mask of the known samples.
+        """
+        ranges = _as_ranges(self._view.ranges)
+        values, known = self.chunked_source.in_memory(ranges)
+        self.edits.lay_over(ranges, values, edited=known)
+        return values.reshape(self.shape), known.reshape(self.shape)
+
+    def lay_over(self, values: _Array) -> None:
+        """Replace the edited samples in `values`, a contiguous array of the samples of the view."""
+        ranges = _as_ranges(self._view.ranges)
+        self.edits.lay_over(ranges, values.reshape([len(r) for r in ranges]))
+
+    def set_where(self, where: npt.NDArray[np.bool_], values: npt.ArrayLike) -> None:
+        """Set the samples of the view at which the mask `where` is true.
+
+        Parameters
+        ----------
+        values
+            One value, or one for each sample of the view.
+        """
+        ranges = _as_ranges(self._view.ranges)
+        shape = [len(r) for r in ranges]
+        given = np.broadcast_to(np.asarray(values), self.shape).reshape(shape)
+        self.edits.write(ranges, given, where.reshape(shape))
+
+    def forget_where(self, where: npt.NDArray[np.bool_]) -> None:
+        """Make the samples of the view at which the mask `where` is true unedited again."""
+        ranges = _as_ranges(self._view.ranges)
+        self.edits.forget(ranges, where.reshape([len(r) for r in ranges]))
 
     def _read_points(self, points: Sequence[npt.NDArray[np.intp]]) -> _Array:
         """Return single samples; the box around them is read."""
@@ -163,9 +207,13 @@ def _points(
         return None
     wide = np.broadcast_arrays(*arrays)
     found = []
-    for values, n in zip(wide, shape, strict=True):
+    for axis, (values, n) in enumerate(zip(wide, shape, strict=True)):
         flat = values.reshape(-1).astype(np.intp)
-        if flat.size and not (-n <= flat.min() and flat.max() < n):
-            raise IndexError(f"an index is out of bounds for an axis of {n} samples")
+        outside = flat[(flat < -n) | (flat >= n)]
+        if outside.size:
+            raise IndexError(
+                f"index {outside[0]} is out of bounds for axis {axis} of an array of shape "
+                f"{tuple(shape)}"
+            )
         found.append(np.where(flat < 0, flat + n, flat))
     return found, wide[0].shape

@@ -80,16 +80,41 @@ class Edits:
 
     # ---- writing ---------------------------------------------------------------------------------
 
-    def write(self, ranges: Sequence[range], values: npt.ArrayLike) -> None:
-        """Set the samples at the product of `ranges`; `values` are broadcast to its shape."""
-        given = np.broadcast_to(np.asarray(values), [len(r) for r in ranges])
+    def write(
+        self, ranges: Sequence[range], values: npt.ArrayLike, where: npt.ArrayLike = True
+    ) -> None:
+        """Set the samples at the product of `ranges`, if `where` is true.
+
+        `values` and `where` are broadcast to the shape of the product.
+        """
+        shape = [len(r) for r in ranges]
+        given = np.broadcast_to(np.asarray(values), shape)
+        chosen = np.broadcast_to(np.asarray(where, bool), shape)
         axes = [list(chunk_parts(r, b)) for r, b in zip(ranges, self.block, strict=True)]
         with self._lock:
             for parts in product(*axes):
                 index, target, inside = zip(*parts, strict=True)
+                if not chosen[target].any():
+                    continue
                 block = self._block(index)
-                block.values[inside] = given[target]
-                block.mask[inside] = True
+                np.copyto(block.values[inside], given[target], "unsafe", where=chosen[target])
+                block.mask[inside] |= chosen[target]
+
+    def forget(self, ranges: Sequence[range], where: npt.ArrayLike) -> None:
+        """Make samples at the product of `ranges` unedited again, where `where` is true.
+
+        Edits that are held stay.
+        """
+        chosen = np.broadcast_to(np.asarray(where, bool), [len(r) for r in ranges])
+        axes = [list(chunk_parts(r, b)) for r, b in zip(ranges, self.block, strict=True)]
+        with self._lock:
+            for parts in product(*axes):
+                index, target, inside = zip(*parts, strict=True)
+                block = self._current.get(index)
+                if block is not None:
+                    block.mask[inside] &= ~chosen[target]
+                    if not block.mask.any():
+                        del self._current[index]
 
     def write_points(self, points: Sequence[npt.NDArray[np.intp]], values: npt.ArrayLike) -> None:
         """Set single samples.
@@ -162,8 +187,18 @@ class Edits:
 
     # ---- reading ---------------------------------------------------------------------------------
 
-    def lay_over(self, ranges: Sequence[range], out: _Array, *, held_only: bool = False) -> None:
-        """Replace the edited samples in `out`, which has the samples at the product of `ranges`."""
+    def lay_over(
+        self,
+        ranges: Sequence[range],
+        out: _Array,
+        *,
+        held_only: bool = False,
+        edited: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Replace the edited samples in `out`, which has the samples at the product of `ranges`.
+
+        In `edited`, of the same shape, they are set to true.
+        """
         axes = [
             {number: (target, inside) for number, target, inside in chunk_parts(r, b)}
             for r, b in zip(ranges, self.block, strict=True)
@@ -176,6 +211,8 @@ class Edits:
                     )
                     values, mask = block.values[inside], block.mask[inside]
                     np.copyto(out[target], values, "unsafe", where=mask)
+                    if edited is not None:
+                        edited[target] |= mask
 
     def lay_over_coarser(
         self,

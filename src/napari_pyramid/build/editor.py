@@ -17,6 +17,7 @@ from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.edits import Edits
 from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.arrays.old_values import OldValues
 from napari_pyramid.arrays.virtual import Cast
 from napari_pyramid.arrays.virtual_level import stored_array
 from napari_pyramid.build.progress import Progress, Steps
@@ -109,6 +110,8 @@ class PyramidEditor:
         self._workspace = Workspace(group or directories[0], in_place=True)
         self.edits = Edits(levels[0].chunked_source.shape, levels[0].dtype)
         self.array = EditedArray(levels[0], self.edits)
+        self.old_values = OldValues()
+        """Values before edits, for an undo; the unknown ones are read before edits are saved."""
 
     @property
     def directory(self) -> Path:
@@ -191,6 +194,7 @@ class PyramidEditor:
             raise
         self.edits.hold()
         try:
+            self.old_values.read()
             rewrite = yield from self._rewrite(limits)
             for directory, regions in rewrite.changed:
                 if regions:
