@@ -6,6 +6,7 @@ Expected pixels are from plain NumPy arrays edited in the same way, and from Ten
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -279,3 +280,57 @@ def test_killed_at_any_write_the_store_is_the_old_or_the_new_one(every: int) -> 
         [sys.executable, str(script), "--every", str(every)], capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_values_before_an_edit_are_read_before_the_edit_is_saved(tmp_path: Path) -> None:
+    editor = edit_pyramid(build(tmp_path / "a.ome.zarr", labels()))
+    editor[4, 3:20] = 8
+    box, where = editor.array[4:5, 3:44, 7:19], np.random.default_rng(1).random((1, 41, 12)) < 0.5
+    before, known = box.in_memory()
+    np.testing.assert_array_equal(known[0, :, 0], np.arange(3, 44) < 20)
+    values, unread = before[where], ~known[where]
+    editor.old_values.add(box.stored, where, values, unread)
+    box.set_where(where, 9)
+    expected = labels()
+    expected[4, 3:20] = 8
+    editor.save()
+    np.testing.assert_array_equal(values, expected[4:5, 3:44, 7:19][where])
+    expected[4:5, 3:44, 7:19][where] = 9
+    np.testing.assert_array_equal(np.asarray(editor.array), expected)
+    assert editor.old_values.unread(values) is None
+
+
+def test_forgotten_edits_leave_nothing_to_save(tmp_path: Path) -> None:
+    editor = edit_pyramid(build(tmp_path / "a.ome.zarr", labels()))
+    box, where = editor.array[::2, 40:3:-2, 7], np.random.default_rng(1).random((5, 19)) < 0.5
+    box.set_where(where, 9)
+    assert (np.asarray(box) == 9).sum() == where.sum()
+    box.forget_where(where)
+    assert not editor.has_edits
+    np.testing.assert_array_equal(np.asarray(editor.array), labels())
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (9, "index [9] is out of bounds"),
+        ((0, slice(3, 8), ..., -62), "index [0, 3:8, ..., -62] is out of bounds"),
+        ((np.array([1, 9]), 0, 0), "index 9 is out of bounds for axis 0"),
+    ],
+    ids=["integer", "integer and slices", "points"],
+)
+def test_index_out_of_range_is_named_with_the_shape(tmp_path: Path, key: Any, words: str) -> None:
+    editor = edit_pyramid(build(tmp_path / "a.ome.zarr", labels()))
+    for act in (lambda: editor[key], lambda: editor.__setitem__(key, 1)):
+        with pytest.raises(IndexError, match=re.escape(words)) as caught:
+            act()
+        assert "an array of shape (9, 50, 61)" in str(caught.value)
+    assert not editor.has_edits
+
+
+def test_values_that_do_not_fit_are_refused_with_both_shapes(tmp_path: Path) -> None:
+    editor = edit_pyramid(build(tmp_path / "a.ome.zarr", labels()))
+    with pytest.raises(
+        ValueError, match=re.escape("(3, 4) cannot be set in a region of shape (50,")
+    ):
+        editor[2] = np.zeros((3, 4))

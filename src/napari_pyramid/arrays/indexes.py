@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["is_basic", "written_out"]
+__all__ = ["is_basic", "out_of_bounds", "written_out"]
 
 
 def is_basic(key: Any) -> bool:
@@ -48,3 +49,17 @@ def written_out(key: Any, ndim: int) -> list[Any]:
         )
     split = at[0] if at else len(keys)
     return keys[:split] + [slice(None)] * missing + keys[split + len(at) :]
+
+
+def out_of_bounds(key: Any, shape: Sequence[int]) -> IndexError:
+    """Return the error for a basic index that an array of `shape` does not have."""
+    keys = key if isinstance(key, tuple) else (key,)
+    words = ", ".join(_in_words(k) for k in keys)
+    return IndexError(f"index [{words}] is out of bounds for an array of shape {tuple(shape)}")
+
+
+def _in_words(index: Any) -> str:
+    if isinstance(index, slice):
+        parts = [index.start, index.stop, *([] if index.step is None else [index.step])]
+        return ":".join("" if p is None else str(p) for p in parts)
+    return "..." if index is Ellipsis else str(index)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays.chunked_source import ChunkedSource
-from napari_pyramid.arrays.indexes import is_basic, written_out
+from napari_pyramid.arrays.indexes import is_basic, out_of_bounds, written_out
 from napari_pyramid.storage.irregular import with_regular_chunks
 
 if TYPE_CHECKING:
@@ -136,9 +136,12 @@ class LazyArray:
         expanded = iter(written_out(keys, self.ndim))
         view = object.__new__(LazyArray)
         view._origin = self._origin
-        view._set_ranges(
-            tuple(r[next(expanded)] if isinstance(r, range) else r for r in self._ranges)
-        )
+        try:
+            view._set_ranges(
+                tuple(r[next(expanded)] if isinstance(r, range) else r for r in self._ranges)
+            )
+        except IndexError as error:
+            raise out_of_bounds(key, self.shape) from error
         return view
 
     def __deepcopy__(self, memo: object) -> LazyArray:
