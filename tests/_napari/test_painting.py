@@ -5,6 +5,7 @@ What is expected are plain NumPy arrays in plain napari layers, painted with the
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -21,6 +22,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
+from servers import web_server
 
 from napari_pyramid import build_pyramid, open_pyramid
 from napari_pyramid._napari import _editing, _paintable, _unsaved
@@ -66,7 +68,7 @@ def painting(window: Any, store: Path, qtbot: Any) -> Any:
     return begin(window, layer, qtbot)
 
 
-def opened(window: Any, store: Path) -> Any:
+def opened(window: Any, store: Path | str) -> Any:
     ((data, state, kind),) = read(str(store))
     assert kind == "labels"
     return window.add_labels(data, **state)
@@ -480,20 +482,38 @@ def test_new_labels_are_created_opened_and_painted_on(
     assert (zarr.open_array(path / "labels/labels/0", mode="r")[...] == 1).sum() > 1000
 
 
-def test_labels_that_cannot_be_painted_on_say_why(window: Any, qtbot: Any, tmp_path: Path) -> None:
+def refusal(window: Any, qtbot: Any) -> str:
+    """Ask to paint on the active layer; return the message."""
     notification_manager.records.clear()
-    window.add_labels(discs())
     _editing.edit_labels(window)
-    assert "can be painted on as it is" in str(notification_manager.records[-1].message)
-    from napari_pyramid.arrays.lazy import LazyArray
+    qtbot.waitUntil(lambda: bool(notification_manager.records), timeout=60_000)
+    (record,) = notification_manager.records
+    assert _editing.editing_of(window.layers.selection.active) is None
+    return str(record.message)
 
-    levels = [LazyArray(discs()), LazyArray(discs()[:, ::2, ::2])]
-    window.add_labels(levels, multiscale=True)
-    _editing.edit_labels(window)
-    qtbot.waitUntil(
-        lambda: "zarr arrays in a local directory" in str(notification_manager.records[-1].message),
-        timeout=60_000,
+
+def test_labels_that_cannot_be_painted_on_say_why(
+    window: Any, stored: Path, qtbot: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    window.add_labels(discs(), name="plain")
+    assert refusal(window, qtbot) == "plain can be painted on as it is."
+    window.add_labels([discs(), discs()[:, ::2, ::2]], multiscale=True, name="others")
+    assert refusal(window, qtbot).startswith("others was not opened by this plugin: build a")
+    shutil.make_archive(str(tmp_path / "cells"), "zip", stored)
+    way_out = "cannot be edited: build a pyramid in a local folder first, and edit that"
+    assert opened(window, tmp_path / "cells.zip").name == "cells"
+    assert refusal(window, qtbot) == f"cells: a store in a zip file {way_out}"
+    window.layers.clear()
+    with web_server(stored.parent) as web:
+        opened(window, f"{web.url}/{stored.name}")
+        assert refusal(window, qtbot) == f"cells: a store on a web server {way_out}"
+        window.layers.clear()
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != stored / "1" and access(path, mode)
     )
+    opened(window, stored)
+    assert "no permission to write: change its permissions, or" in refusal(window, qtbot)
 
 
 @pytest.mark.slow

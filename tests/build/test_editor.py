@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from helpers import digest
+from helpers import digest, write_n5
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import web_server
 
 from napari_pyramid import (
     BuildInProgressError,
@@ -266,10 +267,47 @@ def test_pyramids_that_cannot_be_edited_say_why(tmp_path: Path) -> None:
     build_pyramid(labels().astype(float), tmp_path / "l.ome.zarr", method="laplacian", n_levels=2)
     with pytest.raises(SpecError, match="have residuals"):
         edit_pyramid(tmp_path / "l.ome.zarr")
+
+
+def test_stores_that_cannot_be_edited_name_a_way_out(tmp_path: Path) -> None:
+    def refusal(path: Any) -> str:
+        with pytest.raises(DestinationError) as caught:
+            edit_pyramid(path, method="mode")
+        return str(caught.value)
+
+    way_out = " cannot be edited: build a pyramid in a local folder first, and edit that"
+    store = build(tmp_path / "a.ome.zarr", labels())
     shutil.make_archive(str(tmp_path / "z"), "zip", store)
     os.rename(tmp_path / "z.zip", tmp_path / "z.ozx")
-    with pytest.raises(DestinationError, match="zarr arrays in a local directory"):
-        edit_pyramid(tmp_path / "z.ozx")
+    assert refusal(tmp_path / "z.ozx") == f"a store in a zip file{way_out}"
+    write_n5(tmp_path / "b.n5" / "s0", labels(), block=(16, 16, 4))
+    assert refusal(tmp_path / "b.n5") == f"an N5 store{way_out}"
+    with web_server(tmp_path) as web:
+        assert refusal(f"{web.url}/a.ome.zarr") == f"a store on a web server{way_out}"
+        assert refusal(f"{web.url}/z.ozx") == f"a store in a zip file{way_out}"
+
+
+def test_folders_without_permission_are_refused_before_anything_is_edited(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    store = build(tmp_path / "a.ome.zarr", labels())
+    editor = edit_pyramid(store)
+    access, denied = os.access, {store / "1"}
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in denied and access(path, mode))
+    with pytest.raises(DestinationError, match="1: no permission to write: change its permissions"):
+        edit_pyramid(store)
+    denied.add(tmp_path)  # where the new chunks are written first
+    with pytest.raises(DestinationError, match="no permission to write"):
+        editor.check()
+
+
+def test_unfinished_work_is_refused_before_anything_is_edited(tmp_path: Path) -> None:
+    store = build(tmp_path / "a.ome.zarr", labels())
+    workspace = Workspace(store, in_place=True)
+    workspace.directory.mkdir()
+    (workspace.directory / "state.json").write_text('{"phase": "filling"}')
+    with pytest.raises(DestinationError, match="holds unfinished work"):
+        edit_pyramid(store).check()
 
 
 @pytest.mark.posix("it forks")

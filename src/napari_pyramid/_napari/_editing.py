@@ -18,6 +18,7 @@ from napari.viewer import Viewer
 
 from napari_pyramid._napari._paintable import make_paintable
 from napari_pyramid._napari._progressive import shown_progressively
+from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._unsaved import watch_for_unsaved
 from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
@@ -104,18 +105,24 @@ def edit_labels(viewer: Viewer) -> None:
         show_warning(
             f"{layer.name} can be painted on as it is."
             if layer.editable
-            else f"{layer.name} was not opened by this plugin: open it with it to paint on it."
+            else f"{layer.name} was not opened by this plugin: build a pyramid of it first "
+            "(Plugins > Build pyramid), and paint on that."
         )
         return
     whole = current_viewer() or viewer  # not the proxy that plugins are given
 
     def begin(outcome: Outcome) -> None:
         if outcome.error is not None:
-            show_error(f"{layer.name} cannot be painted on: {outcome.error}")
+            show_warning(f"{layer.name}: {worded(outcome.error)}")
         elif layer in whole.layers and editing_of(layer) is None:
             _begin(whole, layer, outcome.result)
 
-    answer_in_background(lambda: PyramidEditor(levels, labels=True), begin)
+    def open_editor() -> PyramidEditor:
+        editor = PyramidEditor(levels, labels=True)
+        editor.check()
+        return editor
+
+    answer_in_background(open_editor, begin)
 
 
 def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:

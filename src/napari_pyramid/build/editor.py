@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import zarr
 
 from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.edits import Edits
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.old_values import OldValues
-from napari_pyramid.arrays.virtual import Cast
-from napari_pyramid.arrays.virtual_level import stored_array
+from napari_pyramid.build.editable import (
+    editable_array,
+    factors_between,
+    recorded_of,
+    recorded_steps,
+    reduction_for,
+    writable_directory,
+)
 from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.rewrite import EditedLevel, Rewrite
 from napari_pyramid.build.source_places import directory_of
-from napari_pyramid.build.stored_levels import recorded_options
 from napari_pyramid.build.targets import group_around
 from napari_pyramid.build.workspace import Workspace
-from napari_pyramid.downsample import Reduction, reduction_of
 from napari_pyramid.downsample.methods import Method
 from napari_pyramid.errors import (
     DestinationError,
     PyramidError,
     Remedy,
-    SpecError,
     explained,
 )
-from napari_pyramid.metadata.group import Attributes, listed_multiscales
 from napari_pyramid.plan.workers import Limits
 from napari_pyramid.pyramid import open_pyramid
 from napari_pyramid.storage.moves import make_moves
@@ -96,13 +97,15 @@ class PyramidEditor:
     def __init__(
         self, levels: Sequence[LazyArray], *, labels: bool = True, method: Method | None = None
     ) -> None:
-        arrays = [_stored_array(level) for level in levels]
-        directories = [_directory(array) for array in arrays]
+        arrays = [editable_array(level) for level in levels]
+        directories = [
+            writable_directory(Path(os.path.abspath(str(directory_of(a))))) for a in arrays
+        ]
         group = group_around(directories[0])
-        recorded = _recorded(group, directories[0])
-        self._reduction = _reduction(recorded, method, labels)
-        steps = [_step(fine.shape, coarse.shape) for fine, coarse in pairwise(arrays)]
-        steps = _recorded_steps(recorded, arrays) or steps
+        recorded = recorded_of(group, directories[0])
+        self._reduction = reduction_for(recorded, method, labels)
+        steps = [factors_between(fine.shape, coarse.shape) for fine, coarse in pairwise(arrays)]
+        steps = recorded_steps(recorded, arrays) or steps
         self._levels = [
             EditedLevel(directory, factors)
             for directory, factors in zip(directories, [(1,) * arrays[0].ndim, *steps], strict=True)
@@ -128,6 +131,21 @@ class PyramidEditor:
 
     def __setitem__(self, key: Any, values: npt.ArrayLike) -> None:
         self.array[key] = values
+
+    def check(self) -> None:
+        """Raise if edits cannot be saved as things are now; nothing is written.
+
+        Raises
+        ------
+        DestinationError
+            If the folder around the store cannot be written, or a build left unfinished work there.
+        """
+        writable_directory(self._workspace.directory.parent)
+        if self._workspace.has_work:
+            raise DestinationError(
+                f"{self._workspace.directory} holds unfinished work",
+                remedies=[Remedy.FINISH, Remedy.START_OVER],
+            )
 
     def discard(self) -> None:
         """Forget the edits that have not been saved."""
@@ -184,11 +202,7 @@ class PyramidEditor:
         workspace = self._workspace
         workspace.acquire()
         try:
-            if workspace.has_work:
-                raise DestinationError(
-                    f"{workspace.directory} holds unfinished work",
-                    remedies=[Remedy.FINISH, Remedy.START_OVER],
-                )
+            self.check()
         except DestinationError:
             workspace.release()
             raise
@@ -234,116 +248,3 @@ class PyramidEditor:
         if isinstance(error, PyramidError):
             return error
         return DestinationError(f"{self.directory}: {explained(error)}")
-
-
-def _stored_array(level: Any) -> zarr.Array[Any]:
-    """Return the zarr array in a local directory that a level shows.
-
-    Raises
-    ------
-    DestinationError
-        If the level is anything else.
-    """
-    array = level
-    while isinstance(array, LazyArray | Cast):
-        array = stored_array(array.source) if isinstance(array, LazyArray) else array.array
-    if not isinstance(array, zarr.Array) or directory_of(array) is None:
-        raise DestinationError(
-            "only levels that are zarr arrays in a local directory can be edited",
-            remedies=[Remedy.NEW_STORE],
-        )
-    return array
-
-
-def _directory(array: zarr.Array[Any]) -> Path:
-    """Return the directory of an array.
-
-    Raises
-    ------
-    DestinationError
-        If it cannot be written.
-    """
-    found = directory_of(array)
-    assert found is not None
-    directory = Path(os.path.abspath(found))
-    if not os.access(directory, os.W_OK):
-        raise DestinationError(
-            f"{directory}: no permission to write: change its permissions, or edit a copy",
-        )
-    return directory
-
-
-def _recorded(group: Path | None, level_0: Path) -> Mapping[str, Any]:
-    """Return method, factors and background as a build has recorded them; empty if it has not."""
-    if group is None:
-        return {}
-    path = level_0.relative_to(group).as_posix()
-    entries = (
-        entry
-        for entry in listed_multiscales(Attributes(group))
-        if any(isinstance(d, dict) and d.get("path") == path for d in entry["datasets"])
-    )
-    return recorded_options(next(entries, {}))
-
-
-def _reduction(recorded: Mapping[str, Any], method: Method | None, labels: bool) -> Reduction:
-    """Return the method that coarser levels are made with.
-
-    Raises
-    ------
-    SpecError
-        If nothing says which one it is, it is not the recorded one, or it stores residuals.
-    """
-    known = recorded.get("method")
-    if method is None and known is None and not labels:
-        raise SpecError("nothing says how the levels were made: name the method")
-    chosen = reduction_of(
-        method if method is not None else known or "mode",
-        ignore_background=bool(recorded.get("ignore_background")),
-    )
-    if known is not None and chosen.name != known:
-        raise SpecError(f"the levels were made with method {known}, not {chosen.name}")
-    if chosen.residual is not None:
-        raise SpecError(
-            f"levels of method {chosen.name} cannot be edited, since they have residuals: "
-            "build them again"
-        )
-    return chosen
-
-
-def _recorded_steps(
-    recorded: Mapping[str, Any], arrays: Sequence[zarr.Array[Any]]
-) -> list[tuple[int, ...]] | None:
-    """Return the recorded factors if they fit the shapes of the levels, else None."""
-    steps = [tuple(step) for step in recorded.get("factors") or ()]
-    fits = len(steps) == len(arrays) - 1 and all(
-        tuple(-(-n // f) for n, f in zip(fine.shape, step, strict=True)) == coarse.shape
-        for step, (fine, coarse) in zip(steps, pairwise(arrays), strict=True)
-    )
-    return steps if fits else None
-
-
-def _step(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...]:
-    """Return the factors between two levels, whose lengths may be rounded up or down.
-
-    Raises
-    ------
-    SpecError
-        If no whole factors give the lengths.
-    """
-    factors = []
-    for n, m in zip(fine, coarse, strict=True):
-        ratio = n / m
-        fitting = (
-            f
-            for f in (round(ratio), int(ratio), int(ratio) + 1)
-            if f >= 1 and m in (-(-n // f), n // f)
-        )
-        factor = next(fitting, None)
-        if factor is None:
-            raise SpecError(
-                f"a level of shape {tuple(coarse)} does not follow from one of shape "
-                f"{tuple(fine)} by whole factors: build the levels again"
-            )
-        factors.append(factor)
-    return tuple(factors)
