@@ -154,6 +154,30 @@ def test_ranges_as_a_new_pyramid(
     assert [a.unit for a in found.axes][1:] == ["micrometer"] * 3
 
 
+def test_ranges_as_a_compressed_tiff(
+    viewer: Any, dock: Any, qtbot: Any, store: Path, tmp_path: Path
+) -> None:
+    opened(viewer, store)
+    widget = dock()
+    assert not widget.compression.visible
+    widget.region.value = RANGES
+    widget.format.value = TIFF
+    qtbot.waitUntil(lambda: widget.compression.visible, timeout=PATIENCE)
+    assert widget.compression.value == "deflate"
+    type_ranges(widget, qtbot, z=(0, 8))
+    widget.destination.line_edit.value = str(tmp_path / "part")
+    widget.refresh()
+    assert "before compression" in widget.size.value
+    widget.compression.value = "zstd"
+    run(widget, qtbot)
+    with tifffile.TiffFile(tmp_path / "part.ome.tif") as file:
+        assert file.pages.first.compression.name == "ZSTD"
+        np.testing.assert_array_equal(file.asarray(), CELLS)
+    widget.compression.value = "none"
+    widget.refresh()
+    assert "before compression" not in widget.size.value
+
+
 def test_new_layers_are_where_the_originals_are(
     viewer: Any, dock: Any, qtbot: Any, store: Path
 ) -> None:

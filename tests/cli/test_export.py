@@ -53,6 +53,15 @@ def test_region_is_written_and_described(store: Path, tmp_path: Path, name: str)
     assert "15" in out
 
 
+def test_compression_of_a_tiff(store: Path, tmp_path: Path) -> None:
+    assert invoke(store, tmp_path / "a.tif", "--compression", "none", "-q")[0] == 0
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.pages.first.compression.name == "NONE"
+    status, _, err = invoke(store, tmp_path / "b.tif", "--compression", "lzw")
+    assert status == 2
+    assert "expected deflate, zstd or none" in " ".join(err.split())
+
+
 def test_level(store: Path, tmp_path: Path) -> None:
     status, _, _ = invoke(store, tmp_path / "a.tif", "--level", 1, "-q")
     assert status == 0

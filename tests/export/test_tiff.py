@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +20,8 @@ from PIL import Image as Pillow
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.axes import Axis
 from napari_pyramid.build.progress import Steps
-from napari_pyramid.errors import DestinationError, SourceError, SpecError
-from napari_pyramid.export import plan_export
+from napari_pyramid.errors import DestinationError, PyramidError, SourceError, SpecError
+from napari_pyramid.export import COMPRESSIONS, plan_export
 from napari_pyramid.export.region import Source
 from napari_pyramid.export.tiff import TiffExport
 from napari_pyramid.image import Channel
@@ -180,9 +181,60 @@ def test_pieces_of_rows_are_put_together(tmp_path: Path) -> None:
     chunked = zarr.create_array({}, data=pixels, chunks=(4, 64, 32))
     source = source_of(chunked, "zyx")
     cut = source.cut(source.region({"y": slice(3, 120), "x": slice(10, 139)}))
-    export = TiffExport(cut, tmp_path / "a.tif", block_bytes=4 * 64 * 64 * 2)
+    export = TiffExport(cut, tmp_path / "a.tif", compression="none", block_bytes=4 * 64 * 64 * 2)
     assert len(list(export.steps())) == 12
     np.testing.assert_array_equal(tifffile.imread(export.path), pixels[:, 3:120, 10:139])
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize(
+    ("axes", "shape", "dtype"),
+    [
+        ("tczyx", (2, 1, 3, 300, 530), "u2"),
+        ("yxc", (300, 270, 3), "u1"),
+        ("zyx", (2, 9, 300), "f4"),
+    ],
+    ids=["planes", "colours", "floats"],
+)
+def test_compressed_pixels_are_the_same(
+    tmp_path: Path, compression: Any, axes: str, shape: tuple[int, ...], dtype: str
+) -> None:
+    rows = np.arange(shape[axes.index("y")]).reshape(-1, *[1] * (len(shape) - axes.index("y") - 1))
+    pixels = (random(shape, dtype) // 64 + rows).astype(dtype)
+    channels = tuple(Channel(*c) for c in RGBA[:3]) if axes == "yxc" else ()
+    chunks = tuple(min(n, 70) for n in shape)
+    stored = zarr.create_array({}, data=pixels, chunks=chunks)
+    source = source_of(stored, axes, channels=channels)
+    cut = source.cut(source.region({"y": slice(2, None), "x": slice(1, None)}))
+    export = TiffExport(cut, tmp_path / "a.tif", compression=compression, block_bytes=2**18)
+    assert (len(list(export.steps())) > 1) == (dtype != "f4")
+    expected = pixels[2:, 1:] if axes == "yxc" else pixels[..., 2:, 1:]
+    with tifffile.TiffFile(export.path) as file:
+        tag = {"deflate": "ADOBE_DEFLATE", "zstd": "ZSTD", "none": "NONE"}[compression]
+        assert file.pages.first.compression.name == tag
+        np.testing.assert_array_equal(file.asarray(), np.squeeze(expected))
+        assert pixels_of(file.ome_metadata or "").attrib["PhysicalSizeXUnit"] == "µm"
+    if compression == "none":
+        assert export.path.stat().st_size > expected.nbytes
+    elif dtype != "f4":
+        assert export.path.stat().st_size < 0.6 * expected.nbytes
+    if compression == "deflate":  # another reader: the last plane, by libtiff
+        with Pillow.open(export.path) as picture:
+            picture.seek(picture.n_frames - 1)
+            last = expected if axes == "yxc" else expected.reshape(-1, *expected.shape[-2:])[-1]
+            np.testing.assert_array_equal(np.asarray(picture), last)
+
+
+def test_compression_that_is_unknown_or_misses_a_package_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(random((7, 9)), "yx")
+    cut = source.cut(source.region(None))
+    with pytest.raises(ValueError, match="compression 'lzw': expected deflate, zstd, none"):
+        plan_export(cut, tmp_path / "a.tif", compression="lzw")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(PyramidError, match="zstd needs the package imagecodecs: choose deflate"):
+        plan_export(cut, tmp_path / "a.tif", compression="zstd")
 
 
 class Large(Array):
@@ -197,7 +249,9 @@ class Large(Array):
 def test_file_beyond_4_gib_is_a_bigtiff_and_smaller_ones_are_not(tmp_path: Path) -> None:
     for n, big in ((2**31, True), (2**30, False)):
         source = source_of(Large((n // 2**20, 1024, 1024), chunks=(64, 64, 64)), "zyx")
-        export = TiffExport(source.cut(source.region(None)), tmp_path / "a.tif")
+        cut = source.cut(source.region(None))
+        export = TiffExport(cut, tmp_path / "a.tif", compression="none")
+        assert TiffExport(cut, tmp_path / "a.tif").is_big is big
         assert export.is_big is big
         assert export.peak_memory < 100 * 2**20
         export._write_headers(tmp_path / "a.tif")  # sparse: takes no room
@@ -259,5 +313,6 @@ def test_disk_without_room_is_refused_before_it_is_filled(
         tiff.shutil, "disk_usage", lambda path: tiff.shutil._ntuple_diskusage(9, 8, 1)
     )
     source = source_of(random((7, 9)), "yx")
+    cut = source.cut(source.region(None))
     with pytest.raises(DestinationError, match=r"takes 126 B, but 1 B are free"):
-        plan_export(source.cut(source.region(None)), tmp_path / "a.tif").steps()
+        plan_export(cut, tmp_path / "a.tif", compression="none").steps()

@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_pyramid._napari._export_controls import (
     LAYER,
     RANGES,
+    TIFF,
     VIEW,
     AxisRange,
 )
@@ -64,7 +65,13 @@ class ExportRegion(ExportForm):
     def _connect(self) -> None:
         self.layer.changed.connect(self._layer_changed)
         self.all_channels.changed.connect(self._image_changed)
-        for choice in (self.region, self.all_planes, self.level, self.destination):
+        for choice in (
+            self.region,
+            self.all_planes,
+            self.level,
+            self.compression,
+            self.destination,
+        ):
             choice.changed.connect(self._later)
         self.format.changed.connect(self._format_changed)
         self.export.changed.connect(self.start)
@@ -162,6 +169,7 @@ class ExportRegion(ExportForm):
 
     def _format_changed(self, *_: Any) -> None:
         self.destination.visible = self.format.value != LAYER
+        self.compression.visible = self.format.value == TIFF
         if self.destination.is_typed:
             self.destination.change_suffix(self.format.value)
         else:
@@ -203,7 +211,8 @@ class ExportRegion(ExportForm):
         try:
             source = self._source()
             cut = source.source.cut(self._region(source), self.level.value)
-            export = plan_export(cut, self.destination.path(self.format.value))
+            path = self.destination.path(self.format.value)
+            export = plan_export(cut, path, compression=self.compression.value)
             self.size.value = words_for(cut, export)
             export.check()
         except PyramidError as error:

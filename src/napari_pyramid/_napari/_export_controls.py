@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QSizePolicy
 from napari_pyramid._napari._offer import suggested_destination
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
+from napari_pyramid.export import Compression
 from napari_pyramid.export.tiff import SUFFIXES
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PYRAMID",
     "RANGES",
     "TIFF",
+    "TIFF_COMPRESSIONS",
     "VIEW",
     "AxisRange",
     "DestinationEdit",
@@ -29,6 +31,11 @@ __all__ = [
 
 VIEW, DRAWN, RANGES = "What is in view", "Drawn rectangle", "Ranges of axes"
 PYRAMID, TIFF, LAYER = "New pyramid (OME-Zarr)", "TIFF (OME-TIFF)", "New layer in memory"
+TIFF_COMPRESSIONS: tuple[tuple[str, Compression], ...] = (
+    ("deflate, read by any program", "deflate"),
+    ("zstd, smaller", "zstd"),
+    ("none", "none"),
+)
 NO_LABEL = " " * 20
 """Blank label, the widest of its form, so that magicgui aligns all controls.
 

@@ -17,6 +17,7 @@ from napari_pyramid._napari._export_controls import (
     PYRAMID,
     RANGES,
     TIFF,
+    TIFF_COMPRESSIONS,
     VIEW,
     AxisRange,
     DestinationEdit,
@@ -57,6 +58,12 @@ class ExportForm(Container[Any]):
             label="Level", choices=self._level_choices, tooltip="0 is the finest resolution"
         )
         self.format = ComboBox(label="Export as", choices=[PYRAMID, TIFF, LAYER])
+        self.compression = ComboBox(
+            label="Compression",
+            choices=TIFF_COMPRESSIONS,
+            tooltip="Without loss; any program reads deflate, zstd is faster and smaller",
+            visible=False,
+        )
         self.destination = DestinationEdit()
         self.size = Label(label=NO_LABEL, value="")
         self.export = PushButton(text="Export", enabled=False)
@@ -77,6 +84,7 @@ class ExportForm(Container[Any]):
                 self.ranges,
                 self.level,
                 self.format,
+                self.compression,
                 self.destination,
                 self.size,
                 buttons,
@@ -124,6 +132,7 @@ class ExportForm(Container[Any]):
             self.ranges,
             self.level,
             self.format,
+            self.compression,
             self.destination,
         ):
             part.enabled = not busy

@@ -54,10 +54,11 @@ def words_for(cut: Cut, export: Export) -> str:
         "tiff": "BigTIFF" if export.is_big_tiff else "TIFF",
         "array": "One array",
     }
+    packed = " before compression" if export.is_compressed else ""
     return (
         f"{by(cut.array.shape)} ({names}), {cut.array.dtype}\n"
         f"Voxels {by(f'{s:.4g}' for s in spatial)} {', '.join(units) or 'pixel'}\n"
-        f"{kinds[export.kind]}, {format_bytes(export.nbytes)}; "
+        f"{kinds[export.kind]}, {format_bytes(export.nbytes)}{packed}; "
         f"{format_bytes(export.peak_memory)} of memory"
     )
 

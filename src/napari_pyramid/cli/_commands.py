@@ -241,6 +241,9 @@ def export(
         str | None,
         typer.Option("--format", metavar="0.5", help="Version of OME-Zarr: 0.5 or 0.4."),
     ] = None,
+    compression: Annotated[
+        str, typer.Option("--compression", help="Of an OME-TIFF: deflate, zstd or none.")
+    ] = "deflate",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is at DESTINATION.")
     ] = False,
@@ -251,6 +254,8 @@ def export(
     """Write a region of an image as a new pyramid or an OME-TIFF."""
     if format not in (None, "0.4", "0.5"):
         raise typer.BadParameter(f"--format {format}: expected 0.5 or 0.4")
+    if compression not in ("deflate", "zstd", "none"):
+        raise typer.BadParameter(f"--compression {compression}: expected deflate, zstd or none")
     from napari_pyramid.cli._export import run
     from napari_pyramid.info import describe
 
@@ -261,6 +266,7 @@ def export(
         level=level,
         image=image,
         format=cast("Any", format),
+        compression=cast("Any", compression),
         overwrite=overwrite,
         storage_options=storage_options(storage_option),
         quiet=quiet,

@@ -13,7 +13,7 @@ import typer
 
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.cli._terminal import INTERRUPTED, Interrupt, progress_bar, say
-from napari_pyramid.export import plan_export
+from napari_pyramid.export import Compression, plan_export
 from napari_pyramid.export.region import Source
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
@@ -57,6 +57,7 @@ def run(
     level: int,
     image: str | None,
     format: Version | None,
+    compression: Compression,
     overwrite: bool,
     storage_options: Mapping[str, Any] | None,
     quiet: bool,
@@ -69,7 +70,9 @@ def run(
     images = open_images(source, storage_options=storage_options)
     found = Source.of_stored(pick_image(images, image, public_url(source)))
     cut = found.cut(found.region(ranges), level)
-    export = plan_export(cut, destination, overwrite=overwrite, format=format)
+    export = plan_export(
+        cut, destination, overwrite=overwrite, format=format, compression=compression
+    )
     steps = Steps(export.steps())
     with Interrupt() as interrupt, progress_bar(quiet=quiet) as show, closing(steps):
         for step in steps:

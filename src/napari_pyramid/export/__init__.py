@@ -17,6 +17,7 @@ from napari_pyramid.errors import SpecError
 from napari_pyramid.export.blocks import Blocks
 from napari_pyramid.export.region import Cut, Source
 from napari_pyramid.export.tiff import SUFFIXES, TiffExport
+from napari_pyramid.export.tiff_tiles import COMPRESSIONS, Compression
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
@@ -24,7 +25,7 @@ from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import available_memory
 from napari_pyramid.storage.store_objects import place_of
 
-__all__ = ["Export", "Kind", "export_region", "plan_export"]
+__all__ = ["COMPRESSIONS", "Compression", "Export", "Kind", "export_region", "plan_export"]
 
 Kind = Literal["pyramid", "tiff", "array"]
 
@@ -60,6 +61,11 @@ class Export:
     def is_big_tiff(self) -> bool:
         """Whether a BigTIFF file will be written."""
         return self._tiff is not None and self._tiff.is_big
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether a compressed TIFF file will be written."""
+        return self._tiff is not None and self._tiff.compression != "none"
 
     @property
     def n_levels(self) -> int:
@@ -129,6 +135,7 @@ def plan_export(
     *,
     overwrite: bool = False,
     format: Version | None = None,
+    compression: Compression = "deflate",
 ) -> Export:
     """Plan an export; nothing is read or written.
 
@@ -143,17 +150,21 @@ def plan_export(
         Replace what is at the destination, once the new one is complete.
     format
         Version of OME-Zarr of a new pyramid.
+    compression
+        Compression of a TIFF file, as in `export_region`.
 
     Raises
     ------
     SpecError, DestinationError
         If the region cannot be stored there.
+    ValueError, PyramidError
+        If there is no such compression, or a package for it is missing.
     """
     if destination is None:
         return Export(cut, "array", _blocks=Blocks(cut.array, [s.start for s in cut.region]))
     path = Path(destination).absolute()
     if path.suffix.lower() in SUFFIXES:
-        return Export(cut, "tiff", overwrite, _tiff=TiffExport(cut, path))
+        return Export(cut, "tiff", overwrite, _tiff=TiffExport(cut, path, compression=compression))
     build = plan_build(
         cut.array,
         path,
@@ -173,6 +184,7 @@ def export_region(
     level: int = 0,
     image: str | None = None,
     format: Version | None = None,
+    compression: Compression = "deflate",
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -194,6 +206,9 @@ def export_region(
         Name or path of one of several images in `source`; None takes the first.
     format
         Version of OME-Zarr of a new pyramid: ``"0.5"`` or ``"0.4"``.
+    compression
+        Compression of a TIFF file, without loss: ``"deflate"``, which any program reads,
+        ``"zstd"``, which is faster and smaller but needs imagecodecs, or ``"none"``.
     overwrite
         Replace what is at the destination, once the new one is complete.
     storage_options
@@ -214,7 +229,11 @@ def export_region(
     images = open_images(source, storage_options=storage_options)
     found = Source.of_stored(pick_image(images, image, place_of(source)))
     export = plan_export(
-        found.cut(found.region(region), level), destination, overwrite=overwrite, format=format
+        found.cut(found.region(region), level),
+        destination,
+        overwrite=overwrite,
+        format=format,
+        compression=compression,
     )
     with closing(Steps(export.steps())) as steps:
         for step in steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,26 @@ class Blocks:
     start
         Position of the first sample in the array that has the chunks: blocks end where its chunks
         end.
+    tiles
+        Lengths along some axes, whose multiples blocks end at in place of the ends of chunks.
     """
 
-    def __init__(self, array: Any, start: Sequence[int], *, limit: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self,
+        array: Any,
+        start: Sequence[int],
+        *,
+        limit: int = BLOCK_BYTES,
+        tiles: Mapping[int, int] | None = None,
+    ) -> None:
         self._array = array
         shape = tuple(int(n) for n in array.shape)
         samples = max(1, limit // max(1, int(np.dtype(array.dtype).itemsize)))
-        chunks = regular_chunks(array) or (1,) * len(shape)
+        chunks = list(regular_chunks(array) or (1,) * len(shape))
+        if tiles:
+            start = [0 if a in tiles else s for a, s in enumerate(start)]
+            chunks = [tiles.get(a, c) for a, c in enumerate(chunks)]
+            samples = max(samples, math.prod(chunks[min(tiles) :]))
         self._edges = [
             _edges(n, s, c, b)
             for n, s, c, b in zip(shape, start, chunks, _block(shape, chunks, samples), strict=True)

@@ -1,7 +1,8 @@
-"""Write a region as an uncompressed OME-TIFF, block by block, with the extra "tiff".
+"""Write a region as an OME-TIFF, block by block, with the extra "tiff".
 
-tifffile writes the headers and the OME-XML around planes that are one after another in the file;
-the blocks are then written into their places, so that memory stays bounded.
+tifffile writes the headers and the OME-XML. Blocks of uncompressed planes, which are one after
+another in the file, are then written into their places; compressed tiles are appended, and their
+positions stored in the headers. Memory stays bounded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from napari_pyramid.errors import DestinationError, PyramidError, Remedy, Source
 from napari_pyramid.export.blocks import BLOCK_BYTES, Blocks
 from napari_pyramid.export.ome_tiff import OmeTiff, describe_tiff
 from napari_pyramid.export.region import Cut
+from napari_pyramid.export.tiff_tiles import (
+    Compression,
+    TileWriter,
+    check_compression,
+    tile_of,
+)
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.regions import Region
 
@@ -37,14 +44,31 @@ _STRIP_BYTES = 2**20
 class TiffExport:
     """A region that can be written as a TIFF file.
 
+    Parameters
+    ----------
+    compression
+        How tiles are compressed, without loss; ``"none"`` writes whole planes.
+
     Raises
     ------
+    ValueError
+        If there is no such compression.
+    PyramidError
+        If the compression needs a package that is missing.
     SpecError
         If the image cannot be described by OME.
     """
 
-    def __init__(self, cut: Cut, path: Path, *, block_bytes: int = BLOCK_BYTES) -> None:
-        self.path = path
+    def __init__(
+        self,
+        cut: Cut,
+        path: Path,
+        *,
+        compression: Compression = "deflate",
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        check_compression(compression)
+        self.path, self.compression = path, compression
         self._tiff = describe_tiff(cut.image)
         array, start = cut.array, [s.start for s in cut.region]
         for axis in reversed(self._tiff.dropped):
@@ -53,11 +77,16 @@ class TiffExport:
         order = np.argsort(np.argsort(self._tiff.order)).tolist()
         if order != sorted(order):
             array, start = Transpose(array, order), [start[i] for i in order]
-        self._blocks = Blocks(array, start, limit=block_bytes)
+        plane = self._plane_axis
+        height, width = tile_of(self._tiff.shape[plane : plane + 2])
+        tiles = None if compression == "none" else {plane: height, plane + 1: width}
+        if tiles and self._tiff.is_rgb:
+            tiles[plane + 2] = self._tiff.shape[-1]
+        self._blocks = Blocks(array, start, limit=block_bytes, tiles=tiles)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels in the file."""
+        """Bytes of the pixels in the file, before compression."""
         return math.prod(self._tiff.shape) * self._tiff.dtype.itemsize
 
     @property
@@ -68,8 +97,8 @@ class TiffExport:
 
     @property
     def peak_memory(self) -> int:
-        """Predicted bytes of memory: a block, and the same block in the types of the file."""
-        return 2 * self._blocks.nbytes
+        """Predicted bytes of memory: a block, the block in the types of the file, and encoded."""
+        return (2 if self.compression == "none" else 3) * self._blocks.nbytes
 
     @property
     def _plane_axis(self) -> int:
@@ -100,7 +129,7 @@ class TiffExport:
         if not folder.is_dir():
             raise DestinationError(f"{folder} is not a folder: choose another destination")
         free = shutil.disk_usage(folder).free
-        if self.nbytes > free:
+        if self.compression == "none" and self.nbytes > free:
             raise DestinationError(
                 f"{self.path} takes {format_bytes(self.nbytes)}, but {format_bytes(free)} are free "
                 "there: choose a coarser level, a smaller region or another disk"
@@ -123,12 +152,8 @@ class TiffExport:
         unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         complete = False
         try:
-            offset = self._write_headers(unfinished)
-            with unfinished.open("r+b") as file:
-                for region, values, progress in self._blocks.read():
-                    stored = _stored(values, self._tiff.dtype)
-                    _write_block(file, offset, self._tiff.shape, region, stored)
-                    yield progress
+            write = self._write_tiles if self.compression != "none" else self._write_planes
+            yield from write(unfinished)
             self.check(overwrite=overwrite)
             unfinished.replace(self.path)
             complete = True
@@ -140,27 +165,59 @@ class TiffExport:
                     unfinished.unlink(missing_ok=True)
         return self.path
 
-    def _write_headers(self, path: Path) -> int:
-        """Write everything but the pixels, and return their position in the file."""
+    def _write_planes(self, path: Path) -> Generator[Progress, None, None]:
+        """Write the file without compression."""
+        row = math.prod(self._tiff.shape[self._plane_axis + 1 :]) * self._tiff.dtype.itemsize
+        place = self._write_headers(
+            path,
+            rowsperstrip=max(1, _STRIP_BYTES // max(1, row)),
+            contiguous=True,
+            returnoffset=True,
+        )
+        assert place is not None
+        with path.open("r+b") as file:
+            for region, values, progress in self._blocks.read():
+                stored = _stored(values, self._tiff.dtype)
+                _write_block(file, int(place[0]), self._tiff.shape, region, stored)
+                yield progress
+
+    def _write_tiles(self, path: Path) -> Generator[Progress, None, None]:
+        """Write the file with compressed tiles."""
+        assert self.compression != "none"
+        tiff = self._tiff
+        tiles = TileWriter(tiff.shape, tiff.dtype, self._plane_axis, self.compression)
+        self._write_headers(
+            path,
+            (b"" for _ in range(tiles.n_tiles)),  # without pixels, which are not known yet
+            tile=tiles.tile,
+            compression={"deflate": "zlib", "zstd": "zstd"}[self.compression],
+            predictor=tiles.predictor,
+        )
+        with path.open("r+b") as file:
+            for region, values, progress in self._blocks.read():
+                tiles.write(file, region, _stored(values, tiff.dtype))
+                yield progress
+        tiles.finish(path)
+
+    def _write_headers(self, path: Path, data: Any = None, **options: Any) -> Any:
+        """Write everything but the pixels; return what tifffile returns."""
         import tifffile
 
         tiff: OmeTiff = self._tiff
-        row = math.prod(tiff.shape[self._plane_axis + 1 :]) * tiff.dtype.itemsize
-        rgb: dict[str, Any] = {"photometric": "rgb", "planarconfig": "contig"}
-        if tiff.is_rgb and tiff.shape[-1] == 4:
-            rgb["extrasamples"] = "unassalpha"
+        colours: dict[str, Any] = {"photometric": "minisblack"}
+        if tiff.is_rgb:
+            colours = {"photometric": "rgb", "planarconfig": "contig"}
+            if tiff.shape[-1] == 4:
+                colours["extrasamples"] = "unassalpha"
         with tifffile.TiffWriter(path, bigtiff=self.is_big, byteorder="<", ome=True) as writer:
-            place = writer.write(
+            return writer.write(
+                data,
                 shape=tiff.shape,
                 dtype=tiff.dtype,
-                rowsperstrip=max(1, _STRIP_BYTES // max(1, row)),
                 metadata={"axes": tiff.axes, **tiff.metadata},
-                contiguous=True,
-                returnoffset=True,
-                **(rgb if tiff.is_rgb else {"photometric": "minisblack"}),
+                **colours,
+                **options,
             )
-        assert place is not None
-        return int(place[0])
 
 
 def _stored(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
