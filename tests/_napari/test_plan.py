@@ -52,7 +52,7 @@ def test_pyramid_is_said_to_be_one() -> None:
         .summary()
         .startswith("It has 2 levels already; ")
     )
-    assert "without coarser levels" in why_not_in_place(Candidate(pyramid))
+    assert "on a disk or in a bucket" in why_not_in_place(Candidate(pyramid))
 
 
 def test_in_place_counts_only_what_is_added(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 from skimage.transform import pyramid_gaussian
 
+from napari_pyramid import build_pyramid
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._offer import Offer
@@ -480,9 +481,36 @@ def test_levels_that_came_in_place_are_known(
     choose(widget, qtbot, destination=None, levels=2)
     build(widget, qtbot)
     qtbot.waitUntil(widget.build.isEnabled, timeout=PATIENCE)
-    assert not widget.place.enabled  # it is a pyramid now, no single array
+    assert widget.place.value == "new"
+    assert "It has 2 levels already: in place" in widget.form.problems()["place"]
     choose(widget, qtbot, destination=None, levels=3)
     assert "It has 2 levels already" in said(widget)
+
+
+@pytest.mark.parametrize("remedy", ["Replace", "Add beside"])
+def test_levels_in_place_of_an_image_that_has_some(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, remedy: str
+) -> None:
+    values = cells()
+    build_pyramid(values, tmp_path / "a.ome.zarr", n_levels=2, factors=2, method="max")
+    viewer.open(str(tmp_path / "a.ome.zarr"), plugin="napari-pyramid")
+    widget = dock()
+    widget.place.value = "in place"  # perhaps before the image has been looked at
+    settle(widget, qtbot)
+    assert widget.place.enabled
+    choose(widget, qtbot, destination=None, levels=3, method="mean")
+    assert "has 2 levels already" in widget.form.problems()["place"]
+    assert not widget.build.isEnabled()
+    press(button(widget, remedy))
+    wait_for_end(widget, qtbot)
+    shapes = viewer.layers[0].level_shapes.tolist()
+    assert len(shapes) == 3
+    coarser = np.asarray(viewer.layers[0].data[1])
+    np.testing.assert_array_equal(coarser, plain_mean(values, (2, 2, 2)))
+    group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")
+    np.testing.assert_array_equal(group["0"][:], values)
+    kept = remedy == "Add beside"
+    assert np.array_equal(group["1"][:], coarser) is not kept
 
 
 def test_window_answers_while_a_path_is_opened(

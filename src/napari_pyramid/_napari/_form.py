@@ -20,7 +20,7 @@ from napari_pyramid.metadata.codecs import DEFAULT_CODEC
 
 __all__ = ["BuildForm"]
 
-_OFFERED = ("axes", "voxel_size", "unit", "destination")
+_OFFERED = ("axes", "voxel_size", "unit", "destination", "place")
 """Controls that an offer sets."""
 _DISTANCES = (
     ("t", "the time between frames (t)"),
@@ -126,9 +126,11 @@ class BuildForm(Controls):
             self.destination.mode = "d" if offer.several else "w"
             self.destination.choose_btn.text = "…"
             self.destination.set_value(offer.destination)
-            if offer.not_in_place:
+            if offer.not_in_place or offer.n_levels > 1:
                 self.place.value = "new"
             self.place.enabled = not offer.not_in_place
+            if offer.not_in_place:
+                changed.pop("place", None)
             for name, value in changed.items():
                 if name != "unit" or value in self.unit.choices:
                     getattr(self, name).value = value
@@ -176,6 +178,11 @@ class BuildForm(Controls):
         hints = {}
         if self.offered.not_in_place:
             hints["place"] = self.offered.not_in_place
+        elif self.offered.n_levels > 1:
+            hints["place"] = (
+                f"It has {self.offered.n_levels} levels already: in place replaces them, or adds "
+                "a second series."
+            )
         if self.offered.asks_for_size and self.voxel_size.value == self._offered_size():
             hints["voxel_size"] = _asking_for(self.offered.sized)
         return hints

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._plan import PIXEL
+from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import Reduction, default_method, methods_for
 from napari_pyramid.errors import DestinationError, PyramidError
@@ -46,6 +47,8 @@ class Offer:
     destination: str = ""
     not_in_place: str = ""
     """Sentence on why levels cannot be added in place; empty if they can."""
+    n_levels: int = 1
+    """Number of levels that the image has already; of several images, the largest."""
     several: bool = False
     """Whether several images are chosen; then axes and sizes are empty."""
 
@@ -64,6 +67,7 @@ class Offer:
                 method,
                 destination=str(_writable_folder(first.path)),
                 not_in_place=next((why for why in reasons if why), ""),
+                n_levels=max(len(stored_levels(c.image.levels)) for c in candidates),
                 several=True,
             )
         image = first.image
@@ -81,6 +85,7 @@ class Offer:
             units.pop() if len(units) == 1 else _MIXED,
             suggested_destination(first.title, first.path),
             why_not_in_place(first),
+            len(stored_levels(image.levels)),
         )
 
     @property
@@ -92,8 +97,6 @@ class Offer:
 def why_not_in_place(candidate: Candidate) -> str:
     """Return why levels cannot be added beside an image, as a sentence; empty if they can."""
     image = candidate.image
-    if len(image.levels) > 1:
-        return "In place needs an image without coarser levels."
     try:
         place = place_of_array(image.levels[0])
     except DestinationError:

@@ -277,7 +277,9 @@ def culprit(candidate: Candidate, choice: Choice, error: PyramidError) -> str | 
         except PyramidError:
             continue
         return name
-    return "destination" if isinstance(error, DestinationError) else None
+    if not isinstance(error, DestinationError):
+        return None
+    return "place" if choice.destination is None else "destination"
 
 
 def by(values: Iterable[Any]) -> str:
