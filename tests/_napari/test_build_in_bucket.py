@@ -104,6 +104,20 @@ def test_store_in_a_bucket_gets_its_levels_in_place(
     np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
 
 
+def test_image_in_a_bucket_gets_a_free_place_beside_it(
+    viewer: Any, qtbot: Any, lab: Lab, tmp_path: Path
+) -> None:
+    zarr.create_group(tmp_path / "x.ome.zarr").create_array("0", data=PIXELS, chunks=(16, 16, 16))
+    lab.upload(tmp_path / "x.ome.zarr")
+    widget = open_dock(viewer, qtbot)
+    set_fields(widget, qtbot, source="path", path="s3://lab/x.ome.zarr", n_levels=2)
+    assert widget.destination.text == "s3://lab/x_2.ome.zarr"
+    press(widget.build)
+    wait_for_state(widget, qtbot, "done")
+    built = open_pyramid("s3://lab/x_2.ome.zarr", storage_options=lab.options)
+    np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
+
+
 def test_in_place_without_credentials_says_what_is_missing(
     viewer: Any, qtbot: Any, lab: Lab, settings: Any, tmp_path: Path
 ) -> None:
@@ -118,6 +132,7 @@ def test_in_place_without_credentials_says_what_is_missing(
     set_fields(widget, qtbot, source="path", path="s3://lab/x.zarr")
     assert not widget.place.enabled
     assert "needs credentials" in widget.form.problems()["place"]
+    assert Path(widget.destination.text).parent == Path.home()
     with web_server(store.parent) as server:
         set_fields(widget, qtbot, path=f"{server.url}/x.zarr/0?signature={SECRET}")
         assert "web server" in widget.form.problems()["place"]

@@ -364,7 +364,7 @@ def test_disk_and_plans_are_left_to_other_threads(
 
     watched("_plan", "plan_build")
     watched("_chooser", "open_images")
-    watched("_offer", "suggested_destination")
+    watched("_offer", "suggested_place")
     watched("_selecting", "candidate_of_layer")
     watched("widget", "unfinished_builds")
     viewer.add_labels(np.ones((12, 20, 20), "u1"), name="nuclei")
@@ -373,7 +373,7 @@ def test_disk_and_plans_are_left_to_other_threads(
     set_fields(widget, qtbot, n_levels=2)
     set_fields(widget, qtbot, source="path", path=tmp_path / "bare.zarr")
     build(widget, qtbot)
-    names = {"plan_build", "open_images", "suggested_destination", "candidate_of_layer"}
+    names = {"plan_build", "open_images", "suggested_place", "candidate_of_layer"}
     assert set(threads) == {*names, "unfinished_builds"}
     assert not [name for name, by in threads.items() if threading.main_thread() in by]
 

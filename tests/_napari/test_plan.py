@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_pyramid._napari import _offer
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._offer import suggested_destination, why_not_in_place
 from napari_pyramid._napari._plan import Choice, Plan
@@ -109,6 +110,20 @@ def test_suggested_destination_is_free_and_beside_the_source(tmp_path: Path) -> 
     assert suggested_destination("my/cells", source) == str(tmp_path / "my_cells.ome.zarr")
     (tmp_path / "cells.ome.zarr").mkdir()
     assert suggested_destination("cells", source) == str(tmp_path / "cells_2.ome.zarr")
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("s3://lab/a/b.zarr", "s3://lab/a"),
+        ("gs://lab/plate.zarr/A/1/0/", "gs://lab"),
+        ("az://lab/2024/raw", "az://lab/2024"),
+        ("s3://lab", None),
+        ("https://lab/a/b.zarr", None),
+    ],
+)
+def test_folder_around_a_store_in_a_bucket(source: str, folder: str | None) -> None:
+    assert _offer._folder_in_bucket(source) == folder
 
 
 @pytest.mark.parametrize("source", [None, "https://somewhere/x.zarr", "no/such/file.zarr"])

@@ -7,27 +7,38 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._plan import PIXEL
+from napari_pyramid._napari._preferences import options_for
 from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import Reduction, default_method, methods_for
 from napari_pyramid.errors import DestinationError, PyramidError
 from napari_pyramid.storage.address import public_url
-from napari_pyramid.storage.destination import is_anonymous, place_of_array
+from napari_pyramid.storage.destination import is_anonymous, open_destination, place_of_array
 from napari_pyramid.storage.folder import Folder
+from napari_pyramid.storage.objects import StoreError
 
-__all__ = ["Offer", "free_destination", "suggested_destination", "why_not_in_place"]
+__all__ = [
+    "Offer",
+    "free_destination",
+    "suggested_destination",
+    "suggested_place",
+    "why_not_in_place",
+]
 
 _PACKAGE = Path(__file__).parents[1]
 """Folder of the package, which holds the sample data."""
 _MIXED = "as in the image"
+_IN_BUCKET = re.compile(r"(?:s3a?|gs|gcs|az|azure|abfss?)://[^/]", re.IGNORECASE)
+_STORES = (".zarr", ".n5", ".ozx", ".zip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ class Offer:
             tuple(name for name, _ in sized),
             tuple(size for _, size in sized),
             units.pop() if len(units) == 1 else _MIXED,
-            suggested_destination(first.title, first.path),
+            suggested_place(first.title, first.path),
             why_not_in_place(first),
             len(stored_levels(image.levels)),
         )
@@ -128,13 +139,50 @@ def suggested_destination(name: str, source: str | None) -> str:
     return free_destination(name, _writable_folder(source))
 
 
+def suggested_place(name: str, source: str | None) -> str:
+    """Return a free path or URL for a new store.
+
+    Beside a `source` in a bucket that there are credentials for, it is in that bucket; else as
+    `suggested_destination`. Asks the bucket, and so runs in a worker thread.
+    """
+    folder = _folder_in_bucket(source) if source is not None else None
+    if folder is not None:
+        try:
+            options = options_for(folder)
+            for file in _names(name):
+                place = open_destination(f"{folder}/{file}", options)
+                if not isinstance(place, Folder) or is_anonymous(place):
+                    break
+                if not place.exists():
+                    return f"{folder}/{file}"
+        except (PyramidError, StoreError):
+            pass  # no access: what is wrong is said when such a place is chosen
+    return suggested_destination(name, source)
+
+
+def _folder_in_bucket(source: str) -> str | None:
+    """Return the URL of the folder around a store in a bucket, None for all other places."""
+    if _IN_BUCKET.match(source) is None:
+        return None
+    bucket, *keys = source.rstrip("/").split("/")[2:]
+    of_store = [i for i, key in enumerate(keys) if key.lower().endswith(_STORES)]
+    if not keys:
+        return None
+    above = keys[: of_store[0] if of_store else len(keys) - 1]
+    return "/".join([source.partition("://")[0] + ":/", bucket, *above])
+
+
 def free_destination(name: str, folder: Path) -> str:
     """Return a path in a folder at which nothing is yet, named after an image."""
+    return next(str(folder / file) for file in _names(name) if not (folder / file).exists())
+
+
+def _names(name: str) -> Iterator[str]:
+    """Yield names for a store of an image: its own, then with numbers."""
     stem = re.sub(r"[^\w.\-]+", "_", name).strip("._") or "image"
-    candidate, n = folder / f"{stem}.ome.zarr", 2
-    while candidate.exists():
-        candidate, n = folder / f"{stem}_{n}.ome.zarr", n + 1
-    return str(candidate)
+    yield f"{stem}.ome.zarr"
+    for n in count(2):
+        yield f"{stem}_{n}.ome.zarr"
 
 
 def _writable_folder(source: str | None) -> Path:

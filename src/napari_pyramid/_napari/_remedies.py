@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_pyramid._napari._candidates import Candidate
-from napari_pyramid._napari._offer import free_destination, suggested_destination
+from napari_pyramid._napari._offer import free_destination, suggested_place
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid.errors import PyramidError, Remedy, one_line
 from napari_pyramid.plan.memory import available_memory
@@ -55,7 +55,7 @@ class Action:
             case Remedy.IN_PLACE:
                 return replace(choice, destination=None)
             case Remedy.NEW_STORE:
-                name = suggested_destination(candidate.title, candidate.path)
+                name = suggested_place(candidate.title, candidate.path)
                 return replace(choice, destination=name)
             case Remedy.NEW_NAME:
                 return replace(choice, destination=_other_name(choice, candidate))
@@ -72,7 +72,7 @@ class Action:
 
 def _other_name(choice: Choice, candidate: Candidate) -> str:
     if not choice.destination or "://" in choice.destination:
-        return suggested_destination(candidate.title, candidate.path)
+        return suggested_place(candidate.title, candidate.path)
     taken = Path(choice.destination)
     name = taken.name.removesuffix(".zarr").removesuffix(".ome")
     folder = taken.parent
