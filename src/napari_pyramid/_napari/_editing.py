@@ -137,7 +137,7 @@ def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
     _editings[layer] = editing = Editing(layer, editor)
     watch_for_unsaved(viewer, layer, editing)
     layer.mode = "paint"
-    show_info("Paint, then Layers > Data > Update pyramid.")
+    show_info("Paint, then choose Update pyramid.")
 
 
 def update_pyramid(viewer: Viewer) -> None:

@@ -36,7 +36,7 @@ TIFF_COMPRESSIONS: tuple[tuple[str, Compression], ...] = (
     ("zstd, smaller", "zstd"),
     ("none", "none"),
 )
-NO_LABEL = " " * 20
+NO_LABEL = " " * 24
 """Blank label, the widest of its form, so that magicgui aligns all controls.
 
 magicgui measures labels in another font than the window's, so that others might not fit.
