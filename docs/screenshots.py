@@ -10,6 +10,8 @@ import argparse
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -280,6 +282,23 @@ def gif(folder: Path) -> None:
     viewer.close()
 
 
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Create the folder whose path can be read in the pictures, and remove it at the end."""
+    for folder in (Path("/data/images"), Path.home() / "images"):
+        created = folder if folder.parent.exists() else folder.parent
+        try:
+            folder.mkdir(parents=True)
+        except OSError:
+            continue
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(created)
+        return
+    raise SystemExit("neither /data/images nor ~/images can be created: one must not exist yet")
+
+
 PICTURES = {
     f.__name__: f for f in (brain, samples, build, browser, labels, readers, open_url, export, gif)
 }
@@ -292,13 +311,9 @@ if __name__ == "__main__":
     names = parser.parse_args().name or list(PICTURES)
     if unknown := [name for name in names if name not in PICTURES]:
         parser.error(f"no pictures of the name {', '.join(unknown)}")
-    folder = Path(tempfile.gettempdir()) / "microscope"  # it can be read in the pictures
-    folder.mkdir()
-    try:
+    with tempfile.TemporaryDirectory() as settings:
         # napari as it is installed, whatever this user has changed
-        os.environ["NAPARI_CONFIG"] = str(folder / "settings.yaml")
+        os.environ["NAPARI_CONFIG"] = str(Path(settings) / "settings.yaml")
         for name in names:
-            (folder / name).mkdir()
-            PICTURES[name](folder / name)
-    finally:
-        shutil.rmtree(folder)
+            with _folder() as folder:
+                PICTURES[name](folder)
