@@ -109,11 +109,12 @@ def test_image_in_a_bucket_gets_a_free_place_beside_it(
 ) -> None:
     zarr.create_group(tmp_path / "x.ome.zarr").create_array("0", data=PIXELS, chunks=(16, 16, 16))
     lab.upload(tmp_path / "x.ome.zarr")
-    widget = open_dock(viewer, qtbot)
+    widget = open_build_dock(viewer)
+    settle(widget, qtbot)
     set_fields(widget, qtbot, source="path", path="s3://lab/x.ome.zarr", n_levels=2)
     assert widget.destination.text == "s3://lab/x_2.ome.zarr"
-    press(widget.build)
-    wait_for_state(widget, qtbot, "done")
+    click(widget.build)
+    wait_for_states(widget, qtbot, "done")
     built = open_pyramid("s3://lab/x_2.ome.zarr", storage_options=lab.options)
     np.testing.assert_array_equal(built[1][:], plain_mean(PIXELS, (2, 2, 2)))
 

@@ -491,7 +491,7 @@ def test_levels_that_came_in_place_are_known(
 def test_levels_in_place_of_an_image_that_has_some(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, remedy: str
 ) -> None:
-    values = cells()
+    values = random_cells(SHAPE)
     build_pyramid(values, tmp_path / "a.ome.zarr", n_levels=2, factors=2, method="max")
     viewer.open(str(tmp_path / "a.ome.zarr"), plugin="napari-pyramid")
     widget = dock()
@@ -501,7 +501,7 @@ def test_levels_in_place_of_an_image_that_has_some(
     choose(widget, qtbot, destination=None, levels=3, method="mean")
     assert "has 2 levels already" in widget.form.problems()["place"]
     assert not widget.build.isEnabled()
-    press(button(widget, remedy))
+    click(button(widget, remedy))
     wait_for_end(widget, qtbot)
     shapes = viewer.layers[0].level_shapes.tolist()
     assert len(shapes) == 3
