@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from napari_pyramid.build.capacity import Capacity, Pace, Window, limits_for
-from napari_pyramid.build.scheduler import DaskExecutor
+from napari_pyramid.build.dask_executor import DaskExecutor
 
 
 class Client:

@@ -20,7 +20,7 @@ from servers import s3_client, s3_server
 
 from napari_pyramid import SpecError, build_pyramid
 from napari_pyramid.build import plan_build
-from napari_pyramid.build.scheduler import as_executor
+from napari_pyramid.build.dask_executor import as_executor
 
 pytestmark = pytest.mark.filterwarnings("default")  # dask leaves sockets to the collector
 

@@ -13,8 +13,8 @@ from napari_pyramid._napari._remedies import Action
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid._napari._unfinished import StartedBuild, forget, remember
 from napari_pyramid._napari._worker_thread import Job, Outcome
+from napari_pyramid.build.dask_executor import as_executor
 from napari_pyramid.build.progress import Steps
-from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.pyramid import Pyramid
 
 __all__ = ["Queue", "State", "Task"]

@@ -8,9 +8,9 @@ from concurrent.futures import Executor
 from typing import Any, Unpack
 
 from napari_pyramid.build.build import Build, Unfinished, plan
+from napari_pyramid.build.dask_executor import as_executor
 from napari_pyramid.build.progress import Progress
 from napari_pyramid.build.request import Request
-from napari_pyramid.build.scheduler import as_executor
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.unfinished import discard_unfinished, has_unfinished
 from napari_pyramid.image import Channel

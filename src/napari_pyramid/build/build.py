@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_pyramid.build import executors
+from napari_pyramid.build.dask_executor import dashboard_of
 from napari_pyramid.build.dry_run import dry_run
 from napari_pyramid.build.job import Job
 from napari_pyramid.build.prepare import prepare_job
@@ -17,7 +18,6 @@ from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.build.request import Request
 from napari_pyramid.build.resume import refusal
 from napari_pyramid.build.run import Run
-from napari_pyramid.build.scheduler import dashboard_of
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.unfinished import discard_work
 from napari_pyramid.build.update import Update

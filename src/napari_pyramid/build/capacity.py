@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from napari_pyramid.build.scheduler import DaskExecutor
+from napari_pyramid.build.dask_executor import DaskExecutor
 from napari_pyramid.plan.memory import default_limit
 from napari_pyramid.plan.workers import Limits
 from napari_pyramid.storage.private_names import width_of

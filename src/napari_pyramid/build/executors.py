@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 
 from napari_pyramid.build.capacity import is_remote
+from napari_pyramid.build.dask_executor import DaskExecutor
 from napari_pyramid.build.fill import Filled
 from napari_pyramid.build.job import Job
-from napari_pyramid.build.scheduler import DaskExecutor
 from napari_pyramid.build.tokens import put_token, remove_tokens, wait_for_workers
 from napari_pyramid.build.worker import Parcel, fill_tiles
 from napari_pyramid.errors import DestinationError, SpecError

@@ -1,7 +1,8 @@
 """Hold a lock in a bucket: an object that only one process can create, and renews.
 
 Locks are numbered. Taking over the lock of a dead process creates the next number, again only if
-it does not exist: of two processes that try, one succeeds. The highest number holds.
+it does not exist: of two processes that try, one succeeds. The highest number holds. The lock of a
+directory is in `workspace`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
-from napari_pyramid.build.processes import has_ended
+from napari_pyramid.build.ended_process import has_ended
 from napari_pyramid.errors import BuildInProgressError, DestinationNotice
 from napari_pyramid.storage.folder import Folder
 

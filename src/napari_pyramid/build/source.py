@@ -19,7 +19,7 @@ from zarr.storage import MemoryStore
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
-from napari_pyramid.build.identity import identity_of_file, identity_of_stored, is_presented
+from napari_pyramid.build.source_identity import identity_of_file, identity_of_stored, is_presented
 from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.storage.folder import Place

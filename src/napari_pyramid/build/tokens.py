@@ -22,7 +22,7 @@ from typing import Protocol
 
 from filelock import FileLock
 
-from napari_pyramid.build.processes import has_ended
+from napari_pyramid.build.ended_process import has_ended
 from napari_pyramid.storage.folder import Folder, Place
 
 __all__ = ["busy", "has_token", "put_token", "remove_tokens", "wait_for_workers"]

@@ -26,8 +26,8 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.storage import LocalStore
 
+from napari_pyramid.build.ended_process import has_ended
 from napari_pyramid.build.journal import Journal, count_tiles
-from napari_pyramid.build.processes import has_ended
 from napari_pyramid.build.workspace_base import WorkspaceBase, fingerprint, store_around
 from napari_pyramid.errors import BuildInProgressError, DestinationError, explained
 from napari_pyramid.plan.spec import PyramidSpec

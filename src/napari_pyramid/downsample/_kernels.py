@@ -17,7 +17,7 @@ import numpy.typing as npt
 from numba import njit
 from numba.extending import register_jitable
 
-from napari_pyramid.downsample.identity import code_digest
+from napari_pyramid.downsample.code_digest import code_digest
 from napari_pyramid.downsample.window_functions import mode_of
 
 __all__ = ["mean_pairs", "mode_pairs", "windows"]

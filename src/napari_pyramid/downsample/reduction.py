@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_pyramid.downsample.identity import code_digest
+from napari_pyramid.downsample.code_digest import code_digest
 
 __all__ = [
     "Downsampler",

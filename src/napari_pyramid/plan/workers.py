@@ -1,4 +1,4 @@
-"""Choose the number of workers, and the memory that they may use."""
+"""Limit the number of workers and their memory; `schedule` takes fewer where memory is short."""
 
 from __future__ import annotations
 

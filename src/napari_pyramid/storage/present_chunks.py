@@ -1,4 +1,7 @@
-"""Find out which chunks of a stored array are present, and so which are absent."""
+"""Find out which chunks of a stored array are present, and so which are absent.
+
+For arrays in directories; `listed_chunks` finds it out for buckets.
+"""
 
 from __future__ import annotations
 
