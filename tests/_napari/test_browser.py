@@ -186,8 +186,10 @@ def test_command_of_napari_opens_many_images_in_the_browser(
     plugin: list[str],
 ) -> None:
     """``napari PATH`` opens the path while its window is still hidden."""
-    monkeypatch.delitem(sys.modules, "napari.__main__", raising=False)
-    command = importlib.import_module("napari.__main__")
+    name = "napari.__main__"
+    monkeypatch.setitem(sys.modules, name, sys)  # so that the module is taken out again afterwards
+    del sys.modules[name]
+    command = importlib.import_module(name)
     folder = write_folder(tmp_path / "many.zarr", 9)
     monkeypatch.setattr(get_settings().plugins, "extension2reader", {"*.zarr*": PLUGIN})
     monkeypatch.setattr(sys, "argv", ["napari", str(folder), *plugin])

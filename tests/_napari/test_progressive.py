@@ -358,11 +358,11 @@ def test_sign_of_reading_appears_and_goes(window: Any, qtbot: Any) -> None:
 def test_channels_in_one_chunk_are_decoded_once(
     window: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[tuple[str, tuple[int, ...]]] = []
+    decoded: list[str] = []
     read_file = StoredChunks._read_file
 
     def counted(self: StoredChunks, index: tuple[int, ...], room: Any) -> Any:
-        decoded.append((self._root, index))
+        decoded.append(self._key(index))
         return read_file(self, index, room)
 
     monkeypatch.setattr(StoredChunks, "_read_file", counted)
