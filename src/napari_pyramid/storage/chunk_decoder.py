@@ -9,6 +9,7 @@ Source: zarr v3 core; sharding-indexed codec 1.0; zarr v2.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import zarr
 from numcodecs import blosc, zstd  # type: ignore[import-untyped]  # numcodecs has no types
 
+from napari_pyramid.storage.chunk_memory import MEMORY
 from napari_pyramid.storage.inflate import gunzip, inflate
 from napari_pyramid.storage.shards import has_plain_index
 
@@ -28,9 +30,39 @@ Codec = Callable[[Any, int], Any]
 """Decodes bytes; the second argument is the number of bytes to expect."""
 
 
+def _unzstd(data: Any, nbytes: int) -> Any:
+    if _zstd_nbytes(data) != nbytes:  # unknown, or an error that the caller finds
+        return zstd.decompress(data)
+    return zstd.decompress(data, MEMORY.lend(nbytes))
+
+
+def _unblosc(data: Any, nbytes: int) -> Any:
+    if len(data) < 16 or struct.unpack_from("<I", data, 4)[0] != nbytes:  # the header's nbytes
+        return blosc.decompress(data)
+    return blosc.decompress(data, MEMORY.lend(nbytes))
+
+
+def _zstd_nbytes(data: Any) -> int | None:
+    """Return the size that the header of a zstd frame gives for its content (RFC 8878, 3.1.1.1)."""
+    if len(data) < 18:
+        return None
+    flags = data[4]
+    is_single = flags >> 5 & 1
+    start = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
+    match flags >> 6:
+        case 0:
+            return data[start] if is_single else None
+        case 1:
+            return int(struct.unpack_from("<H", data, start)[0]) + 256
+        case 2:
+            return int(struct.unpack_from("<I", data, start)[0])
+        case _:
+            return int(struct.unpack_from("<Q", data, start)[0])
+
+
 _CODECS: Mapping[str | None, Codec] = {
-    "zstd": lambda data, nbytes: zstd.decompress(data),
-    "blosc": lambda data, nbytes: blosc.decompress(data),
+    "zstd": _unzstd,
+    "blosc": _unblosc,
     "gzip": gunzip,
     "zlib": inflate,
     None: lambda data, nbytes: data,

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import zarr
 
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
 from napari_pyramid.storage.chunk_files import ChunkFile, ChunkFiles, chunk_files
+from napari_pyramid.storage.chunk_memory import MEMORY
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 
 __all__ = ["StoredChunks"]
@@ -109,12 +109,12 @@ class StoredChunks:
     def _rooms(self, n: int) -> Sequence[Array | None]:
         """Return memory for `n` chunks without compression; None for chunks of other codecs.
 
-        One block for all of them: NumPy asks for huge pages for it, and page faults would take a
-        third of the time.
+        One block for all of them: NumPy asks for huge pages for a large one.
         """
         if not self._decoder.is_plain:
             return [None] * n
-        return list(np.empty((n, self._decoder.nbytes), np.uint8))
+        nbytes = self._decoder.nbytes
+        return list(MEMORY.lend(n * nbytes).reshape(n, nbytes))
 
     def _read_file(self, index: Index, room: Array | None) -> Array:
         try:
