@@ -21,7 +21,7 @@ DIST = ROOT / "build" / "dist"
 
 ALONE = """
 import importlib.util, numpy
-names = ("napari", "PyQt6", "PySide6", "magicgui", "dask")
+names = ("napari", "PyQt6", "PySide6", "dask")
 unwanted = [name for name in names if importlib.util.find_spec(name)]
 assert not unwanted, f"installed without being asked for: {unwanted}"
 numpy.save("image.npy", numpy.arange(5 * 70 * 90, dtype="uint16").reshape(5, 70, 90))
