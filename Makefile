@@ -41,6 +41,7 @@ test-all: .venv/.ready-dev lint
 
 matrix: .venv/.ready-dev
 	@scripts/setup-system.sh
+	@scripts/fetch-nginx.sh
 	$(BIN)/python scripts/test_matrix.py $(LEGS)
 
 package: .venv/.ready-dev

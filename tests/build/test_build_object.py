@@ -239,7 +239,7 @@ def test_every_face_of_a_build_takes_the_same_documented_options() -> None:
         parameters = dict(inspect.signature(function).parameters)
         parameters.pop("progress", None)
         assert parameters == planned
-    documented = re.findall(r"^    (\*{0,2}\w+)$", plan_build.__doc__ or "", re.MULTILINE)
+    documented = re.findall(r"^(\*{0,2}\w+)$", inspect.getdoc(plan_build) or "", re.MULTILINE)
     assert set(planned) <= {name.lstrip("*") for name in documented}
 
 
