@@ -49,7 +49,7 @@ LEGS = {
     ),
     "3.13-public": Leg("3.13", pytest=("-p", "tests.hide_private_names")),
     # A bound that is a pre-release admits the pre-releases of this package, and of no other.
-    "3.13-pre": Leg("3.13", ("napari>=0.9.0a0", "zarr>=3.1.5.dev0"), may_fail=True),
+    "3.13-pre": Leg("3.13", ("napari>=0.9.0a0", "zarr>=3.1.6.dev0"), may_fail=True),
 }
 
 
