@@ -180,17 +180,19 @@ def build_gaps(window: Window, layer: Any) -> list[float]:
     folder = Path(tempfile.mkdtemp())
     try:
         _, dock = window.viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
-        dock.choose(layer)
-        dock.form.destination.path = str(folder / "built.ome.zarr")
-        window.run(1)
+        for name, value in {"layer": layer, "destination": folder / "built.ome.zarr"}.items():
+            window.run(PATIENCE, lambda: dock.is_settled)
+            getattr(dock, name).value = value
+        window.run(PATIENCE, lambda: dock.is_settled)
         window.gaps.clear()
-        dock.start()
+        dock.build.click()
         n = z = 0
-        while dock._life.job is not None:
+        while not dock.queue.tasks or dock.queue.tasks[-1].state in ("waiting", "running"):
             n = len(window.gaps)
             z = (z + 7) % layer.data[0].shape[0]
             window.move_to(z)
             window.run(0.05)
+        assert dock.queue.tasks[-1].state == "done", dock.queue.tasks[-1].error
         return window.gaps[:n] or window.gaps  # without the end, which replaces the layer
     finally:
         shutil.rmtree(folder, ignore_errors=True)

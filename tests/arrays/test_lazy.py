@@ -370,3 +370,15 @@ def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     values[...] = 1
     forget_stored(tmp_path / "x.zarr")
     assert [int(np.asarray(view).max()) for view in views] == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "calls"), [(1, 1), (2, 2), (16, 2), (27, 4), (36, 6), (256, 32)]
+)
+def test_two_threads_read_as_many_chunks_each(chunks: int, calls: int, tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "x.zarr", shape=(64,) * 3, chunks=(64,) * 3, dtype="u2")
+    source = LazyArray(array).chunked_source
+    assert source.reader.chunks_per_call == 8
+    size = source.batch_size(chunks, 2)
+    assert size <= 8
+    assert -(-chunks // size) == calls

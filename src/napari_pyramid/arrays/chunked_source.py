@@ -159,9 +159,12 @@ class ChunkedSource:
         run_together(read, [left[i : i + size] for i in range(0, len(left), size)])
 
     def batch_size(self, n_chunks: int, n_threads: int = THREADS) -> int:
-        """Return the number of chunks to read in one call, so that all threads have work."""
+        """Return the number of chunks to read in one call, so that all threads end together."""
         size = self.reader.chunks_per_call
-        return max(1, min(size, -(-n_chunks // n_threads))) if self.reads_chunks_alone else size
+        if not self.reads_chunks_alone or not n_chunks:
+            return size
+        n_rounds = -(-n_chunks // (n_threads * size))
+        return -(-n_chunks // (n_threads * n_rounds))
 
     def has(self, index: Index) -> bool:
         """Return whether a chunk is in memory."""
