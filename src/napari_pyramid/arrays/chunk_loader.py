@@ -23,6 +23,12 @@ Array = npt.NDArray[Any]
 Wanted = tuple[ChunkedSource, Index]
 _Key = tuple[int, Index]
 
+REST = 0.06
+"""Seconds without a new request after which chunks are read ahead.
+
+Decoding beside a window that draws a step takes processors from it.
+"""
+
 
 class Client(Protocol):
     """Receiver of chunks. Its methods are called on threads of the loader."""
@@ -70,6 +76,7 @@ class ChunkLoader:
         self._threads = threads
         self._requests: dict[Client, _Request] = {}
         self._in_flight: set[_Key] = set()
+        self._last_request = 0.0
         self._n_running = 0
         self._changed = threading.Condition()
 
@@ -89,6 +96,7 @@ class ChunkLoader:
                 {key: wanted for key, wanted in more.items() if key not in asked},
             )
             request.left = (request.waiting[0].copy(), request.waiting[1].copy())
+            self._last_request = time.monotonic()
             self._start_threads()
             self._changed.notify_all()
 
@@ -140,14 +148,25 @@ class ChunkLoader:
                 self._start_threads()  # for chunks that were wanted after this thread looked last
 
     def _take(self) -> tuple[ChunkedSource, list[Index]] | None:
-        """Return the next chunks to read, the most urgent first, all from the same source."""
+        """Return the next chunks to read, the most urgent first, all from the same source.
+
+        Wait for the time to read ahead if there is nothing else to do; None if there is nothing.
+        """
         with self._changed:
-            for urgency in (0, 1):
-                for request in self._requests.values():
-                    batch = self._next_of(request.left[urgency])
-                    if batch is not None:
-                        return batch
-        return None
+            while True:
+                requests = self._requests.values()
+                batch = self._first_of(request.left[0] for request in requests)
+                rest = self._last_request + REST - time.monotonic()
+                if batch is None and rest <= 0:
+                    batch = self._first_of(request.left[1] for request in requests)
+                if batch is not None or not any(request.left[1] for request in requests):
+                    return batch
+                self._changed.wait(rest)
+
+    def _first_of(
+        self, lists: Iterable[dict[_Key, Wanted]]
+    ) -> tuple[ChunkedSource, list[Index]] | None:
+        return next((batch for left in lists if (batch := self._next_of(left)) is not None), None)
 
     def _next_of(self, left: dict[_Key, Wanted]) -> tuple[ChunkedSource, list[Index]] | None:
         indexes: list[Index] = []
