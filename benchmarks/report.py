@@ -80,7 +80,7 @@ def cells(rows: Iterable[Row]) -> Table:
 
 
 def load(path: Path) -> list[Row]:
-    """Rows saved before; none if there are none."""
+    """Return the rows saved before; an empty list if nothing was saved."""
     if not path.exists():
         return []
     tuples = ("problems", "remarks")

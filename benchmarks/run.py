@@ -51,7 +51,7 @@ def enter() -> None:
 
 
 def pythons(names: Sequence[str]) -> dict[str, Path | str]:
-    """The Python of each runner, or why there is none."""
+    """Return the Python of each runner, or why the runner cannot be used."""
     found: dict[str, Path | str] = {}
     for name in names:
         try:

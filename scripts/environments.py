@@ -44,7 +44,7 @@ def find_python(version: str) -> str:
     Raises
     ------
     LookupError
-        If there is none.
+        If neither has this version.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     found = sorted(

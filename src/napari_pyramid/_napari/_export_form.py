@@ -75,23 +75,19 @@ class ExportForm(Container[Any]):
         )
         for inner in (self.ranges, buttons):
             inner.margins = (0, 0, 0, 0)
+        self._chosen: tuple[Any, ...] = (
+            self.layer,
+            self.all_channels,
+            self.region,
+            self.all_planes,
+            self.ranges,
+            self.level,
+            self.format,
+            self.compression,
+            self.destination,
+        )
         super().__init__(
-            widgets=[
-                self.layer,
-                self.all_channels,
-                self.region,
-                self.all_planes,
-                self.ranges,
-                self.level,
-                self.format,
-                self.compression,
-                self.destination,
-                self.size,
-                buttons,
-                self.progress,
-                self.message,
-            ],
-            labels=True,
+            widgets=[*self._chosen, self.size, buttons, self.progress, self.message], labels=True
         )
         for label in (self.size, self.message):
             label.native.setWordWrap(True)
@@ -124,17 +120,7 @@ class ExportForm(Container[Any]):
 
     def show_busy(self, *, busy: bool, can_export: bool) -> None:
         """Disable the choices during an export, and show its progress."""
-        for part in (
-            self.layer,
-            self.all_channels,
-            self.region,
-            self.all_planes,
-            self.ranges,
-            self.level,
-            self.format,
-            self.compression,
-            self.destination,
-        ):
+        for part in self._chosen:
             part.enabled = not busy
         self.export.enabled = not busy and can_export
         self.cancel.enabled = busy

@@ -44,7 +44,7 @@ class OldValues:
         return bool(self._pending)
 
     def add(self, view: LazyArray, where: _Mask, values: _Array, unread: _Mask) -> None:
-        """Have some of the values before an edit read later.
+        """Take values before an edit, of which some are still to be read.
 
         Parameters
         ----------

@@ -20,6 +20,7 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
 from napari_pyramid.build.source_identity import identity_of_file, identity_of_stored, is_presented
+from napari_pyramid.build.source_places import inner_store, stored_array
 from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.storage.folder import Place
@@ -168,12 +169,8 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 def _is_portable(array: Any) -> bool:
     """Return whether pickling an array sends no pixels, only where they are."""
-    if isinstance(array, Transpose):
-        array = array.array
-    if not isinstance(array, zarr.Array):
-        return False
-    store = getattr(array.store, "inner", array.store)  # N5 is presented by a store around it
-    if isinstance(store, MemoryStore):
+    stored = stored_array(array)
+    if stored is None or isinstance(inner_store(stored), MemoryStore):
         return False
     try:
         pickle.dumps(array)

@@ -13,7 +13,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.virtual import Transpose
-from napari_pyramid.build.source_places import place_read
+from napari_pyramid.build.source_places import place_read, stored_array
 from napari_pyramid.image import Image
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.node_keys import takes_any_key
@@ -78,9 +78,8 @@ def _some_chunks(array: zarr.Array[Any]) -> list[str]:
 
 def is_presented(array: Any) -> bool:
     """Return whether a package presents another format as zarr, such as tifffile does."""
-    if isinstance(array, Transpose):
-        array = array.array
-    return isinstance(array, zarr.Array) and _foreign_store(array) is not None
+    stored = stored_array(array)
+    return stored is not None and _foreign_store(stored) is not None
 
 
 def identity_of_file(array: Any, origin: Path | None, image: Image | None) -> dict[str, Any] | None:

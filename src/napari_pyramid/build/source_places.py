@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.virtual import Transpose
@@ -16,38 +17,48 @@ from napari_pyramid.storage.objects import Objects
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.store_objects import name_of
 
-__all__ = ["directory_of", "place_compared", "place_read"]
+__all__ = ["directory_of", "inner_store", "place_compared", "place_read", "stored_array"]
+
+
+def stored_array(array: Any) -> zarr.Array[Any] | None:
+    """Return a zarr array, or the one whose axes `array` reorders; None for all else."""
+    found = array.array if isinstance(array, Transpose) else array
+    return found if isinstance(found, zarr.Array) else None
+
+
+def inner_store(array: zarr.Array[Any]) -> Store:
+    """Return the store that holds the chunks of an array; N5 is presented by a store around it."""
+    store: Store = getattr(array.store, "inner", array.store)
+    return store
 
 
 def directory_of(array: Any) -> Path | None:
     """Return the directory of a zarr array, with or without reordered axes; None for all else."""
-    if isinstance(array, Transpose):
-        array = array.array
-    if isinstance(array, zarr.Array) and isinstance(array.store, LocalStore):
-        return Path(array.store.root) / array.path
+    stored = stored_array(array)
+    if stored is not None and isinstance(stored.store, LocalStore):
+        return Path(stored.store.root) / stored.path
     return None
 
 
 def place_read(array: Any) -> Place | None:
     """Return the place that a zarr array is read from, also if it cannot be written; or None."""
-    if isinstance(array, Transpose):
-        array = array.array
-    if not isinstance(array, zarr.Array):
+    stored = stored_array(array)
+    if stored is None:
         return None
-    store = getattr(array.store, "inner", array.store)  # N5 is presented by a store around it
+    store = inner_store(stored)
     if isinstance(store, LocalStore):
-        return Path(store.root) / array.path
+        return Path(store.root) / stored.path
     if isinstance(store, RemoteStore):
-        return Folder(Objects(store, store.address.public, {}), array.path)
+        return Folder(Objects(store, store.address.public, {}), stored.path)
     if isinstance(store, ObjectStore | FsspecStore | MemoryStore) or not takes_any_key(store):
-        return Folder(Objects(store, name_of(store)), array.path)
+        return Folder(Objects(store, name_of(store)), stored.path)
     return None
 
 
 def place_compared(array: Any) -> Place | None:
-    """Return the place of a zarr array as a destination would name it, or None.
+    """Return the place of a zarr array as a destination would name it.
 
-    None for arrays that no destination can be around or in, such as those of a web server.
+    None for arrays that no destination can overlap, such as arrays on a web server.
     """
     place = place_read(array)
     if isinstance(place, Folder) and isinstance(place.objects.store, RemoteStore):

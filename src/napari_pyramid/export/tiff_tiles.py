@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,14 +45,11 @@ def check_compression(compression: Compression) -> None:
     """
     if compression not in COMPRESSIONS:
         raise ValueError(f"compression {compression!r}: expected {', '.join(COMPRESSIONS)}")
-    if compression == "zstd":
-        try:
-            import imagecodecs  # noqa: F401
-        except ImportError as error:
-            raise PyramidError(
-                "TIFF with zstd needs the package imagecodecs: choose deflate, or "
-                'pip install "napari-pyramid[imagecodecs]"'
-            ) from error
+    if compression == "zstd" and importlib.util.find_spec("imagecodecs") is None:
+        raise PyramidError(
+            "TIFF with zstd needs the package imagecodecs: choose deflate, or "
+            'pip install "napari-pyramid[imagecodecs]"'
+        )
 
 
 class TileWriter:

@@ -67,7 +67,7 @@ class ChunkFiles(Protocol):
         Raises
         ------
         FileNotFoundError
-            If there is none.
+            If the store has no such key.
         """
 
 

@@ -67,6 +67,10 @@ class N5Store(ReadOnlyStore):
         """Store of the N5 container."""
         return self._inner
 
+    def block_key(self, key: str) -> str:
+        """Return the key in the container of a chunk's key in this store."""
+        return block_key(key)
+
     # ---- reading ----
 
     async def get(

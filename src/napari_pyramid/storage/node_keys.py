@@ -159,7 +159,7 @@ class NodeKeysStore(Store):
         self._hidden.discard(key)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Write an object if there is none."""
+        """Write an object unless its key exists."""
         store = self.inner if _is_of_node(key) else self._beside
         await store.set_if_not_exists(key, value)
 

@@ -65,16 +65,14 @@ class StoredChunks:
         if not isinstance(array, zarr.Array):
             return None
         store = array.store
-        is_n5 = type(store).__name__ == "N5Store"
-        files = chunk_files(getattr(store, "inner", store) if is_n5 else store)
+        block_key = getattr(store, "block_key", None)  # of N5, whose store is around another one
+        files = chunk_files(store if block_key is None else getattr(store, "inner", store))
         decoder = None if files is None else ChunkDecoder.of(array)
         if files is None or decoder is None:
             return None
         start, encode = f"{array.path}/" if array.path else "", array.metadata.encode_chunk_key
-        if not is_n5:
+        if block_key is None:
             return cls(files, lambda index: start + encode(index), decoder)
-        from napari_pyramid.storage.n5_store import block_key  # only N5 pays for its codecs
-
         return cls(files, lambda index: block_key(start + encode(index)), decoder)
 
     @property
