@@ -36,9 +36,13 @@ def edit(path: Path) -> None:
     from napari_pyramid import edit_pyramid
 
     editor = edit_pyramid(path)
+    edit_labels(editor)
+    editor.save(max_workers=1)
+
+
+def edit_labels(editor) -> None:
     editor[2:6, 10:20, 10:20] = 9  # chunks that exist, and one that does not
     editor[:, 32:, 32:] = 0  # chunks that vanish
-    editor.save(max_workers=1)
 
 
 def edit_until(path: Path, last: int, counted: Path) -> None:
@@ -117,14 +121,19 @@ def run(tmp: Path, every: int) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    # Imported and compiled here, so that each child starts at once.
-    import napari_pyramid.build.editor
-    import napari_pyramid.pyramid  # noqa: F401  # loaded before the fork
+def compile_kernels() -> None:
+    """Compile here, so that each child starts at once."""
     from napari_pyramid.downsample import downsample
 
     for shape in [(4, 16, 16), (3, 5, 5), (4, 5, 4)]:
         downsample(np.zeros(shape, np.uint32), (2, 2, 2), "mode")
+
+
+if __name__ == "__main__":
+    import napari_pyramid.build.editor
+    import napari_pyramid.pyramid  # noqa: F401  # loaded before the fork
+
+    compile_kernels()
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
     with tempfile.TemporaryDirectory() as tmp:

@@ -109,6 +109,8 @@ class _Google(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         path, _ = self._target()
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if copied := self.headers.get("x-goog-copy-source"):
+            content = self.google.objects[unquote(copied).lstrip("/")]
         if not self._is_allowed(path, writes=True):
             self._send(403)
             return

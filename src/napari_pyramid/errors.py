@@ -81,6 +81,8 @@ class Remedy(Enum):
     """Build without comparing the levels."""
     LABELS = auto()
     """Declare the pixels to be labels."""
+    CREDENTIALS = auto()
+    """Give credentials for the bucket."""
 
 
 IN_PYTHON: Mapping[Remedy, str] = {
@@ -95,6 +97,7 @@ IN_PYTHON: Mapping[Remedy, str] = {
     Remedy.MORE_MEMORY: "allow as much with memory_limit=",
     Remedy.NO_VERIFY: "build without verify=True",
     Remedy.LABELS: "make the spec with labels=True",
+    Remedy.CREDENTIALS: "give them with storage_options=",
 }
 """The remedies in the words of the Python interface."""
 

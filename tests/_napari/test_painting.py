@@ -500,7 +500,8 @@ def test_labels_that_cannot_be_painted_on_say_why(
     window.add_labels([discs(), discs()[:, ::2, ::2]], multiscale=True, name="others")
     assert refusal(window, qtbot).startswith("others was not opened by this plugin: build a")
     shutil.make_archive(str(tmp_path / "cells"), "zip", stored)
-    way_out = "cannot be edited: build a pyramid in a local folder first, and edit that"
+    way_out = "cannot be edited: build a pyramid in a local folder or a bucket first, "
+    way_out += "and edit that"
     assert opened(window, tmp_path / "cells.zip").name == "cells"
     assert refusal(window, qtbot) == f"cells: a store in a zip file {way_out}"
     window.layers.clear()

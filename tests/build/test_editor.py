@@ -248,13 +248,27 @@ def test_a_build_there_first_finishes_a_killed_update(tmp_path: Path) -> None:
     assert (zarr.open_array(store / "1", mode="r")[...] == 6).all()
 
 
-def _killed_after(n: int, rename: Any) -> Any:
+def test_a_save_that_fails_while_files_are_moved_is_made_good_by_the_next(tmp_path: Path) -> None:
+    store = build(tmp_path / "a.ome.zarr", labels())
+    editor = edit_pyramid(store)
+    editor[...] = 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", _killed_after(20, Path.replace, OSError("disk broken")))
+        with pytest.raises(DestinationError, match="broken; the rest is written by the next"):
+            editor.save()
+    assert editor.has_edits
+    editor.save()
+    assert all((level[:] == 6).all() for level in open_pyramid(store))
+    assert not list(tmp_path.glob(".*"))
+
+
+def _killed_after(n: int, rename: Any, error: Any = KeyboardInterrupt) -> Any:
     left = [n]
 
     def call(path: Path, target: Path) -> Any:
         left[0] -= 1
         if left[0] < 0:
-            raise KeyboardInterrupt
+            raise error
         return rename(path, target)
 
     return call
@@ -275,7 +289,8 @@ def test_stores_that_cannot_be_edited_name_a_way_out(tmp_path: Path) -> None:
             edit_pyramid(path, method="mode")
         return str(caught.value)
 
-    way_out = " cannot be edited: build a pyramid in a local folder first, and edit that"
+    way_out = " cannot be edited: build a pyramid in a local folder or a bucket first, "
+    way_out += "and edit that"
     store = build(tmp_path / "a.ome.zarr", labels())
     shutil.make_archive(str(tmp_path / "z"), "zip", store)
     os.rename(tmp_path / "z.zip", tmp_path / "z.ozx")

@@ -22,6 +22,7 @@ from napari_pyramid import (
     DestinationError,
     LayoutError,
     build_pyramid,
+    edit_pyramid,
     iter_build,
     open_pyramid,
     plan_build,
@@ -109,6 +110,19 @@ def test_a_bucket_gets_the_bytes_of_a_directory(box: Box, source: Path, tmp_path
     assert box.files("a (b)/ü.zarr") == expected
     assert not [name for name in box.files("a (b)") if ".building" in name]
     assert np.array_equal(open_pyramid(url, **access)[0][:], DATA)
+
+
+def test_edits_give_the_bytes_of_building_from_the_edited_pixels(box: Box, tmp_path: Path) -> None:
+    url, access = box.url("e (b)/ü.zarr"), {"storage_options": box.options}
+    build_pyramid(DATA, url, **OPTIONS, labels=True, **access)
+    editor, wanted = edit_pyramid(url, **access), DATA.copy()
+    editor[3:9, 10:30, 10:30] = wanted[3:9, 10:30, 10:30] = 7
+    editor[:, 32:, 32:] = wanted[:, 32:, 32:] = 0  # whole chunks vanish
+    editor.save()
+    build_pyramid(wanted, tmp_path / "ü.zarr", **OPTIONS, labels=True)
+    expected = {k: (tmp_path / "ü.zarr" / k).read_bytes() for k in digest(tmp_path / "ü.zarr")}
+    assert box.files("e (b)/ü.zarr") == expected
+    assert not [name for name in box.files("e (b)") if ".building" in name]
 
 
 def test_levels_are_replaced_in_place(box: Box, source: Path) -> None:

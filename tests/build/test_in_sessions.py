@@ -19,6 +19,7 @@ from napari_pyramid import (
     BuildInProgressError,
     DestinationError,
     build_pyramid,
+    edit_pyramid,
     iter_build,
     open_pyramid,
     plan_build,
@@ -170,3 +171,22 @@ def test_a_build_from_an_opened_store_is_resumed_with_the_same_pixels_only(
     assert other.unfinished is not None
     assert other.unfinished.action == "refuse"
     assert np.array_equal(plan.run()[0][:], DATA)
+
+
+def test_edits_are_a_part_of_what_the_caller_commits(
+    repository: Any, downsampled: Callable[..., Any]
+) -> None:
+    session, wanted = repository.writable_session("main"), DATA.copy()
+    build_pyramid(DATA, session, **OPTIONS)
+    session.commit("built")
+    session = repository.writable_session("main")
+    editor = edit_pyramid(session)
+    editor[3:9, 10:30, 10:30] = wanted[3:9, 10:30, 10:30] = 7
+    editor[:, 32:, 32:] = wanted[:, 32:, 32:] = 0
+    editor.save()
+    assert np.array_equal(open_pyramid(repository.readonly_session("main"))[0][:], DATA)
+    session.commit("edited")
+    found = open_pyramid(repository.readonly_session("main"))
+    assert np.array_equal(found[0][:], wanted)
+    assert np.array_equal(found[1][:], downsampled(wanted, (2, 2, 2), "mean"))
+    assert _nodes(repository.readonly_session("main")) == ["0", "1", "2"]

@@ -18,7 +18,13 @@ import zarr
 from helpers import digest, plain_mean
 from zarr.storage import MemoryStore, StorePath
 
-from napari_pyramid import DestinationError, LayoutError, build_pyramid, open_pyramid
+from napari_pyramid import (
+    DestinationError,
+    LayoutError,
+    build_pyramid,
+    edit_pyramid,
+    open_pyramid,
+)
 from napari_pyramid.build import object_journal
 from napari_pyramid.errors import PyramidError
 
@@ -292,6 +298,47 @@ def test_another_build_may_follow_a_killed_one(source: Path, tmp_path: Path) -> 
             continue
         assert files_of(store) == expected
         assert not _work(store)
+
+
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+def test_after_a_killed_update_the_pyramid_is_the_old_or_the_new_one(every: int) -> None:
+    """Before it is opened for editing, some chunks may be new if the list of moves is there."""
+    options = {**OPTIONS, "labels": True, "method": "mode"}
+    new = OTHER.copy()
+    new[:20, 3:30], new[32:, 32:] = 7, 0
+
+    def edit(store: MortalStore) -> None:
+        editor = edit_pyramid(StorePath(store, "x.ome.zarr"))
+        editor[:20, 3:30], editor[32:, 32:] = 7, 0
+        editor.save(max_workers=1)
+
+    def levels(values: np.ndarray) -> dict[str, str]:
+        store = MortalStore()
+        build_pyramid(values, StorePath(store, "x.ome.zarr"), **options)
+        return files_of(store)
+
+    old_files, new_files = levels(OTHER), levels(new)
+    seen = set()
+    for n in itertools.count(0, every):
+        store = MortalStore()
+        build_pyramid(OTHER, StorePath(store, "x.ome.zarr"), **options)
+        store.lives = n
+        with suppress(PyramidError, OSError):
+            edit(store)
+        is_killed = store.lives == -1
+        store.lives = float("inf")
+        is_listed = any(key.endswith("moves.json") for key in store.content())
+        assert is_listed or files_of(store) in (old_files, new_files)
+        edit_pyramid(StorePath(store, "x.ome.zarr"))
+        found = files_of(store)
+        assert found == new_files if is_listed else found in (old_files, new_files)
+        seen.add((is_listed, found == new_files))
+        edit(store)
+        assert files_of(store) == new_files
+        assert not _work(store)
+        if not is_killed:
+            break
+    assert seen >= {(False, False), (True, True)}
 
 
 def test_nothing_can_be_opened_while_pixels_are_written(source: Path) -> None:

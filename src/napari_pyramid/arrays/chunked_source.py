@@ -21,6 +21,7 @@ from napari_pyramid.arrays.chunk_reader import ChunkReader, Index, SlicedChunks,
 from napari_pyramid.errors import SourceError
 from napari_pyramid.image import ArrayLike
 from napari_pyramid.regions import Region, blocks_in
+from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.run_together import THREADS, run_together
 
 __all__ = ["ChunkedSource", "chunk_parts", "forget_stored"]
@@ -239,30 +240,33 @@ class ChunkedSource:
         out[...] = values[tuple(slice(None, None, r.step) for r in ranges)]
 
 
-def forget_stored(
-    directory: str | os.PathLike[str], regions: Sequence[Region] | None = None
-) -> None:
-    """Drop the cached chunks of every array in `directory`.
+def forget_stored(written: Place, regions: Sequence[Region] | None = None) -> None:
+    """Drop the cached chunks of every array at a place or below it.
 
     Chunks of arrays of unknown location are dropped too, since these may wrap one of the arrays.
 
     Parameters
     ----------
     regions
-        Parts of the array at `directory` that have been written; None for all of every array.
+        Parts of the array at the place that have been written; None for all of every array.
     """
-    written = os.path.realpath(directory)
+    is_folder = isinstance(written, Folder)
+    place, slash = (str(written), "/") if is_folder else (os.path.realpath(str(written)), os.sep)
     for source in ChunkedSource.alive():
-        root = getattr(getattr(source.source, "store", None), "root", None)
-        place = (
-            written
-            if root is None
-            else os.path.realpath(os.path.join(root, getattr(source.source, "path", "")))
-        )
-        if regions is not None and root is not None and place == written:
+        known = _location(source.source)
+        if regions is not None and known == place:
             source.forget(_chunks_in(regions, source.chunks))
-        elif f"{place}{os.sep}".startswith(f"{written}{os.sep}"):
+        elif known is None or f"{known}{slash}".startswith(f"{place}{slash}"):
             source.forget()
+
+
+def _location(array: Any) -> str | None:
+    """Return the directory or the URL of a zarr array; None if it is neither, or unknown."""
+    store, path = getattr(array, "store", None), getattr(array, "path", "")
+    root, address = getattr(store, "root", None), getattr(store, "address", None)
+    if root is not None:
+        return os.path.realpath(os.path.join(root, path))
+    return None if address is None else f"{address.public}/{path}".rstrip("/")
 
 
 def _chunks_in(regions: Sequence[Region], chunks: Sequence[int]) -> Iterator[Index]:

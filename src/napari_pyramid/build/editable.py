@@ -14,28 +14,30 @@ from zarr.storage import ZipStore
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Cast
 from napari_pyramid.arrays.virtual_level import stored_array
-from napari_pyramid.build.source_places import directory_of
 from napari_pyramid.build.stored_levels import recorded_options
 from napari_pyramid.downsample import Reduction, reduction_of
 from napari_pyramid.downsample.methods import Method
-from napari_pyramid.errors import DestinationError, SpecError
+from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata.group import Attributes, listed_multiscales
+from napari_pyramid.storage.destination import is_anonymous, place_of_array
+from napari_pyramid.storage.folder import Folder, Place, path_below
 from napari_pyramid.storage.n5_store import N5Store
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.remote_zip import RemoteZipStore
 
 __all__ = [
     "editable_array",
+    "editable_places",
     "factors_between",
     "recorded_of",
     "recorded_steps",
     "reduction_for",
-    "writable_directory",
+    "refuse_unwritable_directory",
 ]
 
 
 def editable_array(level: Any) -> zarr.Array[Any]:
-    """Return the zarr array in a local directory that a level shows.
+    """Return the zarr array that a level shows.
 
     Raises
     ------
@@ -45,22 +47,63 @@ def editable_array(level: Any) -> zarr.Array[Any]:
     array = level
     while isinstance(array, LazyArray | Cast):
         array = stored_array(array.source) if isinstance(array, LazyArray) else array.array
-    if not isinstance(array, zarr.Array) or directory_of(array) is None:
-        raise DestinationError(
-            f"{_in_words(array)} cannot be edited: build a pyramid in a local folder first, "
-            "and edit that"
-        )
+    if not isinstance(array, zarr.Array):
+        raise _refusal(array)
     return array
 
 
+def editable_places(arrays: Sequence[zarr.Array[Any]]) -> list[Place]:
+    """Return the places of the arrays of all levels, at which their chunks can be replaced.
+
+    Raises
+    ------
+    DestinationError
+        If a level can not be written, or if the levels are in several stores.
+    """
+    places = [_editable_place(array) for array in arrays]
+    first = places[0]
+    if not isinstance(first, Folder):
+        return places
+    if not all(isinstance(p, Folder) and p.objects == first.objects for p in places):
+        raise DestinationError(
+            f"the levels of {first.parent} are not in one store: build a pyramid of them first"
+        )
+    # One connection for all of them.
+    return [Folder(first.objects, place.path) for place in places if isinstance(place, Folder)]
+
+
+def _editable_place(array: zarr.Array[Any]) -> Place:
+    store = getattr(array.store, "inner", array.store)
+    on_web = isinstance(store, RemoteStore) and store.address.is_http
+    place = None if on_web or isinstance(store, ZipStore) else place_of_array(array)
+    if place is None:
+        raise _refusal(array)
+    if isinstance(place, Folder):
+        if is_anonymous(place):
+            raise DestinationError(
+                f"no credentials to write to {place}", remedies=[Remedy.CREDENTIALS]
+            )
+        return place
+    place = Path(os.path.abspath(place))
+    refuse_unwritable_directory(place)
+    return place
+
+
+def _refusal(array: Any) -> DestinationError:
+    return DestinationError(
+        f"{_in_words(array)} cannot be edited: build a pyramid in a local folder or a bucket "
+        "first, and edit that"
+    )
+
+
 def _in_words(array: Any) -> str:
-    """Return what an array that is not in a local zarr directory is."""
+    """Return what an array that cannot be written is."""
     if not isinstance(array, zarr.Array):
         return "an image that is not stored as one zarr array"
     store = array.store
     inner = getattr(store, "inner", store)
-    if isinstance(inner, RemoteStore):
-        return "a store on a web server" if inner.address.is_http else "a store in a bucket"
+    if isinstance(inner, RemoteStore) and inner.address.is_http:
+        return "a store on a web server"
     if isinstance(store, N5Store):
         return "an N5 store"
     if isinstance(inner, ZipStore | RemoteZipStore):
@@ -68,27 +111,26 @@ def _in_words(array: Any) -> str:
     return f"an array in a {type(store).__name__}"
 
 
-def writable_directory(directory: Path) -> Path:
-    """Return a directory.
+def refuse_unwritable_directory(directory: Path) -> None:
+    """Raise if a directory cannot be written.
 
     Raises
     ------
     DestinationError
-        If it cannot be written.
+        If there is no permission.
     """
     if not os.access(directory, os.W_OK):
         raise DestinationError(
             f"{directory}: no permission to write: change its permissions, or build a pyramid in a "
             "folder of your own and edit that",
         )
-    return directory
 
 
-def recorded_of(group: Path | None, level_0: Path) -> Mapping[str, Any]:
+def recorded_of(group: Place | None, level_0: Place) -> Mapping[str, Any]:
     """Return method, factors and background as a build has recorded them; empty if it has not."""
     if group is None:
         return {}
-    path = level_0.relative_to(group).as_posix()
+    path = path_below(group, level_0)
     entries = (
         entry
         for entry in listed_multiscales(Attributes(group))

@@ -4,72 +4,70 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from zarr.storage import StorePath
 
-from napari_pyramid.arrays.chunked_source import forget_stored
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.edits import Edits
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.old_values import OldValues
-from napari_pyramid.build.editable import (
-    editable_array,
-    factors_between,
-    recorded_of,
-    recorded_steps,
-    reduction_for,
-    writable_directory,
-)
+from napari_pyramid.build.editable import editable_array, reduction_for
+from napari_pyramid.build.edited_store import EditedStore
 from napari_pyramid.build.progress import Progress, Steps
-from napari_pyramid.build.rewrite import EditedLevel, Rewrite
-from napari_pyramid.build.source_places import directory_of
-from napari_pyramid.build.targets import group_around
-from napari_pyramid.build.workspace import Workspace
+from napari_pyramid.build.rewrite import Rewrite
 from napari_pyramid.downsample.methods import Method
-from napari_pyramid.errors import (
-    DestinationError,
-    PyramidError,
-    Remedy,
-    explained,
-)
+from napari_pyramid.errors import DestinationError, PyramidError, explained
 from napari_pyramid.plan.workers import Limits
 from napari_pyramid.pyramid import open_pyramid
-from napari_pyramid.storage.moves import make_moves
+from napari_pyramid.storage.folder import Place
+from napari_pyramid.storage.store_objects import is_path, store_and_path
 
 __all__ = ["PyramidEditor", "edit_pyramid"]
 
 
 def edit_pyramid(
-    path: str | os.PathLike[str], name: str | None = None, *, method: Method | None = None
+    path: str | os.PathLike[str] | object,
+    name: str | None = None,
+    *,
+    method: Method | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> PyramidEditor:
-    """Open a pyramid in a local directory for editing; nothing is read or written.
+    """Open a pyramid for editing, without reading pixels.
+
+    If an earlier update of the pyramid was killed while it replaced chunks, it is finished.
 
     Parameters
     ----------
     path
-        Directory of the pyramid, such as ``IMAGE.ome.zarr/labels/NAME``.
+        Directory or URL (``s3``, ``gs``, ``az``) of the pyramid, such as
+        ``IMAGE.ome.zarr/labels/NAME``, or a writable zarr store or group.
     name
         Name or path of the image, if there are several; None takes the first.
     method
         Method that the coarser levels are made with; None for the recorded one, and for labels
         of other programs, which record none, mode.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Raises
     ------
     LayoutError
         If nothing is there, or no layout recognises it.
     DestinationError
-        If the levels are not zarr arrays in local directories that can be written.
+        If the levels are not zarr arrays in a directory or store that can be written.
     SpecError
         If nothing says how the levels were made, or the levels do not follow from each other.
     """
-    pyramid = open_pyramid(path, name)
-    return PyramidEditor(pyramid.lazy_levels, labels=pyramid.kind == "labels", method=method)
+    if not is_path(path):
+        path = StorePath(*store_and_path(path, read_only=False))  # of a dictionary no copy
+    pyramid = open_pyramid(path, name, storage_options=storage_options)
+    editor = PyramidEditor(pyramid.lazy_levels, labels=pyramid.kind == "labels", method=method)
+    editor._store.recover()
+    return editor
 
 
 class PyramidEditor:
@@ -97,29 +95,17 @@ class PyramidEditor:
     def __init__(
         self, levels: Sequence[LazyArray], *, labels: bool = True, method: Method | None = None
     ) -> None:
-        arrays = [editable_array(level) for level in levels]
-        directories = [
-            writable_directory(Path(os.path.abspath(str(directory_of(a))))) for a in arrays
-        ]
-        group = group_around(directories[0])
-        recorded = recorded_of(group, directories[0])
-        self._reduction = reduction_for(recorded, method, labels)
-        steps = [factors_between(fine.shape, coarse.shape) for fine, coarse in pairwise(arrays)]
-        steps = recorded_steps(recorded, arrays) or steps
-        self._levels = [
-            EditedLevel(directory, factors)
-            for directory, factors in zip(directories, [(1,) * arrays[0].ndim, *steps], strict=True)
-        ]
-        self._workspace = Workspace(group or directories[0], in_place=True)
+        self._store = EditedStore([editable_array(level) for level in levels])
+        self._reduction = reduction_for(self._store.recorded, method, labels)
         self.edits = Edits(levels[0].chunked_source.shape, levels[0].dtype)
         self.array = EditedArray(levels[0], self.edits)
         self.old_values = OldValues()
         """Values before edits, for an undo; the unknown ones are read before edits are saved."""
 
     @property
-    def directory(self) -> Path:
-        """Directory of level 0."""
-        return self._levels[0].directory
+    def place(self) -> Place:
+        """Directory of level 0, or its folder in a store."""
+        return self._store.levels[0].place
 
     @property
     def has_edits(self) -> bool:
@@ -133,19 +119,18 @@ class PyramidEditor:
         self.array[key] = values
 
     def check(self) -> None:
-        """Raise if edits cannot be saved as things are now; nothing is written.
+        """Raise if edits cannot be saved as things are now.
+
+        In a bucket the lock is taken and released, because only a write shows whether there is a
+        permission. This also finishes an update that was killed.
 
         Raises
         ------
         DestinationError
-            If the folder around the store cannot be written, or a build left unfinished work there.
+            If the folder around the store, or the bucket, cannot be written, or a build left
+            unfinished work there.
         """
-        writable_directory(self._workspace.directory.parent)
-        if self._workspace.has_work:
-            raise DestinationError(
-                f"{self._workspace.directory} holds unfinished work",
-                remedies=[Remedy.FINISH, Remedy.START_OVER],
-            )
+        self._store.check()
 
     def discard(self) -> None:
         """Forget the edits that have not been saved."""
@@ -177,8 +162,9 @@ class PyramidEditor:
 
         The new chunks are written beside the store, and moved into place once all are complete. If
         the process is killed before, the store has all of its old chunks. If it is killed while
-        they are moved, the next opening with this package moves the rest, and the store has all of
-        the new ones. Edits that are made meanwhile are kept for the next save.
+        they are moved, the next opening with this package (in a bucket: for editing) moves the
+        rest, and the store has all of the new ones. Edits that are made meanwhile are kept for the
+        next save.
 
         Parameters
         ----------
@@ -198,36 +184,27 @@ class PyramidEditor:
         SourceError, DestinationError
             If a chunk cannot be read or written; the edits are kept.
         """
-        limits = Limits.of(max_workers, memory_limit)
-        workspace = self._workspace
-        workspace.acquire()
-        try:
-            self.check()
-        except DestinationError:
-            workspace.release()
-            raise
+        limits, store = Limits.of(max_workers, memory_limit), self._store
+        store.acquire()
         self.edits.hold()
         try:
             self.old_values.read()
-            rewrite = yield from self._rewrite(limits)
-            for directory, regions in rewrite.changed:
-                if regions:
-                    forget_stored(directory, regions)
+            rewrite = yield from self._rewritten(limits)
+            store.replace(rewrite)
             self.edits.drop_held()
         except (OSError, PyramidError) as error:
             raise self._explained(error) from error
         finally:
             self.edits.unhold()  # only if they were not saved
-            workspace.discard()
+            store.leave()
 
-    def _rewrite(self, limits: Limits) -> Generator[Progress, None, Rewrite]:
-        workspace = self._workspace
-        workspace.start_over()  # what a killed save left
+    def _rewritten(self, limits: Limits) -> Generator[Progress, None, Rewrite]:
+        self._store.start_over()
         rewrite = Rewrite(
-            self._levels,
+            self._store.levels,
             self.edits,
             self._reduction,
-            workspace.directory,
+            self._store.workspace,
             workers=limits.workers,
             memory=limits.memory,
         )
@@ -239,12 +216,11 @@ class PyramidEditor:
                 elapsed, total = time.monotonic() - began, sum(counts)
                 remaining = elapsed * (total - done) / done if done else None
                 yield Progress(level, done, total, 0, 0, elapsed, remaining)
-        moves = rewrite.moves(workspace.directory.parent)
-        if moves:
-            make_moves(workspace.directory, moves)
         return rewrite
 
     def _explained(self, error: Exception) -> PyramidError:
-        if isinstance(error, PyramidError):
+        kept = "; the rest is written by the next update" if self._store.is_moving else ""
+        if isinstance(error, PyramidError) and not kept:
             return error
-        return DestinationError(f"{self.directory}: {explained(error)}")
+        found = error.message if isinstance(error, PyramidError) else explained(error)
+        return DestinationError(f"{self.place}: {found}{kept}")

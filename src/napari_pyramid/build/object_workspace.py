@@ -4,7 +4,9 @@
         lock-1.json                 who is building, and when the process was last seen
         state.json                  a `BuildState`, as on a disk
         journal-0, journal-1, ...   one bit a tile: 1 when all its blocks are written
-        new/                        the metadata of the new levels, and nothing else
+        new/                        the metadata of the new levels, and nothing else; or chunks that
+                                an update is going to copy over those of existing levels
+    moves.json                  chunks that an update is copying there
 
 Objects cannot be renamed, so the chunks of new levels are written under their final keys. Without
 the metadata in `new` they are no arrays, and no reader sees them. A store whose root is the
@@ -30,6 +32,7 @@ from napari_pyramid.errors import DestinationError
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.hierarchy import is_array
+from napari_pyramid.storage.moves import finish_moves
 from napari_pyramid.storage.objects import StoreError
 
 __all__ = ["ObjectWorkspace"]
@@ -64,7 +67,9 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
             self._lock.acquire()
             try:
                 self._end_workers()
-            except StoreError:
+                # Before anything here is read or removed.
+                self.finished_update = finish_moves(self.directory, self.confirm)
+            except DestinationError:
                 self.release()
                 raise
         except StoreError as exc:
@@ -138,9 +143,11 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         """Remove the workspace and release the lock.
 
         ``state.json`` is removed last, so that a crash leaves either work that can be resumed, or
-        a state that says it is discarded.
+        a state that says it is discarded. If another build has taken the lock over, what is there
+        belongs to it, and stays.
         """
-        self.start_over()
+        if self._lock.confirm():
+            self.start_over()
         self.release()
 
     def _remove_work(self) -> None:

@@ -2,117 +2,38 @@
 
 A chunk of a coarser level is computed again only if a chunk above it has really changed, so the
 work depends on the number of edited chunks, not on the size of the pyramid. Nothing in the store
-changes here; the new files are moved into place when all of them are complete.
+changes here; the new chunks are moved into place when all of them are complete: see
+`storage.moves`.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays.edits import Edits
+from napari_pyramid.build.edited_level import EditedLevel, Index, RewrittenLevel, Task, inside
 from napari_pyramid.build.spread import spread
-from napari_pyramid.build.targets import open_level
 from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
-from napari_pyramid.regions import Region, blocks_in, shape_of, with_halo
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.regions import Region, shape_of, with_halo
+from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.moves import ArrayMoves
 
-__all__ = ["EditedLevel", "Rewrite"]
+__all__ = ["Rewrite"]
 
 _Array = npt.NDArray[Any]
-_Index = tuple[int, ...]
 
 COPIES = 4
 """Copies of a chunk or shard that a worker holds: the old samples, the new ones, and encoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class EditedLevel:
-    """One level of the pyramid that is edited."""
-
-    directory: Path
-    factors: tuple[int, ...]
-    """Samples of the level before to a sample of this one, along each axis; 1 for level 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A chunk or shard to rewrite, and the parts of it that may have changed."""
-
-    index: _Index
-    block: Region
-    parts: tuple[Region, ...]
-    """Parts that may have changed, each inside of one chunk."""
-
-
-class _Level:
-    """The stored chunks of a level, and the chunks that replace them."""
-
-    def __init__(self, level: EditedLevel, fresh: Path, check: Callable[[], None]) -> None:
-        self.factors, self.directory, self.fresh = level.factors, level.directory, fresh
-        fresh.mkdir(parents=True)
-        for name in ("zarr.json", ".zarray"):
-            if (level.directory / name).exists():
-                shutil.copyfile(level.directory / name, fresh / name)
-        array = open_level(level.directory, writable=False)
-        self.chunks: tuple[int, ...] = array.chunks
-        self.stored = Blocks(array, check=check)
-        self.new = Blocks(open_level(fresh, writable=True), check=check)
-        self.rewritten: set[_Index] = set()
-        self.changed: list[Region] = []
-        """Boxes of changed samples."""
-
-    def tasks(self, regions: Iterable[Region]) -> list[_Task]:
-        """Return the chunks or shards that `regions` touch."""
-        parts: dict[_Index, set[tuple[tuple[int, int], ...]]] = {}
-        for region in regions:
-            for part in blocks_in(region, self.chunks):
-                index = tuple(s.start // b for s, b in zip(part, self.stored.block, strict=True))
-                parts.setdefault(index, set()).add(tuple((s.start, s.stop) for s in part))
-        return [
-            _Task(
-                index,
-                tuple(
-                    slice(i * b, min((i + 1) * b, n))
-                    for i, b, n in zip(index, self.stored.block, self.stored.shape, strict=True)
-                ),
-                tuple(tuple(slice(*span) for span in part) for part in sorted(found)),
-            )
-            for index, found in sorted(parts.items())
-        ]
-
-    def read(self, region: Region, out: _Array) -> None:
-        """Read a region as it will be: rewritten chunks from their new files."""
-        for block in blocks_in(region, self.stored.block):
-            index = tuple(s.start // b for s, b in zip(block, self.stored.block, strict=True))
-            part = np.empty(shape_of(block), out.dtype)
-            (self.new if index in self.rewritten else self.stored).read(block, part)
-            out[_inside(block, region)] = part
-
-    def moves(self, root: Path, workspace: Path) -> ArrayMoves:
-        """Return the new files, with the files of the level that they replace."""
-        files = [self.stored.file_of(index) for index in sorted(self.rewritten)]
-        names = [os.path.relpath(file, self.directory) for file in files]
-        put = tuple(name for name in names if (self.fresh / name).exists())
-        return ArrayMoves(
-            place=os.path.relpath(self.directory, root),
-            fresh=os.path.relpath(self.fresh, workspace),
-            put=put,
-            removed=tuple(sorted(set(names) - set(put))),
-        )
 
 
 class Rewrite:
@@ -125,7 +46,8 @@ class Rewrite:
     edits
         Edits of level 0; the held ones are written.
     workspace
-        Directory for the new files.
+        Where the new chunks are written, in a folder of their own: who has lost the lock of a
+        bucket unawares does not write among the chunks of others.
     workers
         Number of threads.
     memory
@@ -137,26 +59,27 @@ class Rewrite:
         levels: Sequence[EditedLevel],
         edits: Edits,
         reduction: Reduction,
-        workspace: Path,
+        workspace: Place,
         *,
         workers: int,
         memory: int,
     ) -> None:
         self._edits, self._reduction, self._workspace = edits, reduction, workspace
         self._stop = threading.Event()
+        fresh = workspace / "new" / uuid.uuid4().hex
         self._levels = [
-            _Level(level, workspace / "new" / str(k), self._check) for k, level in enumerate(levels)
+            RewrittenLevel(level, fresh / str(k), self._check) for k, level in enumerate(levels)
         ]
         self._workers, self._memory = workers, memory
 
     @property
-    def changed(self) -> list[tuple[Path, list[Region]]]:
-        """Directory of each level, and boxes of the samples that have changed in it."""
-        return [(level.directory, level.changed) for level in self._levels]
+    def changed(self) -> list[tuple[Place, list[Region]]]:
+        """Place of each level, and boxes of the samples that have changed in it."""
+        return [(level.place, level.changed) for level in self._levels]
 
-    def moves(self, root: Path) -> list[ArrayMoves]:
-        """Return the new files, with the files that they replace; `root` holds the workspace."""
-        found = [level.moves(root, self._workspace) for level in self._levels if level.rewritten]
+    def moves(self) -> list[ArrayMoves]:
+        """Return the new chunks, with the chunks that they replace."""
+        found = [level.moves(self._workspace) for level in self._levels if level.rewritten]
         return found[::-1]  # level 0 last
 
     def n_tasks(self) -> list[int]:
@@ -172,7 +95,7 @@ class Rewrite:
         return counts
 
     def steps(self) -> Generator[tuple[int, int], None, None]:
-        """Write the new files; yield a level and how many of its chunks have been done since.
+        """Write the new chunks; yield a level and how many of its chunks have been done since.
 
         A yield follows the last one within about 0.1 seconds.
 
@@ -181,7 +104,7 @@ class Rewrite:
         SourceError
             If a stored chunk cannot be read.
         DestinationError
-            If a new file cannot be written.
+            If a new chunk cannot be written.
         """
         regions: list[Region] = self._edits.held_boxes()
         try:
@@ -193,11 +116,11 @@ class Rewrite:
         finally:
             self._stop.set()
 
-    def _fill(self, k: int, tasks: list[_Task]) -> Iterator[tuple[int, int]]:
+    def _fill(self, k: int, tasks: list[Task]) -> Iterator[tuple[int, int]]:
         level = self._levels[k]
         nbytes = math.prod(level.stored.block) * level.stored.dtype.itemsize
         workers = max(1, min(self._workers, self._memory // (COPIES * nbytes), len(tasks)))
-        pending: dict[Future[tuple[_Index, list[Region]]], _Task] = {}
+        pending: dict[Future[tuple[Index, list[Region]]], Task] = {}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="napari-pyramid")
         try:
             for done in spread(
@@ -217,7 +140,7 @@ class Rewrite:
             wait([f for f in pending if not f.cancelled()])
             pool.shutdown()
 
-    def _rewrite(self, k: int, task: _Task) -> tuple[_Index, list[Region]]:
+    def _rewrite(self, k: int, task: Task) -> tuple[Index, list[Region]]:
         """Write a chunk or shard if it changes; return its index and the boxes that change."""
         self._check()
         level = self._levels[k]
@@ -227,11 +150,11 @@ class Rewrite:
             level.stored.read(task.block, samples)
         except STORAGE_ERRORS as error:
             raise SourceError(
-                f"{level.directory}: cannot read chunk {', '.join(map(str, task.index))}: "
+                f"{level.place}: cannot read chunk {', '.join(map(str, task.index))}: "
                 f"{explained(error)}"
             ) from error
         for part in task.parts:
-            here = samples[_inside(part, task.block)]
+            here = samples[inside(part, task.block)]
             before = here.copy()
             if k:
                 here[...] = self._reduced(k, part)
@@ -283,12 +206,6 @@ class Rewrite:
 
 class _Stopped(Exception):
     """Raised in a worker when the rewriting is to stop; never leaves this module."""
-
-
-def _inside(part: Region, whole: Region) -> Region:
-    return tuple(
-        slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True)
-    )
 
 
 def _box_of(mask: npt.NDArray[np.bool_], region: Region) -> Region | None:

@@ -83,10 +83,14 @@ class Workspace(WorkspaceBase[Path]):
         try:
             self._sign()
             self._end_workers()
-            finish_moves(self.directory)  # before anything here is read or removed
+            # Before anything here is read or removed.
+            self.finished_update = finish_moves(self.directory)
         except OSError as exc:
             self.release()
             raise DestinationError(f"{self.directory}: {explained(exc)}") from exc
+        except DestinationError:
+            self.release()
+            raise
 
     def _sign(self) -> None:
         host, since = socket.gethostname(), time.strftime("%Y-%m-%d %H:%M:%S")

@@ -72,6 +72,8 @@ class WorkspaceBase(ABC, Generic[P]):
         self.destination: P = destination
         self.directory: P = directory
         self.in_place = in_place
+        self.finished_update = False
+        """Whether `acquire` has last finished an update of edits that was killed."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the lock, which stays with the process that builds."""
@@ -86,7 +88,7 @@ class WorkspaceBase(ABC, Generic[P]):
 
     @abstractmethod
     def acquire(self) -> None:
-        """Take the lock.
+        """Take the lock, and finish an update of edits that was killed.
 
         Raises
         ------

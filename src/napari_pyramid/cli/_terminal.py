@@ -42,6 +42,7 @@ IN_FLAGS: Mapping[Remedy, str] = {
     Remedy.MORE_MEMORY: "allow as much with --memory",
     Remedy.NO_VERIFY: "build without --verify",
     Remedy.LABELS: "build with --labels",
+    Remedy.CREDENTIALS: "give them with --storage-option",
 }
 """The remedies of errors in the words of the command line."""
 

@@ -152,6 +152,10 @@ class Blocks:
     def _index(self, block: Region) -> tuple[int, ...]:
         return tuple(s.start // b for s, b in zip(block, self.block, strict=True))
 
+    def key_of(self, index: tuple[int, ...]) -> str:
+        """Return the key of a block, relative to the path of the array."""
+        return self._key(index)
+
     def file_of(self, index: tuple[int, ...]) -> Path:
         """Return the path of the file of a block; the array must be in a local directory."""
         store = self.array.store

@@ -5,6 +5,7 @@ With them, metadata are read and written by the same code on a disk and in a buc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from zarr.storage import StorePath
 
 from napari_pyramid.storage.objects import Objects, StoreError
 
-__all__ = ["Folder", "Place"]
+__all__ = ["Folder", "Place", "path_below"]
 
 
 class Folder:
@@ -149,3 +150,17 @@ class Folder:
 
 Place: TypeAlias = Path | Folder
 """Where a node of a zarr hierarchy is: a directory, or a folder of a store."""
+
+
+def path_below(above: Place, place: Place) -> str:
+    """Return the path from a place to another one in it, with slashes; empty for itself.
+
+    A directory may also be outside of the other one.
+    """
+    if isinstance(place, Folder):
+        assert isinstance(above, Folder)
+        path = place.relative_to(above).as_posix()
+    else:
+        assert not isinstance(above, Folder)
+        path = Path(os.path.relpath(place, above)).as_posix()
+    return "" if path == "." else path

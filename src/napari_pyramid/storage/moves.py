@@ -1,9 +1,12 @@
-"""Replace chunk files of a store; a process that is killed meanwhile leaves a list to finish from.
+"""Replace chunks of a store; a process that is killed meanwhile leaves a list to finish from.
 
-The new files are complete before the first one is moved. The list of moves is in ``moves.json`` in
-the workspace, beside the store; it exists exactly while files are moved. Whoever finds it without
-its process makes the moves that are left: the store then has all of the new chunks. Without a list
-it has all of the old ones.
+The new chunks are complete, in the workspace, before the first one is moved. The list of moves is
+in ``moves.json`` there; it exists exactly while chunks are moved. Whoever finds it without its
+process makes the moves that are left: the store then has all of the new chunks. Without a list it
+has all of the old ones.
+
+In a directory, chunk files are renamed. In a bucket, where nothing is renamed, objects are copied
+over the old ones and deleted after the list, so that the same moves can be made again.
 """
 
 from __future__ import annotations
@@ -11,68 +14,196 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.address import is_url
+from napari_pyramid.storage.copied_objects import copy_objects, delete_objects
+from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array, store_root
 from napari_pyramid.storage.json_files import write_json
 
-__all__ = ["ArrayMoves", "finish_killed_moves", "finish_moves", "make_moves"]
+__all__ = [
+    "ArrayMoves",
+    "finish_killed_moves",
+    "finish_moves",
+    "has_moves",
+    "list_moves",
+    "names_below",
+]
 
 _LIST = "moves.json"
 _VERSION = 1
+_BATCH = 256
+"""Objects that are copied between two looks at the lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayMoves:
-    """The chunk files of one array that are replaced."""
+    """The chunks of one array that are replaced."""
 
     place: str
-    """Directory of the array, relative to the directory that holds the workspace."""
+    """Path of the array, relative to the folder that holds the workspace."""
     fresh: str
-    """Directory of the new files, relative to the workspace."""
+    """Path of the new chunks, relative to the workspace; all arrays have one folder for them."""
     put: tuple[str, ...]
-    """Files that are moved, relative to either directory."""
+    """Chunks that are moved, relative to either path."""
     removed: tuple[str, ...]
-    """Files that are removed, since their samples are all fill value now."""
+    """Chunks that are removed, since their samples are all fill value now."""
 
 
-def make_moves(workspace: Path, moves: Sequence[ArrayMoves]) -> None:
-    """Replace the files of all arrays; the caller holds the lock of the workspace."""
+def list_moves(workspace: Place, moves: Sequence[ArrayMoves]) -> None:
+    """Write the list of moves, which are made from then on whatever happens.
+
+    The caller holds the lock of the workspace, and calls `finish_moves`.
+
+    Raises
+    ------
+    DestinationError
+        If there is a list already: another process has written it since.
+    """
     document = {"version": _VERSION, "arrays": [asdict(m) for m in moves]}
-    write_json(workspace / _LIST, document)
-    finish_moves(workspace)
+    if not isinstance(workspace, Folder):
+        write_json(workspace / _LIST, document)
+        return
+    content = json.dumps({**document, "token": uuid.uuid4().hex})  # as `create` needs it
+    if not (workspace / _LIST).create(content.encode()):
+        raise DestinationError(f"{workspace}: another update has taken over; nothing was changed")
 
 
-def finish_moves(workspace: Path) -> bool:
-    """Make the moves that a killed process has left; the caller holds the lock of the workspace.
+def has_moves(workspace: Place) -> bool:
+    """Return whether a list of moves is in a workspace."""
+    return (workspace / _LIST).is_file()
+
+
+def finish_moves(workspace: Place, confirm: Callable[[], None] = lambda: None) -> bool:
+    """Make the moves that are listed; the caller holds the lock of the workspace.
+
+    A list that is damaged, or whose new chunks are gone, is removed.
+
+    Parameters
+    ----------
+    confirm
+        Called before chunks are moved in a bucket; raises if the lock has been lost.
 
     Returns
     -------
     bool
-        Whether there was a list of moves.
+        Whether chunks of the store have been replaced.
+
+    Raises
+    ------
+    DestinationError
+        If a later version of this program has written the list.
     """
     try:
-        document = json.loads((workspace / _LIST).read_text())
+        arrays = _listed(workspace)
     except FileNotFoundError:
         return False
-    for entry in document["arrays"]:
-        place, fresh = workspace.parent / entry["place"], workspace / entry["fresh"]
-        if not is_array(place):  # removed since by somebody else
-            continue
-        for key in entry["put"]:
-            if (fresh / key).exists():  # else it has been moved
-                (place / key).parent.mkdir(parents=True, exist_ok=True)
-                (fresh / key).replace(place / key)
-        for key in entry["removed"]:
-            (place / key).unlink(missing_ok=True)
+    if isinstance(workspace, Folder):
+        _copy_all(workspace, arrays, confirm)
+    else:
+        for moves in arrays:
+            _rename(workspace, moves)
     (workspace / _LIST).unlink()
-    return True
+    if isinstance(workspace, Folder):
+        for folder in {(workspace / moves.fresh).parent for moves in arrays}:
+            folder.objects.delete_below(folder.path)
+    return bool(arrays)
+
+
+def _listed(workspace: Place) -> list[ArrayMoves]:
+    """Return the moves that are listed; none if the list is damaged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no list.
+    """
+    try:
+        document = json.loads(_content(workspace / _LIST))
+        version = document["version"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    if version != _VERSION:
+        raise DestinationError(
+            f"{workspace / _LIST} is of another version of napari-pyramid: open the store with "
+            "that version first, which finishes its update"
+        )
+    found = [_parsed(entry) for entry in document["arrays"]]
+    if isinstance(workspace, Folder) and not all(_is_whole(workspace, m) for m in found):
+        return []
+    return [m for m in found if _is_there(workspace.parent / m.place)]  # else removed since
+
+
+def _content(file: Place) -> bytes:
+    """Return a file or object; FileNotFoundError if it is missing."""
+    if not isinstance(file, Folder):
+        return file.read_bytes()
+    # `get` takes what may not be read for missing; the moves would be forgotten.
+    (content,) = file.objects.get_all([file.path])
+    if content is None:
+        raise FileNotFoundError(f"{file}: not found")
+    return content
+
+
+def _is_there(array: Place) -> bool:
+    """Return whether an array exists; a request that fails is an error."""
+    if not isinstance(array, Folder):
+        return is_array(array)
+    keys = [(array / name).path for name in ("zarr.json", ".zarray")]
+    return any(content is not None for content in array.objects.get_all(keys))
+
+
+def _parsed(entry: dict[str, Any]) -> ArrayMoves:
+    put, removed = tuple(entry["put"]), tuple(entry["removed"])
+    return ArrayMoves(entry["place"], entry["fresh"], put, removed)
+
+
+def _is_whole(workspace: Folder, moves: ArrayMoves) -> bool:
+    return not moves.put or set(moves.put) <= names_below(workspace / moves.fresh)
+
+
+def names_below(folder: Place) -> set[str]:
+    """Return the paths of all files or objects in a folder, relative to it."""
+    if isinstance(folder, Folder):
+        start = len(folder.path) + 1
+        return {key[start:] for key in folder.objects.keys(folder.path)}
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def _rename(workspace: Path, moves: ArrayMoves) -> None:
+    place, fresh = workspace.parent / moves.place, workspace / moves.fresh
+    for key in moves.put:
+        if (fresh / key).exists():  # else it has been moved
+            (place / key).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / key).replace(place / key)
+    for key in moves.removed:
+        (place / key).unlink(missing_ok=True)
+
+
+def _copy_all(workspace: Folder, arrays: Iterable[ArrayMoves], confirm: Callable[[], None]) -> None:
+    objects = workspace.objects
+    pairs = (
+        ((workspace / m.fresh / key).path, (workspace.parent / m.place / key).path)
+        for m in arrays
+        for key in m.put
+    )
+    while batch := list(islice(pairs, _BATCH)):
+        confirm()
+        copy_objects(objects, batch)
+    removed = ((workspace.parent / m.place / key).path for m in arrays for key in m.removed)
+    while gone := list(islice(removed, _BATCH)):
+        confirm()
+        delete_objects(objects, gone)
 
 
 def finish_killed_moves(path: object) -> bool:
@@ -94,6 +225,9 @@ def finish_killed_moves(path: object) -> bool:
     with suppress(OSError):
         for directory in root.parent.iterdir():
             if ours.fullmatch(directory.name) and (directory / _LIST).exists():
-                with suppress(Timeout, OSError), FileLock(directory / "lock", blocking=False):
+                with (
+                    suppress(Timeout, OSError, DestinationError),
+                    FileLock(directory / "lock", blocking=False),
+                ):
                     finished |= finish_moves(directory)
     return finished

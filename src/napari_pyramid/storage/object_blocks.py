@@ -22,12 +22,14 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
+from napari_pyramid.errors import STORAGE_ERRORS
 from napari_pyramid.regions import Region, blocks_in
 from napari_pyramid.storage.chunk_io import BATCH_BYTES, Blocks
 from napari_pyramid.storage.listed_chunks import ListedBlocks
 from napari_pyramid.storage.objects import Objects
 from napari_pyramid.storage.present_chunks import PresentBlocks
 from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.store_errors import store_error
 from napari_pyramid.storage.store_objects import name_of
 
 __all__ = ["ObjectBlocks", "blocks_to_read", "blocks_to_write"]
@@ -100,7 +102,13 @@ class ObjectBlocks(Blocks):
     def read(self, region: Region, out: Array) -> None:
         """Read `region` into `out`; shards that the region covers are read whole."""
         if self.array.shards is None or not self._covers(region):
-            super().read(region, out)
+            self._check()
+            try:
+                out[...] = self.array[region]
+            except STORAGE_ERRORS:
+                raise
+            except Exception as error:  # obstore has classes of its own, and may not be installed
+                raise store_error(self._objects.root, error) from error
             return
         for batch in self._batches_of_blocks(region):
             self._check()

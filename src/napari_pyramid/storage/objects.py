@@ -15,9 +15,9 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
-from napari_pyramid.errors import DestinationError, one_line
 from napari_pyramid.storage.node_keys import NodeKeysStore
 from napari_pyramid.storage.private_names import run
+from napari_pyramid.storage.store_errors import StoreError, says_not_implemented, store_error
 
 __all__ = ["Objects", "StoreError", "as_folder"]
 
@@ -27,10 +27,6 @@ _SIDE_BY_SIDE = 16
 _AT_ONCE = 1000
 """Most objects that a bucket deletes by one request."""
 _NODE_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-
-
-class StoreError(DestinationError, OSError):
-    """A request that a store did not answer as it should; the message names the store."""
 
 
 class Objects:
@@ -225,7 +221,7 @@ class Objects:
                 await self.store.set_if_not_exists(key, _buffer(content))
             # Not narrower: obstore has classes of its own, and may not be installed.
             except Exception as error:
-                if not _says_not_implemented(error):
+                if not says_not_implemented(error):
                     raise
                 return False
             return True
@@ -270,7 +266,7 @@ class Objects:
             return run(request)
         # Not narrower: stores raise the errors of the libraries behind them.
         except Exception as error:
-            raise StoreError(f"{self.root}: {_explained(error)}") from None
+            raise store_error(self.root, error) from None
 
     async def _delete_all(self, prefix: str) -> None:
         if not isinstance(self.store, ObjectStore):
@@ -280,26 +276,6 @@ class Objects:
 
         async for batch in obstore.list(self.store.store, prefix, chunk_size=_AT_ONCE):
             await obstore.delete_async(self.store.store, [found["path"] for found in batch])
-
-
-def _says_not_implemented(error: Exception) -> bool:
-    """Return whether a store, or its server by status 501, does not know what was asked."""
-    named = type(error).__name__ in ("NotImplementedError", "NotSupportedError")
-    return named or "status code: 501" in str(error)
-
-
-def _explained(error: Exception) -> str:
-    """Return what went wrong, without the URL and its secrets that obstore's errors hold."""
-    if not type(error).__module__.startswith(("obstore", "pyo3")):
-        return one_line(error)
-    from napari_pyramid.storage.obstore_transport import translated
-    from napari_pyramid.storage.transport import RefusedError
-
-    found = translated(error)
-    if isinstance(found, RefusedError):
-        denied = ": permission denied" if found.status in (401, 403) else ""
-        return f"the server answers {found}{denied}"
-    return str(found)
 
 
 def _buffer(content: bytes) -> Any:
