@@ -32,6 +32,7 @@ from napari_pyramid import (
     DestinationError,
     DestinationNotice,
     build_pyramid,
+    create_labels,
     edit_pyramid,
     open_pyramid,
 )
@@ -394,6 +395,24 @@ def test_killed_at_any_write_to_a_bucket_the_store_is_the_old_or_the_new_one() -
 
 
 # ---- beginning -----------------------------------------------------------------------------------
+
+
+def test_new_labels_are_stored_in_the_image_in_the_bucket() -> None:
+    with google_server() as google:
+        url, options = "gs://box/i.ome.zarr", {"storage_options": google.options}
+        image = np.zeros((2, 9, 50, 61), "u2")
+        build_pyramid(image, url, axes="czyx", n_levels=3, factors=2, **options)
+        made = create_labels(url, **options)
+        assert [v.shape for v in made.levels] == [(9, 50, 61), (5, 25, 31), (3, 13, 16)]
+        create_labels(url, **options)
+        described = json.loads(google.objects["box/i.ome.zarr/labels/zarr.json"])
+        assert described["attributes"]["ome"]["labels"] == ["labels", "labels-2"]
+        editor = edit_pyramid(f"{url}/labels/labels", **options)
+        editor[4, 10:20, 10:20] = 3
+        editor.save()
+        level_1 = open_pyramid(f"{url}/labels/labels", **options)[1][:]
+    assert (level_1[2, 5:10, 5:10] == 3).all()
+    assert (level_1 == 3).sum() == 25
 
 
 def test_work_that_a_build_left_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -19,11 +19,14 @@ from napari_pyramid.build.request import Request
 from napari_pyramid.build.run import Run
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.workspace_base import TileJournal
-from napari_pyramid.errors import SpecError
+from napari_pyramid.errors import Remedy, SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.destination import is_anonymous, open_destination
+from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array, is_zarr
 from napari_pyramid.storage.store_objects import place_of
 
@@ -32,10 +35,11 @@ __all__ = ["create_labels", "place_for_labels"]
 
 def create_labels(
     source: str | os.PathLike[str],
-    destination: str | os.PathLike[str] | None = None,
+    destination: str | os.PathLike[str] | Place | None = None,
     *,
     image: str | None = None,
     dtype: npt.DTypeLike = np.uint32,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Pyramid:
     """Create an empty label image for the image at `source`, and return it.
 
@@ -48,11 +52,13 @@ def create_labels(
     source
         Path or URL of anything that can be opened.
     destination
-        Directory of the new label image; None for `place_for_labels`.
+        Directory or URL of the new label image; None for `place_for_labels`.
     image
         Name or path of the image, where `source` holds several; None takes the first.
     dtype
         Integer type of the labels.
+    storage_options
+        Credentials and the like for a URL: see `napari_pyramid.storage.url_options.OPTIONS`.
 
     Returns
     -------
@@ -69,39 +75,71 @@ def create_labels(
         If the destination is taken, or cannot be written.
     """
     recover(source)
-    found = pick_image(open_images(source), image, place_of(source))
-    place = Path(destination) if destination is not None else place_for_labels(source, found)
+    images = open_images(source, storage_options=storage_options)
+    found = pick_image(images, image, place_of(source))
+    place = (
+        place_for_labels(source, found, storage_options=storage_options)
+        if destination is None
+        else open_destination(destination, storage_options)
+    )
     if np.dtype(dtype).kind not in "iu":
         raise SpecError(f"labels are integers, not {np.dtype(dtype)}: choose uint32, for example")
     blank, options = _blank_like(found, np.dtype(dtype))
-    job = prepare_job(Request(source=blank, destination=place, options=options))
+    job = prepare_job(
+        Request(source=blank, destination=place, options=options, storage_options=storage_options)
+    )
     with closing(Steps(_Creation(job).steps())) as steps:
         for _ in steps:
             pass
         return steps.result
 
 
-def place_for_labels(source: str | os.PathLike[str], image: Image) -> Path:
-    """Return a directory for the labels of an image at which nothing exists.
+def place_for_labels(
+    source: str | os.PathLike[str],
+    image: Image,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Place:
+    """Return a place for the labels of an image at which nothing exists.
 
     It is ``labels/labels`` in an OME-Zarr image that can be written, else a store beside `source`.
 
     Raises
     ------
     SpecError
-        If `source` is not on this machine.
+        If `source` is on a web server, or in a bucket for which there are no credentials.
     """
-    if "://" in os.fspath(source):
-        raise SpecError(f"{source} is not on this machine: give a destination for the labels")
-    path = Path(os.path.abspath(source))
-    group = path / image.path if image.path and is_zarr(path / image.path) else path
+    store = _writable_place(source, storage_options)
+    group = store / image.path if image.path and is_zarr(store / image.path) else store
     is_group = is_zarr(group) and not is_array(group)
-    if image.is_writable and is_group and os.access(group, os.W_OK):
-        places = (group / "labels" / f"labels{n}" for n in _numbers())
+    may_write = isinstance(group, Folder) or os.access(group, os.W_OK)
+    if image.is_writable and is_group and may_write:
+        places: Iterator[Place] = (group / "labels" / f"labels{n}" for n in _numbers())
     else:
-        stem = path.name.removesuffix(".zarr").removesuffix(".ome").partition(".")[0] or "image"
-        places = (path.parent / f"{stem}-labels{n}.ome.zarr" for n in _numbers())
-    return next(place for place in places if not os.path.lexists(place))
+        stem = store.name.removesuffix(".zarr").removesuffix(".ome").partition(".")[0] or "image"
+        places = (store.parent / f"{stem}-labels{n}.ome.zarr" for n in _numbers())
+    return next(place for place in places if not _is_taken(place))
+
+
+def _writable_place(source: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Place:
+    if not is_remote(os.fspath(source)):
+        return Path(os.path.abspath(source))
+    if parse_address(os.fspath(source)).is_http:
+        raise SpecError(
+            f"{place_of(source)} is on a web server, which cannot be written to: give a "
+            "destination for the labels"
+        )
+    place = open_destination(os.fspath(source), options)
+    if isinstance(place, Folder) and is_anonymous(place):
+        raise SpecError(
+            f"no credentials to write to {place}",
+            remedies=[Remedy.CREDENTIALS, Remedy.NEW_NAME],
+        )
+    return place
+
+
+def _is_taken(place: Place) -> bool:
+    return place.exists() if isinstance(place, Folder) else os.path.lexists(place)
 
 
 def _numbers() -> Iterator[str]:
