@@ -5,29 +5,35 @@ What is expected are plain NumPy arrays in plain napari layers, painted with the
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from napari.settings import get_settings
+from napari.settings import get_plugin_settings, get_settings
 from napari.utils.notifications import NotificationSeverity, notification_manager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
-from servers import web_server
+from servers import s3_client, s3_server, web_server
 
 from napari_pyramid import build_pyramid, open_pyramid
 from napari_pyramid._napari import _editing, _paintable, _unsaved
+from napari_pyramid._napari._opening import open_in_background
 from napari_pyramid._napari.reader import read
+from napari_pyramid.arrays import chunked_source
 from napari_pyramid.arrays.chunked_source import ChunkedSource
+from napari_pyramid.storage import private_names
+from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.run_together import run_together
 
 SHAPE = (9, 700, 900)
 
@@ -545,3 +551,123 @@ def test_saving_the_layer_elsewhere_takes_what_is_painted_along(
     np.testing.assert_array_equal(
         open_pyramid(tmp_path / "copy.ome.zarr")[0][...], np.asarray(painting.data[0])
     )
+
+
+# ---- in a bucket -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(settings: Any) -> Iterator[Any]:
+    """A client of a server with the empty bucket "lab", to which the preferences have the keys."""
+    with s3_server() as endpoint:
+        client = s3_client(endpoint)
+        client.create_bucket(Bucket="lab")
+        client.options = {"endpoint": endpoint, "access_key_id": "x", "secret_access_key": "y"}
+        settings.remote.storage_options = ", ".join(f"{k}={v}" for k, v in client.options.items())
+        yield client
+        for found in client.list_objects_v2(Bucket="lab").get("Contents", ()):
+            client.delete_object(Bucket="lab", Key=found["Key"])  # servers share their buckets
+
+
+@pytest.fixture
+def window_asks_nothing() -> Iterator[Callable[[], None]]:
+    """From its call on, the window's own thread must not ask a server for anything, or wait."""
+
+    def elsewhere(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            waits = function is not run_together or bool(args[1])
+            is_main = threading.current_thread() is threading.main_thread()
+            assert not (is_main and waits), "the window waits"
+            return function(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def begin() -> None:
+            patch.setattr(chunked_source, "run_together", elsewhere(run_together))
+            patch.setattr(RemoteStore, "fetch_now", elsewhere(RemoteStore.fetch_now))
+            patch.setattr(private_names, "sync", elsewhere(private_names.sync))
+
+        begin.end = patch.undo  # type: ignore[attr-defined]
+        yield begin
+
+
+def test_labels_in_a_bucket_are_painted_on_asked_about_and_updated(
+    window: Any, qtbot: Any, lab: Any, window_asks_nothing: Any, monkeypatch: Any
+) -> None:
+    url, options = "s3://lab/cells.ome.zarr", {"storage_options": lab.options}
+    large = {"n_levels": 3, "factors": 2, "chunks": (9, 256, 256), "shards": None}
+    build_pyramid(discs(), url, labels=True, axes="zyx", **large, **options)
+    closed: list[bool] = []
+    monkeypatch.setattr(_unsaved._Guard, "_close", lambda guard: closed.append(True))
+    window_asks_nothing()
+    open_in_background(window, url, lab.options)
+    qtbot.waitUntil(lambda: len(window.layers) == 1, timeout=60_000)
+    layer = begin(window, window.layers[0], qtbot)
+    layer.brush_size, layer.selected_label = 15, 20
+
+    def act(_: Any) -> None:
+        drag(window, (100, 200), (300, 260), (520, 210))
+
+    expected = same_in_plain_napari(window, layer, act)
+    act(layer)
+    assert (shown(layer) == 20).any()
+    assert not close_by_hand(window)
+    answer(qtbot, "Update pyramid")
+    qtbot.waitUntil(lambda: bool(closed), timeout=60_000)
+    assert not _editing.editing_of(layer).has_unsaved
+    qtbot.waitUntil(lambda: layer.loaded and (shown(layer) == 20).any(), timeout=60_000)
+    layer.brush_size = 1
+    layer.paint((4, 10, 10), 70)
+    expected[4, 10, 10] = 70
+    editing = _editing.editing_of(layer)
+    window.layers.remove(layer)
+    answer(qtbot, "Update pyramid")
+    qtbot.waitUntil(lambda: not (editing.is_saving or editing.has_unsaved), timeout=60_000)
+    window_asks_nothing.end()
+    found = open_pyramid(url, **options)
+    np.testing.assert_array_equal(found[0][...], expected)
+    keys = [key["Key"] for key in lab.list_objects_v2(Bucket="lab")["Contents"]]
+    assert not [key for key in keys if ".building" in key]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("may_write", [True, False])
+def test_new_labels_of_an_image_in_a_bucket(
+    window: Any,
+    qtbot: Any,
+    lab: Any,
+    window_asks_nothing: Any,
+    tmp_path: Path,
+    monkeypatch: Any,
+    may_write: bool,
+) -> None:
+    """They are stored there; without credentials, where the user says."""
+    values = np.random.default_rng(0).integers(0, 900, (5, 100, 120)).astype("uint16")
+    url, wanted = "s3://lab/image.ome.zarr", "s3://lab/image.ome.zarr/labels/labels"
+    build_pyramid(values, url, n_levels=2, factors=2, storage_options=lab.options)
+    if not may_write:
+        anyone = {"Effect": "Allow", "Principal": "*", "Resource": "arn:aws:s3:::lab/*"}
+        policy = {"Version": "2012-10-17", "Statement": [{**anyone, "Action": "s3:GetObject"}]}
+        lab.put_bucket_policy(Bucket="lab", Policy=json.dumps(policy))
+        get_plugin_settings(
+            "napari-pyramid"
+        ).remote.storage_options = f"endpoint={lab.options['endpoint']}, anonymous=true"
+        wanted = str(tmp_path / "mine.ome.zarr")
+        monkeypatch.setattr(_editing, "_asked_for_destination", lambda viewer: wanted)
+    for data, state, _ in read(url):
+        window.add_image(data, **state)
+    window.layers.selection.active = window.layers[0]
+    window_asks_nothing()
+    _editing.new_labels(window)
+    qtbot.waitUntil(
+        lambda: len(window.layers) == 2 and _editing.editing_of(window.layers[1]) is not None,
+        timeout=60_000,
+    )
+    window.layers[1].paint((2, 50, 60), 7)
+    _editing.update_pyramid(window)
+    qtbot.waitUntil(lambda: not _editing.editing_of(window.layers[1]).has_unsaved, timeout=60_000)
+    window_asks_nothing.end()
+    options = lab.options if may_write else None
+    assert int(open_pyramid(wanted, storage_options=options)[0][2, 50, 60]) == 7

@@ -9,15 +9,19 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
+import zarr
 from napari import current_viewer
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 
+from napari_pyramid._napari._opening import add_unread
 from napari_pyramid._napari._paintable import make_paintable
-from napari_pyramid._napari._progressive import shown_progressively
+from napari_pyramid._napari._preferences import options_for
+from napari_pyramid._napari._progressive import is_progressive, shown_progressively
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._unsaved import watch_for_unsaved
@@ -25,7 +29,10 @@ from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_backgr
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build.editor import PyramidEditor
+from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.layer_image import METADATA_KEY
+from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.remote_store import RemoteStore
 
 __all__ = ["Editing", "edit_labels", "editing_of", "new_labels", "update_pyramid"]
 
@@ -42,8 +49,8 @@ class Editing:
         Editor of the pyramid that the layer shows.
     """
 
-    def __init__(self, layer: Labels, editor: PyramidEditor) -> None:
-        self._layer = weakref.ref(layer)
+    def __init__(self, viewer: Any, layer: Labels, editor: PyramidEditor) -> None:
+        self._viewer, self._layer = weakref.ref(viewer), weakref.ref(layer)
         self.editor = editor
         self._job: Job | None = None
 
@@ -71,14 +78,20 @@ class Editing:
                 show_error(f"{name}: {outcome.error}")
             elif outcome.complete:
                 show_info(f"{name}: the pyramid is up to date.")
-            layer = self._layer()
-            if layer is not None:
-                layer.refresh()
+            self._refresh()
             if then is not None:
                 then(outcome.complete)
 
         self._job = Job(self._steps(), f"Update {name}", end)
         self._job.start()
+
+    def _refresh(self) -> None:
+        """Draw the layer, unless it is gone: napari alone would read it in the GUI thread."""
+        viewer, layer = self._viewer(), self._layer()
+        if viewer is None or layer is None or layer not in viewer.layers:
+            return
+        if not layer.multiscale or is_progressive(viewer, layer):
+            layer.refresh()
 
     def _steps(self) -> Generator[Step, None, None]:
         with closing(self.editor.iter_save()) as steps:
@@ -122,7 +135,7 @@ def edit_labels(viewer: Viewer) -> None:
         editor.check()
         return editor
 
-    answer_in_background(open_editor, begin)
+    answer_in_background(open_editor, begin, title=f"Edit {layer.name}")
 
 
 def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
@@ -134,7 +147,7 @@ def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
             return
     else:
         layer.data = editor.array
-    _editings[layer] = editing = Editing(layer, editor)
+    _editings[layer] = editing = Editing(viewer, layer, editor)
     watch_for_unsaved(viewer, layer, editing)
     layer.mode = "paint"
     show_info("Paint, then choose Update pyramid.")
@@ -160,43 +173,64 @@ def new_labels(viewer: Viewer) -> None:
     if not source or not origin.get("levels"):
         show_warning("Select an image that was opened from a pyramid.")
         return
-    destination = None
-    if "://" in source:
-        destination = _asked_for_destination(viewer)
-        if destination is None:
-            return
     whole, name = current_viewer() or viewer, image.name
+    title = f"New labels for {name}"
+    is_far = is_remote(source)
+    options = _options_of(image, source) if is_far else None
 
-    def create() -> Any:
+    def ask_where() -> None:
+        destination = _asked_for_destination(viewer)
+        if destination is not None:
+            answer_in_background(partial(create, destination), show, title=title)
+
+    def create(destination: str | None = None) -> Any:
         from napari_pyramid._napari._from_image import layers_of
         from napari_pyramid.build.new_labels import create_labels
 
-        made = create_labels(source, destination, image=path or None)
-        place = _directory_of(made)
-        return layers_of([made.image], place)
+        made = create_labels(source, destination, image=path or None, storage_options=options)
+        place = _location_of(made)
+        return place, layers_of([made.image], place)
+
+    def show_or_ask(outcome: Outcome) -> None:
+        if isinstance(outcome.error, DestinationError | SpecError):
+            show_warning(f"{name}: {worded(outcome.error)}")
+            ask_where()
+        else:
+            show(outcome)
 
     def show(outcome: Outcome) -> None:
         if outcome.error is not None:
             show_error(f"{name}: {outcome.error}")
             return
-        for data, state, kind in outcome.result:
-            layer = Labels(data, **{**state, "name": f"{name}: {state['name']}"})
-            assert kind == "labels"
-            whole.add_layer(layer)
-            whole.layers.selection.active = layer
+        place, layers = outcome.result
+        for data, state, kind in layers:
+            named = {**state, "name": f"{name}: {state['name']}"}
+            whole.layers.selection.active = add_unread(whole, (data, named, kind), place)
             edit_labels(whole)
 
-    answer_in_background(create, show)
+    if is_far and parse_address(source).is_http:  # nothing can be written there
+        ask_where()
+    else:
+        answer_in_background(create, show_or_ask if is_far else show, title=title)
 
 
-def _directory_of(made: Any) -> str:
-    """Return the store of a pyramid that has just been created."""
-    level_0 = made.levels[0]
-    return str(level_0.store.root)
+def _options_of(layer: Any, source: str) -> dict[str, Any] | None:
+    """Return the storage options that a layer was opened with, or else those of the preferences."""
+    array = layer.data[0] if layer.multiscale else layer.data
+    while not isinstance(array, zarr.Array) and hasattr(array, "source"):
+        array = array.source
+    store = getattr(array, "store", None)
+    return dict(store.connection.given) if isinstance(store, RemoteStore) else options_for(source)
+
+
+def _location_of(made: Any) -> str:
+    """Return the path or URL of the store of a pyramid that has just been created."""
+    store = made.levels[0].store
+    return store.address.public if isinstance(store, RemoteStore) else str(store.root)
 
 
 def _asked_for_destination(viewer: Any) -> str | None:
-    """Ask where the labels of an image behind a URL are to be stored; None if cancelled."""
+    """Ask where labels that cannot be stored beside their image are put; None if cancelled."""
     from qtpy.QtWidgets import QFileDialog
 
     from napari_pyramid._napari._private import main_window

@@ -31,11 +31,13 @@ from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.layout_warnings import collected_warnings
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
 
 __all__ = [
     "LayerAdder",
+    "add_unread",
     "browse",
     "browser_of",
     "open_in_background",
@@ -229,7 +231,6 @@ class LayerAdder(QObject):
 
     def add(self, layers: Sequence[LayerTuple], source: str) -> None:
         """Add layers after those that wait already."""
-        watch(self._viewer)
         self._waiting += [(layer, source) for layer in layers]
         self._timer.start()
 
@@ -244,9 +245,29 @@ class LayerAdder(QObject):
             self._timer.stop()
             self._on_end()
             return
-        (data, state, kind), source = self._waiting.pop(0)
+        layer, source = self._waiting.pop(0)
         self._is_adding = True
         try:
-            self._viewer.add_layer(create_layer(data, state, kind, source))
+            add_unread(self._viewer, layer, source)
         finally:
             self._is_adding = False
+
+
+def add_unread(viewer: Viewer, layer: LayerTuple, source: str) -> Layer:
+    """Add a layer, of which the window's own thread reads nothing if it is shown progressively.
+
+    napari slices labels as soon as they are created, unless they are hidden.
+
+    Parameters
+    ----------
+    source
+        Path or URL that the layer was opened from.
+    """
+    watch(viewer)
+    data, state, kind = layer
+    waits = kind == "labels" and state.get("visible", True)
+    made = create_layer(data, {**state, "visible": False} if waits else state, kind, source)
+    viewer.add_layer(made)
+    if waits:
+        made.visible = True
+    return made

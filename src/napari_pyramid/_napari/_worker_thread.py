@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils import cancelable_progress
+from napari.utils import cancelable_progress, progress
 from napari.utils.notifications import notification_manager
 from napari.viewer import current_viewer
 from qtpy.QtCore import QEventLoop, QThread, QThreadPool
@@ -207,12 +207,20 @@ def run_in_background(steps: Generator[Step, None, Any], title: str) -> Outcome:
     return outcomes[0] if outcomes else Outcome()
 
 
-def answer_in_background(question: Callable[[], Any], on_answer: Callable[[Outcome], None]) -> None:
+def answer_in_background(
+    question: Callable[[], Any], on_answer: Callable[[Outcome], None], *, title: str = ""
+) -> None:
     """Call `question` in a worker thread, then `on_answer` with its outcome in the GUI thread.
 
     Warnings of `question` become notifications. `question` cannot be cancelled; a caller that does
     not need the answer any more ignores it.
+
+    Parameters
+    ----------
+    title
+        Title of a bar in the activity dock until the answer, for questions that ask a server.
     """
+    bar = progress(total=0, desc=title) if title else None
 
     def ask() -> Outcome:
         try:
@@ -223,5 +231,7 @@ def answer_in_background(question: Callable[[], Any], on_answer: Callable[[Outco
     worker = create_worker(ask, _start_thread=False)
     # napari 0.9 does not show the warnings of a worker, though it has code for it.
     worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
+    if bar is not None:
+        worker.finished.connect(bar.close)
     worker.returned.connect(on_answer)
     worker.start()
