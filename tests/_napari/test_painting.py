@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from servers import s3_client, s3_server, web_server
 
 from napari_pyramid import build_pyramid, open_pyramid
-from napari_pyramid._napari import _editing, _paintable, _unsaved
+from napari_pyramid._napari import _editing, _new_labels, _paintable, _unsaved
 from napari_pyramid._napari._opening import open_in_background
 from napari_pyramid._napari.reader import read
 from napari_pyramid.arrays import chunked_source
@@ -470,7 +470,7 @@ def test_new_labels_are_created_opened_and_painted_on(
     for data, state, _ in read(str(path)):
         window.add_image(data, **state)
     window.layers.selection.active = window.layers[1]
-    _editing.new_labels(window)
+    _new_labels.new_labels(window)
     qtbot.waitUntil(
         lambda: len(window.layers) == 3 and _editing.editing_of(window.layers[2]) is not None,
         timeout=60_000,
@@ -655,12 +655,12 @@ def test_new_labels_of_an_image_in_a_bucket(
             "napari-pyramid"
         ).remote.storage_options = f"endpoint={lab.options['endpoint']}, anonymous=true"
         wanted = str(tmp_path / "mine.ome.zarr")
-        monkeypatch.setattr(_editing, "_asked_for_destination", lambda viewer: wanted)
+        monkeypatch.setattr(_new_labels, "_asked_for_destination", lambda viewer: wanted)
     for data, state, _ in read(url):
         window.add_image(data, **state)
     window.layers.selection.active = window.layers[0]
     window_asks_nothing()
-    _editing.new_labels(window)
+    _new_labels.new_labels(window)
     qtbot.waitUntil(
         lambda: len(window.layers) == 2 and _editing.editing_of(window.layers[1]) is not None,
         timeout=60_000,

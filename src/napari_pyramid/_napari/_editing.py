@@ -1,4 +1,4 @@
-"""Paint on the labels of a pyramid: the commands "Edit labels", "Update pyramid", "New labels".
+"""Paint on the labels of a pyramid: the commands "Edit labels" and "Update pyramid".
 
 What is painted stays in memory until "Update pyramid" writes it: the changed chunks of level 0, and
 the parts of coarser levels that depend on them.
@@ -9,18 +9,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import closing
-from functools import partial
 from typing import Any
 
-import zarr
 from napari import current_viewer
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 
-from napari_pyramid._napari._opening import add_unread
 from napari_pyramid._napari._paintable import make_paintable
-from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._progressive import is_progressive, shown_progressively
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
@@ -29,12 +25,8 @@ from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_backgr
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build.editor import PyramidEditor
-from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.layer_image import METADATA_KEY
-from napari_pyramid.storage.address import is_remote, parse_address
-from napari_pyramid.storage.remote_store import RemoteStore
 
-__all__ = ["Editing", "edit_labels", "editing_of", "new_labels", "update_pyramid"]
+__all__ = ["Editing", "edit_labels", "editing_of", "update_pyramid"]
 
 _editings: weakref.WeakKeyDictionary[Any, Editing] = weakref.WeakKeyDictionary()
 """The layers that are painted on."""
@@ -163,80 +155,3 @@ def update_pyramid(viewer: Viewer) -> None:
         show_info("Nothing has been painted since the last update.")
     for one in painted:
         one.save()
-
-
-def new_labels(viewer: Viewer) -> None:
-    """Create empty labels for the active image, in its store or beside it, and paint on them."""
-    image = viewer.layers.selection.active
-    origin = (image.metadata.get(METADATA_KEY) if isinstance(image, Image) else None) or {}
-    source, path = origin.get("source"), origin.get("path")
-    if not source or not origin.get("levels"):
-        show_warning("Select an image that was opened from a pyramid.")
-        return
-    whole, name = current_viewer() or viewer, image.name
-    title = f"New labels for {name}"
-    is_far = is_remote(source)
-    options = _options_of(image, source) if is_far else None
-
-    def ask_where() -> None:
-        destination = _asked_for_destination(viewer)
-        if destination is not None:
-            answer_in_background(partial(create, destination), show, title=title)
-
-    def create(destination: str | None = None) -> Any:
-        from napari_pyramid._napari._from_image import layers_of
-        from napari_pyramid.build.new_labels import create_labels
-
-        made = create_labels(source, destination, image=path or None, storage_options=options)
-        place = _location_of(made)
-        return place, layers_of([made.image], place)
-
-    def show_or_ask(outcome: Outcome) -> None:
-        if isinstance(outcome.error, DestinationError | SpecError):
-            show_warning(f"{name}: {worded(outcome.error)}")
-            ask_where()
-        else:
-            show(outcome)
-
-    def show(outcome: Outcome) -> None:
-        if outcome.error is not None:
-            show_error(f"{name}: {outcome.error}")
-            return
-        place, layers = outcome.result
-        for data, state, kind in layers:
-            named = {**state, "name": f"{name}: {state['name']}"}
-            whole.layers.selection.active = add_unread(whole, (data, named, kind), place)
-            edit_labels(whole)
-
-    if is_far and parse_address(source).is_http:  # nothing can be written there
-        ask_where()
-    else:
-        answer_in_background(create, show_or_ask if is_far else show, title=title)
-
-
-def _options_of(layer: Any, source: str) -> dict[str, Any] | None:
-    """Return the storage options that a layer was opened with, or else those of the preferences."""
-    array = layer.data[0] if layer.multiscale else layer.data
-    while not isinstance(array, zarr.Array) and hasattr(array, "source"):
-        array = array.source
-    store = getattr(array, "store", None)
-    return dict(store.connection.given) if isinstance(store, RemoteStore) else options_for(source)
-
-
-def _location_of(made: Any) -> str:
-    """Return the path or URL of the store of a pyramid that has just been created."""
-    store = made.levels[0].store
-    return store.address.public if isinstance(store, RemoteStore) else str(store.root)
-
-
-def _asked_for_destination(viewer: Any) -> str | None:
-    """Ask where labels that cannot be stored beside their image are put; None if cancelled."""
-    from qtpy.QtWidgets import QFileDialog
-
-    from napari_pyramid._napari._private import main_window
-    from napari_pyramid._napari._saving import completed
-
-    path, _ = QFileDialog.getSaveFileName(
-        main_window(viewer), "Store the new labels as", "labels.ome.zarr"
-    )
-    return str(completed(path)) if path else None

@@ -19,7 +19,7 @@ from napari_pyramid.build.request import Request
 from napari_pyramid.build.run import Run
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.workspace_base import TileJournal
-from napari_pyramid.errors import Remedy, SpecError
+from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.image import Image, pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.options import SpecOptions
@@ -107,7 +107,9 @@ def place_for_labels(
     Raises
     ------
     SpecError
-        If `source` is on a web server, or in a bucket for which there are no credentials.
+        If `source` is on a web server.
+    DestinationError
+        If it is in a bucket for which there are no credentials.
     """
     store = _writable_place(source, storage_options)
     group = store / image.path if image.path and is_zarr(store / image.path) else store
@@ -131,7 +133,7 @@ def _writable_place(source: str | os.PathLike[str], options: Mapping[str, Any] |
         )
     place = open_destination(os.fspath(source), options)
     if isinstance(place, Folder) and is_anonymous(place):
-        raise SpecError(
+        raise DestinationError(
             f"no credentials to write to {place}",
             remedies=[Remedy.CREDENTIALS, Remedy.NEW_NAME],
         )
