@@ -131,6 +131,35 @@ def test_view_is_never_waited_for() -> None:
     settle(levels)
 
 
+def test_missing_chunks_amid_exact_ones_show_coarser_samples() -> None:
+    stores = pyramid((6, 41, 33), (1, 2, 2), 3, (3, 5, 4))
+    levels, views = shown(stores, ahead_share=0)
+    for k, part in ((2, views[2][2]), (1, views[1][2, 3:15, 2:10]), (0, views[0][2, 7:22, 9:18])):
+        levels.show(k, part)
+        settle(levels)
+    exact, coarse, coarsest = (store.values[2] for store in stores)
+    for store in stores:
+        store.gate.clear()
+    try:
+        seen = levels.show(0, views[0][2])
+        known = np.zeros(seen.shape, bool)
+        known[5:25, 8:20] = True  # whole chunks around 7:22, 9:18
+        np.testing.assert_array_equal(seen[known], exact[known])
+        double, fourfold = (
+            np.kron(values, np.ones((n, n), int))[:41, :33]
+            for values, n in ((coarse, 2), (coarsest, 4))
+        )
+        finer = np.zeros(seen.shape, bool)
+        finer[:30, :24] = True  # chunks that chunks 0:15, 0:12 of the coarse level cover
+        np.testing.assert_array_equal(seen[finer & ~known], double[finer & ~known])
+        np.testing.assert_array_equal(seen[~finer & ~known], fourfold[~finer & ~known])
+    finally:
+        for store in stores:
+            store.gate.set()
+        settle(levels)
+    np.testing.assert_array_equal(levels.show(0, views[0][2]), exact)
+
+
 def test_reads_are_the_chunks_in_view_and_the_announced_ones() -> None:
     stores = pyramid((16, 40, 40), (2, 2, 2), 2, (4, 5, 5))
     levels, views = shown(stores)

@@ -21,7 +21,6 @@ __all__ = ["ChunkLoader", "Client", "Wanted"]
 
 Array = npt.NDArray[Any]
 Wanted = tuple[ChunkedSource, Index]
-_Key = tuple[int, Index]
 
 REST = 0.06
 """Seconds without a new request after which chunks are read ahead.
@@ -43,29 +42,39 @@ class Client(Protocol):
 class _Request:
     """The chunks that one client waits for, in reading order."""
 
-    __slots__ = ("failed", "left", "waiting")
+    __slots__ = ("ahead", "failed", "left", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
+        self.waiting: tuple[dict[Wanted, None], dict[Wanted, None]] = ({}, {})
         """Chunks that have not been delivered: urgent chunks, and chunks to read ahead."""
-        self.left: tuple[dict[_Key, Wanted], dict[_Key, Wanted]] = ({}, {})
+        self.left: tuple[dict[Wanted, None], dict[Wanted, None]] = ({}, {})
         """The waiting chunks that no thread has taken."""
-        self.failed: set[_Key] = set()
+        self.ahead: Iterable[Wanted] | None = None
+        """Chunks to read ahead that have not been listed, or None."""
+        self.failed: set[Wanted] = set()
         """Urgent chunks that could not be read, while they are still wanted."""
 
-    def settled(self, keys: Mapping[_Key, Index], errors: Mapping[Index, Exception]) -> list[Index]:
+    def list_ahead(self) -> None:
+        """List the chunks to read ahead, if that has not been done."""
+        ahead, self.ahead = self.ahead, None
+        for wanted in ahead or ():
+            if not wanted[0].has(wanted[1]) and wanted not in self.waiting[0]:
+                self.waiting[1][wanted] = self.left[1][wanted] = None
+
+    def settled(self, wanted: Iterable[Wanted], errors: Mapping[Index, Exception]) -> list[Index]:
         """Note that chunks were read or failed; return those that the client waits for.
 
         The client waits for urgent chunks until they are delivered.
         """
         mine = []
-        for key, index in keys.items():
-            if key in self.waiting[0] and index in errors:
+        for key in wanted:
+            is_ahead = key in self.waiting[1]
+            if key in self.waiting[0] and key[1] in errors:
                 self.failed.add(key)
-            if key in self.waiting[0] or self.waiting[1].pop(key, None) is not None:
-                mine.append(index)
-            for left in self.left:
-                left.pop(key, None)
+            if is_ahead or key in self.waiting[0]:
+                mine.append(key[1])
+            for chunks in (self.waiting[1], *self.left):
+                chunks.pop(key, None)
         return mine
 
 
@@ -75,7 +84,7 @@ class ChunkLoader:
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = threads
         self._requests: dict[Client, _Request] = {}
-        self._in_flight: set[_Key] = set()
+        self._in_flight: set[Wanted] = set()
         self._last_request = 0.0
         self._n_running = 0
         self._changed = threading.Condition()
@@ -84,18 +93,18 @@ class ChunkLoader:
         """Replace what `client` wants; `ahead` is read while no client waits for urgent chunks.
 
         Urgent chunks are delivered from memory or after reading; chunks of `ahead` only after
-        reading. A chunk that failed is not tried again while it stays wanted; see `retry`.
+        reading. A chunk that failed is not tried again while it stays wanted; see `retry`. `ahead`
+        is iterated on a thread of the loader, once it is time to read ahead; it must not call the
+        loader.
         """
         with self._changed:
             request = self._requests.setdefault(client, _Request())
-            asked = {_key(wanted): wanted for wanted in urgent}
+            asked = dict.fromkeys(urgent)
             request.failed &= asked.keys()
-            more = {_key(w): w for w in ahead if not w[0].has(w[1])}
-            request.waiting = (
-                {key: wanted for key, wanted in asked.items() if key not in request.failed},
-                {key: wanted for key, wanted in more.items() if key not in asked},
-            )
-            request.left = (request.waiting[0].copy(), request.waiting[1].copy())
+            for failed in request.failed:
+                del asked[failed]
+            request.waiting, request.left = (asked, {}), (asked.copy(), {})
+            request.ahead = ahead or None
             self._last_request = time.monotonic()
             self._start_threads()
             self._changed.notify_all()
@@ -133,7 +142,8 @@ class ChunkLoader:
         return True
 
     def _start_threads(self) -> None:
-        n_left = sum(len(left) for request in self._requests.values() for left in request.left)
+        requests = self._requests.values()
+        n_left = sum(len(r.left[0]) + len(r.left[1]) + (r.ahead is not None) for r in requests)
         for _ in range(min(self._threads - self._n_running, n_left)):
             self._n_running += 1
             threading.Thread(target=self._work, name="chunk loader", daemon=True).start()
@@ -158,40 +168,44 @@ class ChunkLoader:
                 batch = self._first_of(request.left[0] for request in requests)
                 rest = self._last_request + REST - time.monotonic()
                 if batch is None and rest <= 0:
+                    for request in requests:
+                        request.list_ahead()
                     batch = self._first_of(request.left[1] for request in requests)
-                if batch is not None or not any(request.left[1] for request in requests):
+                    self._start_threads()
+                is_done = not any(request.left[1] or request.ahead for request in requests)
+                if batch is not None or is_done:
                     return batch
                 self._changed.wait(rest)
 
     def _first_of(
-        self, lists: Iterable[dict[_Key, Wanted]]
+        self, lists: Iterable[dict[Wanted, None]]
     ) -> tuple[ChunkedSource, list[Index]] | None:
         return next((batch for left in lists if (batch := self._next_of(left)) is not None), None)
 
-    def _next_of(self, left: dict[_Key, Wanted]) -> tuple[ChunkedSource, list[Index]] | None:
+    def _next_of(self, left: dict[Wanted, None]) -> tuple[ChunkedSource, list[Index]] | None:
         indexes: list[Index] = []
         source, size = None, 1
-        for key, wanted in list(left.items()):
-            if source is None and key not in self._in_flight:
+        for wanted in list(left):
+            if source is None and wanted not in self._in_flight:
                 source = wanted[0]
                 size = source.batch_size(len(left), self._threads)
             if source is not None and wanted[0] is not source:
                 break
-            del left[key]  # a chunk being read is delivered to all clients that wait for it
-            if key not in self._in_flight:
-                self._in_flight.add(key)
+            del left[wanted]  # a chunk being read is delivered to all clients that wait for it
+            if wanted not in self._in_flight:
+                self._in_flight.add(wanted)
                 indexes.append(wanted[1])
             if len(indexes) == size:
                 break
         return None if source is None else (source, indexes)
 
     def _read(self, source: ChunkedSource, indexes: list[Index]) -> None:
-        keys = {(source.token, index): index for index in indexes}
         found, errors = _loaded(source, indexes)
+        read = [(source, index) for index in indexes]
         with self._changed:
-            self._in_flight -= keys.keys()
+            self._in_flight.difference_update(read)
             waiting = [
-                (client, request.waiting[0], request.settled(keys, errors))
+                (client, request.waiting[0], request.settled(read, errors))
                 for client, request in self._requests.items()
             ]
         for client, _, mine in waiting:
@@ -203,7 +217,7 @@ class ChunkLoader:
         with self._changed:
             for _, urgent, mine in waiting:
                 for index in mine:
-                    urgent.pop((source.token, index), None)
+                    urgent.pop((source, index), None)
             self._changed.notify_all()
 
 
@@ -226,7 +240,3 @@ def _loaded(
         found |= one
         errors |= why
     return found, errors
-
-
-def _key(wanted: Wanted) -> _Key:
-    return wanted[0].token, wanted[1]

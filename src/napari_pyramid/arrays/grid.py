@@ -42,7 +42,8 @@ class Grid:
 
     def centres(self, indexes: range, axis: int) -> npt.NDArray[np.float64]:
         """Return the positions of samples `indexes` along `axis`, in samples of level 0."""
-        return np.asarray(indexes) * self.factors[axis] + self.offsets[axis]
+        samples = np.arange(indexes.start, indexes.stop, indexes.step, dtype=np.float64)
+        return samples * self.factors[axis] + self.offsets[axis]
 
 
 def grids_of(

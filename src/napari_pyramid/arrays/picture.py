@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from typing import Any
 
@@ -21,8 +20,7 @@ Array = npt.NDArray[Any]
 Find = Callable[[int, Index], Array | None]
 """Returns a chunk of a level if it is in memory, else None."""
 
-_Piece = tuple[int, slice, npt.NDArray[np.intp]]
-"""Number of a chunk along one axis, its place in the picture, and its samples at that place."""
+_Samples = npt.NDArray[np.intp]
 
 STRIPE = 8
 """Width in samples of the stripes over a chunk that cannot be read."""
@@ -62,8 +60,7 @@ class Picture:
         The picture so far: exact samples where chunks have been painted, samples of coarser levels
         elsewhere, and the fill value where nothing is in memory.
     missing : dict
-        Chunks that have not been painted, nearest to the centre first, with the place of each in
-        `pixels` and the part of the chunk that is visible.
+        Chunks that have not been painted, nearest to the centre first; the values are None.
     """
 
     def __init__(
@@ -83,26 +80,32 @@ class Picture:
         self.source = levels[level].source
         self.failed: set[Index] = set()
         self.pixels = np.empty([len(r) for r in ranges], self.source.dtype)
-        axes = [list(chunk_parts(r, c)) for r, c in zip(ranges, self.source.chunks, strict=True)]
-        self._spans = [{number: target for number, target, _ in parts} for parts in axes]
-        self._kept_pieces: dict[tuple[int, int, int], list[_Piece]] = {}
-        self.missing: dict[Index, tuple[Any, Any]] = {}
-        absent: dict[Index, tuple[Any, Any]] = {}
-        for parts in product(*axes):
-            index, target, inside = zip(*parts, strict=True) if parts else ((), (), ())
+        self._places = [
+            {number: (target, inside) for number, target, inside in chunk_parts(r, c)}
+            for r, c in zip(ranges, self.source.chunks, strict=True)
+        ]
+        """Place of each chunk in `pixels`, and its visible part, along each axis.
+
+        By axis, since objects for each chunk would make Python collect garbage while a view moves.
+        """
+        self._kept_samples: dict[tuple[int, int], _Samples] = {}
+        self._kept_numbers: dict[tuple[int, int], dict[int, tuple[int, ...]]] = {}
+        absent: list[Index] = []
+        for index in product(*self._places):
             chunk = find(level, index)
             if chunk is None:
-                absent[index] = target, inside
+                absent.append(index)
             else:
+                target, inside = self._place(index)
                 self.pixels[target] = chunk[inside]
-        centre = [len(r) / 2 for r in ranges]
-        for index in sorted(absent, key=lambda i: _distance(absent[i][0], centre)):
-            self.missing[index] = absent[index]
+        distances = [_distances(r, places) for r, places in zip(ranges, self._places, strict=True)]
+        absent.sort(key=lambda i: sum(d[n] for d, n in zip(distances, i, strict=True)))
+        self.missing: dict[Index, None] = dict.fromkeys(absent)
         self._shown_level: dict[Index, int] = {}
         """Level that is shown in place of a missing chunk."""
         self._behind = behind
-        for index in self.missing if behind else ():
-            self._paint_coarser(index)
+        if behind and absent:
+            self._paint_first(absent)
 
     def shows(self, level: int, ranges: tuple[range, ...]) -> bool:
         """Return whether this is the picture of the samples `ranges` of `level`."""
@@ -111,22 +114,22 @@ class Picture:
     def paint(self, index: Index, chunk: Array) -> bool:
         """Paint a chunk; return whether it was missing."""
         with self._lock:
-            place = self.missing.pop(index, None)
-            if place is None:
+            if index not in self.missing:
                 return False
+            del self.missing[index]
             self.failed.discard(index)
-            target, inside = place
+            target, inside = self._place(index)
             self.pixels[target] = chunk[inside]
         return True
 
     def paint_behind(self, level: int) -> bool:
         """Paint missing chunks from a coarser level; return whether pixels changed."""
-        changed = False
+        if not self._behind:
+            return False
         with self._lock:
-            for index in self.missing if self._behind else ():
-                if level < self._shown_level.get(index, len(self._levels)):
-                    changed |= self._paint_coarser(index)
-        return changed
+            worst = len(self._levels)
+            blurred = [i for i in self.missing if self._shown_level.get(i, worst) > level]
+            return bool(self._paint_from(level, blurred))
 
     def fail(self, index: Index) -> bool:
         """Paint stripes over a chunk that cannot be read; return whether it was missing."""
@@ -140,7 +143,7 @@ class Picture:
     @property
     def grid(self) -> tuple[list[int], ...]:
         """Numbers of the chunks in the picture, along each axis."""
-        return tuple(sorted(spans) for spans in self._spans)
+        return tuple(sorted(places) for places in self._places)
 
     @property
     def coarsest_shown(self) -> int:
@@ -153,57 +156,147 @@ class Picture:
         """Return the chunks of a level that cover the missing chunks, central ones first."""
         with self._lock:
             missing = list(self.missing)
-        found: dict[Index, None] = {}
-        for index in missing:
-            for pieces in self._under(index, level):
-                found[tuple(number for number, _, _ in pieces)] = None
-        return list(found)
+        numbers = [self._numbers(level, axis) for axis in range(len(self.ranges))]
+        return list(dict.fromkeys(c for index in missing for c in _under(index, numbers)))
 
-    def _under(self, index: Index, level: int) -> Iterator[tuple[_Piece, ...]]:
-        """Yield the parts of chunks of another level that cover a chunk of the picture."""
-        return product(*(self._pieces(level, axis, number) for axis, number in enumerate(index)))
+    def _place(self, index: Index) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Return the place of a chunk in `pixels`, and its visible part."""
+        places = [axis[number] for axis, number in zip(self._places, index, strict=True)]
+        return tuple(target for target, _ in places), tuple(inside for _, inside in places)
 
-    def _pieces(self, level: int, axis: int, number: int) -> list[_Piece]:
-        """Return the parts of another level's chunks, along one axis, that cover chunk `number`."""
-        key = level, axis, number
-        if key not in self._kept_pieces:
+    def _samples(self, level: int, axis: int) -> _Samples:
+        """Return the samples of another level that are nearest to the samples of an axis."""
+        key = level, axis
+        if key not in self._kept_samples:
             fine, coarse = self._levels[self.level], self._levels[level]
-            centres = fine.grid.centres(self.ranges[axis][self._spans[axis][number]], axis)
-            samples = coarse.grid.nearest(centres, axis, coarse.source.shape[axis])
-            numbers, insides = np.divmod(samples, coarse.source.chunks[axis])
-            cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(samples)]
-            self._kept_pieces[key] = [
-                (int(numbers[a]), slice(a, b), insides[a:b]) for a, b in pairwise(cuts)
-            ]
-        return self._kept_pieces[key]
+            centres = fine.grid.centres(self.ranges[axis], axis)
+            length = coarse.source.shape[axis]
+            self._kept_samples[key] = coarse.grid.nearest(centres, axis, length)
+        return self._kept_samples[key]
 
-    def _paint_coarser(self, index: Index) -> bool:
-        """Paint a missing chunk from the finest coarser level that covers it from memory."""
-        best = self._shown_level.get(index, len(self._levels))
-        part = self.pixels[self.missing[index][0]]
-        for level in range(self.level + 1, best):
-            under = list(self._under(index, level))
-            chunks = [self._find(level, tuple(n for n, _, _ in pieces)) for pieces in under]
-            if any(chunk is None for chunk in chunks):
-                continue
-            for pieces, chunk in zip(under, chunks, strict=True):
-                assert chunk is not None
-                part[tuple(t for _, t, _ in pieces)] = chunk[np.ix_(*(i for _, _, i in pieces))]
-            self._shown_level[index] = level
-            if index in self.failed:
-                self._paint_stripes(index)
-            return True
-        if best == len(self._levels):
-            part[...] = self.source.fill_value
-        return False
+    def _numbers(self, level: int, axis: int) -> dict[int, tuple[int, ...]]:
+        """Return the chunks of another level, along an axis, that cover each chunk."""
+        key = level, axis
+        if key not in self._kept_numbers:
+            numbers = self._samples(level, axis) // self._levels[level].source.chunks[axis]
+            self._kept_numbers[key] = {
+                number: tuple(dict.fromkeys(numbers[target].tolist()))
+                for number, (target, _) in self._places[axis].items()
+            }
+        return self._kept_numbers[key]
+
+    def _paint_first(self, absent: Collection[Index]) -> None:
+        """Paint each absent chunk from the finest level that covers it, else with fill value."""
+        left = absent
+        for level in range(self.level + 1, len(self._levels)):
+            painted = self._paint_from(level, left)
+            left = [index for index in left if index not in painted] if painted else left
+            if not left:
+                return
+        for first, last in _boxes(left):
+            self.pixels[self._region(first, last)] = self.source.fill_value
+
+    def _paint_from(self, level: int, indexes: Collection[Index]) -> set[Index]:
+        """Paint the chunks at `indexes` that chunks of `level` in memory cover; return them."""
+        numbers = [self._numbers(level, axis) for axis in range(len(self.ranges))]
+        needed = dict.fromkeys(c for index in indexes for c in _under(index, numbers))
+        chunks = {c: chunk for c in needed if (chunk := self._find(level, c)) is not None}
+        if not chunks:
+            return set()
+        covered = set(indexes)
+        if len(chunks) < len(needed):
+            covered = {i for i in indexes if all(c in chunks for c in _under(i, numbers))}
+        for first, last in _boxes(covered):
+            self._paint_box(level, first, last, chunks)
+        self._shown_level.update(dict.fromkeys(covered, level))
+        for index in covered & self.failed:
+            self._paint_stripes(index)
+        return covered
+
+    def _paint_box(
+        self, level: int, first: Index, last: Index, chunks: Mapping[Index, Array]
+    ) -> None:
+        """Paint a box of chunks, from `first` to `last`, from the chunks of a coarser level."""
+        part = self.pixels[(region := self._region(first, last))]
+        axes = []
+        for axis, span in enumerate(region):
+            samples = self._samples(level, axis)[span]
+            numbers, insides = np.divmod(samples, self._levels[level].source.chunks[axis])
+            cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(samples)]
+            axes.append([(int(numbers[a]), slice(a, b), insides[a:b]) for a, b in pairwise(cuts)])
+        for pieces in product(*axes):
+            chunk = chunks[tuple(number for number, _, _ in pieces)]
+            target = tuple(span for _, span, _ in pieces)
+            part[target] = _taken(chunk, [inside for _, _, inside in pieces])
+
+    def _region(self, first: Index, last: Index) -> tuple[slice, ...]:
+        """Return the place in `pixels` of the chunks from `first` to `last`."""
+        ends = [
+            (places[a][0], places[b][0])
+            for places, a, b in zip(self._places, first, last, strict=True)
+        ]
+        return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in ends)
 
     def _paint_stripes(self, index: Index) -> None:
-        part = self.pixels[self.missing[index][0]]
+        part = self.pixels[self._place(index)[0]]
         axes = [axis for axis, n in enumerate(part.shape) if n > 1][-2:]
         diagonal = sum(np.indices(part.shape, sparse=True)[axis] for axis in axes)
         part[np.broadcast_to(diagonal, part.shape) // STRIPE % 2 == 0] = self.source.fill_value
 
 
-def _distance(target: Sequence[slice], centre: Sequence[float]) -> float:
-    """Return the distance of a part's middle from a centre."""
-    return math.dist([(t.start + t.stop) / 2 for t in target], centre)
+def _distances(r: range, places: Mapping[int, tuple[slice, slice]]) -> dict[int, float]:
+    """Return the squared distance of each chunk's middle from the centre of an axis."""
+    return {
+        number: ((target.start + target.stop - len(r)) / 2) ** 2
+        for number, (target, _) in places.items()
+    }
+
+
+def _under(index: Index, numbers: Sequence[Mapping[int, tuple[int, ...]]]) -> Iterable[Index]:
+    """Return the chunks of another level that cover a chunk; `numbers` has them by axis."""
+    return product(*(axis[n] for axis, n in zip(numbers, index, strict=True)))
+
+
+def _boxes(indexes: Iterable[Index]) -> Iterator[tuple[Index, Index]]:
+    """Yield boxes (first and last chunk) that cover exactly the chunks `indexes`.
+
+    Runs along the last axis; runs of neighbouring rows from the same to the same column are joined.
+    """
+    runs: list[tuple[Index, Index]] = []
+    for index in sorted(indexes):
+        if runs and _next_along(runs[-1][1], index, -1):
+            runs[-1] = runs[-1][0], index
+        else:
+            runs.append((index, index))
+    runs.sort(key=lambda run: (run[0][:-2], run[0][-1:], run[0]))
+    box: tuple[Index, Index] | None = None
+    for first, last in runs:
+        if box and box[0][-1:] == first[-1:] and _next_along(box[1], last, -2):
+            box = box[0], last
+            continue
+        if box:
+            yield box
+        box = first, last
+    if box:
+        yield box
+
+
+def _next_along(before: Index, index: Index, axis: int) -> bool:
+    """Return whether a chunk follows another one along an axis."""
+    return (
+        len(index) >= -axis
+        and before[axis] + 1 == index[axis]
+        and before[:axis] == index[:axis]
+        and (axis == -1 or before[axis + 1 :] == index[axis + 1 :])
+    )
+
+
+def _taken(chunk: Array, samples: Sequence[_Samples]) -> Array:
+    """Return the product of some samples of each axis, as with `numpy.ix_` but faster.
+
+    Axes that get shorter go first, and then the last ones, so that most is copied by whole rows.
+    """
+    axes = reversed(range(chunk.ndim))
+    for axis in sorted(axes, key=lambda a: len(samples[a]) / chunk.shape[a]):
+        chunk = chunk.take(samples[axis], axis)
+    return chunk

@@ -132,7 +132,7 @@ class ProgressiveLevels:
             if written != self._written:  # the store has been written to
                 self._written = written
                 self._pictures.clear()
-                self._base.clear()
+                self._base = {}
             prepared = self._pictures.get("prepared")
             if role == "view" and prepared is not None and prepared.shows(level, ranges):
                 self._pictures["view"] = self._pictures.pop("prepared")
@@ -231,7 +231,7 @@ class ProgressiveLevels:
             yield from ((picture.source, index) for index in list(picture.missing))
 
     def _ahead(self) -> Iterator[Wanted]:
-        """Yield chunks to read ahead.
+        """Yield chunks to read ahead. Iterated on a thread of the loader.
 
         First the coarsest level, then chunks in the direction of the last move and around the view.
         """
@@ -288,17 +288,19 @@ class ProgressiveLevels:
         return self._n_stored == len(self.levels) and self._views[-1].nbytes <= BASE_BYTES
 
     def _base_chunks(self) -> Iterator[Wanted]:
-        source = self.levels[-1].source
+        base, source = self._base, self.levels[-1].source
         axes = [
             range(-(-n // c)) if isinstance(r, range) else [r // c]
             for r, n, c in zip(self._views[-1].ranges, source.shape, source.chunks, strict=True)
         ]
         for index in product(*axes):
-            chunk = self._base.get(index)
-            if chunk is None and (chunk := source.get(index)) is None:
+            if index in base:
+                continue
+            chunk = source.get(index)
+            if chunk is None:
                 yield source, index
             else:
-                self._base[index] = chunk
+                base[index] = chunk
 
 
 def _nowhere(level: int, index: Index) -> None:
