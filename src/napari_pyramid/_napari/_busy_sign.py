@@ -10,7 +10,10 @@ from qtpy.QtCore import QObject, QTimer
 __all__ = ["BusySign"]
 
 LONG = 0.4
-"""Seconds of waiting before the sign appears: a sign for each step of a slider would flicker."""
+"""Seconds of waiting for one view before the sign appears.
+
+A sign for each step of a slider would flicker, and napari draws the window three times for it.
+"""
 
 
 class BusySign(QObject):
@@ -19,6 +22,7 @@ class BusySign(QObject):
     def __init__(self, window: QObject) -> None:
         super().__init__(window)
         self._waiting: dict[Any, str] = {}
+        self._views: dict[Any, int] = {}
         self._bar: Any = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -29,16 +33,21 @@ class BusySign(QObject):
         """Words of the sign, or None while it is hidden."""
         return None if self._bar is None else str(self._bar.desc).removesuffix(": ")
 
-    def show(self, client: Any, name: str | None) -> None:
-        """Note that a layer called `name` waits for chunks, or with None that it does not wait."""
+    def show(self, client: Any, name: str | None, view: int = 0) -> None:
+        """Note that a layer called `name` waits for chunks, or with None that it does not wait.
+
+        `view` is the number of the view that it waits for.
+        """
+        is_new = name is not None and self._views.get(client) != view
         if name is None:
             self._waiting.pop(client, None)
+            self._views.pop(client, None)
         else:
-            self._waiting[client] = name
+            self._waiting[client], self._views[client] = name, view
         if not self._waiting:
             self._timer.stop()
             self._disappear()
-        elif self._bar is None and not self._timer.isActive():
+        elif self._bar is None and (is_new or not self._timer.isActive()):
             self._timer.start(int(LONG * 1000))
 
     def _appear(self) -> None:

@@ -234,7 +234,7 @@ class ProgressiveLayer:
             return
         waiting = self._levels.is_waiting
         set_loaded(layer, not waiting)
-        self._sign.show(self, layer.name if waiting else None)
+        self._sign.show(self, layer.name if waiting else None, self._levels.n_views)
         if waiting:
             self._draw_timer.start(int(max(self._rest, LOOK_EVERY) * 1000))
         # A volume is drawn once it is complete: its upload to the graphics card takes long.

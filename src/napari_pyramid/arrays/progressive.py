@@ -87,6 +87,8 @@ class ProgressiveLevels:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._pictures: dict[Role, Picture] = {}
+        self.n_views = 0
+        """Number of different views that have been shown."""
         self._moved: tuple[int, int] | None = None
         """Axis and direction of the last move of the view."""
         self._base: dict[Index, Array] = {}
@@ -201,6 +203,7 @@ class ProgressiveLevels:
     def _look(self, level: int, ranges: tuple[range, ...], role: Role) -> Picture:
         """Return the picture of a new view, and request its missing chunks."""
         if role == "view":
+            self.n_views += 1
             self._note_move(level, ranges)
         picture = self._pictures[role] = Picture(self.levels, level, ranges, self._find)
         self._loader.want(self, self._urgent(), self._ahead())
