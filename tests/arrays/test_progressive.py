@@ -131,6 +131,27 @@ def test_view_is_never_waited_for() -> None:
     settle(levels)
 
 
+def test_chunks_that_take_long_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progressive, "PATIENCE", 1e-9)  # no read is as fast
+    waits: list[float] = []
+
+    class Loader(ChunkLoader):
+        def wait(self, client: Any, seconds: float) -> bool:
+            waits.append(seconds)
+            return super().wait(client, seconds)
+
+    stores = pyramid((32, 20, 20), (2, 2, 2), 2, (4, 5, 5))
+    views = [LazyArray(store) for store in stores]
+    levels = ProgressiveLevels(views, Loader(2), ahead_share=0)
+    levels.show(1, views[1])  # the coarsest level
+    settle(levels)
+    waits.clear()
+    levels.show(0, views[0][20])
+    assert waits == [0]
+    settle(levels)
+    np.testing.assert_array_equal(levels.show(0, views[0][20]), stores[0].values[20])
+
+
 def test_missing_chunks_amid_exact_ones_show_coarser_samples() -> None:
     stores = pyramid((6, 41, 33), (1, 2, 2), 3, (3, 5, 4))
     levels, views = shown(stores, ahead_share=0)

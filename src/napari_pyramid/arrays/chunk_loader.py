@@ -27,6 +27,8 @@ REST = 0.06
 
 Decoding beside a window that draws a step takes processors from it.
 """
+REMEMBERED = 8
+"""About the number of reads over which the time of a chunk is averaged."""
 
 
 class Client(Protocol):
@@ -86,6 +88,8 @@ class ChunkLoader:
         self._requests: dict[Client, _Request] = {}
         self._in_flight: set[Wanted] = set()
         self._last_request = 0.0
+        self._seconds_per_chunk = 0.0
+        """Seconds in which a thread read a chunk, averaged over the last reads; 0 before any."""
         self._n_running = 0
         self._changed = threading.Condition()
 
@@ -140,6 +144,13 @@ class ChunkLoader:
                     return False
                 self._changed.wait(remaining)
         return True
+
+    def expected_seconds(self, n_chunks: int) -> float:
+        """Return the seconds in which `n_chunks` will be read, as the last reads suggest.
+
+        0 if nothing has been read.
+        """
+        return self._seconds_per_chunk * n_chunks / self._threads
 
     def _start_threads(self) -> None:
         requests = self._requests.values()
@@ -200,10 +211,14 @@ class ChunkLoader:
         return None if source is None else (source, indexes)
 
     def _read(self, source: ChunkedSource, indexes: list[Index]) -> None:
+        start = time.monotonic()
         found, errors = _loaded(source, indexes)
+        took = (time.monotonic() - start) / len(indexes)
         read = [(source, index) for index in indexes]
         with self._changed:
             self._in_flight.difference_update(read)
+            before = self._seconds_per_chunk or took
+            self._seconds_per_chunk = before + (took - before) / REMEMBERED
             waiting = [
                 (client, request.waiting[0], request.settled(read, errors))
                 for client, request in self._requests.items()

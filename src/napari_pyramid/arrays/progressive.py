@@ -29,7 +29,10 @@ Array = npt.NDArray[Any]
 Role = Literal["view", "thumbnail", "prepared"]
 
 PATIENCE = 0.012
-"""Seconds to wait for chunks before coarser samples are shown: fast reads need none."""
+"""Seconds to wait for chunks before coarser samples are shown: fast reads need none.
+
+If the reads are expected to take longer, coarser samples are shown without waiting.
+"""
 FIRST_PATIENCE = 0.04
 """Seconds to wait if nothing at all is in memory."""
 COARSE_STEPS = 2
@@ -209,7 +212,9 @@ class ProgressiveLevels:
         self._loader.want(self, self._urgent(), self._ahead())
         if picture.missing:
             nothing = picture.coarsest_shown == len(self.levels)
-            if not self._loader.wait(self, FIRST_PATIENCE if nothing else PATIENCE):
+            is_quick = self._loader.expected_seconds(len(picture.missing)) <= PATIENCE
+            patience = FIRST_PATIENCE if nothing else PATIENCE if is_quick else 0
+            if not self._loader.wait(self, patience):
                 self._on_change()  # for who shows that chunks are on their way
         return picture
 
