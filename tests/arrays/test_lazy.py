@@ -172,6 +172,18 @@ def test_cache_keeps_to_its_budget(own_cache: ChunkCache) -> None:
     assert len(own_cache) == 10
 
 
+def test_chunks_in_memory_are_no_work_for_the_garbage_collector() -> None:
+    cache = ChunkCache(1 << 20)
+    gc.collect()
+    before = len(gc.get_objects())
+    for i in range(500):
+        cache.put(7, {(i, 0, 0): np.zeros(4, "u1")})
+    gc.collect()
+    gc.collect()  # it learns of one level of nested tuples at a time
+    assert len(cache) == 500
+    assert len(gc.get_objects()) < before + 50
+
+
 def test_chunks_read_at_once_are_dropped_at_once(own_cache: ChunkCache) -> None:
     """They share one block of memory: as long as one of them is there, so is all of it."""
     source, view, _ = counted((8, 8), (2, 8))

@@ -6,9 +6,8 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +20,12 @@ _Key = tuple[int, Index]
 _Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Chunks that were read in one call, and share their memory."""
+_Block = tuple[int, int, *tuple[Index, ...]]
+"""Chunks that were read in one call, and share their memory: token, bytes, and their indexes.
 
-    token: int
-    chunks: Mapping[Index, _Array]
-    nbytes: int
+A plain tuple of numbers, which the garbage collector comes to ignore: thousands of objects that it
+visits would make it stop all threads more often, and for longer.
+"""
 
 
 class ChunkCache:
@@ -41,7 +39,8 @@ class ChunkCache:
         self.budget = budget
         self.nbytes = 0
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
-        self._home: dict[_Key, int] = {}
+        self._home: dict[_Key, tuple[int, _Array]] = {}
+        """Number of the block of each chunk, and the chunk."""
         self._numbers = count()
         self._lock = threading.Lock()
         self._released: deque[int] = deque()
@@ -53,11 +52,11 @@ class ChunkCache:
     def get(self, token: int, index: Index) -> _Array | None:
         """Return a chunk of the array `token`, or None if the cache does not have it."""
         with self._lock:
-            number = self._home.get((token, index))
-            if number is None:
+            found = self._home.get((token, index))
+            if found is None:
                 return None
-            self._blocks.move_to_end(number)
-            return self._blocks[number].chunks[index]
+            self._blocks.move_to_end(found[0])
+            return found[1]
 
     def __contains__(self, key: tuple[int, Index]) -> bool:
         """Return whether the cache has a chunk; this does not count as a use of it."""
@@ -76,8 +75,8 @@ class ChunkCache:
             for block in blocks.values():
                 number = next(self._numbers)
                 nbytes = sum(map(_nbytes, block.values()))
-                self._blocks[number] = _Block(token, block, nbytes)
-                self._home.update(((token, index), number) for index in block)
+                self._blocks[number] = token, nbytes, *block
+                self._home.update(((token, i), (number, chunk)) for i, chunk in block.items())
                 self.nbytes += nbytes
             self._drop_least_used()
 
@@ -97,8 +96,9 @@ class ChunkCache:
             if indexes is None:
                 self._released.append(token)
             self._drop_released()
-            for number in {self._home.get((token, i)) for i in indexes or ()} - {None}:
-                self._drop(cast("int", number))
+            keys = ((token, index) for index in indexes or ())
+            for number in {self._home[key][0] for key in keys if key in self._home}:
+                self._drop(number)
 
     def release(self, token: int) -> None:
         """Drop all chunks of an array at the next call of another method.
@@ -115,18 +115,16 @@ class ChunkCache:
     def _drop_released(self) -> None:
         tokens = {self._released.popleft() for _ in range(len(self._released))}
         for number in (
-            [n for n, block in self._blocks.items() if block.token in tokens] if tokens else []
+            [n for n, (token, *_) in self._blocks.items() if token in tokens] if tokens else []
         ):
             self._drop(number)
 
     def _drop(self, number: int) -> None:
-        block = self._blocks.pop(number)
-        self.nbytes -= block.nbytes
-        for index in block.chunks:
-            if (
-                self._home.get((block.token, index)) == number
-            ):  # else another thread has read the same chunk again
-                del self._home[block.token, index]
+        token, nbytes, *indexes = self._blocks.pop(number)
+        self.nbytes -= nbytes
+        for key in ((token, index) for index in indexes):
+            if key in self._home and self._home[key][0] == number:
+                del self._home[key]  # else another thread has read the same chunk again
 
 
 def _owner(chunk: _Array) -> int:

@@ -58,12 +58,16 @@ class ChunkMemory:
 class _Loan:
     """The owner of a lent block: NumPy keeps it as long as an array or view of the block lives."""
 
-    __slots__ = ("__array_interface__", "_block", "_memory")
+    __slots__ = ("_block", "_memory")
 
     def __init__(self, memory: ChunkMemory, block: Bytes) -> None:
         self._memory = memory
         self._block = block
-        self.__array_interface__: dict[str, Any] = block.__array_interface__
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        # Not kept: the garbage collector would visit its five objects for each chunk in memory.
+        return self._block.__array_interface__
 
     def __del__(self) -> None:
         self._memory.take_back(self._block)
