@@ -33,7 +33,9 @@ A pyramid of {side}^3 uint16 with 5 levels in chunks of 64^3 (zstd), local, in s
 behind a server on the same machine that answers after a latency; in a window of 1200 x 900 under \
 Xvfb, OpenGL in software. The slider steps from slab to slab: until something of the new plane is \
 drawn, until it is exact, over the time in which TensorStore reads the displayed part without a \
-cache, and then to the next plane of each slab. The gaps are times in which the event loop did \
+cache, and then to the next plane of each slab. "Second visit" is the time until something of such \
+a plane is drawn: for the last 6 slabs (128 MiB each), which are in the cache of 1 GiB, and for \
+the slabs before them, most of which have left it. The gaps are times in which the event loop did \
 nothing else, while it stepped, played, panned and zoomed. "Played" is the part of the frames that \
 appear at 10 per second over slabs seen before. "memory" is the same pyramid as NumPy arrays."""
 MOVING = """\
@@ -42,7 +44,7 @@ half of the moves, and at the end; the cache of decoded chunks, and its budget. 
 widget builds the pyramid of the layer while the slider moves."""
 WINDOW = environments.ROOT / "scripts" / "in-window.sh"
 HEADER = ["store", "plugin", "open s", "something ms", "exact ms", "over TensorStore"]
-HEADER += ["gap p99 ms", "gap max ms", "second visit ms", "played"]
+HEADER += ["gap p99 ms", "gap max ms", "second visit ms", "not in cache ms", "played"]
 
 
 def measure_windows(array: zarr.Array[Any], side: int, moves: int) -> list[dict[str, Any]]:
@@ -137,5 +139,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
         milliseconds["gap_p99"],
         milliseconds["gap_max"],
         milliseconds["again"],
+        milliseconds.get("back", ""),
         f"{row['played']:.0%}",
     ]
