@@ -13,11 +13,10 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.storage.layout_warnings import collected_warnings
 
-__all__ = ["NAME", "Background", "Task"]
+__all__ = ["NAME", "Background", "Outcome", "Task"]
 
 NAME = "napari-pyramid-browse"
 """Name of the threads."""
@@ -30,6 +29,15 @@ _AT_MOST = 0.008
 
 _Results = queue.SimpleQueue[tuple["Task", Callable[[], None], bool]]
 """Task, what to call in the GUI thread, and whether the task has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """End of a job: a result, an error, or neither if the job was cancelled."""
+
+    result: Any = None
+    error: Exception | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

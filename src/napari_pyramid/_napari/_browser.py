@@ -11,7 +11,7 @@ from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from qtpy.QtWidgets import QFileDialog
 
-from napari_pyramid._napari._background import Background, Task
+from napari_pyramid._napari._background import Background, Outcome, Task
 from napari_pyramid._napari._browser_form import FIELDS, STITCHED, BrowserForm
 from napari_pyramid._napari._catalog_delegates import Colors
 from napari_pyramid._napari._catalog_models import ENTRY, EntryList, WellGrid
@@ -20,7 +20,6 @@ from napari_pyramid._napari._opening import open_in_background, show_store_warni
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._previews import Previews
 from napari_pyramid._napari._private import unwrapped
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.catalog import Catalog
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.layouts.entry import Entry

@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._plan import Choice
@@ -18,7 +19,6 @@ from napari_pyramid._napari._planning import Newest, Planned, Selected, plans_fo
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._remedies import Action, worded
 from napari_pyramid._napari._selecting import chosen_layers, finder, source_key, title_of
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images

@@ -16,12 +16,13 @@ from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._paintable import make_paintable
 from napari_pyramid._napari._progressive import is_progressive, shown_progressively
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._unsaved import watch_for_unsaved
-from napari_pyramid._napari._worker_thread import Job, Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import Job, answer_in_background
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build.editor import PyramidEditor

@@ -8,11 +8,10 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
 
-from napari_pyramid._napari._background import Background, Task
+from napari_pyramid._napari._background import Background, Outcome, Task
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._opening import LayerAdder, show_store_warnings
 from napari_pyramid._napari._progressive import watch_viewers
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.errors import one_line
 from napari_pyramid.image import Image
 from napari_pyramid.layer_image import LayerTuple

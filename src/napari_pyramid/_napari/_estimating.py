@@ -8,10 +8,10 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._estimate import Estimate, is_cheap_to_read, key_of, measured
 from napari_pyramid._napari._plan import Plan, Totals
 from napari_pyramid._napari._planning import Newest
-from napari_pyramid._napari._worker_thread import Outcome
 
 __all__ = ["Estimating"]
 

@@ -11,6 +11,7 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._export_controls import (
     LAYER,
     RANGES,
@@ -24,7 +25,7 @@ from napari_pyramid._napari._private import camera_of
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
-from napari_pyramid._napari._worker_thread import Job, Outcome
+from napari_pyramid._napari._worker_thread import Job
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.export import Export, plan_export

@@ -10,12 +10,13 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._editing import edit_labels
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._opening import add_unread
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._remedies import worded
-from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.build.new_labels import create_labels
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.layer_image import METADATA_KEY, LayerTuple

@@ -17,12 +17,11 @@ from napari.viewer import current_viewer
 from qtpy.QtCore import QObject, QThread, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_pyramid._napari._background import Background
+from napari_pyramid._napari._background import Background, Outcome
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._preferences import browse_above, options_for
 from napari_pyramid._napari._private import create_layer, main_window
 from napari_pyramid._napari._progressive import watch, watch_viewers
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.catalog import Catalog, open_catalog
 from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.image import Image

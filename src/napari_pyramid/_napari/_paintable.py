@@ -17,10 +17,11 @@ import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._flood import QUICK_FILL, Flooded, flood, if_in_memory, same_label
 from napari_pyramid._napari._painted import Painted
 from napari_pyramid._napari._progressive_layer import ProgressiveLayer
-from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.build.editor import PyramidEditor
 
 __all__ = ["is_paintable", "make_paintable"]

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._offer import Offer, free_destination
 from napari_pyramid._napari._plan import Choice, Plan, culprit
 from napari_pyramid._napari._remedies import worded
-from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.errors import PyramidError
 
 __all__ = ["Answer", "Newest", "Planned", "Selected", "plans_for", "selected"]

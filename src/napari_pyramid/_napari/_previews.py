@@ -10,9 +10,8 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]  # qtpy's own name for pyqtSignal
 from qtpy.QtGui import QImage, QPixmap
 
-from napari_pyramid._napari._background import Background
+from napari_pyramid._napari._background import Background, Outcome
 from napari_pyramid._napari._thumbnails import SIDE, Pixels, preview_of
-from napari_pyramid._napari._worker_thread import Outcome
 from napari_pyramid.errors import one_line
 from napari_pyramid.layouts.entry import Entry
 

@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._plan import Choice, Plan
 from napari_pyramid._napari._remedies import Action
 from napari_pyramid._napari._saving import Step, build_steps
 from napari_pyramid._napari._unfinished import StartedBuild, forget, remember
-from napari_pyramid._napari._worker_thread import Job, Outcome
+from napari_pyramid._napari._worker_thread import Job
 from napari_pyramid.build.dask_executor import as_executor
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.pyramid import Pyramid

@@ -14,9 +14,10 @@ from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QSizePolicy
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._export_controls import NO_LABEL
 from napari_pyramid._napari._remedies import worded
-from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.layer_image import origin_of_layer
 from napari_pyramid.share.links import Link, format_for_others, viewer_links

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -16,24 +16,16 @@ from napari.viewer import current_viewer
 from qtpy.QtCore import QEventLoop, QThread, QThreadPool
 from qtpy.QtWidgets import QApplication
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._saving import Step
 from napari_pyramid.build.progress import Steps
 
-__all__ = ["Job", "Outcome", "answer_in_background", "in_gui_thread", "run_in_background"]
+__all__ = ["Job", "answer_in_background", "in_gui_thread", "run_in_background"]
 
 _PARTS = 1000
 """Steps of the progress bar, which counts in integers."""
 _HELD = 0.1
 """Seconds after which a held job looks whether napari is closing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """End of a job: a result, an error, or neither if the job was cancelled."""
-
-    result: Any = None
-    error: Exception | None = None
-    complete: bool = False
 
 
 class Job:

@@ -15,6 +15,7 @@ from qtpy.QtCore import QUrl, Signal  # type: ignore[attr-defined]  # qtpy's own
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QPushButton, QWidget
 
+from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._build_panel import Panel
 from napari_pyramid._napari._chooser import Chooser
 from napari_pyramid._napari._estimating import Estimating
@@ -28,7 +29,7 @@ from napari_pyramid._napari._remedies import Action, actions_for, worded
 from napari_pyramid._napari._selecting import chosen_layers
 from napari_pyramid._napari._style import styled_by
 from napari_pyramid._napari._unfinished import Found, discard, unfinished_builds
-from napari_pyramid._napari._worker_thread import Outcome, answer_in_background
+from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.layer_image import lost_transforms
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.storage.address import is_remote
