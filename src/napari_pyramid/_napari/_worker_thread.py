@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +25,8 @@ __all__ = ["Job", "answer_in_background", "in_gui_thread", "run_in_background"]
 
 _PARTS = 1000
 """Steps of the progress bar, which counts in integers."""
+_PACE = 0.2
+"""Shortest time between two reports in seconds: napari handles all events for each of them."""
 _HELD = 0.1
 """Seconds after which a held job looks whether napari is closing."""
 
@@ -84,8 +87,11 @@ class Job:
     def _run(self) -> Generator[Step, None, Outcome]:
         with closing(self._steps), _thread_to_spare():
             try:
+                reported = -math.inf
                 for step in self._steps:
-                    yield self._without_pauses(step)
+                    if time.monotonic() - reported >= _PACE or step.fraction == 1:
+                        reported = time.monotonic()
+                        yield self._without_pauses(step)
                     if self._is_stopped_while_held():
                         return Outcome()
             except Exception as error:
@@ -167,8 +173,9 @@ class _Bar:
         self._open = True
 
     def show(self, step: Step) -> None:
-        if self._open:
-            self._bar.update(round(_PARTS * step.fraction) - self._bar.n)
+        grown = round(_PARTS * step.fraction) - self._bar.n
+        if self._open and grown:
+            self._bar.update(grown)
 
     def close(self) -> None:
         if self._open:
