@@ -15,10 +15,12 @@ import zarr
 from napari._app_model import get_app_model
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QPushButton
+from servers import web_server
 
 from napari_pyramid import open_pyramid
 from napari_pyramid._napari import _giants, _progressive
 from napari_pyramid._napari._giants import VISIBLE_KEY
+from napari_pyramid._napari._opening import open_in_background
 from napari_pyramid._napari.reader import read
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid._napari.writer import write_layers
@@ -250,3 +252,34 @@ def test_deep_copy_of_a_layer_shares_its_levels(viewer: Any, plane: Any) -> None
     [layer] = open_in(viewer, plane[0])
     copied = deepcopy(layer.data[0])
     assert copied.chunked_source is layer.data[0].chunked_source
+
+
+def test_one_small_resolution_behind_a_url_is_never_waited_for(
+    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).integers(0, 900, (5, 61, 47)).astype("u2")
+    zarr.create_array(tmp_path / "small.zarr", data=values, chunks=(1, 20, 20))
+    read, main = ChunkedSource.read, threading.main_thread()
+
+    def read_elsewhere(self: ChunkedSource, *args: Any) -> Any:
+        assert threading.current_thread() is not main, "the window reads"
+        return read(self, *args)
+
+    monkeypatch.setattr(ChunkedSource, "read", read_elsewhere)
+    with web_server(tmp_path) as server:
+        notification_manager.records.clear()
+        open_in_background(viewer, f"{server.url}/small.zarr", {})
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=20000)
+        [layer] = viewer.layers
+        for z in (2, 4):
+            viewer.dims.set_current_step(0, z)
+            levels = [values[z], halved(values[z], 1)]
+            qtbot.waitUntil(lambda levels=levels: is_exact(layer, levels), timeout=20000)
+        assert layer.visible
+        assert offers() == []
+        monkeypatch.undo()
+        np.testing.assert_array_equal(np.asarray(layer.data[0]), values)
+        write_layers(str(tmp_path / "kept.ome.zarr"), [layer.as_layer_data_tuple()])
+    assert [level.shape for level in open_pyramid(tmp_path / "kept.ome.zarr").levels] == [
+        values.shape
+    ]

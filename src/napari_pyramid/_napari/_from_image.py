@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_pyramid._napari._giants import VISIBLE_KEY, has_virtual_levels, with_levels_to_view
+from napari_pyramid._napari._giants import (
+    VISIBLE_KEY,
+    WHOLE_KEY,
+    has_virtual_levels,
+    shows_whole,
+    with_levels_to_view,
+)
 from napari_pyramid._napari._units import fill_units, napari_unit
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Cast, Mosaic, Transpose
@@ -20,6 +26,7 @@ from napari_pyramid.contrast import Place, contrast_limits
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image
 from napari_pyramid.layer_image import METADATA_KEY, NAME_OF, RGBA, LayerTuple
+from napari_pyramid.storage.address import is_remote
 
 __all__ = ["layers_of", "origin_of"]
 
@@ -46,8 +53,8 @@ def layers_of(
     source
         Path that the images were opened from.
     virtual_levels
-        Whether images that are too large get virtual levels. Their layers are hidden; they must be
-        made visible where they are shown progressively.
+        Whether images that are too large, or far away, get virtual levels. Their layers are hidden;
+        they must be made visible where they are shown progressively.
 
     Raises
     ------
@@ -90,7 +97,9 @@ def _layers(image: Image, source: str, *, virtual_levels: bool) -> Iterator[Laye
     origin = origin_of(image, source)
     if _is_rgb_in_channels(image):
         image = _with_colour_last(image)
-    levels = _levels(image, virtual_levels=virtual_levels)
+    levels = _levels(image, virtual_levels=virtual_levels, is_far=is_remote(source))
+    if has_virtual_levels(levels) and shows_whole(stored_levels(levels)[-1], *_displayed(image)):
+        origin |= {WHOLE_KEY: True}
     axis = _split_axis(image, levels[0].shape)
     shared = {"multiscale": len(levels) > 1, **_placement(image, axis, source)}
     if axis is None:
@@ -112,18 +121,25 @@ def _layers(image: Image, source: str, *, virtual_levels: bool) -> Iterator[Laye
         )
 
 
-def _levels(image: Image, *, virtual_levels: bool) -> list[LazyArray]:
+def _levels(image: Image, *, virtual_levels: bool, is_far: bool) -> list[LazyArray]:
     """Return the arrays to show: the stored ones, and virtual levels if they are wanted."""
     levels = [LazyArray(level.array) for level in image.levels]
     if _is_labels(image) and levels[0].dtype == bool:
         levels = [LazyArray(Cast(v, np.uint8)) for v in levels]  # napari expects integers
     if not virtual_levels:
         return levels
-    split = _split_axis(image, levels[0].shape)
-    *others, y, x = (i for i in range(levels[0].ndim - image.rgb) if i != split)
+    plane, depth = _displayed(image)
+    nearest = _is_labels(image)
+    return with_levels_to_view(levels, plane, depth=depth, nearest=nearest, is_far=is_far)
+
+
+def _displayed(image: Image) -> tuple[tuple[int, int], int | None]:
+    """Return the axes of the plane that napari displays at first, and the one it adds in 3-D."""
+    shape = image.levels[0].array.shape
+    split = _split_axis(image, shape)
+    *others, y, x = (i for i in range(len(shape) - image.rgb) if i != split)
     in_space = bool(others) and (image.axes is None or image.axes[others[-1]].is_spatial)
-    depth = others[-1] if in_space else None
-    return with_levels_to_view(levels, (y, x), depth=depth, nearest=_is_labels(image))
+    return (y, x), others[-1] if in_space else None
 
 
 def _is_labels(image: Image) -> bool:

@@ -1,4 +1,4 @@
-"""Add virtual levels to images whose coarsest stored level is too large to show whole.
+"""Add virtual levels to images that napari alone would wait for: too large, or far away.
 
 Imports no napari.
 """
@@ -15,7 +15,7 @@ from napari_pyramid._napari._preferences import volume_bytes
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual_level import stored_levels, with_virtual_levels
 
-__all__ = ["VISIBLE_KEY", "has_virtual_levels", "with_levels_to_view"]
+__all__ = ["VISIBLE_KEY", "WHOLE_KEY", "has_virtual_levels", "shows_whole", "with_levels_to_view"]
 
 LARGEST_SIDE = 4096
 """Longest side of a plane that is shown whole without coarser levels."""
@@ -23,15 +23,22 @@ LARGEST_CHUNK = 2**27
 """Bytes of a chunk above which coarser levels would not arrive before they are needed."""
 VISIBLE_KEY = "visible_when_shown"
 """Key in the origin of a layer for the visibility of a layer that is hidden until it is watched."""
+WHOLE_KEY = "is_shown_whole"
+"""Key in the origin of a layer whose virtual levels only let it be shown progressively."""
 
 
 def with_levels_to_view(
-    levels: Sequence[LazyArray], plane: Sequence[int], *, depth: int | None, nearest: bool
+    levels: Sequence[LazyArray],
+    plane: Sequence[int],
+    *,
+    depth: int | None,
+    nearest: bool,
+    is_far: bool = False,
 ) -> list[LazyArray]:
-    """Return `levels`, and virtual levels after them if the coarsest one is too large.
+    """Return `levels`, and virtual levels after them if napari alone would wait for the last one.
 
-    A level is too large if a plane is longer than `LARGEST_SIDE`, or the volume has more bytes than
-    the preferences allow in 3-D.
+    That is so if `shows_whole` denies it, or if a single level `is_far`: napari reads a layer of
+    one level in the GUI thread, and shows one of several levels progressively.
 
     Parameters
     ----------
@@ -43,16 +50,30 @@ def with_levels_to_view(
         The axis that it displays in addition in 3-D.
     nearest
         Whether the samples are labels.
+    is_far
+        Whether the levels are behind a network.
     """
     last = levels[-1]
     chunk = math.prod(last.chunks) * last.dtype.itemsize
-    is_shown_whole = max(last.shape[axis] for axis in plane) <= LARGEST_SIDE and (
-        depth is None or _volume_nbytes(last, [*plane, depth]) <= volume_bytes()
-    )
     readable = last.is_chunked or len(levels) == 1
-    if is_shown_whole or not readable or (last.is_chunked and chunk > LARGEST_CHUNK):
+    if not readable or (last.is_chunked and chunk > LARGEST_CHUNK):
         return list(levels)
-    return [*levels[:-1], *with_virtual_levels(last, plane, depth=depth, nearest=nearest)]
+    if not shows_whole(last, plane, depth):
+        return [*levels[:-1], *with_virtual_levels(last, plane, depth=depth, nearest=nearest)]
+    if is_far and len(levels) == 1:
+        return with_virtual_levels(last, plane, depth=depth, nearest=nearest, at_least=1)
+    return list(levels)
+
+
+def shows_whole(level: LazyArray, plane: Sequence[int], depth: int | None) -> bool:
+    """Return whether a level can be shown whole.
+
+    Its planes have sides of at most `LARGEST_SIDE`, and its volume has at most the bytes that the
+    preferences allow in 3-D.
+    """
+    return max(level.shape[axis] for axis in plane) <= LARGEST_SIDE and (
+        depth is None or _volume_nbytes(level, [*plane, depth]) <= volume_bytes()
+    )
 
 
 def has_virtual_levels(levels: Sequence[Any]) -> bool:

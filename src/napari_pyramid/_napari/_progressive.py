@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_pyramid._napari._busy_sign import BusySign
-from napari_pyramid._napari._giants import VISIBLE_KEY, has_virtual_levels
+from napari_pyramid._napari._giants import VISIBLE_KEY, WHOLE_KEY, has_virtual_levels
 from napari_pyramid._napari._offer_build import OfferBuild
 from napari_pyramid._napari._preferences import shows_progressively, use_cache_size
 from napari_pyramid._napari._private import (
@@ -109,7 +109,8 @@ class _Watcher:
             layer.visible = origin.pop(VISIBLE_KEY, layer.visible)
             layer.metadata[METADATA_KEY] = origin
             duplicate_with(layer, _hidden_until_shown)
-            self._offer.offer(layer)
+            if WHOLE_KEY not in origin:
+                self._offer.offer(layer)
 
     def _on_turn(self) -> None:
         for shown in self.shown.values():

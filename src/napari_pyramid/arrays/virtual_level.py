@@ -96,7 +96,12 @@ class Blocks:
 
 
 def with_virtual_levels(
-    array: Any, plane: Sequence[int], *, depth: int | None = None, nearest: bool = False
+    array: Any,
+    plane: Sequence[int],
+    *,
+    depth: int | None = None,
+    nearest: bool = False,
+    at_least: int = 0,
 ) -> list[LazyArray]:
     """Return `array` as level 0, and virtual levels until a plane is at most `SMALL` wide and high.
 
@@ -109,8 +114,11 @@ def with_virtual_levels(
     depth
         Axis that is halved as well where it is at least half as long as the plane, as far as its
         chunks can be halved; then levels follow until one has at most `SMALL_VOLUME` samples.
+    at_least
+        Number of virtual levels to return, even if the array is small.
     """
     steps = _steps(array, plane, depth)
+    steps += [tuple(plane)] * (at_least - len(steps))
     finer = _chunked(array, plane, 2 ** len(steps))
     levels = [array if isinstance(array, LazyArray) and array.is_chunked else finer]
     for axes in steps:
