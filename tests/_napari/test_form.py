@@ -40,6 +40,15 @@ def multiscale(store: Path) -> Any:
     return document["attributes"]["ome"]["multiscales"][0]
 
 
+def selected_row_stands_out(rows: Any) -> bool:
+    """Return whether the first row has another ground than the empty part below the rows."""
+    drawn, row = rows.grab().toImage(), rows.visualItemRect(rows.item(0))
+    below = rows.visualItemRect(rows.item(rows.count() - 1)).bottom() + 8
+    x = row.right() - 8
+    ground = [drawn.pixelColor(x, y).getRgb()[:3] for y in (row.center().y(), below)]
+    return bool(np.abs(np.subtract(*ground)).max() > 80)
+
+
 # ---- sources -------------------------------------------------------------------------------------
 
 
@@ -76,6 +85,9 @@ def test_layers_that_are_no_channels_of_one_image_are_refused(
     set_fields(widget, qtbot, layers=list(viewer.layers))
     assert "'GFP' has another size than 'DAPI'" in widget.form.problems()["layers"]
     assert not widget.build.isEnabled()
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        assert selected_row_stands_out(widget.layers.native)
 
 
 @pytest.mark.slow

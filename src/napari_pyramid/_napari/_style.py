@@ -1,4 +1,4 @@
-"""Choose the colours of notes for the theme of the window."""
+"""Choose the colours of notes and selected rows for the theme of the window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["style_for", "styled_by"]
 
 
 def style_for(*, dark: bool) -> str:
-    """Return the style sheet for hints, problems and success on a dark or light ground."""
+    """Return the style sheet for notes and selected rows on a dark or light ground."""
     hint, problem, done = (
         ("#a7adba", "#ff9d8f", "#8fd694") if dark else ("#5a5f6b", "#b3261e", "#1c6e2a")
     )
@@ -19,6 +19,8 @@ def style_for(*, dark: bool) -> str:
         f'QLabel[kind="hint"] {{ color: {hint}; }}'
         f'QLabel[kind="problem"] {{ color: {problem}; }}'
         f'QLabel[kind="done"] {{ color: {done}; }}'
+        # napari draws selected rows in almost the colour of the list
+        "QListWidget::item:selected { background: #0068b5; color: #ffffff; }"
     )
 
 
