@@ -19,6 +19,7 @@ __all__ = [
     "random_cells",
     "set_fields",
     "settle",
+    "show_build_widget",
     "start_slow_build",
     "wait_for_first_tile",
     "wait_for_states",
@@ -31,6 +32,18 @@ PATIENCE = 60_000
 def open_build_dock(viewer: Any) -> BuildPyramid:
     """Open the widget by the command of the plugin menu."""
     _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+    return widget
+
+
+def show_build_widget(viewer: Any, qtbot: Any) -> BuildPyramid:
+    """Show the widget in a window of its own, for a viewer that has none."""
+    widget = BuildPyramid(viewer)
+    qtbot.addWidget(widget)
+    for name in ("inserted", "removed", "reordered", "renamed"):  # as napari does for its docks
+        viewer.layers.events[name].connect(widget.reset_choices)
+    widget.resize(320, 700)
+    widget.show()
+    qtbot.waitExposed(widget)
     return widget
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import itertools
 import os
 import sys
 import threading
@@ -119,17 +120,26 @@ class Answers:
         assert max(np.diff(self._times)) < 0.5
 
 
-@pytest.fixture(scope="session")
-def libraries_are_not_searched_for_garbage() -> None:
-    """Load what every window needs, and take it out of the collections of garbage.
+VIEWERS_BEFORE_A_FREEZE = (0, 4, 20)
 
-    napari collects garbage whenever a viewer is closed; going through the objects of all libraries
-    each time took a quarter of the time of these tests.
+
+@pytest.fixture(scope="session")
+def freeze_libraries() -> Callable[[], None]:
+    """Return a function that takes what is loaded out of the collections of garbage.
+
+    napari collects garbage whenever a viewer is closed. Going through the objects of all libraries
+    each time took a quarter of the time of these tests. The first viewers load further libraries.
     """
     for name in ("napari._qt.qt_main_window", "napari_builtins.io", "numba"):
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # before the first window: what belongs to one is collected as everywhere else
+    viewers = itertools.count()
+
+    def freeze() -> None:
+        if next(viewers) in VIEWERS_BEFORE_A_FREEZE:
+            gc.collect()
+            gc.freeze()
+
+    return freeze
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +155,7 @@ def manifests_are_parsed_once() -> Iterator[None]:
 
 @pytest.fixture
 def mock_app_model(
-    libraries_are_not_searched_for_garbage: None,
+    freeze_libraries: Callable[[], None],
     manifests_are_parsed_once: None,
     mock_app_model: Any,
 ) -> Iterator[Any]:
@@ -155,6 +165,7 @@ def mock_app_model(
     its menus, and the functions that take the commands of plugins back. Every later collection of
     garbage would go through them.
     """
+    freeze_libraries()  # before the viewer of this test, which is collected as everywhere else
     yield mock_app_model
     from npe2 import PluginManager
     from qtpy.QtCore import Qt
@@ -189,12 +200,16 @@ def watch_answers() -> Callable[[Slow], Answers]:
 
 
 @pytest.fixture
-def dock(viewer: Any) -> Iterator[Callable[[], Any]]:
+def dock(viewer: Any, qtbot: Any) -> Iterator[Callable[[], Any]]:
     """Open the dock widget "Build pyramid" when it is called."""
-    from build_dock import open_build_dock
+    from build_dock import open_build_dock, show_build_widget
+    from napari import Viewer
     from napari.utils.notifications import notification_manager
 
-    yield lambda: open_build_dock(viewer)
+    if isinstance(viewer, Viewer):
+        yield lambda: open_build_dock(viewer)
+    else:
+        yield lambda: show_build_widget(viewer, qtbot)
     notification_manager.records.clear()
 
 
@@ -231,3 +246,17 @@ def settings(plugin_settings: Any, npe2pm: Any) -> Any:
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Any]) -> Any:
     return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def viewer_of_widget(request: pytest.FixtureRequest) -> Any:
+    """A viewer for tests of a widget that has a window of its own: napari's layers and dims.
+
+    napari's whole window takes four times as long as the widget. A test marked `in_window` gets it,
+    with the widget docked in it.
+    """
+    if "in_window" in request.keywords:
+        return request.getfixturevalue("make_napari_viewer")(show=True)
+    from napari.components import ViewerModel
+
+    return ViewerModel()

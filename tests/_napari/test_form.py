@@ -29,6 +29,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_measured")
 SHAPE = (20, 40, 30)
 
 
+@pytest.fixture
+def viewer(viewer_of_widget: Any) -> Any:
+    return viewer_of_widget
+
+
 def build(widget: BuildPyramid, qtbot: Any, n: int = 1) -> None:
     click(widget.build)
     wait_for_states(widget, qtbot, *["done"] * n)
@@ -52,6 +57,7 @@ def selected_row_stands_out(rows: Any) -> bool:
 # ---- sources -------------------------------------------------------------------------------------
 
 
+@pytest.mark.in_window
 def test_several_layers_become_the_channels_of_one_image(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
@@ -75,6 +81,7 @@ def test_several_layers_become_the_channels_of_one_image(
         np.testing.assert_array_equal(np.asarray(layer.data[1]), plain_mean(pixels, (2, 2, 2)))
 
 
+@pytest.mark.in_window
 def test_layers_that_are_no_channels_of_one_image_are_refused(
     viewer: Any, dock: Any, qtbot: Any
 ) -> None:
@@ -338,6 +345,7 @@ class Watchdog:
         return self.longest
 
 
+@pytest.mark.in_window
 def test_choosing_takes_the_gui_thread_under_50_ms(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
@@ -390,6 +398,7 @@ def test_disk_and_plans_are_left_to_other_threads(
     assert not [name for name, by in threads.items() if threading.main_thread() in by]
 
 
+@pytest.mark.in_window
 def test_nothing_is_printed(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,6 +410,7 @@ def test_nothing_is_printed(
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.in_window
 def test_no_widget_is_left_when_the_dock_is_closed(viewer: Any, dock: Any, qtbot: Any) -> None:
     viewer.add_image(random_cells(SHAPE), name="cells")
     before = set(QApplication.topLevelWidgets())

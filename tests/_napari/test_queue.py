@@ -28,6 +28,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_measured")
 SHAPE = (40, 41, 43)
 
 
+@pytest.fixture
+def viewer(viewer_of_widget: Any) -> Any:
+    return viewer_of_widget
+
+
 def press(widget: BuildPyramid, qtbot: Any, label: str, row: int = -1) -> None:
     buttons = widget.queue_view.rows[row].buttons
     click(buttons[label])
@@ -96,6 +101,7 @@ def test_paused_build_can_be_cancelled(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.in_window
 def test_closing_the_viewer_ends_a_paused_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
@@ -168,6 +174,7 @@ def test_refused_choice_offers_to_finish_the_earlier_build(
     np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE), (2, 2, 2)))
 
 
+@pytest.mark.in_window
 def test_later_session_finds_and_finishes_the_build(
     stopped: BuildPyramid, viewer: Any, qtbot: Any, tmp_path: Path
 ) -> None:
@@ -214,6 +221,7 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
     )
 
 
+@pytest.mark.in_window
 def test_source_that_changed_since_is_said_in_the_row(
     stopped: BuildPyramid, viewer: Any, qtbot: Any, tmp_path: Path
 ) -> None:

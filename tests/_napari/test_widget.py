@@ -42,6 +42,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_measured")
 SHAPE = (21, 35, 33)
 
 
+@pytest.fixture
+def viewer(viewer_of_widget: Any) -> Any:
+    return viewer_of_widget
+
+
 class Broken:
     """An array whose planes a viewer can show, but whose further blocks cannot be read."""
 
@@ -179,6 +184,7 @@ def test_wrong_chunks_are_said_and_not_built(
     assert widget.table.rowCount() == 0
 
 
+@pytest.mark.in_window
 def test_layer_becomes_multiscale_and_keeps_its_look(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
@@ -560,6 +566,7 @@ def test_what_is_odd_about_a_path_is_notified(
     ]
 
 
+@pytest.mark.in_window
 def test_widget_may_go_while_a_path_is_opened(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -650,6 +657,7 @@ def test_cancel_reads_little_more_and_leaves_no_store(
     assert widget.build.isEnabled()
 
 
+@pytest.mark.in_window
 def test_window_answers_while_it_builds(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, watch_answers: Any, tmp_path: Path
 ) -> None:
@@ -690,6 +698,7 @@ def test_error_is_a_notification_and_changes_nothing(
     assert not viewer.layers["broken"].multiscale
 
 
+@pytest.mark.in_window
 def test_existing_store_is_refused_until_it_is_to_be_replaced(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
@@ -800,6 +809,7 @@ def test_the_same_recipe_goes_on_from_unfinished_work(
     assert {p.name for p in tmp_path.iterdir()} == {"s.zarr", "x.ome.zarr"}
 
 
+@pytest.mark.in_window
 def test_closing_the_dock_stops_the_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
@@ -813,6 +823,7 @@ def test_closing_the_dock_stops_the_build(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.in_window
 def test_closing_the_viewer_stops_the_build(
     viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
 ) -> None:
