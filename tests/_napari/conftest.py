@@ -120,6 +120,17 @@ class Answers:
         assert max(np.diff(self._times)) < 0.5
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_settings() -> None:
+    """Keep napari's settings in memory.
+
+    The settings of whoever runs the tests are neither used nor changed.
+    """
+    from napari.settings import get_settings
+
+    get_settings().config_path = None
+
+
 VIEWERS_BEFORE_A_FREEZE = (0, 4, 20)
 
 
@@ -149,7 +160,7 @@ def manifests_are_parsed_once() -> Iterator[None]:
 
     parsed = functools.cache(PluginManifest.from_file)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PluginManifest, "from_file", lambda path: parsed(path).model_copy(deep=True))
+        patch.setattr(PluginManifest, "from_file", lambda path: parsed(path).model_copy())
         yield
 
 

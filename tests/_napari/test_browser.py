@@ -16,14 +16,25 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import write_n5
+from napari import Viewer
 from napari.settings import get_settings
-from qtpy.QtCore import QItemSelectionModel, QMimeData, QPointF, Qt, QTimer, QUrl
+from qtpy.QtCore import (
+    QCoreApplication,
+    QEvent,
+    QItemSelectionModel,
+    QMimeData,
+    QPointF,
+    Qt,
+    QTimer,
+    QUrl,
+)
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 from servers import Rules, web_server
 
 from napari_pyramid._napari import _browser, _previews
 from napari_pyramid._napari._background import NAME
+from napari_pyramid._napari._browser import BrowseImages
 from napari_pyramid._napari._browser_form import FIELDS, STITCHED, WELLS
 from napari_pyramid._napari._catalog_models import SHOWN
 from napari_pyramid._napari._opening import browser_of
@@ -31,6 +42,23 @@ from napari_pyramid.catalog import open_catalog
 
 PLUGIN = "napari-pyramid"
 PATIENCE = 60_000
+
+
+@pytest.fixture
+def viewer(viewer_of_widget: Any) -> Any:
+    return viewer_of_widget
+
+
+def browser_in(viewer: Any, qtbot: Any) -> BrowseImages:
+    """Return the browser of the viewer's window, or a new one in a window of its own."""
+    if isinstance(viewer, Viewer):
+        return browser_of(viewer)
+    browser = BrowseImages(viewer)
+    qtbot.addWidget(browser)
+    browser.resize(400, 700)
+    browser.show()
+    qtbot.waitExposed(browser)
+    return browser
 
 
 def write_image(path: Path, value: int, shape: tuple[int, int] = (24, 36), name: str = "") -> None:
@@ -100,6 +128,8 @@ def write_plate(path: Path, n_rows: int = 3, n_columns: int = 4, n_fields: int =
 def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_previews, "_kept", type(_previews._kept)())
     yield
+    # an event loop deletes what was closed; none runs here
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     gc.collect()
     for thread in threading.enumerate():
         if thread.name == NAME:
@@ -145,31 +175,35 @@ def docks(viewer: Any) -> list[str]:
 # ---- when it opens ----
 
 
+@pytest.mark.in_window
 def test_many_images_open_the_browser_instead_of_layers(
     viewer: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     assert open_by_hand(viewer, qtbot, write_folder(tmp_path / "many", 9)) == []
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     settle(qtbot, browser)
     assert (len(viewer.layers), browser.list.model().rowCount()) == (0, 9)
     assert browser.count.text() == "9 images"
     assert browser.name.text() == "many"
 
 
+@pytest.mark.in_window
 def test_few_images_open_as_layers(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     layers = open_by_hand(viewer, qtbot, write_folder(tmp_path / "few", 8))
     assert [layer.name for layer in layers] == [f"image_{i}.zarr" for i in range(8)]
     assert docks(viewer) == []
 
 
+@pytest.mark.in_window
 def test_preference_says_how_many_are_many(
     viewer: Any, qtbot: Any, tmp_path: Path, prefers: Any
 ) -> None:
     prefers(2)
     assert open_by_hand(viewer, qtbot, write_folder(tmp_path / "three", 3)) == []
-    assert browser_of(viewer).name.text() == "three"
+    assert browser_in(viewer, qtbot).name.text() == "three"
 
 
+@pytest.mark.in_window
 def test_script_gets_its_layers_however_many(viewer: Any, tmp_path: Path) -> None:
     """No event is handled while a script runs."""
     layers = viewer.open(str(write_folder(tmp_path / "many", 9)), plugin=PLUGIN)
@@ -196,7 +230,7 @@ def test_command_of_napari_opens_many_images_in_the_browser(
     monkeypatch.setattr(command, "Viewer", make_napari_viewer)
     viewer = command._build_viewer()
     qtbot.waitUntil(lambda: bool(docks(viewer)), timeout=PATIENCE)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     settle(qtbot, browser)
     assert browser.list.model().rowCount() == 9
     assert list(viewer.layers) == []
@@ -209,6 +243,7 @@ def test_hidden_window_gets_its_layers(
     assert len(open_by_hand(viewer, qtbot, write_folder(tmp_path / "many", 9))) == 9
 
 
+@pytest.mark.in_window
 def test_warnings_of_few_images_are_given_once(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "few", 2)
     (folder / "image_1.zarr" / "zarr.json").write_text("{")
@@ -218,18 +253,20 @@ def test_warnings_of_few_images_are_given_once(viewer: Any, qtbot: Any, tmp_path
     assert len(found) == len(set(found)) >= 1
 
 
+@pytest.mark.in_window
 def test_nothing_is_printed(viewer: Any, qtbot: Any, tmp_path: Path, capfd: Any) -> None:
     open_by_hand(viewer, qtbot, write_folder(tmp_path / "many", 9))
-    settle(qtbot, browser_of(viewer))
+    settle(qtbot, browser_in(viewer, qtbot))
     assert capfd.readouterr().out == ""
 
 
 @pytest.mark.slow
+@pytest.mark.in_window
 def test_browser_of_2000_images_is_there_at_once(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     """Before the last image is listed, with rows that are no widgets."""
     folder = write_folder(tmp_path / "many", 2000)
     assert open_by_hand(viewer, qtbot, folder) == []
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     assert browser.isVisible()
     assert browser.count.text().endswith("…")
     n_widgets = len(QApplication.allWidgets())
@@ -242,12 +279,13 @@ def test_browser_of_2000_images_is_there_at_once(viewer: Any, qtbot: Any, tmp_pa
 # ---- the list ----
 
 
+@pytest.mark.in_window
 def test_rows_show_name_size_and_thumbnail(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     for i in range(9):
         write_image(folder / f"cell {i}.zarr", 7 * i, (24 + i, 36))
     open_by_hand(viewer, qtbot, folder)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     settle(qtbot, browser)
     index = browser.list.model().index(3, 0)
     assert index.data() == "cell 3.zarr"
@@ -259,7 +297,7 @@ def test_rows_show_name_size_and_thumbnail(viewer: Any, qtbot: Any, tmp_path: Pa
 
 def test_thumbnails_are_kept(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "many", 9)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(folder))
     settle(qtbot, browser)
     for row in range(3):
@@ -277,7 +315,7 @@ def test_image_that_cannot_be_read_says_why_and_leaves_the_others(
     folder = write_folder(tmp_path / "many", 9)
     shutil.rmtree(folder / "image_1.zarr" / "0")
     shutil.rmtree(folder / "image_1.zarr" / "1")
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(folder))
     settle(qtbot, browser)
     index = browser.list.model().index(1, 0)
@@ -295,7 +333,7 @@ def test_image_that_cannot_be_read_says_why_and_leaves_the_others(
 
 
 def test_search_leaves_what_it_finds(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 12)))
     settle(qtbot, browser)
     qtbot.keyClicks(browser.search, "IMAGE_1")
@@ -306,7 +344,7 @@ def test_search_leaves_what_it_finds(viewer: Any, qtbot: Any, tmp_path: Path) ->
 
 
 def test_double_click_opens_one(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 9)))
     settle(qtbot, browser)
     place = browser.list.visualRect(browser.list.model().index(2, 0)).center()
@@ -318,7 +356,7 @@ def test_double_click_opens_one(viewer: Any, qtbot: Any, tmp_path: Path) -> None
 
 
 def test_return_opens_the_selection(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 9)))
     settle(qtbot, browser)
     choose(browser, (1, 0), (4, 0))
@@ -331,7 +369,7 @@ def test_many_layers_are_added_only_after_a_question(
     viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_browser, "_CONFIRM_ABOVE", 3)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 5)))
     settle(qtbot, browser)
     browser.open_all.click()
@@ -347,7 +385,7 @@ def test_many_layers_are_added_only_after_a_question(
 
 
 def test_opening_can_be_stopped(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 20)))
     settle(qtbot, browser)
     browser.open_all.click()
@@ -364,9 +402,10 @@ def test_opening_can_be_stopped(viewer: Any, qtbot: Any, tmp_path: Path) -> None
 # ---- plates ----
 
 
+@pytest.mark.in_window
 def test_plate_shows_the_grid_of_its_wells(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     assert open_by_hand(viewer, qtbot, write_plate(tmp_path / "plate.zarr")) == []
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     model = browser.grid.model()
     assert (model.rowCount(), model.columnCount()) == (3, 4)
     headers = [model.headerData(i, Qt.Orientation.Horizontal) for i in range(4)]
@@ -396,7 +435,7 @@ def test_plate_shows_the_grid_of_its_wells(viewer: Any, qtbot: Any, tmp_path: Pa
 def test_wells_open_one_by_one_by_field_or_stitched(
     viewer: Any, qtbot: Any, tmp_path: Path, how: str, expected: dict[str, Any]
 ) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_plate(tmp_path / "plate.zarr")))
     browser.how.setCurrentIndex(browser.how.findData(how))
     choose(browser, (1, 2), (1, 1))
@@ -411,7 +450,7 @@ def test_whole_plate_opens_stitched_without_a_question(
     viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_browser, "_CONFIRM_ABOVE", 3)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_plate(tmp_path / "plate.zarr", n_fields=1)))
     browser.how.setCurrentIndex(browser.how.findData(STITCHED))
     browser.open_all.click()
@@ -424,7 +463,7 @@ def test_whole_plate_opens_stitched_without_a_question(
 
 
 def test_header_selects_a_row_of_wells(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_plate(tmp_path / "plate.zarr")))
     qtbot.wait(100)
     header = browser.grid.verticalHeader()
@@ -435,8 +474,9 @@ def test_header_selects_a_row_of_wells(viewer: Any, qtbot: Any, tmp_path: Path) 
     settle(qtbot, browser)
 
 
+@pytest.mark.in_window
 def test_slider_changes_the_size_of_wells(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_plate(tmp_path / "plate.zarr")))
     browser.well_size.setValue(70)
     assert browser.grid.columnWidth(2) == browser.grid.rowHeight(1) == 70
@@ -472,7 +512,7 @@ def test_coordinate_system_is_chosen_for_what_is_opened(
         version="0.6",
         scene={"coordinateSystems": systems, "coordinateTransformations": steps},
     )
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(root))
     settle(qtbot, browser)
     assert browser.system.isVisible()
@@ -497,7 +537,7 @@ def test_single_timepoint_of_bigdataviewer_is_opened(
     attributes = {"downsamplingFactors": [[1, 1, 1]], "dataType": "uint16"}
     (root / "setup0" / "attributes.json").write_text(json.dumps(attributes))
     (root / "attributes.json").write_text('{"n5": "2.0.0"}')
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(root))
     settle(qtbot, browser)
     names = [browser.list.model().index(i, 0).data() for i in range(4)]
@@ -513,11 +553,12 @@ def test_single_timepoint_of_bigdataviewer_is_opened(
 # ---- dropping, servers ----
 
 
+@pytest.mark.in_window
 def test_dropped_store_is_shown_even_if_it_has_one_image(
     viewer: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     write_image(tmp_path / "one.zarr", 3, name="the one")
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     assert browser.pages.currentWidget() is browser.start
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "one.zarr"))])
@@ -557,7 +598,7 @@ def test_listing_and_thumbnails_leave_the_window_free(
 ) -> None:
     """50 ms of the GUI thread at most; what napari needs to show a new dock comes before."""
     folder = write_folder(tmp_path / "many", 400)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(folder))
     qtbot.wait(500)
     ticks = Ticks()
@@ -570,6 +611,7 @@ def test_listing_and_thumbnails_leave_the_window_free(
     assert ticks.longest() < 0.05
 
 
+@pytest.mark.in_window
 def test_url_opens_while_the_window_answers(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     write_image(tmp_path / "far.zarr", 5)
     with web_server(tmp_path, Rules(latency=0.15)) as server:
@@ -583,17 +625,19 @@ def test_url_opens_while_the_window_answers(viewer: Any, qtbot: Any, tmp_path: P
         )
 
 
+@pytest.mark.in_window
 def test_url_with_many_images_opens_the_browser(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
     write_plate(tmp_path / "far.zarr")
     with web_server(tmp_path) as server:
         open_by_hand(viewer, qtbot, f"{server.url}/far.zarr")
         qtbot.waitUntil(lambda: bool(docks(viewer)), timeout=PATIENCE)
-        browser = browser_of(viewer)
+        browser = browser_in(viewer, qtbot)
         qtbot.waitUntil(lambda: browser.catalog is not None, timeout=PATIENCE)
         assert browser.name.text() == "Screen"
         settle(qtbot, browser)
 
 
+@pytest.mark.in_window
 def test_server_that_is_not_there_gives_one_clear_notification(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -616,8 +660,9 @@ def test_server_that_is_not_there_gives_one_clear_notification(
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.in_window
 def test_colours_follow_the_theme(viewer: Any, qtbot: Any, tmp_path: Path, theme: str) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     viewer.theme = theme
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 3)))
     settle(qtbot, browser)
@@ -631,15 +676,16 @@ def test_closed_window_leaves_no_work(
     make_napari_viewer: Callable[..., Any], qtbot: Any, tmp_path: Path
 ) -> None:
     viewer = make_napari_viewer(show=True)
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 300)))
     del browser
     viewer.close()
     qtbot.wait(50)
 
 
+@pytest.mark.in_window
 def test_closed_dock_ends_its_threads(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    browser = browser_of(viewer)
+    browser = browser_in(viewer, qtbot)
     browser.show_catalog(open_catalog(write_folder(tmp_path / "many", 9)))
     settle(qtbot, browser)
     assert any(t.name == NAME for t in threading.enumerate())
