@@ -16,6 +16,7 @@ import zarr
 from ome_zarr_models import open_ome_zarr
 
 from napari_pyramid import Channel, DestinationError, build_pyramid, open_pyramids
+from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.group import Attributes
 from napari_pyramid.metadata.ome_zarr import register_label, write_series
 
@@ -223,6 +224,16 @@ def test_constant_images_have_a_window_that_readers_take(dtype: str, tmp_path: P
     yaozarrs.validate_zarr_store(str(tmp_path / "x.ome.zarr"))
     (channel,) = ome_of(tmp_path / "x.ome.zarr")["omero"]["channels"]
     assert channel["window"]["start"] < channel["window"]["end"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint64", "float32"])
+@pytest.mark.parametrize("highest", [1, 255])
+def test_the_window_of_a_mask_or_of_bytes_is_kept(dtype: str, highest: int, tmp_path: Path) -> None:
+    pixels = np.zeros((40, 40), dtype)
+    pixels[3:20] = highest
+    build_pyramid(pixels, tmp_path / "x.ome.zarr", n_levels=2, factors=2)
+    (image,) = open_images(tmp_path / "x.ome.zarr")  # a warning would fail here
+    assert image.channels[0].window == (0, highest)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

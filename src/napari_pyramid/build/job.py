@@ -269,12 +269,16 @@ class Job:
             return Description(recipe)
         coarsest = self._open(self.spec.levels[-1])
         windows, ranges = channel_windows(coarsest, self.spec.axes)
+        given = self.channels or tuple(Channel() for _ in windows)
+        channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
         if self.spec.dtype.kind in "iu" and self.spec.dtype.itemsize <= 2:
             # Other programs that write such pixels give sliders the range of the dtype.
             info = np.iinfo(self.spec.dtype)
             ranges = [(float(info.min), float(info.max))] * len(windows)
-        given = self.channels or tuple(Channel() for _ in windows)
-        channels = [replace(c, window=c.window or w) for c, w in zip(given, windows, strict=False)]
+        elif self.spec.dtype.kind in "iu":
+            # A window of 0 to 255 whose slider ends there is taken for some writer's default.
+            ends = [channel.window[1] for channel in channels if channel.window]
+            ranges = [(r[0], max(r[1], e + 1)) for r, e in zip(ranges, ends, strict=False)]
         return Description(recipe, tuple(channels), tuple(ranges))
 
     def publish(self, state: BuildState) -> None:
