@@ -93,6 +93,8 @@ class WebServer:
     rules: Rules
     requests: list[Request] = field(default_factory=list)
     address: str = ""
+    n_connections: int = 0
+    """Connections that clients have opened so far."""
     _count: int = 0
     _failed: set[str] = field(default_factory=set)
     """Paths whose last request failed."""
@@ -105,6 +107,10 @@ class WebServer:
 
     def paths(self) -> list[str]:
         return [request.path for request in self.requests]
+
+    def note_connection(self) -> None:
+        with self._lock:
+            self.n_connections += 1
 
     def fails_now(self, path: str) -> bool:
         """Return whether this request fails.
@@ -133,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
+        self.web.note_connection()
         try:
             super().handle()
         except (ConnectionError, TimeoutError):  # the client gave up

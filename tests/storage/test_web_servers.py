@@ -328,6 +328,24 @@ def test_a_store_can_go_to_another_process(serve: Serve) -> None:
     assert asyncio.run(copy.fetch("0/.zarray")) is not None
 
 
+def test_stores_of_one_server_share_its_connections(serve: Serve) -> None:
+    web = serve()
+    for _ in range(10):
+        for key in ("v2.zarr", "v3.zarr"):
+            assert open_remote(parse_address(f"{web.url}/{key}")).fetch_now("no such key") is None
+    assert len(web.requests) == 20
+    assert web.n_connections < 10  # one, but for answers whose connection is not yet free again
+
+
+@pytest.mark.parametrize("options", [{}, {"headers": {"Authorization": "Basic bWU6c2Vzc2FtZQ=="}}])
+def test_stores_of_one_server_do_not_share_headers(serve: Serve, options: dict[str, Any]) -> None:
+    web = serve(basic="Basic bTp4")
+    address = f"{web.url.replace('://', '://m:x@')}/v2.zarr"
+    _check(address)
+    with pytest.raises(LayoutError, match="401"):
+        open_images(f"{web.url}/v2.zarr", storage_options=options)
+
+
 def test_unknown_options_are_refused_by_name() -> None:
     with pytest.raises(LayoutError, match="'profil' is not for https: headers, retries"):
         open_images("https://127.0.0.1/x.zarr", storage_options={"profil": "a"})
@@ -428,6 +446,30 @@ def test_a_shard_that_is_read_whole_takes_one_request(serve: Serve) -> None:
     np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), _expected())
     assert len(web.requests) == len(set(web.paths())) == 6  # 3 x 2 shards, of 24 chunks
     assert all(request.range is None for request in web.requests)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [None, zarr.codecs.BloscCodec(), zarr.codecs.GzipCodec(), zarr.codecs.ZstdCodec()],
+    ids=lambda codec: type(codec).__name__,
+)
+def test_a_shard_of_every_usual_codec_is_read_whole(tmp_path: Path, codec: Any) -> None:
+    options: dict[str, Any] = {"chunks": (8, 8), "shards": (24, 16), "compressors": codec}
+    zarr.create_array(tmp_path / "x.zarr", data=PIXELS, **options)
+    with web_server(tmp_path) as web:
+        (image,) = open_images(f"{web.url}/x.zarr")
+        web.requests.clear()
+        np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), PIXELS)
+    assert len(web.requests) == 4
+
+
+def test_a_far_server_gets_all_requests_at_once(serve: Serve) -> None:
+    web = serve(latency=0.1)
+    (image,) = open_images(f"{web.url}/v2.zarr")
+    web.requests.clear()
+    np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), _expected())
+    assert len(web.requests) == 24
+    assert rounds(web.requests) <= 2
 
 
 def test_a_part_of_a_shard_takes_a_request_for_the_index_and_one_for_near_chunks(

@@ -24,6 +24,7 @@ from napari_pyramid.storage.aws import (
     region_of_bucket,
 )
 from napari_pyramid.storage.fsspec_transport import FsspecTransport
+from napari_pyramid.storage.http_clients import client_settings, http_transport
 from napari_pyramid.storage.obstore_transport import ObstoreTransport
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import Transport
@@ -33,10 +34,7 @@ from napari_pyramid.storage.urllib_transport import UrllibTransport
 __all__ = ["open_remote"]
 
 FIRST_PAUSE = timedelta(milliseconds=100)
-"""Pause before the first repetition of a request.
-
-Each further pause is up to twice as long, at random.
-"""
+"""Pause before the first repetition of a request."""
 _BY_OBSTORE = ("http", "https", "s3", "gs", "az", "abfs")
 
 
@@ -53,9 +51,7 @@ def open_remote(address: Address, options: Mapping[str, Any] | None = None) -> R
     LayoutError
         If a package for the scheme is not installed, or an option is not known or not usable.
     """
-    connection = _Connection(address, UrlOptions.of(options or {}), options or {})
-    connection.transports()  # raises for wrong options now, not at the first request
-    return RemoteStore(connection)
+    return RemoteStore(_Connection(address, UrlOptions.of(options or {}), options or {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class _Connection:
         _require("obstore", self.address)
         try:
             if self.address.is_http:
-                return [ObstoreTransport(self._http())]
+                return [self._http()]
             prefix = f"{self.address.path}/" if self.address.path else ""
             if scheme == "s3":
                 return [ObstoreTransport(store, prefix) for store in self._s3()]
@@ -130,9 +126,7 @@ class _Connection:
 
     # ---- one scheme each ----
 
-    def _http(self) -> Any:
-        from obstore.store import HTTPStore
-
+    def _http(self) -> ObstoreTransport:
         if self.options.others:
             unknown = next(iter(self.options.others))
             raise LayoutError(
@@ -140,7 +134,7 @@ class _Connection:
                 f"is not for {self.address.scheme}: "
                 "headers, retries and timeout are"
             )
-        return HTTPStore(self.address.requested, **self._client())
+        return http_transport(self.address, self.options, self._headers(), FIRST_PAUSE)
 
     def _s3(self) -> list[Any]:
         from obstore.store import S3Store
@@ -254,26 +248,7 @@ class _Connection:
         return {"User-Agent": "napari-pyramid", **self.headers}
 
     def _client(self) -> dict[str, Any]:
-        options = self.options
-        wait = timedelta(seconds=options.timeout)
-        return {
-            "client_options": {
-                "allow_http": True,
-                "connect_timeout": min(wait, timedelta(seconds=10)),
-                "read_timeout": wait,
-                "timeout": wait * 20,
-                "default_headers": self._headers(),
-            },
-            "retry_config": {
-                "max_retries": options.retries,
-                "retry_timeout": wait * (options.retries + 1),
-                "backoff": {
-                    "init_backoff": FIRST_PAUSE,
-                    "max_backoff": timedelta(seconds=10),
-                    "base": 2,
-                },
-            },
-        }
+        return client_settings(self.options, self._headers(), FIRST_PAUSE)
 
 
 def _require(module: str, address: Address) -> None:
