@@ -75,7 +75,8 @@ def fetch_all(
 
 def _fetched(store: Store, key: str) -> bytes | None:
     if isinstance(store, RemoteStore):
-        content = store.fetch_now(key)
+        stored = store.fetch_now(key)
+        content = None if stored is None else bytes(stored)
     else:
         buffer = answer_of(store.get(key, default_buffer_prototype()))
         content = None if buffer is None else buffer.to_bytes()

@@ -62,13 +62,16 @@ class ObstoreTransport:
         except Exception as error:
             raise translated(error) from None
 
-    def get_now(self, key: str, span: Span | None = None) -> Answer:
-        """Return what `get` returns, from a thread that may wait."""
+    def get_now(self, key: str, span: Span | None = None) -> tuple[memoryview, str]:
+        """Return content and type of what `get` returns, from a thread that may wait.
+
+        The content is not copied.
+        """
         import obstore
 
         try:
             result = obstore.get(self.store, self.prefix + key, options=_get_options(span))
-            return _answer(result, result.bytes())
+            return memoryview(result.bytes()), _kind(result)
         except Exception as error:
             raise translated(error) from None
 
@@ -85,8 +88,11 @@ class ObstoreTransport:
             raise translated(error) from None
         return [bytes(part) for part in parts]
 
-    def get_ranges_now(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return what `get_ranges` returns, from a thread that may wait."""
+    def get_ranges_now(self, key: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return what `get_ranges` returns, from a thread that may wait.
+
+        Parts that shared a request share memory.
+        """
         import obstore
 
         starts, ends = zip(*spans, strict=True)
@@ -94,7 +100,7 @@ class ObstoreTransport:
             parts = obstore.get_ranges(self.store, self.prefix + key, starts=starts, ends=ends)
         except Exception as error:
             raise translated(error) from None
-        return [bytes(part) for part in parts]
+        return [memoryview(part) for part in parts]
 
     async def names(self, directory: str) -> list[tuple[str, bool]]:
         """Return the name of each entry of a directory, and whether it is a directory itself."""
@@ -119,8 +125,11 @@ def _get_options(span: Span | None) -> Any:
 
 
 def _answer(result: Any, content: Any) -> Answer:
-    kind = str(result.attributes.get("Content-Type", ""))
-    return Answer(bytes(content), kind, result.meta["size"])
+    return Answer(bytes(content), _kind(result), result.meta["size"])
+
+
+def _kind(result: Any) -> str:
+    return str(result.attributes.get("Content-Type", ""))
 
 
 def translated(error: Exception) -> Exception:

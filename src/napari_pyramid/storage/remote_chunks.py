@@ -29,6 +29,7 @@ __all__ = ["RemoteChunks"]
 
 Array = npt.NDArray[Any]
 Index = tuple[int, ...]
+Stored = bytes | memoryview
 
 _AT_ONCE = 64
 """Requests of one call that are under way at once."""
@@ -141,7 +142,7 @@ class RemoteChunks:
         with self._lock:
             return shard in self._indexes
 
-    def _whole_shard(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, bytes]:
+    def _whole_shard(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, Stored]:
         """Return the bytes of all chunks of a shard, with one request for the whole shard."""
         key = self._path(shard)
         stored = self._store.fetch_now(key)
@@ -149,9 +150,10 @@ class RemoteChunks:
             return {}
         places = self._parsed(key, stored[-index_nbytes(self._n_inner) :])
         parts = {i: part_of(places, self._decoder.number_in_shard(i)) for i in indexes}
-        return {i: stored[p[0] : sum(p)] for i, p in parts.items() if p is not None}
+        chunks = memoryview(stored)
+        return {i: self._alone(chunks[p[0] : sum(p)]) for i, p in parts.items() if p is not None}
 
-    def _parts_of(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, bytes]:
+    def _parts_of(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, Stored]:
         """Return the bytes of some chunks of a shard; chunks that are not stored are left out."""
         places = self._places(shard)
         if places is None:
@@ -164,7 +166,14 @@ class RemoteChunks:
         contents = self._store.fetch_ranges_now(key, list(spans.values()))
         if contents is None:
             raise OSError(f"{self._store}/{key}: the shard is no longer there")
-        return dict(zip(spans, contents, strict=True))
+        return {i: self._alone(content) for i, content in zip(spans, contents, strict=True)}
+
+    def _alone(self, chunk: Stored) -> Stored:
+        """Return the bytes of a chunk, without the memory that they share if they would keep it.
+
+        Only a chunk without compression keeps the memory of its bytes.
+        """
+        return bytes(chunk) if self._decoder.is_plain else chunk
 
     def _places(self, shard: Index) -> Places | None:
         """Return offset and length of the chunks of a shard; None if the shard is missing."""
@@ -194,9 +203,9 @@ class RemoteChunks:
         future.set_result(places)
         return places
 
-    def _parsed(self, key: str, stored: bytes) -> Places:
+    def _parsed(self, key: str, stored: Stored) -> Places:
         try:
-            return parse_index(stored, self._n_inner)
+            return parse_index(bytes(stored), self._n_inner)
         except ValueError as error:
             raise OSError(f"{self._store}/{key}: {error}") from None
 
@@ -204,7 +213,7 @@ class RemoteChunks:
         key = self._key(index)
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _decoded(self, index: Index, stored: bytes | None) -> Array:
+    def _decoded(self, index: Index, stored: Stored | None) -> Array:
         if stored is None:
             return self._decoder.fill
         try:
