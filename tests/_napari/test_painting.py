@@ -80,6 +80,16 @@ def opened(window: Any, store: Path | str) -> Any:
     return window.add_labels(data, **state)
 
 
+def choose_in_menu(window: Any, *names: str) -> None:
+    """Choose an entry of the menu "Layers", by the beginnings of its names."""
+    menu = window.window.layers_menu
+    for name in names:
+        entry = next(a for a in menu.actions() if a.text().replace("&", "").startswith(name))
+        menu = entry.menu()
+    assert entry.isEnabled()
+    entry.trigger()
+
+
 def begin(window: Any, layer: Any, qtbot: Any, *, near: bool = True) -> Any:
     window.layers.selection.active = layer
     _editing.edit_labels(window)
@@ -417,6 +427,32 @@ def test_closing_asks_about_what_is_not_saved(
     answer(qtbot, "Close without")
     qtbot.waitUntil(lambda: len(closed) == 2, timeout=60_000)
     assert int(open_pyramid(store)[0][4, 40, 40]) == 0
+
+
+def test_every_command_works_from_the_menu(window: Any, tmp_path: Path, qtbot: Any) -> None:
+    """Commands get a proxy of the viewer, and so proxies of its layers."""
+    pixels = np.random.default_rng(0).integers(0, 900, (300, 400), dtype="uint16")
+    build_pyramid(pixels, tmp_path / "image.ome.zarr", axes="yx", n_levels=2)
+    ((data, state, _),) = read(str(tmp_path / "image.ome.zarr"))
+    image = window.add_image(data, **state)
+    choose_in_menu(window, "Data", "New labels")
+    qtbot.waitUntil(lambda: len(window.layers) == 2, timeout=60_000)
+    labels = window.layers[1]
+    qtbot.waitUntil(lambda: labels.mode == "paint", timeout=60_000)
+    labels.mode = "pan_zoom"
+    choose_in_menu(window, "Data", "Edit labels")
+    assert labels.mode == "paint"
+    labels.paint((150, 200), 7)
+    choose_in_menu(window, "Data", "Update pyramid")
+    qtbot.waitUntil(lambda: not _editing.editing_of(labels).has_unsaved, timeout=60_000)
+    assert open_pyramid(tmp_path / "image.ome.zarr/labels/labels")[0][150, 200] == 7
+    window.layers.selection.active = image
+    choose_in_menu(window, "Visualize", "Full resolution here")
+    np.testing.assert_array_equal(np.asarray(window.layers[-1].data), pixels)
+    large = window.add_image(np.zeros((8, 1100), "uint8"), name="large")
+    choose_in_menu(window, "Visualize", "View as pyramid")
+    assert window.layers[-1].multiscale
+    assert not large.visible
 
 
 def test_closing_from_the_menu_asks_too(window: Any, painting: Any, qtbot: Any) -> None:

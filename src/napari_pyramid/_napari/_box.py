@@ -19,6 +19,7 @@ from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
 from napari_pyramid._napari._preferences import volume_bytes
+from napari_pyramid._napari._private import unwrapped
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
@@ -36,6 +37,7 @@ def full_resolution_here(viewer: Viewer) -> None:
     The box is around the centre of the view, or around the last rectangle of an active Shapes
     layer.
     """
+    viewer = unwrapped(viewer)  # commands get a proxy, whose layers are proxies too
     active = viewer.layers.selection.active
     drawn = None
     if isinstance(active, Shapes):

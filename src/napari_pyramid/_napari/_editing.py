@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any
 
-from napari import current_viewer
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from napari.viewer import Viewer
 
 from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._paintable import make_paintable
+from napari_pyramid._napari._private import unwrapped
 from napari_pyramid._napari._progressive import is_progressive, shown_progressively
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._saving import Step
@@ -99,6 +99,7 @@ def editing_of(layer: Any) -> Editing | None:
 
 def edit_labels(viewer: Viewer) -> None:
     """Make the active labels paintable, with the brush in hand."""
+    viewer = unwrapped(viewer)  # commands get a proxy, whose layers are proxies too
     layer = viewer.layers.selection.active
     if not isinstance(layer, Labels):
         show_warning("Select a labels layer that was opened from a pyramid.")
@@ -115,13 +116,12 @@ def edit_labels(viewer: Viewer) -> None:
             "(Plugins > Build pyramid), and paint on that."
         )
         return
-    whole = current_viewer() or viewer  # not the proxy that plugins are given
 
     def begin(outcome: Outcome) -> None:
         if outcome.error is not None:
             show_warning(f"{layer.name}: {worded(outcome.error)}")
-        elif layer in whole.layers and editing_of(layer) is None:
-            _begin(whole, layer, outcome.result)
+        elif layer in viewer.layers and editing_of(layer) is None:
+            _begin(viewer, layer, outcome.result)
 
     def open_editor() -> PyramidEditor:
         editor = PyramidEditor(levels, labels=True)
@@ -148,6 +148,7 @@ def _begin(viewer: Any, layer: Any, editor: PyramidEditor) -> None:
 
 def update_pyramid(viewer: Viewer) -> None:
     """Write what has been painted on the active layer, or else on all layers."""
+    viewer = unwrapped(viewer)
     active = viewer.layers.selection.active
     editing = editing_of(active)
     found = [editing] if editing is not None else [_editings.get(v) for v in viewer.layers]

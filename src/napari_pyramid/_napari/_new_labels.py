@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import zarr
-from napari import current_viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from napari.viewer import Viewer
@@ -15,6 +14,7 @@ from napari_pyramid._napari._editing import edit_labels
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._opening import add_unread
 from napari_pyramid._napari._preferences import options_for
+from napari_pyramid._napari._private import main_window, unwrapped
 from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.build.new_labels import create_labels
@@ -28,12 +28,13 @@ __all__ = ["new_labels"]
 
 def new_labels(viewer: Viewer) -> None:
     """Create empty labels for the active image, in its store or beside it, and paint on them."""
+    viewer = unwrapped(viewer)
     image = viewer.layers.selection.active
     origin = (image.metadata.get(METADATA_KEY) if isinstance(image, Image) else None) or {}
     if not origin.get("source") or not origin.get("levels"):
         show_warning("Select an image that was opened from a pyramid.")
         return
-    _NewLabels(current_viewer() or viewer, image, origin).begin()
+    _NewLabels(viewer, image, origin).begin()
 
 
 class _NewLabels:
@@ -114,7 +115,6 @@ def _asked_for_destination(viewer: Any) -> str | None:
     """Ask where labels that cannot be stored beside their image are put; None if cancelled."""
     from qtpy.QtWidgets import QFileDialog
 
-    from napari_pyramid._napari._private import main_window
     from napari_pyramid._napari._saving import completed
 
     path, _ = QFileDialog.getSaveFileName(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari import current_viewer
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 
 from napari_pyramid._napari._giants import VISIBLE_KEY
+from napari_pyramid._napari._private import unwrapped
 from napari_pyramid._napari._progressive import is_progressive, watch
 from napari_pyramid.arrays.virtual_level import SMALL, with_virtual_levels
 from napari_pyramid.layer_image import METADATA_KEY
@@ -24,6 +24,7 @@ __all__ = ["view_as_pyramid", "with_coarser_levels"]
 
 def view_as_pyramid(viewer: Viewer) -> None:
     """Show the active layer with virtual levels, beside the layer itself, which is hidden."""
+    viewer = unwrapped(viewer)  # commands get a proxy, whose layers are proxies too
     layer = viewer.layers.selection.active
     if not isinstance(layer, Image | Labels) or layer.multiscale:
         show_warning("Select an image or labels layer of one resolution.")
@@ -31,8 +32,7 @@ def view_as_pyramid(viewer: Viewer) -> None:
     if max(layer.data.shape[layer.ndim - 2 : layer.ndim]) <= SMALL:
         show_warning(f"{layer.name} is small enough to be shown as it is.")
         return
-    whole = current_viewer() or viewer  # not the proxy that plugins are given
-    if with_coarser_levels(whole, layer) is None:
+    if with_coarser_levels(viewer, layer) is None:
         show_warning(
             "This needs the preference to show a coarser image while chunks are read, "
             "and napari 0.9."
