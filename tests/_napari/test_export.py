@@ -140,7 +140,7 @@ def test_ranges_as_a_new_pyramid(
     widget.destination.line_edit.value = str(tmp_path / "part")
     widget.level.value = 1
     type_ranges(widget, qtbot, z=(2, 4), y=(10, 59), x=(21, 202))
-    assert "Voxels 2 × 1 × 1 micrometer" in widget.size.value
+    assert "Voxels 2 × 1 × 1 µm" in widget.size.value
     run(widget, qtbot)
     expected = zarr.open_array(store / "1", mode="r")[:, 2:5, 5:30, 10:102]
     found = open_pyramid(tmp_path / "part.ome.zarr")

@@ -210,7 +210,8 @@ class BrowseImages(BrowserForm):
         n = len(self.chosen())
         self.open_chosen.setText(f"Open selected ({n:,})" if n else "Open selected")
         self.open_chosen.setEnabled(n > 0 and not self._opener.is_reading)
-        self.open_all.setEnabled(is_open and not self._opener.is_reading)
+        has_shown = is_plate or self.proxy.rowCount() > 0
+        self.open_all.setEnabled(is_open and has_shown and not self._opener.is_reading)
         self.open_all.setToolTip("Open everything that is listed, but no single timepoints")
         self.confirm.setVisible(bool(self._to_confirm))
         self.stop.setVisible(is_opening or bool(self._to_confirm))
@@ -224,6 +225,8 @@ class BrowseImages(BrowserForm):
             grid = f"{len(plate.rows)} × {len(plate.columns)}"
             return f"{_counted(len(plate.wells), 'well')} · {grid}"
         words = _counted(len(self._entries.entries) if self._entries is not None else 0, "image")
+        if self.search.text():
+            words = f"{self.proxy.rowCount():,} of {words}"
         return f"{words} …" if self._listing is not None else words
 
     def _note_words(self) -> str:

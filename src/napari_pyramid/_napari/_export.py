@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari.layers import Shapes
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -22,12 +22,13 @@ from napari_pyramid._napari._export_controls import (
 from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import by, new_layers, words_for
 from napari_pyramid._napari._private import camera_of
-from napari_pyramid._napari._remedies import worded
+from napari_pyramid._napari._remedies import IN_WINDOW
 from napari_pyramid._napari._saving import Step
+from napari_pyramid._napari._style import styled_by
 from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
 from napari_pyramid._napari._worker_thread import Job
 from napari_pyramid.build.progress import Steps
-from napari_pyramid.errors import PyramidError
+from napari_pyramid.errors import PyramidError, Remedy, one_line
 from napari_pyramid.export import Export, plan_export
 from napari_pyramid.layer_image import lost_transforms, origin_of_layer
 from napari_pyramid.plan.level import format_bytes
@@ -53,9 +54,10 @@ class ExportRegion(ExportForm):
         """Names and lengths of the axes that have a row."""
         self._plan: tuple[LayerSource, Export] | None = None
         self._image_name = ""
-        self._said = ""
-        """Outcome of the last export, shown until the next one begins."""
+        self._said: tuple[str, Literal["", "problem"]] = ("", "")
+        """Outcome of the last export, shown until another begins or another layer is chosen."""
         super().__init__(napari_viewer)
+        styled_by(self.native, napari_viewer)
         self._rest = QTimer(self.native)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_PAUSE)
@@ -108,6 +110,7 @@ class ExportRegion(ExportForm):
         self._follow_shapes()
 
     def _layer_changed(self, *_: Any) -> None:
+        self._said = ("", "")
         self._channels_changed()
         layer = self.layer.value
         if layer is not None and not self.destination.is_typed:
@@ -128,7 +131,7 @@ class ExportRegion(ExportForm):
         try:
             source = self._source()
         except PyramidError as error:
-            self._show_nothing(worded(error))
+            self._show_nothing(_worded(error), "problem")
             return
         image = source.source.image
         self._image_name = image.name
@@ -219,18 +222,18 @@ class ExportRegion(ExportForm):
         except PyramidError as error:
             self._plan = None
             self.export.enabled = False
-            self.message.value = worded(error)
+            self.say(_worded(error), "problem")
             return
         self._plan = source, export
         self.export.enabled = True
-        self.message.value = self._said
+        self.say(*self._said)
 
-    def _show_nothing(self, message: str) -> None:
+    def _show_nothing(self, message: str, kind: Literal["", "problem"] = "") -> None:
         self._plan, self._axes = None, ()
         self.ranges.clear()
         self.size.value = ""
         self.export.enabled = False
-        self.message.value = message
+        self.say(message, kind)
 
     # ---- exporting --------------------------------------------------------------------------
 
@@ -238,7 +241,7 @@ class ExportRegion(ExportForm):
         """Export what is chosen now."""
         if self._life.job is not None:
             return
-        self._said = ""
+        self._said = ("", "")
         self._rest.stop()
         self.refresh()  # the view or the layer may have changed meanwhile
         if self._plan is None:
@@ -252,13 +255,13 @@ class ExportRegion(ExportForm):
             self._show_step,
         )
         self.show_busy(can_export=False, busy=True)
-        self.message.value = "Preparing…"
+        self.say("Preparing…")
         self._life.job.start()
 
     def stop(self, *_: Any) -> None:
         """Stop the export at its next step."""
         if self._life.job is not None:
-            self.message.value = "Stopping…"
+            self.say("Stopping…")
             self.cancel.enabled = False
             self._life.job.cancel()
 
@@ -270,15 +273,16 @@ class ExportRegion(ExportForm):
     def _show_step(self, step: Step) -> None:
         if self._life.alive:
             self.progress.value = round(PARTS * step.fraction)
-            self.message.value = f"Exporting: {step.fraction:.0%}"
+            self.say(f"Exporting: {step.fraction:.0%}")
 
     def _ended(self, source: LayerSource, export: Export, outcome: Outcome) -> None:
         self._life.job = None
         if not self._life.alive:
             return
         self.show_busy(can_export=self._plan is not None, busy=False)
+        kind: Literal["", "problem"] = ""
         if outcome.error is not None:
-            message = worded(outcome.error)
+            message, kind = _worded(outcome.error), "problem"
             show_error(message)
         elif not outcome.complete:
             message = "Cancelled; nothing was kept."
@@ -288,7 +292,7 @@ class ExportRegion(ExportForm):
         self.reset_choices()
         if outcome.complete and export.kind != "array":
             self._suggest()
-        self._said = message
+        self._said = message, kind
         self.refresh()
 
     def _finish(self, source: LayerSource, export: Export, result: Any) -> str:
@@ -327,6 +331,13 @@ class _Life:
         self.disconnects, self.followed = [], []
         if self.job is not None:
             self.job.cancel()
+
+
+def _worded(error: BaseException) -> str:
+    """Return an error as one line; an export never replaces a file, and offers no button for it."""
+    if isinstance(error, PyramidError):
+        return error.in_words({r: w for r, w in IN_WINDOW.items() if r is not Remedy.OVERWRITE})
+    return one_line(error)
 
 
 def _steps(export: Export) -> Generator[Step, None, Any]:

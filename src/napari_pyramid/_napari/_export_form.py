@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, ProgressBar, PushButton
 from napari.layers import Image, Labels
@@ -117,6 +117,13 @@ class ExportForm(Container[Any]):
             row.first.changed.connect(on_change)
             row.last.changed.connect(on_change)
             self.ranges.append(row)
+
+    def say(self, text: str, kind: Literal["", "problem"] = "") -> None:
+        """Show a sentence under the buttons: the progress, the outcome, or what is wrong."""
+        native = self.message.native
+        native.setProperty("kind", kind)
+        native.style().polish(native)
+        self.message.value = f"⚠ {text[:1].upper()}{text[1:]}" if kind and text else text
 
     def show_busy(self, *, busy: bool, can_export: bool) -> None:
         """Disable the choices during an export, and show its progress."""

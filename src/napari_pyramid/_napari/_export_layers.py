@@ -10,6 +10,7 @@ from napari.utils.transforms import Affine
 
 from napari_pyramid._napari._view_region import LayerSource
 from napari_pyramid.export import Export
+from napari_pyramid.export.ome_tiff import UNIT_SYMBOLS
 from napari_pyramid.export.region import Cut
 from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.plan.level import format_bytes
@@ -47,7 +48,9 @@ def words_for(cut: Cut, export: Export) -> str:
     """Return shape, voxel size, bytes and memory of an export."""
     axes = cut.image.axes
     spatial = [s for s, axis in zip(cut.image.scale, axes, strict=True) if axis.is_spatial]
-    units = dict.fromkeys(axis.unit for axis in axes if axis.is_spatial and axis.unit)
+    units = dict.fromkeys(
+        UNIT_SYMBOLS.get(axis.unit, axis.unit) for axis in axes if axis.is_spatial and axis.unit
+    )
     names = ", ".join(axis.name for axis in axes)
     kinds = {
         "pyramid": f"{export.n_levels} level{'s' * (export.n_levels != 1)}",

@@ -13,7 +13,7 @@ from napari_pyramid._napari._plan import Choice
 from napari_pyramid.errors import PyramidError, Remedy, one_line
 from napari_pyramid.plan.memory import available_memory
 
-__all__ = ["ACTIONS", "Action", "actions_for", "worded"]
+__all__ = ["ACTIONS", "IN_WINDOW", "Action", "actions_for", "worded"]
 
 IN_WINDOW: Mapping[Remedy, str] = {
     Remedy.OVERWRITE: "replace it",

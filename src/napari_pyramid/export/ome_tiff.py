@@ -16,12 +16,12 @@ from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Channel
 from napari_pyramid.layer_image import RGBA, LayerImage
 
-__all__ = ["OmeTiff", "describe_tiff"]
+__all__ = ["UNIT_SYMBOLS", "OmeTiff", "describe_tiff"]
 
 _ORDER = "TCZYX"
 _SMALLER = {"int64": "int32", "uint64": "uint32", "bool": "uint8", "float16": "float32"}
 """Data types that OME lacks, and what they are stored as."""
-_UNITS = {
+UNIT_SYMBOLS = {
     "angstrom": "Å",
     "picometer": "pm",
     "nanometer": "nm",
@@ -140,12 +140,12 @@ def _metadata(
     described = zip(image.axes, letters, image.scale, image.translation, strict=True)
     for axis, letter, scale, start in described:
         if letter in ("Z", "Y", "X"):
-            unit = _UNITS.get(axis.unit or "", "reference frame" if axis.unit else "pixel")
+            unit = UNIT_SYMBOLS.get(axis.unit or "", "reference frame" if axis.unit else "pixel")
             found[f"PhysicalSize{letter}"] = abs(scale)
             found[f"PhysicalSize{letter}Unit"] = unit
             places[letter] = (start, scale, unit)
-        elif letter == "T" and axis.unit in _UNITS:
-            found["TimeIncrement"], found["TimeIncrementUnit"] = abs(scale), _UNITS[axis.unit]
+        elif letter == "T" and axis.unit in UNIT_SYMBOLS:
+            found["TimeIncrement"], found["TimeIncrementUnit"] = abs(scale), UNIT_SYMBOLS[axis.unit]
     count = {letter: n for letter, n in zip(letters, shape, strict=True) if letter is not None}
     if "S" not in count and len(image.channels) == count.get("C", 1):
         found["Channel"] = _channels(image.channels)
