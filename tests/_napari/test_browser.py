@@ -341,6 +341,10 @@ def test_search_leaves_what_it_finds(viewer: Any, qtbot: Any, tmp_path: Path) ->
     browser.open_all.click()
     settle(qtbot, browser)
     assert len(viewer.layers) == 3
+    found = browser.list.model().rowCount()
+    assert browser.count.text().startswith(f"{found} of ")
+    qtbot.keyClicks(browser.search, "?")
+    assert not browser.open_all.isEnabled()
 
 
 def test_double_click_opens_one(viewer: Any, qtbot: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from servers import web_server
 
+from napari_pyramid import build_pyramid
 from napari_pyramid._napari import _estimate, _planning
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._level_table import LevelTable
@@ -115,6 +116,29 @@ def test_all_images_in_a_folder_are_built_in_turn(
     for i, name in enumerate(names):
         built = zarr.open_array(tmp_path / f"{name}.ome.zarr/1", mode="r")
         np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE, seed=i), (2, 2, 2)))
+
+
+def test_what_was_built_in_a_folder_is_no_further_image(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    """Also if it is a pyramid of one level, because the image is small."""
+    tifffile.imwrite(tmp_path / "scan.tif", random_cells(SHAPE))
+    build_pyramid(random_cells(SHAPE), tmp_path / "scan.ome.zarr", axes="zyx", n_levels=1)
+    widget = dock()
+    set_fields(widget, qtbot, source="folder", folder=tmp_path)
+    assert "1 left out: built already" in widget.form.problems()["folder"]
+
+
+def test_voxel_size_without_a_unit_asks_for_one(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", random_cells(SHAPE))
+    widget = dock()
+    set_fields(widget, qtbot, source="path", path=tmp_path / "scan.tif")
+    set_fields(widget, qtbot, voxel_size="2, 0.5, 0.5")
+    assert "unit" in widget.form.problems()["voxel_size"]
+    set_fields(widget, qtbot, unit="micrometer")
+    assert "voxel_size" not in widget.form.problems()
 
 
 def test_folder_without_images_is_said(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> None:

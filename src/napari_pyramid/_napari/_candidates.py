@@ -143,6 +143,7 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
     if not place.is_dir():
         raise LayoutError(f"{folder} is not a folder: choose a folder of images")
     found: list[Candidate] = []
+    results: set[str] = set()
     complete = built = unreadable = 0
     for entry in sorted(place.iterdir()):
         if entry.name.startswith(".") or get_reader(str(entry)) is None:
@@ -159,8 +160,10 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
             pyramid = place / f"{name}.ome.zarr"
             if pyramid != entry and pyramid.exists():
                 built += 1
+                results.add(str(pyramid))
                 continue
             found.append(replace(candidate_at(image, str(entry)), name_in_folder=name))
+    found = [c for c in found if c.path not in results]  # small images: pyramids of one level
     notes = []
     if complete:
         notes.append(f"{complete} left out: {_they(complete)} coarser levels already")

@@ -68,11 +68,18 @@ class PlaceEdit(FileEdit):
             self.value = found
 
 
+_BLANK = " " * 21
+"""Blank label, the widest of its form, so that "Path or URL" fits.
+
+magicgui gives all labels the width of the widest, measured in another font than the window's.
+"""
+
+
 class Note(Label):
     """A sentence under a control, hidden while there is nothing to say."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name=name, label=" ", value="", visible=False)
+        super().__init__(name=name, label=_BLANK, value="", visible=False)
         self.native.setWordWrap(True)
         self.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.text = ""

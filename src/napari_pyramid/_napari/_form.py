@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from napari_pyramid._napari._controls import AUTO, MORE, Controls
 from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari._parsing import in_bytes, numbers, whole_numbers
-from napari_pyramid._napari._plan import Choice
+from napari_pyramid._napari._plan import PIXEL, Choice
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.metadata.codecs import DEFAULT_CODEC
@@ -174,6 +174,14 @@ class BuildForm(Controls):
         """Return the sentences that are shown under controls, hints included."""
         return {name: note.text for name, note in self.notes.items() if note.text}
 
+    def _lacks_unit(self) -> bool:
+        """Return whether a voxel size was written, and no unit for it."""
+        written = self.voxel_size.value.strip() not in ("", self._offered_size())
+        return written and (self.unit.value == PIXEL or self._leaves_unit_to_several())
+
+    def _leaves_unit_to_several(self) -> bool:
+        return self.offered.several and self.unit.value == self.offered.unit
+
     def _hints(self) -> dict[str, str]:
         hints = {}
         if self.offered.not_in_place:
@@ -185,6 +193,8 @@ class BuildForm(Controls):
             )
         if self.offered.asks_for_size and self.voxel_size.value == self._offered_size():
             hints["voxel_size"] = _asking_for(self.offered.sized)
+        elif self._lacks_unit():
+            hints["voxel_size"] = "Choose the unit of these numbers too, such as µm."
         return hints
 
     # ---- what is chosen --------------------------------------------------------------------------

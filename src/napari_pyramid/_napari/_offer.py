@@ -76,6 +76,7 @@ class Offer:
             return cls(
                 methods,
                 method,
+                unit=_MIXED,
                 destination=str(_writable_folder(first.path)),
                 not_in_place=next((why for why in reasons if why), ""),
                 n_levels=max(len(stored_levels(c.image.levels)) for c in candidates),

@@ -31,6 +31,8 @@ __all__ = ["OpenInViewer"]
 
 VIEWERS = {"vizarr": "vizarr", "Neuroglancer": "Neuroglancer", "OME-Zarr validator": "Validator"}
 """Labels of the viewers."""
+_WIDTH = 320
+"""Pixels in which sentences and paths do not become a column of single words."""
 
 
 class LinkRow(Container[Any]):
@@ -89,6 +91,7 @@ class OpenInViewer(Container[Any]):
         self.state.native.setWordWrap(True)
         self.state.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.state.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.native.setMinimumWidth(_WIDTH)
         self.native.layout().addStretch()
         self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
         self.layer.changed.connect(self.refresh)

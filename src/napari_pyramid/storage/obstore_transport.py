@@ -20,7 +20,7 @@ __all__ = ["ObstoreTransport", "translated"]
 
 _STATUS = re.compile(r"status code: (\d{3})(?: ([A-Za-z][A-Za-z -]*))?")
 _REASONS = (
-    ("dns error", "the host's name is unknown"),
+    ("dns error", "the host's name is unknown (is there a network connection?)"),
     ("ConnectionRefused", "the host refuses connections"),
     ("certificate", "the host's certificate is not trusted"),
     ("Timeout", "the host does not answer in time"),
