@@ -6,6 +6,7 @@ import math
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -59,9 +60,8 @@ def compilations_end() -> Iterator[None]:
     numba changes the warning filters of all threads.
     """
     yield
-    for thread in threading.enumerate():
-        if thread.name == "napari-pyramid-compile":
-            thread.join()
+    while any(thread.name == "napari-pyramid-compile" for thread in threading.enumerate()):
+        time.sleep(0.01)  # a thread that has not begun cannot be joined
 
 
 @pytest.fixture(scope="session")
