@@ -623,7 +623,8 @@ def window_asks_nothing() -> Iterator[Callable[[], None]]:
         def begin() -> None:
             patch.setattr(chunked_source, "run_together", elsewhere(run_together))
             patch.setattr(RemoteStore, "fetch_now", elsewhere(RemoteStore.fetch_now))
-            patch.setattr(private_names, "sync", elsewhere(private_names.sync))
+            if private_names.sync is not None:
+                patch.setattr(private_names, "sync", elsewhere(private_names.sync))
 
         begin.end = patch.undo  # type: ignore[attr-defined]
         yield begin
