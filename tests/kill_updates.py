@@ -45,29 +45,36 @@ def edit_labels(editor) -> None:
     editor[:, 32:, 32:] = 0  # chunks that vanish
 
 
-def edit_until(path: Path, last: int, counted: Path) -> None:
-    """Edit, and die before write number `last`; note how many writes there were."""
-    from napari_pyramid.storage.chunk_io import Blocks
+class Dying:
+    """A process that kills itself before write number `last`."""
 
-    n = 0
+    def __init__(self, last: int) -> None:
+        self.last, self.n_writes = last, 0
 
-    def dying(function):
+    def at(self, function):
+        """Return a function that counts as a write."""
+
         def call(*args, **kwargs):
-            nonlocal n
-            if n == last:
+            if self.n_writes == self.last:
                 os.kill(os.getpid(), signal.SIGKILL)
-            n += 1
+            self.n_writes += 1
             return function(*args, **kwargs)
 
         return call
 
+
+def edit_until(path: Path, last: int, counted: Path) -> None:
+    """Edit, and die before write number `last`; note how many writes there were."""
+    from napari_pyramid.storage.chunk_io import Blocks
+
+    dying = Dying(last)
     for name in ("replace", "rename", "unlink", "rmdir", "mkdir"):
-        setattr(os, name, dying(getattr(os, name)))
-    Path.write_text = dying(Path.write_text)
-    Blocks.write = dying(Blocks.write)
+        setattr(os, name, dying.at(getattr(os, name)))
+    Path.write_text = dying.at(Path.write_text)
+    Blocks.write = dying.at(Blocks.write)
     edit(path)
     with open(counted, "w") as file:
-        file.write(str(n))
+        file.write(str(dying.n_writes))
 
 
 def reopen(path: Path) -> None:

@@ -11,7 +11,6 @@ one. Prints one line; exit status 1 if anything differs.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ import urllib.request
 from pathlib import Path
 
 from kill_builds import in_child
-from kill_updates import compile_kernels, edit_labels, make, wait_for
+from kill_updates import Dying, compile_kernels, edit_labels, make, wait_for
 from servers import s3_client
 
 STORE = "s.ome.zarr"
@@ -62,22 +61,11 @@ def edit_until(options: dict[str, str], last: int, counted: Path) -> None:
     """Edit, and die before write number `last`; note how many writes there were."""
     import obstore
 
-    n = 0
-
-    def dying(function):
-        def call(*args, **kwargs):
-            nonlocal n
-            if n == last:
-                os.kill(os.getpid(), signal.SIGKILL)
-            n += 1
-            return function(*args, **kwargs)
-
-        return call
-
+    dying = Dying(last)
     for name in ("put_async", "copy_async", "delete_async"):
-        setattr(obstore, name, dying(getattr(obstore, name)))
+        setattr(obstore, name, dying.at(getattr(obstore, name)))
     edit(options)
-    counted.write_text(str(n))
+    counted.write_text(str(dying.n_writes))
 
 
 def reopen(options: dict[str, str]) -> None:

@@ -19,12 +19,15 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 __all__ = [
+    "SECRET",
     "Request",
     "Rules",
+    "S3Bucket",
     "WebServer",
     "find_nginx",
     "nginx_server",
     "rounds",
+    "s3_client",
     "s3_server",
     "web_server",
 ]
@@ -397,3 +400,39 @@ def s3_client(endpoint: str) -> Any:
         aws_access_key_id="someone",
         aws_secret_access_key="secret",
     )
+
+
+SECRET = "hush-hush"
+"""The secret key in the options of a bucket, which must appear nowhere."""
+
+
+class S3Bucket:
+    """A new bucket, with the storage options that give access to it."""
+
+    def __init__(self, endpoint: str, name: str) -> None:
+        self.name, self.client = name, s3_client(endpoint)
+        self.client.create_bucket(Bucket=name)
+        keys = {"access_key_id": "someone", "secret_access_key": SECRET}
+        self.options = {"endpoint": endpoint, **keys}
+
+    def url(self, path: str) -> str:
+        return f"s3://{self.name}/{path}"
+
+    def listed(self, prefix: str = "") -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+    def read(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return content
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=key)
+
+    def files(self, folder: str) -> dict[str, bytes]:
+        return {key.removeprefix(f"{folder}/"): self.read(key) for key in self.listed(f"{folder}/")}

@@ -24,7 +24,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
 from helpers import digest
 from object_servers import GoogleServer, google_server
-from servers import s3_client, s3_server
+from servers import S3Bucket, s3_server
 from zarr.storage import FsspecStore, MemoryStore, StorePath
 
 from napari_pyramid import (
@@ -67,28 +67,6 @@ def paint(array: Any) -> None:
     array[3] = 7
 
 
-class Box:
-    """An S3 bucket, and the storage options that give access to it."""
-
-    def __init__(self, endpoint: str, name: str) -> None:
-        self.name, self.client = name, s3_client(endpoint)
-        self.client.create_bucket(Bucket=name)
-        keys = {"access_key_id": "someone", "secret_access_key": "hush-hush"}
-        self.options = {"endpoint": endpoint, **keys}
-
-    def url(self, path: str) -> str:
-        return f"s3://{self.name}/{path}"
-
-    def files(self, folder: str = "") -> dict[str, bytes]:
-        listed = self.client.list_objects_v2(Bucket=self.name, Prefix=folder).get("Contents", ())
-        return {
-            found["Key"].removeprefix(folder): self.client.get_object(
-                Bucket=self.name, Key=found["Key"]
-            )["Body"].read()
-            for found in listed
-        }
-
-
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     with s3_server() as address:
@@ -96,8 +74,8 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def box(endpoint: str, request: pytest.FixtureRequest) -> Box:
-    return Box(endpoint, f"box-{abs(hash(request.node.name)) % 10**9}")
+def box(endpoint: str, request: pytest.FixtureRequest) -> S3Bucket:
+    return S3Bucket(endpoint, f"box-{abs(hash(request.node.name)) % 10**9}")
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -118,7 +96,7 @@ def built(store: Any, values: np.ndarray | None = None) -> StorePath:
 
 
 def test_a_bucket_gets_the_bytes_of_building_from_the_edited_pixels(
-    box: Box, tmp_path: Path, downsampled: Any
+    box: S3Bucket, tmp_path: Path, downsampled: Any
 ) -> None:
     url = box.url("deep/a.ome.zarr")
     build_pyramid(labels(), url, **OPTIONS, storage_options=box.options)
@@ -131,8 +109,8 @@ def test_a_bucket_gets_the_bytes_of_building_from_the_edited_pixels(
     np.testing.assert_array_equal(np.asarray(editor.array), wanted)
     editor.save()
     build_pyramid(wanted, tmp_path / "b.ome.zarr", **OPTIONS)
-    assert box.files("deep/a.ome.zarr/") == files_in(tmp_path / "b.ome.zarr")
-    assert not [key for key in box.files() if ".building" in key]
+    assert box.files("deep/a.ome.zarr") == files_in(tmp_path / "b.ome.zarr")
+    assert not [key for key in box.listed() if ".building" in key]
     assert not editor.has_edits
     for view, old in zip(views, before, strict=True):  # what was read before is read again
         assert (np.asarray(view) != old).any()
@@ -264,7 +242,7 @@ def test_without_conditional_writes_a_line_says_so(tmp_path: Path, downsampled: 
 
 
 def test_without_credentials_the_reason_is_given_before_anything_is_painted(
-    box: Box, monkeypatch: Any, tmp_path: Path
+    box: S3Bucket, monkeypatch: Any, tmp_path: Path
 ) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -322,8 +300,8 @@ def test_a_failure_while_chunks_are_copied_is_made_good_by_the_next_save() -> No
         assert (np.asarray(view) == 5).all()
 
 
-@pytest.mark.parametrize("opens", ["for editing", "for building in place"])
-def test_whoever_opens_the_store_for_writing_finishes_a_save_that_failed(opens: str) -> None:
+def failed_save() -> tuple[Any, FailingStore]:
+    """Return a store, and its place, whose connection broke while changed chunks were copied."""
     place = built(store := FailingStore())
     editor = edit_pyramid(place)
     editor[...] = 5
@@ -331,6 +309,12 @@ def test_whoever_opens_the_store_for_writing_finishes_a_save_that_failed(opens: 
     with pytest.raises(DestinationError):
         editor.save()
     store.lives = float("inf")
+    return place, store
+
+
+@pytest.mark.parametrize("opens", ["for editing", "for building in place"])
+def test_whoever_opens_the_store_for_writing_finishes_a_save_that_failed(opens: str) -> None:
+    place, store = failed_save()
     if opens == "for editing":
         edit_pyramid(place)
     else:
@@ -341,13 +325,7 @@ def test_whoever_opens_the_store_for_writing_finishes_a_save_that_failed(opens: 
 
 
 def test_a_read_that_fails_does_not_make_the_rest_of_the_moves_forgotten() -> None:
-    place = built(store := FailingStore())
-    editor = edit_pyramid(place)
-    editor[...] = 5
-    store.lives = 20
-    with pytest.raises(DestinationError):
-        editor.save()
-    store.lives = float("inf")
+    place, store = failed_save()
     torn = dict(store._store_dict)
     (key,) = (key for key in work_in(store) if key.endswith("moves.json"))
     workspace = Folder(Objects(store, ""), key.removesuffix("/moves.json"))

@@ -22,7 +22,7 @@ import obstore.store
 import pytest
 import zarr
 from helpers import digest
-from servers import Rules, s3_client, s3_server, web_server
+from servers import SECRET, Rules, S3Bucket, s3_server, web_server
 from typer.testing import CliRunner
 from zarr.storage import MemoryStore, ObjectStore, StorePath
 
@@ -42,42 +42,6 @@ from napari_pyramid.storage import listed_chunks
 
 DATA = np.random.default_rng(0).integers(1, 900, (21, 45, 37)).astype("uint16")
 OPTIONS: dict[str, Any] = {"n_levels": 3, "chunks": (8, 16, 16), "factors": 2}
-SECRET = "hush-hush"
-
-
-class Bucket:
-    """A bucket with the storage options that give access to it."""
-
-    def __init__(self, endpoint: str, name: str) -> None:
-        self.name, self._client = name, s3_client(endpoint)
-        self._client.create_bucket(Bucket=name)
-        self.options = {
-            "endpoint": endpoint,
-            "access_key_id": "someone",
-            "secret_access_key": SECRET,
-        }
-
-    def url(self, path: str) -> str:
-        return f"s3://{self.name}/{path}"
-
-    def listed(self, prefix: str = "") -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.name, Prefix=prefix
-        )
-        return [found["Key"] for page in pages for found in page.get("Contents", ())]
-
-    def read(self, key: str) -> bytes:
-        content: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
-        return content
-
-    def put(self, key: str, content: bytes) -> None:
-        self._client.put_object(Bucket=self.name, Key=key, Body=content)
-
-    def delete(self, key: str) -> None:
-        self._client.delete_object(Bucket=self.name, Key=key)
-
-    def files(self, folder: str) -> dict[str, bytes]:
-        return {key.removeprefix(f"{folder}/"): self.read(key) for key in self.listed(f"{folder}/")}
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +51,8 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(endpoint: str, request: pytest.FixtureRequest) -> Bucket:
-    return Bucket(endpoint, f"box-{abs(hash(request.node.name)) % 10**9}")
+def bucket(endpoint: str, request: pytest.FixtureRequest) -> S3Bucket:
+    return S3Bucket(endpoint, f"box-{abs(hash(request.node.name)) % 10**9}")
 
 
 @pytest.fixture
@@ -109,7 +73,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     [{}, {"format": "0.4", "codec": "gzip-5"}, {"shards": (16, 32, 32)}, {"method": "laplacian"}],
 )
 def test_a_bucket_gets_the_bytes_of_a_directory(
-    bucket: Bucket, source: Path, tmp_path: Path, more: dict[str, Any], downsampled: Callable
+    bucket: S3Bucket, source: Path, tmp_path: Path, more: dict[str, Any], downsampled: Callable
 ) -> None:
     build_pyramid(source, tmp_path / "x.ome.zarr", **OPTIONS, **more)
     url = bucket.url("lab/x.ome.zarr")
@@ -121,7 +85,7 @@ def test_a_bucket_gets_the_bytes_of_a_directory(
         assert np.array_equal(pyramid[1][:], downsampled(DATA, (2, 2, 2), "mean"))
 
 
-def test_levels_are_added_in_a_bucket(bucket: Bucket, source: Path, tmp_path: Path) -> None:
+def test_levels_are_added_in_a_bucket(bucket: S3Bucket, source: Path, tmp_path: Path) -> None:
     for key, content in files_in(source).items():
         bucket.put(f"x.zarr/{key}", content)
     url = bucket.url("x.zarr")
@@ -131,7 +95,7 @@ def test_levels_are_added_in_a_bucket(bucket: Bucket, source: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_edited_regions_are_rebuilt_in_a_bucket(bucket: Bucket, downsampled: Callable) -> None:
+def test_edited_regions_are_rebuilt_in_a_bucket(bucket: S3Bucket, downsampled: Callable) -> None:
     url = bucket.url("x.zarr")
     build_pyramid(DATA, url, **OPTIONS, storage_options=bucket.options)
     edited = DATA.copy()
@@ -154,7 +118,7 @@ def test_edited_regions_are_rebuilt_in_a_bucket(bucket: Bucket, downsampled: Cal
 
 
 @pytest.mark.slow
-def test_labels_are_added_to_an_image_in_a_bucket(bucket: Bucket) -> None:
+def test_labels_are_added_to_an_image_in_a_bucket(bucket: S3Bucket) -> None:
     image, options = bucket.url("x.ome.zarr"), bucket.options
     build_pyramid(DATA, image, **OPTIONS, storage_options=options)
     build_pyramid(DATA, f"{image}/labels/cells", n_levels=2, storage_options=options)
@@ -164,7 +128,7 @@ def test_labels_are_added_to_an_image_in_a_bucket(bucket: Bucket) -> None:
     assert (cells.kind, len(cells)) == ("labels", 2)
 
 
-def test_the_command_line_plans_and_builds_in_a_bucket(bucket: Bucket, source: Path) -> None:
+def test_the_command_line_plans_and_builds_in_a_bucket(bucket: S3Bucket, source: Path) -> None:
     flags = [x for k, v in bucket.options.items() for x in ("--storage-option", f"{k}={v}")]
     url = bucket.url("x.ome.zarr")
     runs = [
@@ -187,7 +151,7 @@ def test_the_command_line_plans_and_builds_in_a_bucket(bucket: Bucket, source: P
 
 
 def test_a_stopped_build_goes_on_in_another_process_with_other_credentials(
-    bucket: Bucket, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: S3Bucket, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_journal, "PERIOD", 0.0)
     build_pyramid(source, tmp_path / "x.ome.zarr", **OPTIONS)
@@ -209,7 +173,7 @@ def test_a_stopped_build_goes_on_in_another_process_with_other_credentials(
     assert not [key for key in bucket.listed() if ".building" in key]
 
 
-def test_stopped_without_resume_a_build_leaves_nothing(bucket: Bucket, source: Path) -> None:
+def test_stopped_without_resume_a_build_leaves_nothing(bucket: S3Bucket, source: Path) -> None:
     bucket.put("note.txt", b"mine")
     url = bucket.url("x.ome.zarr")
     steps = iter_build(source, url, **OPTIONS, resume=False, storage_options=bucket.options)
@@ -218,7 +182,7 @@ def test_stopped_without_resume_a_build_leaves_nothing(bucket: Bucket, source: P
     assert bucket.listed() == ["note.txt"]
 
 
-def test_what_is_no_store_is_not_overwritten(bucket: Bucket) -> None:
+def test_what_is_no_store_is_not_overwritten(bucket: S3Bucket) -> None:
     bucket.put("x/photo.jpg", b"precious")
     with pytest.raises(DestinationError, match="is not a zarr store and will not be"):
         build_pyramid(
@@ -228,7 +192,7 @@ def test_what_is_no_store_is_not_overwritten(bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("where", ["x.ome.zarr", "x.ome.zarr/0", "x.ome.zarr/other.zarr"])
-def test_the_source_is_not_overwritten(bucket: Bucket, where: str) -> None:
+def test_the_source_is_not_overwritten(bucket: S3Bucket, where: str) -> None:
     options = bucket.options
     url = bucket.url("x.ome.zarr")
     build_pyramid(DATA, url, **OPTIONS, storage_options=options)
@@ -249,7 +213,7 @@ def _lock(**more: Any) -> bytes:
     return json.dumps({**owner, "renewed": time.time(), **more}).encode()
 
 
-def test_a_second_build_is_refused_and_says_how_to_take_over(bucket: Bucket) -> None:
+def test_a_second_build_is_refused_and_says_how_to_take_over(bucket: S3Bucket) -> None:
     bucket.put(LOCK, _lock())
     url = bucket.url("x.ome.zarr")
     with pytest.raises(BuildInProgressError) as refusal:
@@ -273,7 +237,7 @@ def test_a_second_build_is_refused_and_says_how_to_take_over(bucket: Bucket) -> 
         ),
     ],
 )
-def test_the_lock_of_a_dead_process_is_taken_over(bucket: Bucket, owner: dict[str, Any]) -> None:
+def test_the_lock_of_a_dead_process_is_taken_over(bucket: S3Bucket, owner: dict[str, Any]) -> None:
     bucket.put(LOCK, _lock(**owner))
     build_pyramid(DATA, bucket.url("x.ome.zarr"), **OPTIONS, storage_options=bucket.options)
     assert not [key for key in bucket.listed() if ".building" in key]
@@ -418,7 +382,7 @@ def test_each_chunk_of_a_remote_source_is_requested_once(tmp_path: Path, shards:
     ],
 )
 def test_absent_chunks_of_a_bucket_are_not_requested(
-    bucket: Bucket,
+    bucket: S3Bucket,
     tmp_path: Path,
     stored: dict[str, Any],
     most_listed: int,

@@ -21,8 +21,8 @@ class BusySign(QObject):
 
     def __init__(self, window: QObject) -> None:
         super().__init__(window)
-        self._waiting: dict[Any, str] = {}
-        self._views: dict[Any, int] = {}
+        self._waiting: dict[Any, tuple[str, int]] = {}
+        """Name of each layer that waits, and the number of the view that it waits for."""
         self._bar: Any = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -38,12 +38,11 @@ class BusySign(QObject):
 
         `view` is the number of the view that it waits for.
         """
-        is_new = name is not None and self._views.get(client) != view
+        is_new = name is not None and self._waiting.get(client, ("", None))[1] != view
         if name is None:
             self._waiting.pop(client, None)
-            self._views.pop(client, None)
         else:
-            self._waiting[client], self._views[client] = name, view
+            self._waiting[client] = name, view
         if not self._waiting:
             self._timer.stop()
             self._disappear()
@@ -52,7 +51,7 @@ class BusySign(QObject):
 
     def _appear(self) -> None:
         if self._waiting and self._bar is None:
-            first, *more = self._waiting.values()
+            first, *more = [name for name, _ in self._waiting.values()]
             others = f" and {len(more)} more" if more else ""
             # napari handles events while it makes the bar, perhaps the end of the waiting.
             bar = progress(total=0, desc=f"Reading {first}{others}")

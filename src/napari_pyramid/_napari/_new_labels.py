@@ -103,7 +103,7 @@ class _NewLabels:
 
 
 def _options_of(layer: Any, source: str) -> dict[str, Any] | None:
-    """Return the storage options that a layer was opened with, or else those of the preferences."""
+    """Return the storage options of a layer's store; from the preferences if it keeps none."""
     array = layer.data[0] if layer.multiscale else layer.data
     while not isinstance(array, zarr.Array) and hasattr(array, "source"):
         array = array.source

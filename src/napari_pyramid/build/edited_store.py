@@ -71,17 +71,7 @@ class EditedStore:
         return directory
 
     def check(self) -> None:
-        """Raise if chunks cannot be replaced as things are now.
-
-        In a bucket the lock is taken and released, because only a write shows whether there is a
-        permission. This also finishes an update that was killed.
-
-        Raises
-        ------
-        DestinationError
-            If the folder around the store, or the bucket, cannot be written, or a build left
-            unfinished work there.
-        """
+        """Raise if chunks cannot be replaced as things are now: see `PyramidEditor.check`."""
         around = self.workspace.parent
         if isinstance(around, Folder):
             self.refuse_unfinished()

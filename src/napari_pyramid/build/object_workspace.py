@@ -4,9 +4,9 @@
         lock-1.json                 who is building, and when the process was last seen
         state.json                  a `BuildState`, as on a disk
         journal-0, journal-1, ...   one bit a tile: 1 when all its blocks are written
-        new/                        the metadata of the new levels, and nothing else; or chunks that
-                                an update is going to copy over those of existing levels
-    moves.json                  chunks that an update is copying there
+        new/                        a build: the metadata of the new levels, and nothing else;
+                                    an update: new chunks, until they are copied over the old ones
+        moves.json                  an update: the list of chunks to copy
 
 Objects cannot be renamed, so the chunks of new levels are written under their final keys. Without
 the metadata in `new` they are no arrays, and no reader sees them. A store whose root is the
