@@ -23,6 +23,7 @@ from napari_pyramid import (
     build_pyramid,
     iter_build,
     open_pyramid,
+    plan_build,
 )
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.cli import app
@@ -127,12 +128,21 @@ if CAN_READ:
         irregular: Path, tmp_path: Path, enabled: None, read_level: Any, expected: np.ndarray
     ) -> None:
         options: dict[str, Any] = {"n_levels": 1, "chunks": (6, 9), "max_workers": 1}
+        assert plan_build(irregular, tmp_path / "x.zarr", **options).can_resume
         steps = iter_build(irregular, tmp_path / "x.zarr", **options)
         next(step for step in steps if step.done)
         steps.close()
         assert next(iter_build(irregular, tmp_path / "x.zarr", **options)).done > 0
         build_pyramid(irregular, tmp_path / "x.zarr", **options)
         np.testing.assert_array_equal(read_level(tmp_path / "x.zarr" / "0"), expected)
+
+    def test_it_is_not_overwritten(irregular: Path, enabled: None) -> None:
+        view = open_pyramid(irregular).lazy_levels[0]
+        before = {path.name: path.read_bytes() for path in irregular.iterdir()}
+        for source in (irregular, zarr.open_array(irregular, mode="r"), view):
+            with pytest.raises(DestinationError, match="is the source"):
+                build_pyramid(source, irregular, overwrite=True)
+        assert {path.name: path.read_bytes() for path in irregular.iterdir()} == before
 
     def test_levels_beside_it_are_refused(irregular: Path, enabled: None) -> None:
         with pytest.raises(DestinationError, match="chunks are of one size"):

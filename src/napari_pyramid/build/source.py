@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import zarr
 from zarr.storage import MemoryStore
 
 from napari_pyramid.arrays.lazy import LazyArray
@@ -158,7 +157,7 @@ def _unwrapped(array: Any) -> Any:
 
     The array is read faster than the view, and levels can be added beside it.
     """
-    if isinstance(array, LazyArray) and isinstance(array.source, zarr.Array) and array.shows_all:
+    if isinstance(array, LazyArray) and array.shows_all and stored_array(array.source) is not None:
         return array.source
     return with_regular_chunks(array)
 

@@ -68,12 +68,17 @@ def _foreign_store(array: zarr.Array[Any]) -> Store | None:
     return None if known or takes_any_key(array.store) else array.store
 
 
-def _some_chunks(array: zarr.Array[Any]) -> list[str]:
-    """Return the keys of the first, the middle and the last chunk (or shard) of an array."""
-    block = array.shards or array.chunks
+def _some_chunks(array: Any) -> list[str]:
+    """Return the keys of a few chunks (or shards) of an array from the first to the last.
+
+    Where chunks differ in size, the last one is the last that the longest chunks would have.
+    """
+    block = getattr(array, "shards", None) or array.chunks  # `Irregular` has no shards
     last = [max(0, -(-n // b) - 1) for n, b in zip(array.shape, block, strict=True)]
     chosen = {tuple(k * n // 2 for n in last) for k in range(3)}
-    return [array.metadata.encode_chunk_key(index) for index in sorted(chosen)]
+    stored = stored_array(array)
+    assert stored is not None
+    return [stored.metadata.encode_chunk_key(index) for index in sorted(chosen)]
 
 
 def is_presented(array: Any) -> bool:

@@ -12,6 +12,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.storage.destination import place_in_bucket
 from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.irregular import Irregular
 from napari_pyramid.storage.node_keys import takes_any_key
 from napari_pyramid.storage.objects import Objects
 from napari_pyramid.storage.remote_store import RemoteStore
@@ -21,8 +22,9 @@ __all__ = ["directory_of", "inner_store", "place_compared", "place_read", "store
 
 
 def stored_array(array: Any) -> zarr.Array[Any] | None:
-    """Return a zarr array, or the one whose axes `array` reorders; None for all else."""
+    """Return a zarr array, or the one that `array` shows with other axes or chunks, or None."""
     found = array.array if isinstance(array, Transpose) else array
+    found = found.array if isinstance(found, Irregular) else found
     return found if isinstance(found, zarr.Array) else None
 
 
