@@ -415,11 +415,14 @@ def test_a_plate_opens_in_few_round_trips(tmp_path: Path, version: int) -> None:
     ]
     names = {"rows": [{"name": n} for n in "AB"], "columns": [{"name": n} for n in "123"]}
     describe(plate, plate={"wells": places, **names})
-    with web_server(tmp_path, Rules(latency=0.06)) as web:
-        with pytest.warns(UserWarning, match=r"wells\[5\]: there is no well"):
-            (image,) = open_images(f"{web.url}/p.zarr")
-        n_rounds = rounds(web.requests)
-        pixels = np.asarray(image.levels[0].array[...])
+    for _ in range(3):  # on a busy machine requests of one round may come one after another
+        with web_server(tmp_path, Rules(latency=0.06)) as web:
+            with pytest.warns(UserWarning, match=r"wells\[5\]: there is no well"):
+                (image,) = open_images(f"{web.url}/p.zarr")
+            n_rounds = rounds(web.requests)
+            pixels = np.asarray(image.levels[0].array[...])
+        if n_rounds <= 10:
+            break
     assert n_rounds <= 10
     assert pixels.shape == (32, 96)
     np.testing.assert_array_equal(pixels[16:, 32:48], PIXELS[:16, :16])
