@@ -179,7 +179,7 @@ def _make_folder(target: Place) -> None:
 
 def build_steps(build: Build) -> Generator[Step, None, Pyramid]:
     """Run a build, yield its progress as steps, and return the pyramid."""
-    with closing(Steps(build.steps())) as steps:
+    with closing(Steps(build.steps(gives_way=True))) as steps:
         for progress in steps:
             fraction = progress.done / max(1, progress.total)
             yield Step(fraction, progress.remaining, progress.bytes_written, progress.elapsed)

@@ -1,7 +1,8 @@
 """Decode wanted chunks in the background, the most urgent first: `ChunkLoader`.
 
 Each request of a client replaces its request before, so chunks that have left the view are not
-read. Threads are started when there is work, and end when all work is done.
+read. Threads are started when there is work, and end when all work is done. They give way to the
+thread that draws.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from napari_pyramid.arrays.chunk_reader import Index
 from napari_pyramid.arrays.chunked_source import ChunkedSource
 from napari_pyramid.storage.run_together import THREADS
+from napari_pyramid.thread_priority import give_way
 
 __all__ = ["ChunkLoader", "Client", "Wanted"]
 
@@ -160,6 +162,7 @@ class ChunkLoader:
             threading.Thread(target=self._work, name="chunk loader", daemon=True).start()
 
     def _work(self) -> None:
+        give_way()
         try:
             while batch := self._take():
                 self._read(*batch)

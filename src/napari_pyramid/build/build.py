@@ -140,12 +140,19 @@ class Build:
         if not target.updates and not target.workspace.has_work:
             target.refuse_existing()
 
-    def steps(self) -> Generator[Progress, None, Pyramid]:
+    def steps(self, *, gives_way: bool = False) -> Generator[Progress, None, Pyramid]:
         """Return a generator that builds the pyramid and yields its progress.
 
         Everything is checked at once; pixels are written from the first step on. Close the
         generator (or leave the loop) to stop the build as soon as the chunks or shards under way
         are written. A step follows the last one within about 0.1 seconds.
+
+        Parameters
+        ----------
+        gives_way
+            Let the threads of the build give way to the other threads of this process, such as the
+            one that draws a window. Only Linux has such priorities. Threads of an executor keep
+            theirs.
 
         Yields
         ------
@@ -169,11 +176,12 @@ class Build:
         """
         request = self._request
         if request.in_place and recover(request.source):
-            return plan(request).steps()  # planned while half of the new levels were in place
+            # What was planned before was planned while half of the new levels were in place.
+            return plan(request).steps(gives_way=gives_way)
         self.check()
         if request.regions is not None:
-            return Update(self._job, request.executor).update(request.regions)
-        return Run(self._job, request.executor).steps()
+            return Update(self._job, request.executor, gives_way).update(request.regions)
+        return Run(self._job, request.executor, gives_way).steps()
 
     def dry_run(self, directory: str | os.PathLike[str]) -> Generator[Progress, None, None]:
         """Return a generator that hands out every tile of the build, and reads and writes no pixel.

@@ -34,6 +34,7 @@ from napari_pyramid.plan.passes import Pass
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.regions import Region
 from napari_pyramid.storage.folder import Place
+from napari_pyramid.thread_priority import give_way
 
 __all__ = ["Run"]
 
@@ -50,10 +51,13 @@ class Run:
     ----------
     executor
         Executor that fills the tiles; None for threads of this process.
+    gives_way
+        Threads of this process have a low priority, see `thread_priority.give_way`.
     """
 
     job: Job
     executor: Executor | None = None
+    gives_way: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _meter: Meter = field(init=False)
     _state: BuildState = field(init=False)
@@ -213,11 +217,7 @@ class Run:
         self, i: int, p: Pass, numbers: Iterator[int], journal: TileJournal | None
     ) -> Iterator[Progress]:
         """Fill tiles with a bounded number of them pending; mark each as soon as it is done."""
-        own = (
-            ThreadPoolExecutor(p.workers, thread_name_prefix="napari-pyramid")
-            if self.executor is None
-            else None
-        )
+        own = self._threads(p.workers) if self.executor is None else None
         executor = own or self.executor
         assert executor is not None
         pending: dict[Future[list[Filled]], tuple[int, ...]] = {}
@@ -273,6 +273,13 @@ class Run:
             return executors.filler(self.job, i, self.executor, self._token)
         filler = self.job.filler(p, check=self._check)
         return partial(_fill_each, filler)
+
+    def _threads(self, number: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(
+            number,
+            thread_name_prefix="napari-pyramid",
+            initializer=give_way if self.gives_way else None,
+        )
 
     def _stop_all(self, own: ThreadPoolExecutor | None, pending: Mapping[Future[Any], Any]) -> None:
         """Cancel pending calls and wait for running ones: after a stop nothing is written."""
@@ -341,7 +348,7 @@ class Run:
         VerificationError
             At the first region that differs.
         """
-        own = ThreadPoolExecutor(self.job.comparing_workers, thread_name_prefix="napari-pyramid")
+        own = self._threads(self.job.comparing_workers)
         pending: dict[Future[Difference | None], Region] = {}
         try:
             for path, comparer in self.job.comparers(self._check):
