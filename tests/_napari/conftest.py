@@ -194,15 +194,17 @@ def mock_app_model(
 
 @pytest.fixture(autouse=True)
 def workers_end() -> Iterator[None]:
-    """Wait for workers that outlive a window.
-
-    superqt changes the warning filters of all threads.
-    """
+    """Wait for what outlives a window: it would read files and print warnings in the next test."""
     yield
-    if "qtpy.QtCore" in sys.modules:
-        from qtpy.QtCore import QThreadPool
+    module = sys.modules.get("napari_pyramid._napari._worker_thread")
+    if module is not None:
+        from qtpy.QtWidgets import QApplication
 
-        assert QThreadPool.globalInstance().waitForDone(int(1000 * PATIENCE))
+        end = time.monotonic() + PATIENCE
+        while module.is_busy():
+            assert time.monotonic() < end, "a job or a question does not end"
+            QApplication.processEvents()
+            time.sleep(0.005)
 
 
 @pytest.fixture

@@ -58,6 +58,28 @@ def selected_row_stands_out(rows: Any) -> bool:
 # ---- sources -------------------------------------------------------------------------------------
 
 
+def test_empty_or_wrong_path_clears_what_the_last_image_offered(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=random_cells(SHAPE), chunks=(8, 8, 8))
+    widget = dock()
+
+    def type_path(text: str) -> list[str]:
+        line = widget.path.line_edit.native
+        line.selectAll()
+        QTest.keyClicks(line, text) if text else QTest.keyClick(line, Qt.Key.Key_Delete)
+        QTest.keyClick(line, Qt.Key.Key_Return)
+        settle(widget, qtbot)
+        return [widget.axes.value, widget.voxel_size.value, widget.destination.text]
+
+    shown = ["zyx", "1, 1, 1", str(tmp_path / "a.ome.zarr")]
+    assert type_path(str(tmp_path / "a.zarr")) == shown
+    assert type_path("") == ["", "", ""]
+    assert type_path(str(tmp_path / "a.zarr")) == shown
+    assert type_path(str(tmp_path / "none.zarr")) == ["", "", ""]
+    assert "none.zarr" in widget.form.problems()["path"]
+
+
 @pytest.mark.in_window
 def test_several_layers_become_the_channels_of_one_image(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_pyramid._napari.widget import BuildPyramid
+from napari_pyramid.build.fill import TileFiller
 
 pytestmark = pytest.mark.usefixtures("nothing_is_measured")
 SHAPE = (40, 41, 43)
@@ -110,39 +113,38 @@ def test_closing_the_viewer_ends_a_paused_build(
     job = widget.queue.job
     viewer.close()
     go.set()
-    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=PATIENCE)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def stopped(
-    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> BuildPyramid:
-    """The widget after a build from a store on disk was cancelled once a tile was filled."""
-    import threading
-
-    from napari_pyramid.build.fill import TileFiller
-
-    zarr.create_group(tmp_path / "s.zarr").create_array(
-        "0", data=random_cells(SHAPE), chunks=(8, 8, 8)
-    )
+def cancel_held_up(widget: BuildPyramid, qtbot: Any, press_start: Callable[[], None]) -> None:
+    """Start a build by `press_start`, and cancel it once a tile is filled."""
     fill, go_on = TileFiller.fill, threading.Event()
 
     def held_up(self: TileFiller, number: int) -> Any:
         assert number == 0 or go_on.wait(60)
         return fill(self, number)
 
-    widget = dock()
-    set_fields(widget, qtbot, source="path", path=tmp_path / "s.zarr")
-    set_fields(widget, qtbot, destination=tmp_path / "x.ome.zarr", n_levels=2, chunks="8, 8, 8")
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TileFiller, "fill", held_up)
-        start(widget, qtbot)
+        press_start()
         wait_for_first_tile(widget, qtbot)
         press(widget, qtbot, "Cancel")
         go_on.set()
         wait_for_states(widget, qtbot, "stopped")
     settle(widget, qtbot)
+
+
+@pytest.fixture
+def stopped(viewer: Any, dock: Any, qtbot: Any, tmp_path: Path) -> BuildPyramid:
+    """The widget after a build from a store on disk was cancelled once a tile was filled."""
+    zarr.create_group(tmp_path / "s.zarr").create_array(
+        "0", data=random_cells(SHAPE), chunks=(8, 8, 8)
+    )
+    widget = dock()
+    set_fields(widget, qtbot, source="path", path=tmp_path / "s.zarr")
+    set_fields(widget, qtbot, destination=tmp_path / "x.ome.zarr", n_levels=2, chunks="8, 8, 8")
+    cancel_held_up(widget, qtbot, lambda: start(widget, qtbot))
     return widget
 
 
@@ -172,6 +174,60 @@ def test_refused_choice_offers_to_finish_the_earlier_build(
     wait_for_states(stopped, qtbot, "done")
     built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
     np.testing.assert_array_equal(built[:], plain_mean(random_cells(SHAPE), (2, 2, 2)))
+
+
+def test_build_that_started_over_keeps_its_work_when_cancelled(
+    stopped: BuildPyramid, qtbot: Any, tmp_path: Path
+) -> None:
+    set_fields(stopped, qtbot, method="max")
+    cancel_held_up(stopped, qtbot, lambda: click(stopped.remedies[0]))
+    assert list(stopped.queue_view.rows[0].buttons) == ["Resume", "Discard"]
+    assert "Goes on where an earlier build stopped" in stopped.message.text()
+    click(stopped.build)
+    qtbot.waitUntil(lambda: stopped.queue.tasks[0].state != "stopped", timeout=PATIENCE)
+    wait_for_states(stopped, qtbot, "done")
+    built = zarr.open_array(tmp_path / "x.ome.zarr/1", mode="r")
+    assert built[0, 0, 0] == random_cells(SHAPE)[:2, :2, :2].max()
+
+
+def test_nothing_offers_to_start_over_what_is_being_built(
+    stopped: BuildPyramid, qtbot: Any
+) -> None:
+    shown: list[tuple[bool, list[Any]]] = []
+
+    def look() -> None:
+        click(stopped.remedies[0])
+        qtbot.waitUntil(lambda: stopped.queue.current is not None, timeout=PATIENCE)
+        settle(stopped, qtbot)
+        shown.append((stopped.build.isEnabled(), list(stopped.remedies)))
+        assert stopped.message.text() == "This is being built."
+        assert "method" not in stopped.form.problems()
+
+    set_fields(stopped, qtbot, method="max")
+    cancel_held_up(stopped, qtbot, look)
+    assert shown == [(False, [])]
+
+
+def test_buttons_of_a_cancelled_build_are_in_view(stopped: BuildPyramid, qtbot: Any) -> None:
+    buttons = stopped.queue_view.rows[0].buttons
+    qtbot.waitUntil(
+        lambda: all(b.visibleRegion().boundingRect() == b.rect() for b in buttons.values()),
+        timeout=PATIENCE,
+    )
+
+
+@pytest.mark.in_window
+def test_closing_the_window_names_the_build_and_what_closing_does(
+    viewer: Any, dock: Any, qtbot: Any, slow: Any, tmp_path: Path
+) -> None:
+    widget, go = start_slow_build(viewer, dock, qtbot, slow, tmp_path / "a.ome.zarr")
+    announced = viewer.window._task_status_manager  # napari asks with these words
+    [line] = announced.get_status()
+    assert line.startswith("Image pyramids: Building a.ome.zarr: closing stops it; ")
+    press(widget, qtbot, "Cancel")
+    go.set()
+    wait_for_states(widget, qtbot, "stopped")
+    assert announced.get_status() == []
 
 
 @pytest.mark.in_window

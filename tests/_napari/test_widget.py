@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,10 @@ from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari.widget import BuildPyramid
 from napari_pyramid.build import Build
 from napari_pyramid.build.fill import TileFiller
-from napari_pyramid.errors import LayoutError, LayoutWarning
+from napari_pyramid.errors import LayoutError
 from napari_pyramid.layer_image import image_of_layer
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.layout_warnings import warn
 
 pytestmark = pytest.mark.usefixtures("nothing_is_measured")
 SHAPE = (21, 35, 33)
@@ -555,7 +555,7 @@ def test_what_is_odd_about_a_path_is_notified(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_oddly(path: str, **_: Any) -> Any:
-        warnings.warn("one level is odd", LayoutWarning, stacklevel=2)
+        warn("one level is odd")
         return open_images(path)
 
     zarr.create_array(tmp_path / "odd.zarr", data=np.zeros((9, 15, 17), "u2"), chunks=(8, 8, 8))
@@ -819,7 +819,7 @@ def test_closing_the_dock_stops_the_build(
     widget.deleteLater()
     go.set()
     qtbot.waitUntil(lambda: not life.alive, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=PATIENCE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -831,5 +831,5 @@ def test_closing_the_viewer_stops_the_build(
     job = widget.queue.job
     viewer.close()
     go.set()
-    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not job.is_running, timeout=PATIENCE)
     assert list(tmp_path.iterdir()) == []

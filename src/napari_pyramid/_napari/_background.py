@@ -19,7 +19,7 @@ from napari_pyramid.storage.layout_warnings import collected_warnings
 __all__ = ["NAME", "Background", "Outcome", "Task"]
 
 NAME = "napari-pyramid-browse"
-"""Name of the threads."""
+"""Name of the threads, unless another is given."""
 
 _EVERY = 15
 """Milliseconds between two deliveries."""
@@ -62,6 +62,11 @@ class Background(QObject):
         Everything ends when it is destroyed.
     on_warnings
         Called in the GUI thread with the warnings of a task about the store.
+    name
+        Name of the threads.
+    nested
+        Whether results arrive while the receiver of another result handles events: in a dialog, or
+        where napari's progress bars do it.
     """
 
     def __init__(
@@ -70,11 +75,13 @@ class Background(QObject):
         *,
         threads: int = 1,
         on_warnings: Callable[[list[LayoutWarning]], None] = lambda warnings: None,
+        name: str = NAME,
+        nested: bool = False,
     ) -> None:
         super().__init__(parent)
-        self._on_warnings = on_warnings
+        self._on_warnings, self._nested = on_warnings, nested
         self._results: _Results = queue.SimpleQueue()
-        pool = self._pool = _Pool(threads)
+        pool = self._pool = _Pool(threads, name)
         self.destroyed.connect(lambda *_: pool.close())  # this object is gone by then
         self._timer = QTimer(self)
         self._timer.setInterval(_EVERY)
@@ -138,6 +145,8 @@ class Background(QObject):
         self._results.put((task, end_task, True))
 
     def _deliver(self) -> None:
+        if self._nested:
+            self._timer.start()  # Qt starts no timer whose function is still running; this is new
         end = time.monotonic() + _AT_MOST
         while time.monotonic() < end:
             try:
@@ -155,9 +164,9 @@ class Background(QObject):
 class _Pool:
     """Threads that take functions from a queue. No QObject, so that it outlives its window."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, name: str) -> None:
         self.running: set[Task] = set()
-        self._most = most
+        self._most, self._name = most, name
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -165,7 +174,8 @@ class _Pool:
         self.running.add(task)
         self._jobs.put(job)
         if len(self._threads) < min(self._most, len(self.running)):
-            thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True, name=NAME)
+            serve = partial(_serve, self._jobs)
+            thread = threading.Thread(target=serve, daemon=True, name=self._name)
             self._threads.append(thread)
             thread.start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -26,6 +27,10 @@ from napari_pyramid._napari._totals import TotalsRow
 __all__ = ["Panel"]
 
 _MARGIN = 6
+
+
+def _no_row() -> None:
+    return None
 
 
 class Panel:
@@ -72,6 +77,11 @@ class Panel:
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
+        self._followed: Callable[[], QWidget | None] = _no_row
+        form.changed.connect(self._forget)
+        bar = scroll.verticalScrollBar()
+        if bar is not None:
+            bar.rangeChanged.connect(self._follow)
         outer = QVBoxLayout(parent)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll, 1)
@@ -89,11 +99,23 @@ class Panel:
         return foot
 
     def scroll_to(self, row: QWidget) -> None:
-        """Bring a row of the queue into view, once it has got its place."""
+        """Bring a row of the queue into view, and keep it there until the form is changed.
+
+        The row gets its place, and the message below its lines, only later.
+        """
+        self._followed = weakref.ref(row)
         soon = QTimer(row)  # ends with the row
         soon.setSingleShot(True)
-        soon.timeout.connect(lambda: self._scroll.ensureWidgetVisible(row))
+        soon.timeout.connect(self._follow)
         soon.start(0)
+
+    def _follow(self) -> None:
+        row = self._followed()
+        if row is not None and self._scroll.isAncestorOf(row):
+            self._scroll.ensureWidgetVisible(row)
+
+    def _forget(self, *_: object) -> None:
+        self._followed = _no_row
 
     def say(self, text: str, kind: Literal["", "hint", "problem"] = "") -> None:
         """Show a sentence above the buttons; an empty one hides it."""

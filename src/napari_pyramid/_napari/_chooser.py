@@ -127,6 +127,7 @@ class Chooser:
         find = finder(self.form, self._images)
         if find is None:
             self._sources.forget()
+            self.form.withdraw_offer()
             self._show(Planned(), _NOTHING[kind])
             return
         self._show(Planned(), "Looking into the folder…" if kind == "folder" else "Planning…")
@@ -145,6 +146,8 @@ class Chooser:
         """Show beside the source why it cannot be built."""
         name = {"channels": "layers"}.get(self.form.source.value, self.form.source.value)
         known = error if isinstance(error, PyramidError) else None
+        if self.selected is None:
+            self.form.withdraw_offer()
         self._show(Planned((), {name: worded(error)}, known))
 
     # ---- the plan ------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class BuildForm(Controls):
         self.unfold(False)
         self._show_source()
         self.await_offer()
+        self._as_offered = self._before
 
     # ---- what is shown -------------------------------------------------------------------------
 
@@ -129,6 +130,7 @@ class BuildForm(Controls):
             if offer.not_in_place or offer.n_levels > 1:
                 self.place.value = "new"
             self.place.enabled = not offer.not_in_place
+            self._as_offered = {name: getattr(self, name).value for name in _OFFERED}
             if offer.not_in_place:
                 changed.pop("place", None)
             for name, value in changed.items():
@@ -136,6 +138,11 @@ class BuildForm(Controls):
                     getattr(self, name).value = value
             self._show_place()
         self.say({})
+
+    def withdraw_offer(self) -> None:
+        """Clear what the last offer has set, unless it was changed since: nothing is chosen."""
+        self._before = self._as_offered
+        self.offer(Offer())
 
     def fill_in(self, choice: Choice) -> None:
         """Set the controls that a remedy may change."""

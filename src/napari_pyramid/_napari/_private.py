@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from napari import current_viewer
 
 __all__ = [
     "Slicer",
+    "announce_task",
     "around_insert",
     "before_confirmed_close",
     "camera_of",
@@ -210,8 +212,6 @@ def main_window(viewer: Any) -> Any:
 
 def open_viewers() -> list[Any]:
     """Return all viewers with a window, or the current one if napari does not know the others."""
-    from napari import current_viewer
-
     try:
         from napari._qt.qt_main_window import _QtMainWindow
 
@@ -259,3 +259,24 @@ def before_confirmed_close(window: Any, allow: Callable[[Callable[[], None]], bo
         return close(found, quit_app, confirm_need)
 
     window.close = close_if_allowed
+
+
+def announce_task(description: str, cancel: Callable[[], None]) -> Callable[[], None]:
+    """Have napari ask before a window is closed while something runs, and call `cancel` if it is.
+
+    Returns
+    -------
+    callable
+        Ends the announcement. If napari's private names have changed, nobody is asked.
+    """
+    window = getattr(unwrapped(current_viewer()), "window", None)
+    register = getattr(window, "_register_task_status", None)
+    update = getattr(window, "_update_task_status", None)
+    try:
+        from napari.utils.task_status import Status
+    except ImportError:
+        return lambda: None
+    if register is None or update is None:
+        return lambda: None
+    task = register("Image pyramids", Status.BUSY, description, cancel)
+    return lambda: update(task, Status.COMPLETED)

@@ -96,6 +96,11 @@ class Task:
         plan = self.plan
         if plan is None or executor is not None:
             plan = Plan.of(self.candidate, self.choice, executor)
+        if not self.choice.resume:
+            # Removed here, once: a build that never resumes would keep nothing when it is stopped.
+            plan.build.discard()
+            self.choice = replace(self.choice, resume=True)
+            plan = Plan.of(self.candidate, self.choice, executor)
         self.plan, self.started = plan, StartedBuild.of(plan)
         if self.started is not None:
             remember(self.started)
@@ -200,6 +205,7 @@ class Queue:
             f"Building {task.title}",
             lambda end: self._ended(task, end),
             lambda step: self._stepped(task, step),
+            if_closed="closing stops it; a build from a file or URL can be resumed later",
         )
         self._set(task, "running")
         self.job.start()

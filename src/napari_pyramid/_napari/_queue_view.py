@@ -169,14 +169,16 @@ def buttons_for(task: Task) -> list[tuple[str, str, str | Action]]:
             return [("Clear", "Take this line away", "remove")]
     clear = ("Clear", "Take this line away", "remove")
     resume = ("Resume", "Goes on from where it stopped", "resume")
+    discard = ("Discard", "Removes the unfinished work", "discard")
     again = ("Build again", "Starts from the beginning", "resume")
     if task.state == "failed":
         actions = [(a.label, a.tooltip, a) for a in actions_for(task.error)]
-        if task.place is not None and is_remote(task.place):  # there is no folder to open
-            actions = [found for found in actions if found[2].effect != "opens"]
+        # A bucket has no folder to open, and what was chosen before is what this task has tried.
+        left_out = {"finishes", "opens" if task.place and is_remote(task.place) else "finishes"}
+        actions = [found for found in actions if found[2].effect not in left_out]
         retry = ("Try again", "Goes on if what is wrong has been put right", "resume")
-        return [*actions, *([] if actions else [retry]), clear]
-    discard = ("Discard", "Removes the unfinished work", "discard")
+        end = clear if task.started is None else discard
+        return [*actions, *([] if actions else [retry]), end]
     return [resume, discard] if task.can_resume else [again, clear]
 
 

@@ -15,8 +15,6 @@ from napari_pyramid.plan.level import format_bytes
 __all__ = ["TotalsRow", "rounded"]
 
 _TITLES = ("disk", "files", "memory", "time")
-_SHARES = (6, 4, 5, 4)
-"""Shares of the width; sizes with a unit need more."""
 _TIME = (
     "Measured by building up to {} of the image on this machine, and rounded: to 5 seconds above "
     "10 seconds, to 30 above a minute, to 5 minutes above 10, to 30 above 2 hours. Other work on "
@@ -38,7 +36,7 @@ class TotalsRow(QWidget):
 
     def __init__(self, on_measure: Callable[[], None]) -> None:
         super().__init__()
-        grid = QGridLayout(self)
+        self._grid = grid = QGridLayout(self)
         grid.setContentsMargins(2, 2, 2, 2)
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(0)
@@ -48,7 +46,6 @@ class TotalsRow(QWidget):
             caption.setProperty("kind", "hint")
             grid.addWidget(caption, 0, column)
             grid.addWidget(self.values[title], 1, column)
-            grid.setColumnStretch(column, _SHARES[column])
             self.values[title].setSizePolicy(
                 QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
             )
@@ -91,9 +88,12 @@ class TotalsRow(QWidget):
             "Most memory in use at a time",
             time_tip,
         )
-        for title, text, words in zip(_TITLES, texts, tips, strict=True):
-            self.values[title].setText(text)
-            self.values[title].setToolTip(words)
+        for column, (title, text, words) in enumerate(zip(_TITLES, texts, tips, strict=True)):
+            value = self.values[title]
+            value.setText(text)
+            value.setToolTip(words)
+            needed = value.fontMetrics().horizontalAdvance(text or self.measure.text())
+            self._grid.setColumnStretch(column, needed)
         self.measure.setVisible(estimate is None)
         self.values["time"].setVisible(estimate is not None)
 

@@ -1,49 +1,56 @@
-"""Run steps and functions in worker threads, and report to the GUI thread."""
+"""Run steps and functions in threads of the application, and report to the GUI thread."""
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import cancelable_progress, progress
-from napari.utils.notifications import notification_manager
+from napari.utils.notifications import show_warning
 from napari.viewer import current_viewer
-from qtpy.QtCore import QEventLoop, QThread, QThreadPool
+from qtpy.QtCore import QEventLoop, QThread
 from qtpy.QtWidgets import QApplication
 
-from napari_pyramid._napari._background import Outcome
+from napari_pyramid._napari._background import Background, Outcome
+from napari_pyramid._napari._private import announce_task
 from napari_pyramid._napari._saving import Step
 from napari_pyramid.build.progress import Steps
+from napari_pyramid.errors import LayoutWarning
 
-__all__ = ["Job", "answer_in_background", "in_gui_thread", "run_in_background"]
+__all__ = ["Job", "answer_in_background", "in_gui_thread", "is_busy", "run_in_background"]
 
 _PARTS = 1000
 """Steps of the progress bar, which counts in integers."""
 _PACE = 0.2
 """Shortest time between two reports in seconds: napari handles all events for each of them."""
-_HELD = 0.1
-"""Seconds after which a held job looks whether napari is closing."""
+_LAST_STEP = 30.0
+"""Longest time in seconds that a program which ends waits for the last step of a job."""
+_THREADS = 32
+"""Most jobs and questions at a time; a question to a server that does not answer keeps one busy."""
 
 
 class Job:
-    """A generator of steps that runs in a worker thread, with a progress bar in the activity dock.
+    """A generator of steps that runs in a thread, with a progress bar in the activity dock.
 
-    The bar has a Cancel button.
+    The bar has a Cancel button. A user who closes the window while a job runs is asked first, and a
+    program that ends waits until its jobs have stopped at their next step.
 
     Parameters
     ----------
     steps
-        The generator; it is always closed in the worker thread, so that it can clean up.
+        The generator; it is always closed in its thread, so that it can clean up.
     title
         Title of the progress bar.
     on_step, on_end
         Called in the GUI thread; `on_end` once, after `steps` is closed.
+    if_closed
+        Words for what closing the window does to the job.
     """
 
     def __init__(
@@ -52,23 +59,26 @@ class Job:
         title: str,
         on_end: Callable[[Outcome], None],
         on_step: Callable[[Step], None] | None = None,
+        *,
+        if_closed: str = "closing stops it",
     ) -> None:
         self._steps, self._on_end, self._on_step = Steps(steps), on_end, on_step
-        self._stop = threading.Event()
-        self._go_on = threading.Event()
+        self._stop, self._go_on, self._closed = (threading.Event() for _ in range(3))
         self._go_on.set()
         self._paused_for = 0.0
-        self._outcome = Outcome()
         self._bar = _Bar(title, self.cancel)
-        self._worker = create_worker(
-            self._run, _worker_class=_ClosingWorker, _start_thread=False, _ignore_errors=True
-        )
-        self._worker.yielded.connect(self._report)
-        self._worker.returned.connect(self._keep)
-        self._worker.finished.connect(self._end)
+        self._announced = f"{title}: {if_closed}"
+        self._withdraw: Callable[[], None] = lambda: None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the job was started, and `steps` is not closed yet."""
+        return self in _running and not self._closed.is_set()
 
     def start(self) -> None:
-        self._worker.start()
+        _running.add(self)
+        self._withdraw = announce_task(self._announced, self.cancel)
+        _threads().stream(self._run(), self._report, self._end)
 
     def pause(self) -> None:
         """Hold the job at its next step; what is under way is finished."""
@@ -82,11 +92,14 @@ class Job:
         """Stop the job at its next step; `on_end` is called then."""
         self._stop.set()
         self._go_on.set()
-        self._worker.quit()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until `steps` is closed."""
+        self._closed.wait(seconds)
 
     def _run(self) -> Generator[Step, None, Outcome]:
-        with closing(self._steps), _thread_to_spare():
-            try:
+        try:
+            with closing(self._steps):
                 reported = -math.inf
                 for step in self._steps:
                     if time.monotonic() - reported >= _PACE or step.fraction == 1:
@@ -94,19 +107,16 @@ class Job:
                         yield self._without_pauses(step)
                     if self._is_stopped_while_held():
                         return Outcome()
-            except Exception as error:
-                # Every exception is passed to the GUI thread here, because superqt drops a
-                # RuntimeError: it takes it for a deleted Qt object.
-                return Outcome(error=error)
-        return Outcome(result=self._steps.result, complete=True)
+                return Outcome(result=self._steps.result, complete=True)
+        finally:
+            self._closed.set()
 
     def _is_stopped_while_held(self) -> bool:
         """Wait while the job is held; return whether it must end."""
         began = time.monotonic()
-        while not self._go_on.wait(_HELD) and not self._worker.abort_requested:
-            pass
+        self._go_on.wait()
         self._paused_for += time.monotonic() - began
-        return self._stop.is_set() or bool(self._worker.abort_requested)
+        return self._stop.is_set()
 
     def _without_pauses(self, step: Step) -> Step:
         """Return the step with its times as if the job had never been held."""
@@ -122,41 +132,49 @@ class Job:
             self._on_step(step)
         self._bar.show(step)  # last: napari's bar handles events here, perhaps the end of this job
 
-    def _keep(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-
-    def _end(self) -> None:
+    def _end(self, outcome: Outcome) -> None:
+        _running.discard(self)
+        self._withdraw()
         self._bar.close()
-        self._on_end(self._outcome)
+        self._on_end(outcome if outcome.result is None else outcome.result)
 
 
-@contextmanager
-def _thread_to_spare() -> Iterator[None]:
-    """Let Qt's pool start a further thread, since this one mostly waits for other threads.
+_running: set[Job] = set()
 
-    On a machine of one or two processors a long build would keep short questions waiting.
+
+@atexit.register
+def _stop_jobs() -> None:
+    """Let jobs clean up before the program ends; their threads would just be gone."""
+    jobs = list(_running)
+    for job in jobs:
+        job.cancel()
+    for job in jobs:
+        job.wait(_LAST_STEP)
+
+
+def _threads() -> Background:
+    """Return the threads of this application for jobs and questions.
+
+    They are not Qt's or superqt's: those emit Qt signals, and a program that ended meanwhile was
+    aborted, because the objects that emit them had been deleted.
     """
-    pool = QThreadPool.globalInstance()
-    if pool is not None:
-        pool.releaseThread()
-    try:
-        yield
-    finally:
-        if pool is not None:
-            pool.reserveThread()
+    global _shared
+    app = QApplication.instance()
+    assert app is not None  # a job has a window, or a widget
+    if _shared is None or _shared[0] is not app:
+        threads = Background(
+            app, threads=_THREADS, on_warnings=_notify, name="pyramid worker", nested=True
+        )
+        _shared = app, threads
+    return _shared[1]
 
 
-class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # superqt is untyped: a base of type Any
-    """A worker that closes its generator when it is aborted.
+_shared: tuple[Any, Background] | None = None
 
-    superqt leaves it open, so its ``finally`` would run at some garbage collection.
-    """
 
-    def work(self) -> Any:
-        try:
-            return super().work()
-        finally:
-            self._gen.close()
+def _notify(warnings: Sequence[LayoutWarning]) -> None:
+    for warning in warnings:
+        show_warning(str(warning))
 
 
 class _Bar:
@@ -221,16 +239,14 @@ def answer_in_background(
     """
     bar = progress(total=0, desc=title) if title else None
 
-    def ask() -> Outcome:
-        try:
-            return Outcome(result=question(), complete=True)
-        except Exception as error:  # as in `Job`
-            return Outcome(error=error)
+    def answered(outcome: Outcome) -> None:
+        if bar is not None:
+            bar.close()
+        on_answer(outcome)
 
-    worker = create_worker(ask, _start_thread=False)
-    # napari 0.9 does not show the warnings of a worker, though it has code for it.
-    worker.warned.connect(lambda warning: notification_manager.receive_warning(*warning))
-    if bar is not None:
-        worker.finished.connect(bar.close)
-    worker.returned.connect(on_answer)
-    worker.start()
+    _threads().run(question, answered)
+
+
+def is_busy() -> bool:
+    """Return whether a job or a question is running, or its end is still to be delivered."""
+    return _shared is not None and _shared[1].is_busy

@@ -17,19 +17,21 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._build_panel import Panel
+from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._chooser import Chooser
 from napari_pyramid._napari._estimating import Estimating
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._outcome import show_built
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid._napari._planning import Planned
-from napari_pyramid._napari._queue import Queue, Task
+from napari_pyramid._napari._queue import Queue, State, Task
 from napari_pyramid._napari._queue_view import QueueView
 from napari_pyramid._napari._remedies import Action, actions_for, worded
 from napari_pyramid._napari._selecting import chosen_layers
 from napari_pyramid._napari._style import styled_by
 from napari_pyramid._napari._unfinished import Found, discard, unfinished_builds
 from napari_pyramid._napari._worker_thread import answer_in_background
+from napari_pyramid.errors import DestinationError
 from napari_pyramid.layer_image import lost_transforms
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.storage.address import is_remote
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildPyramid"]
 
-_ENDED = ("stopped", "failed", "done")
+_ACTIVE: tuple[State, ...] = ("waiting", "running", "paused", "stopping")
+_STOPPED: tuple[State, ...] = ("stopped", "failed")
 
 
 class BuildPyramid(QWidget):
@@ -106,6 +109,8 @@ class BuildPyramid(QWidget):
 
     def _show(self, planned: Planned, message: str) -> None:
         """Show plans, or what is wrong beside the control that it is about."""
+        if isinstance(planned.error, DestinationError) and self._task_there(*_ACTIVE):
+            planned, message = Planned(), "This is being built."
         plans = planned.plans
         self.form.say({k: v for k, v in planned.problems.items() if k})
         self._panel.offer([a for a in actions_for(planned.error) if self._is_possible(a)])
@@ -134,17 +139,28 @@ class BuildPyramid(QWidget):
     def _is_possible(self, action: Action) -> bool:
         if action.effect == "opens":
             return not is_remote(self.form.destination.text)
-        return action.effect != "finishes" or self._started_build() is not None
+        return action.effect != "finishes" or self._task_there(*_STOPPED) is not None
 
-    def _started_build(self) -> Task | None:
-        """Return the stopped task at the destination that is chosen."""
+    def _task_there(self, *states: State) -> Task | None:
+        """Return the task in one of some states that stores its levels where the form says."""
         choice, _ = self.form.choice()
-        stopped = [t for t in self.queue.tasks if t.state in ("stopped", "failed")]
-        return next((t for t in stopped if t.choice.destination == choice.destination), None)
+        place = choice.destination
+        for task in self.queue.tasks:
+            is_there = task.choice.destination == place
+            is_there = is_there and (place is not None or self._is_chosen(task.candidate))
+            if is_there and task.state in states:
+                return task
+        return None
+
+    def _is_chosen(self, candidate: Candidate | None) -> bool:
+        chosen = () if self.chooser.selected is None else self.chooser.selected.candidates
+        return candidate is not None and any(
+            (c.path, c.title) == (candidate.path, candidate.title) for c in chosen
+        )
 
     def _enable(self) -> None:
         """Enable the button for plans that are not in the queue already."""
-        active = {task.place for task in self.queue.tasks if task.state not in _ENDED}
+        active = {task.place for task in self.queue.tasks if task.state in _ACTIVE}
         places = {str(plan.build.destination) for plan in self.chooser.planned.plans}
         self.build.setEnabled(bool(places - active))
         self.build.setText("Add to queue" if self.queue.current is not None else "Build")
@@ -164,7 +180,7 @@ class BuildPyramid(QWidget):
         if action.effect == "opens":
             _open_folder(self.form.destination.text)
         elif action.effect == "finishes":
-            started = self._started_build()
+            started = self._task_there(*_STOPPED)
             if started is not None:
                 self.queue.resume(started)
         else:
@@ -190,6 +206,8 @@ class BuildPyramid(QWidget):
                     f"{layer.name}: {' and '.join(lost)} cannot be stored in OME-Zarr; "
                     "only the layer keeps it"
                 )
+        if planned.plans:
+            self.chooser.tried.clear()  # another build of this needs them to be chosen again
         for plan in planned.plans:
             self.queue.add(Task(plan.candidate, plan.choice, layers, plan=plan))
 
@@ -206,12 +224,14 @@ class BuildPyramid(QWidget):
         if task.state == "running" and task.step is not None:
             return  # just a step further
         self._enable()
-        if task.state in ("running", "failed"):
+        if task in self.queue.tasks and task.state in ("running", "done", *_STOPPED):
             self._panel.scroll_to(self.queue_view.row_of(task))
         if task.state == "failed" and task.error is not None:
             show_error(worded(task.error))
-        if task.state in _ENDED:
+        if task.state not in _ACTIVE:
             self.chooser.plan()  # there may be unfinished work to go on with, or a store by now
+        elif self.chooser.planned.error is not None:
+            self._show(self.chooser.planned, "")  # its remedies are not possible any more
 
     def _built(self, task: Task, pyramid: Pyramid) -> str:
         """Show the pyramid of a task, and return a sentence about it."""
