@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -29,16 +30,18 @@ from qtpy.QtCore import (
     QUrl,
 )
 from qtpy.QtGui import QDropEvent
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from servers import Rules, web_server
 
-from napari_pyramid._napari import _browser, _previews
+from napari_pyramid._napari import _browser, _opening, _previews
 from napari_pyramid._napari._background import NAME
 from napari_pyramid._napari._browser import BrowseImages
 from napari_pyramid._napari._browser_form import FIELDS, STITCHED, WELLS
 from napari_pyramid._napari._catalog_models import SHOWN
 from napari_pyramid._napari._opening import browser_of
 from napari_pyramid.catalog import open_catalog
+from napari_pyramid.storage import host_names
 
 PLUGIN = "napari-pyramid"
 PATIENCE = 60_000
@@ -139,8 +142,6 @@ def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def prefers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    from napari_pyramid._napari import _opening
-
     return lambda most: monkeypatch.setattr(_opening, "browse_above", lambda: most)
 
 
@@ -326,10 +327,34 @@ def test_image_that_cannot_be_read_says_why_and_leaves_the_others(
 
     notification_manager.notification_ready.connect(notes.append)
     choose(browser, (0, 0), (1, 0), (2, 0))
-    browser.open_chosen.click()
+    QTest.mouseClick(browser.open_chosen, Qt.MouseButton.LeftButton)
     settle(qtbot, browser)
     assert [layer.name for layer in viewer.layers] == ["image_0.zarr", "image_2.zarr"]
     assert sum("no level" in str(note.message) for note in notes) == 1
+    assert browser.problem.isVisible()
+    assert "image_1.zarr" in browser.problem.text()
+    choose(browser, (3, 0))
+    QTest.mouseClick(browser.open_chosen, Qt.MouseButton.LeftButton)
+    assert not browser.problem.isVisible()
+    settle(qtbot, browser)
+
+
+@pytest.mark.in_window
+def test_folder_that_cannot_be_browsed_says_why_in_the_browser(
+    viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the dock that the menu has opened: no second one opens for what is browsed."""
+    menus = {entry.text(): entry.menu() for entry in viewer.window.plugins_menu.actions()}
+    [entry] = [e for e in menus["Image pyramids"].actions() if e.text().startswith("Browse images")]
+    entry.trigger()
+    browser = browser_in(viewer, qtbot)
+    (tmp_path / "empty").mkdir()
+    chosen = staticmethod(lambda *_: str(tmp_path / "empty"))
+    monkeypatch.setattr(_browser.QFileDialog, "getExistingDirectory", chosen)
+    QTest.mouseClick(browser.folder, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(browser.problem.isVisible, timeout=PATIENCE)
+    assert browser.problem.text() == f"⚠ No images are in {tmp_path / 'empty'}"
+    assert docks(viewer) == ["Browse images (Image pyramids)"]
 
 
 def test_search_leaves_what_it_finds(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -647,8 +672,6 @@ def test_server_that_is_not_there_gives_one_clear_notification(
 ) -> None:
     from napari.utils.notifications import notification_manager
 
-    from napari_pyramid._napari import _opening
-
     monkeypatch.setattr(_opening, "options_for", lambda path: {"retries": "0"})
     notes: list[Any] = []
     notification_manager.notification_ready.connect(notes.append)
@@ -658,6 +681,33 @@ def test_server_that_is_not_there_gives_one_clear_notification(
     assert "127.0.0.1:9/x.zarr" in note.message
     assert "\n" not in note.message
     assert not hasattr(note, "exception")
+
+
+@pytest.mark.in_window
+def test_host_without_a_name_is_notified_at_once_with_the_reason_first(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """napari shows the start of a long line only. Nothing is asked of the host itself."""
+    from napari.utils.notifications import notification_manager
+
+    asked: list[str] = []
+
+    def unknown(host: str, port: object) -> None:
+        asked.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(host_names.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(host_names.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(_opening, "open_catalog", None)
+    notes: list[Any] = []
+    notification_manager.notification_ready.connect(notes.append)
+    open_by_hand(viewer, qtbot, "https://nowhere.invalid/x.zarr")
+    qtbot.waitUntil(lambda: bool(notes), timeout=PATIENCE)
+    assert asked == ["nowhere.invalid"]
+    assert notes[0].message == (
+        "the host's name is unknown (is there a network connection?): "
+        "https://nowhere.invalid/x.zarr"
+    )
 
 
 # ---- themes, ends ----

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from qtpy.QtWidgets import QFileDialog
@@ -20,6 +21,7 @@ from napari_pyramid._napari._opening import open_in_background, show_store_warni
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._previews import Previews
 from napari_pyramid._napari._private import unwrapped
+from napari_pyramid._napari._style import styled_by
 from napari_pyramid.catalog import Catalog
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.layouts.entry import Entry
@@ -51,8 +53,10 @@ class BrowseImages(BrowserForm):
         self._to_confirm: Sequence[Entry] = ()
         """Entries whose opening the user is asked to confirm."""
         self._background = Background(self, on_warnings=show_store_warnings)
-        self._opener = EntryOpener(self._viewer, self, self._show_state)
+        self._opener = EntryOpener(self._viewer, self, self._show_state, self._say_problem)
+        self._problems: list[str] = []
         self.setAcceptDrops(True)
+        styled_by(self, self._viewer)
         self._connect()
         self._show_state()
 
@@ -100,6 +104,7 @@ class BrowseImages(BrowserForm):
         if self._previews is not None:
             self._previews.close()
             self._previews.deleteLater()
+        self._problems.clear()
         self._catalog, self._previews = catalog, Previews(self, catalog.source)
         self._entries = self._listing = None
         self.name.setText(catalog.name)
@@ -131,7 +136,9 @@ class BrowseImages(BrowserForm):
     def _on_listed(self, outcome: Outcome) -> None:
         self._listing = None
         if outcome.error is not None:
-            show_error(one_line(outcome.error))
+            self._say_problem(one_line(outcome.error))
+        elif self._catalog is not None and self._entries is not None and not self._entries.entries:
+            self._say_problem(f"No images are in {self._catalog.source}")
         self._show_state()
 
     # ---- opening ----
@@ -168,6 +175,7 @@ class BrowseImages(BrowserForm):
             self._to_confirm = entries
         else:
             self._to_confirm = ()
+            self._problems.clear()
             n = 1 if is_stitched else len(entries)
             self._opener.open(self._readers(entries), n, self._catalog.source)
         self._show_state()
@@ -218,6 +226,10 @@ class BrowseImages(BrowserForm):
         self.stop.setText("Stop" if is_opening else "Cancel")
         self.note.setText(self._note_words())
         self.note.setVisible(bool(self.note.text()))
+        first, *others = self._problems or [""]
+        more = f" ({len(others):,} more could not be opened)" if others else ""
+        self.problem.setText(f"⚠ {first}{more}")
+        self.problem.setVisible(bool(first))
 
     def _count_words(self) -> str:
         plate = self._catalog.plate if self._catalog is not None else None
@@ -238,6 +250,14 @@ class BrowseImages(BrowserForm):
                 "napari is slow with that many."
             )
         return ""
+
+    def _say_problem(self, reason: str) -> None:
+        """Show why something cannot be opened, here too: napari cuts long notifications off."""
+        show_error(reason)
+        # An answer may come after the dock is closed.
+        if isalive(self):  # type: ignore[no-untyped-call]  # qtpy is untyped there
+            self._problems.append(reason)
+            self._show_state()
 
     # ---- what the user does ----
 
@@ -275,12 +295,19 @@ class BrowseImages(BrowserForm):
     def _browse(self, path: str) -> None:
         if not path:
             return
+        self._problems.clear()
+        self._show_state()
         try:
             options = options_for(path)
         except LayoutError as error:
-            show_error(str(error))
+            self._say_problem(str(error))
             return
-        open_in_background(self._viewer, path, options, always_browse=True)
+
+        def end(reason: str) -> None:
+            if reason:
+                self._say_problem(reason)
+
+        open_in_background(self._viewer, path, options, end, always_browse=True)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802  # Qt's name
         """Accept a path or URL."""

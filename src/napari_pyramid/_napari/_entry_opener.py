@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
 
@@ -31,12 +30,20 @@ class EntryOpener:
         The work ends when it is destroyed.
     on_change
         Called when the state has changed.
+    on_problem
+        Called with the reason, in one line, why an entry cannot be read.
     """
 
-    def __init__(self, viewer: Viewer, owner: QWidget, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        owner: QWidget,
+        on_change: Callable[[], None],
+        on_problem: Callable[[str], None],
+    ) -> None:
         self._background = Background(owner, on_warnings=show_store_warnings)
         self._adder = LayerAdder(viewer, owner, on_change)
-        self._on_change = on_change
+        self._on_change, self._on_problem = on_change, on_problem
         self._task: Task | None = None
         self._n_read = self._n = 0
 
@@ -64,7 +71,7 @@ class EntryOpener:
         def take(layers: list[LayerTuple] | Exception) -> None:
             self._n_read += 1
             if isinstance(layers, Exception):
-                show_error(one_line(layers))
+                self._on_problem(one_line(layers))
             else:
                 self._adder.add(layers, source)
             self._on_change()
@@ -82,7 +89,7 @@ class EntryOpener:
     def _on_end(self, outcome: Outcome) -> None:
         self._task = None
         if outcome.error is not None:
-            show_error(one_line(outcome.error))
+            self._on_problem(one_line(outcome.error))
         self._on_change()
 
 

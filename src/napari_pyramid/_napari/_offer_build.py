@@ -8,6 +8,8 @@ from typing import Any
 from napari.utils.notifications import Notification, notification_manager
 from qtpy.QtCore import QObject, QTimer
 
+from napari_pyramid._napari._docks import show_dock
+
 __all__ = ["OfferBuild"]
 
 
@@ -51,5 +53,5 @@ class _Opener:
         viewer, layer = self._viewer(), self._layer()
         if viewer is None or layer is None or layer not in viewer.layers:
             return
-        _, widget = viewer.window.add_plugin_dock_widget("napari-pyramid", "Build pyramid")
+        widget = show_dock(viewer, "Build pyramid")
         widget.choose(layer)

@@ -18,6 +18,7 @@ from qtpy.QtCore import QObject, QThread, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_pyramid._napari._background import Background, Outcome
+from napari_pyramid._napari._docks import show_dock
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._preferences import browse_above, options_for
 from napari_pyramid._napari._private import create_layer, main_window
@@ -27,6 +28,7 @@ from napari_pyramid.errors import LayoutError, LayoutWarning, one_line
 from napari_pyramid.image import Image
 from napari_pyramid.layer_image import LayerTuple
 from napari_pyramid.storage.address import is_remote, public_url
+from napari_pyramid.storage.host_names import refuse_unknown_host
 from napari_pyramid.storage.layout_warnings import collected_warnings
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ __all__ = [
 ]
 
 _SHOWN_WARNINGS = 3
-_WIDGET = ("napari-pyramid", "Browse images")
 
 
 def take_over(path: str) -> Sequence[Image] | None:
@@ -120,10 +121,7 @@ class CatalogBrowser(Protocol):
 
 def browser_of(viewer: Viewer) -> CatalogBrowser:
     """Return the browser of a viewer; it is docked if it is not there yet."""
-    dock, widget = viewer.window.add_plugin_dock_widget(*_WIDGET)
-    dock.show()
-    dock.raise_()
-    found: CatalogBrowser = widget
+    found: CatalogBrowser = show_dock(viewer, "Browse images")
     return found
 
 
@@ -158,6 +156,7 @@ def open_in_background(
     virtual_levels = watch_viewers()
 
     def read() -> Catalog | list[LayerTuple]:
+        refuse_unknown_host(path)
         listed = open_catalog(path, storage_options=options if is_remote(path) else None)
         catalog, is_large = listed.look_ahead(browse_above())
         if is_large or always_browse:

@@ -1,0 +1,33 @@
+"""Show a dock widget of this plugin, the one that is open already if there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QDockWidget, QWidget
+
+__all__ = ["show_dock"]
+
+
+def show_dock(viewer: Any, name: str) -> Any:
+    """Return the widget of a dock, shown; it is docked if it is not there yet.
+
+    napari alone would open a second one beside the one from its menu: it calls that one by the
+    display name of the plugin, and what code opens by the name of the package.
+
+    Parameters
+    ----------
+    name
+        Display name of the widget in the manifest.
+    """
+    opened = viewer.window.dock_widgets
+    found = next((opened[title] for title in opened if title.startswith(f"{name} (")), None)
+    if found is None:
+        _, found = viewer.window.add_plugin_dock_widget("napari-pyramid", name)
+    dock: QWidget | None = getattr(found, "native", found)
+    while dock is not None and not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
+    return found
