@@ -66,6 +66,23 @@ def shown(widget: ExportRegion) -> list[tuple[int, int]]:
     return [(row.first.value, row.last.value) for row in widget.ranges]
 
 
+def test_what_is_in_view_follows_the_size_of_the_window(
+    viewer: Any, dock: Any, qtbot: Any, store: Path
+) -> None:
+    """Docks and the window take parts of the canvas while the camera stays where it is."""
+    opened(viewer, store)
+    widget = dock()
+    viewer.window.resize(1400, 700)
+    camera(viewer).zoom *= 3
+    qtbot.wait(200)
+    rested(widget, qtbot)
+    before = shown(widget)
+    viewer.window.resize(1000, 500)
+    qtbot.waitUntil(lambda: shown(widget) != before, timeout=PATIENCE)
+    widths = [[last - first for first, last in rows[-2:]] for rows in (before, shown(widget))]
+    assert widths[1] < widths[0]
+
+
 def type_ranges(widget: ExportRegion, qtbot: Any, **ranges: tuple[int, int]) -> None:
     """Type ranges; all of the other axes."""
     widget.region.value = RANGES

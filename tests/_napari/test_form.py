@@ -120,6 +120,26 @@ def test_layers_that_are_no_channels_of_one_image_are_refused(
         assert selected_row_stands_out(widget.layers.native)
 
 
+def test_images_of_a_folder_without_voxel_size_are_counted_beside_the_control(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    micrometres = {"spacing": 2.0, "unit": "um"}
+    for i, known in enumerate(({}, {}, micrometres)):
+        options = {"imagej": True, "metadata": {"axes": "ZYX", **known}}
+        resolution = {"resolution": (4.0, 4.0)} if known else {}
+        tifffile.imwrite(tmp_path / f"{i}.tif", random_cells(SHAPE), **options, **resolution)
+    widget = dock()
+    set_fields(widget, qtbot, source="folder", folder=tmp_path)
+    said = widget.form.problems()["voxel_size"]
+    assert said.startswith("2 of 3 images do not say how large a voxel is")
+    (tmp_path / "2.tif").unlink()
+    set_fields(widget, qtbot, source="path")
+    set_fields(widget, qtbot, source="folder")
+    assert widget.form.problems()["voxel_size"].startswith("None of the images says")
+    set_fields(widget, qtbot, voxel_size="2, 1, 1")
+    assert "Choose the unit" in widget.form.problems()["voxel_size"]
+
+
 @pytest.mark.slow
 def test_all_images_in_a_folder_are_built_in_turn(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path

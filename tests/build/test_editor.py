@@ -225,7 +225,7 @@ def test_saving_is_refused_while_another_process_builds_there(tmp_path: Path) ->
     editor[0, 0, 0] = 9
     other = Workspace(store, in_place=True)
     other.acquire()
-    with pytest.raises(BuildInProgressError, match="is building there now"):
+    with pytest.raises(BuildInProgressError, match="is writing it now"):
         editor.save()
     other.discard()
     editor.save()

@@ -219,7 +219,7 @@ def test_a_second_build_is_refused_and_says_how_to_take_over(bucket: S3Bucket) -
     with pytest.raises(BuildInProgressError) as refusal:
         build_pyramid(DATA, url, **OPTIONS, storage_options=bucket.options)
     message = str(refusal.value)
-    assert "process 4 on elsewhere is building there (since 2026-01-01 10:00:00" in message
+    assert "process 4 on elsewhere is writing it now (since 2026-01-01 10:00:00" in message
     assert f"after deleting {bucket.url(LOCK)}" in message
     assert bucket.listed() == [LOCK]
     bucket.delete(LOCK)

@@ -98,7 +98,7 @@ def test_a_stopped_build_leaves_a_session_as_it_was(repository: Any, before: lis
     while next(steps).done < 2:
         pass
     assert not any("image" in path for path in _with_metadata(session))
-    with pytest.raises(BuildInProgressError, match="is building there"):
+    with pytest.raises(BuildInProgressError, match="is writing it now"):
         next(iter_build(DATA, where, **OPTIONS))
     steps.close()
     assert _nodes(session) == before

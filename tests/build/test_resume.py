@@ -557,7 +557,7 @@ def test_a_second_build_is_refused_and_names_the_first(
     next(first)
     try:
         with pytest.raises(
-            BuildInProgressError, match=rf"process {os.getpid()} on .* is building there now"
+            BuildInProgressError, match=rf"process {os.getpid()} on .* is writing it now"
         ):
             next(iter_build(source, tmp_path / "x.ome.zarr", name="x", **OPTIONS))
         for _ in first:

@@ -50,7 +50,7 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
     first.acquire()
     with pytest.raises(
         BuildInProgressError,
-        match=r"process \d+ on .* \(since .*\) is building there now; wait for it or stop it",
+        match=r"process \d+ on .* \(since .*\) is writing it now; wait until",
     ):
         second.acquire()
     first.release()

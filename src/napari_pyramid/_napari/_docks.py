@@ -1,12 +1,13 @@
-"""Show a dock widget of this plugin, the one that is open already if there is one."""
+"""Show a dock widget of this plugin once only, and follow what docks leave of the window."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import QEvent, QObject, Signal  # type: ignore[attr-defined]  # as in `widget`
 from qtpy.QtWidgets import QDockWidget, QWidget
 
-__all__ = ["show_dock"]
+__all__ = ["Resized", "show_dock"]
 
 
 def show_dock(viewer: Any, name: str) -> Any:
@@ -31,3 +32,25 @@ def show_dock(viewer: Any, name: str) -> Any:
         dock.show()
         dock.raise_()
     return found
+
+
+class Resized(QObject):
+    """Emits a signal when a widget gets another size.
+
+    Parameters
+    ----------
+    parent
+        The widget is followed until its destruction.
+    """
+
+    resized = Signal()
+
+    def __init__(self, widget: QWidget, parent: QObject) -> None:
+        super().__init__(parent)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
+        """Let every event pass."""
+        if event is not None and event.type() == QEvent.Type.Resize:
+            self.resized.emit()
+        return False

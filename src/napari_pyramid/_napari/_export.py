@@ -12,6 +12,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_pyramid._napari._background import Outcome
+from napari_pyramid._napari._docks import Resized
 from napari_pyramid._napari._export_controls import (
     LAYER,
     RANGES,
@@ -21,7 +22,7 @@ from napari_pyramid._napari._export_controls import (
 )
 from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import by, new_layers, words_for
-from napari_pyramid._napari._private import camera_of
+from napari_pyramid._napari._private import camera_of, main_window
 from napari_pyramid._napari._remedies import IN_WINDOW
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._style import styled_by
@@ -92,6 +93,10 @@ class ExportRegion(ExportForm):
             emitter.connect(follow)
             disconnects.append(partial(emitter.disconnect, follow))
         self._life.disconnects = disconnects
+        centre = getattr(main_window(viewer), "centralWidget", lambda: None)()
+        if centre is not None:  # the camera stays where it is when docks take a part of the canvas
+            self._resized = Resized(centre, self.native)
+            self._resized.resized.connect(self._view_changed)
         # Not a method of the widget: Qt would disconnect it when the widget is deleted.
         self.native.destroyed.connect(self._life.end)
 

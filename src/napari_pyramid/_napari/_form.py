@@ -200,6 +200,8 @@ class BuildForm(Controls):
             )
         if self.offered.asks_for_size and self.voxel_size.value == self._offered_size():
             hints["voxel_size"] = _asking_for(self.offered.sized)
+        elif self.offered.n_unsized and not self.voxel_size.value.strip():
+            hints["voxel_size"] = _asking_for_several(self.offered)
         elif self._lacks_unit():
             hints["voxel_size"] = "Choose the unit of these numbers too, such as µm."
         return hints
@@ -271,4 +273,18 @@ def _asking_for(axes: Sequence[str]) -> str:
     return (
         "The image does not say how large a voxel is. "
         f"Write {listed} that the microscope's software shows."
+    )
+
+
+def _asking_for_several(offer: Offer) -> str:
+    n, total = offer.n_unsized, offer.n_images
+    if n == total:
+        return (
+            "None of the images says how large a voxel is. Write what the microscope's software "
+            "shows here if it is the same for all, or build them one by one."
+        )
+    do = "does" if n == 1 else "do"
+    return (
+        f"{n} of {total} images {do} not say how large a voxel is, and will be stored in pixels. "
+        "What is written here is taken for all; build those apart to give their own."
     )

@@ -21,6 +21,7 @@ from napari_pyramid.arrays.virtual_level import stored_levels
 from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import Reduction, default_method, methods_for
 from napari_pyramid.errors import DestinationError, PyramidError
+from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.destination import is_anonymous, open_destination, place_of_array
 from napari_pyramid.storage.folder import Folder
@@ -62,6 +63,9 @@ class Offer:
     """Number of levels that the image has already; of several images, the largest."""
     several: bool = False
     """Whether several images are chosen; then axes and sizes are empty."""
+    n_images: int = 1
+    n_unsized: int = 0
+    """Number of images that do not say how large a voxel is."""
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate]) -> Offer:
@@ -81,13 +85,12 @@ class Offer:
                 not_in_place=next((why for why in reasons if why), ""),
                 n_levels=max(len(stored_levels(c.image.levels)) for c in candidates),
                 several=True,
+                n_images=len(candidates),
+                n_unsized=sum(_is_unsized(c.image) for c in candidates),
             )
         image = first.image
         names = [a.name for a in image.axes]
-        sized = [
-            (a.name, s) for a, s in zip(image.axes, image.scale, strict=True) if a.type != "channel"
-        ]
-        units = {a.unit or PIXEL for a in image.axes if a.is_spatial} or {PIXEL}
+        sized, units = _sizes(image), _units(image)
         return cls(
             methods,
             method,
@@ -104,6 +107,20 @@ class Offer:
     def asks_for_size(self) -> bool:
         """Whether the image does not say how large a voxel is."""
         return bool(self.sized) and self.unit == PIXEL and set(self.voxel_size) == {1.0}
+
+
+def _sizes(image: LayerImage) -> list[tuple[str, float]]:
+    """Return name and distance of samples along each axis but the channels."""
+    along = zip(image.axes, image.scale, strict=True)
+    return [(axis.name, size) for axis, size in along if axis.type != "channel"]
+
+
+def _units(image: LayerImage) -> set[str]:
+    return {a.unit or PIXEL for a in image.axes if a.is_spatial} or {PIXEL}
+
+
+def _is_unsized(image: LayerImage) -> bool:
+    return _units(image) == {PIXEL} and {size for _, size in _sizes(image)} == {1.0}
 
 
 def why_not_in_place(candidate: Candidate) -> str:

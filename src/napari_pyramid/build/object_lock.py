@@ -157,9 +157,10 @@ class ObjectLock:
         seen = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(renewed))
         free = time.strftime("%H:%M:%S", time.localtime(renewed + STALE))
         return BuildInProgressError(
-            f"{self._folder}: process {lock.get('pid')} on {lock.get('host')} is building there "
-            f"(since {lock.get('since')}, last seen {seen}); wait for it or stop it. If it is "
-            f"dead, its work can be taken over from {free} on, or at once after deleting "
+            f"{self._folder}: process {lock.get('pid')} on {lock.get('host')} is writing it now "
+            f"(since {lock.get('since')}, last seen {seen}); wait until that build or update has "
+            "finished, or cancel it where it runs, then try again. If that process is dead, its "
+            f"work can be taken over from {free} on, or at once after deleting "
             f"{self._lock_at(number)}"
         )
 

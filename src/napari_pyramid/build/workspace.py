@@ -74,7 +74,8 @@ class Workspace(WorkspaceBase[Path]):
                 self._lock.acquire(timeout=PATIENCE, blocking=True)
         except Timeout as exc:
             raise BuildInProgressError(
-                f"{self.destination}: {self._owner()} is building there now; wait for it or stop it"
+                f"{self.destination}: {self._owner()} is writing it now; wait until that build or "
+                "update has finished, or cancel it where it runs, then try again"
             ) from exc
         except OSError as exc:
             raise DestinationError(
