@@ -283,9 +283,9 @@ def test_the_build_that_the_table_shows_is_the_one_that_runs(
     ran = []
     plain = Build.steps
 
-    def steps(self: Build) -> Any:
+    def steps(self: Build, **options: Any) -> Any:
         ran.append(self)
-        return plain(self)
+        return plain(self, **options)
 
     shown = widget.chooser.planned.plans[0].build
     monkeypatch.setattr(Build, "steps", steps)
