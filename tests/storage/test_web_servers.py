@@ -22,6 +22,7 @@ from servers import Rules, WebServer, find_nginx, nginx_server, rounds, web_serv
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import LayoutError, LayoutNotice, SourceError
 from napari_pyramid.layouts import open_images
+from napari_pyramid.pyramid import open_pyramid
 from napari_pyramid.storage import open_url
 from napari_pyramid.storage.address import parse_address
 from napari_pyramid.storage.open_url import open_remote
@@ -304,6 +305,27 @@ def test_n5_is_known_by_its_attributes(tmp_path: Path) -> None:
     with web_server(tmp_path, Rules(missing=403)) as web:
         (image,) = open_images(f"{web.url}/em/s")
         np.testing.assert_array_equal(np.asarray(image.levels[0].array[...]), np.full((8, 9), 3))
+
+
+def test_blocks_of_n5_are_fetched_side_by_side(tmp_path: Path) -> None:
+    import tensorstore
+
+    spec = {
+        "driver": "n5",
+        "kvstore": {"driver": "file", "path": str(tmp_path / "a.n5/s")},
+        "metadata": {"compression": {"type": "gzip"}, "blockSize": [6, 5]},
+    }
+    pixels = np.arange(1, 45 * 39 + 1, dtype="u2").reshape(45, 39)
+    opened = tensorstore.open(spec, create=True, dtype="uint16", shape=pixels.shape).result()
+    opened[...] = pixels
+    (tmp_path / "a.n5/s/1/2").unlink()
+    pixels[6:12, 10:15] = 0
+    with web_server(tmp_path, Rules(latency=0.1)) as web:
+        (view,) = open_pyramid(f"{web.url}/a.n5/s").lazy_levels
+        web.requests.clear()
+        np.testing.assert_array_equal(np.asarray(view), pixels.T)
+        assert len(web.requests) == 8 * 8
+        assert rounds(web.requests) <= 2
 
 
 def test_labels_at_a_deep_address_are_labels(tmp_path: Path) -> None:

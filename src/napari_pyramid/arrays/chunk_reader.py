@@ -59,7 +59,10 @@ def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
 
 
 def _remote_chunks(array: ArrayLike) -> ChunkReader | None:
-    if not isinstance(array, zarr.Array) or type(array.store).__name__ != "RemoteStore":
+    if not isinstance(array, zarr.Array):
+        return None
+    store = getattr(array.store, "inner", array.store)  # N5 has a store around another one
+    if type(store).__name__ != "RemoteStore":
         return None
     from napari_pyramid.storage.remote_chunks import RemoteChunks  # only URLs pay for it
 

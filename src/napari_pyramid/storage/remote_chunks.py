@@ -46,18 +46,19 @@ class RemoteChunks:
     Parameters
     ----------
     array
-        A zarr array in a `RemoteStore`.
+        A zarr array.
+    store
+        Store that holds its chunks.
     decoder
         Decoder of its chunks.
     """
 
     reads_in_parallel = True
 
-    def __init__(self, array: zarr.Array[Any], decoder: ChunkDecoder) -> None:
-        store = array.store
-        assert isinstance(store, RemoteStore)
+    def __init__(self, array: zarr.Array[Any], store: RemoteStore, decoder: ChunkDecoder) -> None:
         self._store = store
         self._prefix = array.path
+        self._block_key = getattr(array.store, "block_key", None)  # of N5, see `of`
         self._decoder = decoder
         self._grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
         self._n_inner = math.prod(decoder.per_shard)
@@ -70,13 +71,16 @@ class RemoteChunks:
     def of(cls, array: object) -> RemoteChunks | None:
         """Return the reader of `array`, or None if it cannot be read this way.
 
-        None if the array is not on another host, has an unusual codec, or has pixels that are not
-        numbers.
+        None if the array is not on another host, of zarr or of N5; if it has an unusual codec, or
+        pixels that are not numbers.
         """
-        if not isinstance(array, zarr.Array) or type(array.store) is not RemoteStore:
+        if not isinstance(array, zarr.Array):
+            return None
+        store = getattr(array.store, "inner", array.store)  # N5 has a store around another one
+        if type(store) is not RemoteStore:
             return None
         decoder = ChunkDecoder.of(array)
-        return None if decoder is None else cls(array, decoder)
+        return None if decoder is None else cls(array, store, decoder)
 
     @property
     def chunks_per_call(self) -> int:
@@ -211,7 +215,8 @@ class RemoteChunks:
 
     def _path(self, index: Index) -> str:
         key = self._key(index)
-        return f"{self._prefix}/{key}" if self._prefix else key
+        path = f"{self._prefix}/{key}" if self._prefix else key
+        return path if self._block_key is None else str(self._block_key(path))
 
     def _decoded(self, index: Index, stored: Stored | None) -> Array:
         if stored is None:
