@@ -5,6 +5,7 @@ Nothing here needs the internet.
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>Not here</title></head><body>Nothing.</body></html>\n"
+MAPPED = 2**20
+"""Size in bytes from which a file is not read whole for a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +221,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(rules.missing, b"<html>no</html>", "text/html", with_body=with_body)
 
-    def _content(self, path: str) -> bytes | None:
+    def _content(self, path: str) -> bytes | mmap.mmap | None:
+        """A file, whose parts can be sent without reading all of it."""
         file = self.web.root / path.lstrip("/")
-        return file.read_bytes() if file.is_file() and not path.endswith("/") else None
+        if not file.is_file() or path.endswith("/"):
+            return None
+        if file.stat().st_size < MAPPED:
+            return file.read_bytes()
+        with file.open("rb") as opened:
+            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _index(self, path: str) -> bytes | None:
         directory = self.web.root / path.strip("/")
@@ -230,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
         links = "\n".join(f'<a href="{name}">{name}</a>' for name in ["../", *names])
         return f"<html><body>{links}</body></html>".encode()
 
-    def _send_part(self, content: bytes, kind: str, *, with_body: bool) -> None:
+    def _send_part(self, content: bytes | mmap.mmap, kind: str, *, with_body: bool) -> None:
         """As much of a file as the request asks for."""
         given = self.headers.get("Range")
         span = _span(given, len(content)) if given and self.web.rules.ranges else None
@@ -248,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(
         self,
         status: int,
-        content: bytes,
+        content: bytes | mmap.mmap,
         kind: str,
         *,
         with_body: bool,
