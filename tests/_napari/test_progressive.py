@@ -17,6 +17,7 @@ from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
 from napari_pyramid._napari import _private, _progressive, _volume
+from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid.arrays import chunked_source, progressive
 from napari_pyramid.arrays.chunk_cache import ChunkCache
 from napari_pyramid.arrays.chunk_reader import SlicedChunks
@@ -268,6 +269,25 @@ def test_3d_shows_coarser_levels_first_and_2d_unlocks(window: Any, qtbot: Any) -
     assert layer.locked_data_level is None
 
 
+def test_3d_view_that_is_sliced_late_shows_finer_levels(
+    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """napari's own asynchronous slicing may begin after the view has turned."""
+    turned = threading.Event()
+    level = ProgressiveLayer.level
+
+    def late(self: Any, *given: Any, **options: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert turned.wait(60)
+        return level(self, *given, **options)
+
+    monkeypatch.setattr(ProgressiveLayer, "level", late)
+    layer = opened(window, three_levels())
+    window.dims.ndisplay = 3
+    turned.set()
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+
+
 def test_3d_keeps_to_its_budget(window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = three_levels()
     monkeypatch.setattr(_volume, "volume_bytes", lambda: levels[1].values.nbytes)
@@ -314,7 +334,9 @@ def test_step_in_time_in_3d_shows_the_coarsest_volume_first(
     levels = series()
     layer = opened(window, levels)
     window.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+    here = levels[0].values[window.dims.current_step[0]]
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), here), timeout=20000)
+    qtbot.waitUntil(lambda: layer.loaded, timeout=20000)
     shown: list[int | None] = []
     layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
     sliced: list[int] = []

@@ -52,6 +52,7 @@ class _Bridge(QObject):
 
     changed = Signal()
     failed = Signal(str)
+    turned = Signal()
 
 
 class ProgressiveLayer:
@@ -81,6 +82,7 @@ class ProgressiveLayer:
         self._bridge = _Bridge(window)
         self._bridge.changed.connect(self._on_change, Qt.ConnectionType.QueuedConnection)
         self._bridge.failed.connect(self._on_failure, Qt.ConnectionType.QueuedConnection)
+        self._bridge.turned.connect(self._on_turned, Qt.ConnectionType.QueuedConnection)
         self._draw_timer = _timer(self._bridge, self._draw)
         self._retry_timer = _timer(self._bridge, self._retry)
         self._settled_timer = _timer(self._bridge, self.follow_into_3d)
@@ -130,6 +132,11 @@ class ProgressiveLayer:
         """Load the finest level that fits, as the view was in 3-D before."""
         self.show_in(3)
 
+    def _on_turned(self) -> None:
+        """Follow a view that napari has sliced only after it was turned, on a thread of its own."""
+        if self._has_window and (self.n_displayed == 3) != self._volume.is_loading:
+            self.show_in(self.n_displayed)
+
     def leave_position(self) -> None:
         """Show the coarsest volume while the view moves along a hidden axis, then finer ones."""
         if self.n_displayed == 3 and len(self._point) > 3 and self._volume.is_loading:
@@ -153,8 +160,13 @@ class ProgressiveLayer:
         return len(self._views) - 1 if is_fine_volume and moved else level
 
     def level(self, level: int, point: Sequence[float], *, thumbnail: bool) -> ShownArray:
-        """Return the array that napari slices in place of ``layer.data[level]``."""
-        self._point = point
+        """Return the array that napari slices in place of ``layer.data[level]``.
+
+        May be called on any thread, also after the view was turned.
+        """
+        n_before, self._point = self.n_displayed, point
+        if self.n_displayed != n_before:
+            _emit(self._bridge, "turned")
         role: Role = "thumbnail" if thumbnail else "view"
         array = ShownArray(
             self._views[level], level, self._levels, role, self._planes(level, point)
