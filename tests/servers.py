@@ -5,6 +5,7 @@ Nothing here needs the internet.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import shutil
 import socket
@@ -386,16 +387,29 @@ def nginx_server(root: Path, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """The address of an S3 server in memory, which answers anonymous requests by policy."""
-    from moto.server import ThreadedMotoServer
+    """The address of an S3 server in memory, which answers anonymous requests by policy.
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    It is moto's application for S3 alone. moto's own server would search its services for the one
+    that each request is for, and write a log: half of the time of a request.
+    """
+    from moto.server import create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        def log_request(self, *given: Any) -> None:
+            if logging.getLogger("werkzeug").isEnabledFor(logging.INFO):  # a test reads the log
+                super().log_request(*given)
+
+    application = create_backend_app("s3")
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        yield f"http://{host}:{port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def s3_client(endpoint: str) -> Any:
