@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ SHAPE = (9, 700, 900)
 
 def discs() -> np.ndarray:
     """Labels 1 to 12: discs, the same in all planes but the first, which is empty."""
+    return _discs().copy()
+
+
+@cache
+def _discs() -> np.ndarray:
     found = np.zeros(SHAPE, "uint16")
     y, x = np.mgrid[: SHAPE[1], : SHAPE[2]]
     for i in range(12):
