@@ -8,8 +8,11 @@ import threading
 
 __all__ = ["give_way"]
 
-_NICER = 10
-"""Steps by which a thread becomes nicer: beside a busy thread it gets a tenth of a processor."""
+_NICER = 3
+"""Steps by which a thread becomes nicer: beside a busy thread it gets a third of a processor.
+
+With more steps, chunks come so late that a step of the slider is drawn twice.
+"""
 
 
 def give_way() -> None:
