@@ -64,6 +64,7 @@ class Offer:
     several: bool = False
     """Whether several images are chosen; then axes and sizes are empty."""
     n_images: int = 1
+    """Number of images that are chosen."""
     n_unsized: int = 0
     """Number of images that do not say how large a voxel is."""
 
@@ -101,12 +102,13 @@ class Offer:
             suggested_place(first.title, first.path),
             why_not_in_place(first),
             len(stored_levels(image.levels)),
+            n_unsized=int(_is_unsized(image)),
         )
 
     @property
     def asks_for_size(self) -> bool:
         """Whether the image does not say how large a voxel is."""
-        return bool(self.sized) and self.unit == PIXEL and set(self.voxel_size) == {1.0}
+        return not self.several and self.n_unsized > 0
 
 
 def _sizes(image: LayerImage) -> list[tuple[str, float]]:

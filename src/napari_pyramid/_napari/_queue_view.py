@@ -173,8 +173,9 @@ def buttons_for(task: Task) -> list[tuple[str, str, str | Action]]:
     again = ("Build again", "Starts from the beginning", "resume")
     if task.state == "failed":
         actions = [(a.label, a.tooltip, a) for a in actions_for(task.error)]
-        # A bucket has no folder to open, and what was chosen before is what this task has tried.
-        left_out = {"finishes", "opens" if task.place and is_remote(task.place) else "finishes"}
+        left_out = {"finishes"}  # what was chosen before is what this task has tried
+        if task.place is not None and is_remote(task.place):
+            left_out.add("opens")  # there is no folder to open
         actions = [found for found in actions if found[2].effect not in left_out]
         retry = ("Try again", "Goes on if what is wrong has been put right", "resume")
         end = clear if task.started is None else discard

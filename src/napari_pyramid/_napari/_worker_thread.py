@@ -133,6 +133,7 @@ class Job:
         self._bar.show(step)  # last: napari's bar handles events here, perhaps the end of this job
 
     def _end(self, outcome: Outcome) -> None:
+        # `outcome` is of the thread: its result is the outcome of `_run`, unless that has failed.
         _running.discard(self)
         self._withdraw()
         self._bar.close()
