@@ -17,6 +17,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_pyramid.image import ArrayLike
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
 __all__ = ["ChunkReader", "Index", "SlicedChunks", "chunk_box", "chunk_reader"]
@@ -61,8 +62,7 @@ def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
 def _remote_chunks(array: ArrayLike) -> ChunkReader | None:
     if not isinstance(array, zarr.Array):
         return None
-    store = getattr(array.store, "inner", array.store)  # N5 has a store around another one
-    if type(store).__name__ != "RemoteStore":
+    if type(inner_store(array.store)).__name__ != "RemoteStore":
         return None
     from napari_pyramid.storage.remote_chunks import RemoteChunks  # only URLs pay for it
 

@@ -19,6 +19,7 @@ from napari_pyramid.downsample import Reduction, reduction_of
 from napari_pyramid.downsample.methods import Method
 from napari_pyramid.errors import DestinationError, Remedy, SpecError
 from napari_pyramid.metadata.group import Attributes, listed_multiscales
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.destination import is_anonymous, place_of_array
 from napari_pyramid.storage.folder import Folder, Place, path_below
 from napari_pyramid.storage.n5_store import N5Store
@@ -73,7 +74,7 @@ def editable_places(arrays: Sequence[zarr.Array[Any]]) -> list[Place]:
 
 
 def _editable_place(array: zarr.Array[Any]) -> Place:
-    store = getattr(array.store, "inner", array.store)
+    store = inner_store(array.store)
     on_web = isinstance(store, RemoteStore) and store.address.is_http
     place = None if on_web or isinstance(store, ZipStore) else place_of_array(array)
     if place is None:
@@ -101,7 +102,7 @@ def _in_words(array: Any) -> str:
     if not isinstance(array, zarr.Array):
         return "an image that is not stored as one zarr array"
     store = array.store
-    inner = getattr(store, "inner", store)
+    inner = inner_store(store)
     if isinstance(inner, RemoteStore) and inner.address.is_http:
         return "a store on a web server"
     if isinstance(store, N5Store):

@@ -19,9 +19,10 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Transpose
 from napari_pyramid.axes import Axis, default_axes, ome_order, parse_axes
 from napari_pyramid.build.source_identity import identity_of_file, identity_of_stored, is_presented
-from napari_pyramid.build.source_places import inner_store, stored_array
+from napari_pyramid.build.source_places import stored_array
 from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.irregular import with_regular_chunks
 from napari_pyramid.storage.objects import StoreError
@@ -169,7 +170,7 @@ def _usable(scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
 def _is_portable(array: Any) -> bool:
     """Return whether pickling an array sends no pixels, only where they are."""
     stored = stored_array(array)
-    if stored is None or isinstance(inner_store(stored), MemoryStore):
+    if stored is None or isinstance(inner_store(stored.store), MemoryStore):
         return False
     try:
         pickle.dumps(array)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 from napari_pyramid.arrays.virtual import Transpose
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.destination import place_in_bucket
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.irregular import Irregular
@@ -18,7 +18,7 @@ from napari_pyramid.storage.objects import Objects
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.store_objects import name_of
 
-__all__ = ["directory_of", "inner_store", "place_compared", "place_read", "stored_array"]
+__all__ = ["directory_of", "place_compared", "place_read", "stored_array"]
 
 
 def stored_array(array: Any) -> zarr.Array[Any] | None:
@@ -26,12 +26,6 @@ def stored_array(array: Any) -> zarr.Array[Any] | None:
     found = array.array if isinstance(array, Transpose) else array
     found = found.array if isinstance(found, Irregular) else found
     return found if isinstance(found, zarr.Array) else None
-
-
-def inner_store(array: zarr.Array[Any]) -> Store:
-    """Return the store that holds the chunks of an array; N5 is presented by a store around it."""
-    store: Store = getattr(array.store, "inner", array.store)
-    return store
 
 
 def directory_of(array: Any) -> Path | None:
@@ -47,7 +41,7 @@ def place_read(array: Any) -> Place | None:
     stored = stored_array(array)
     if stored is None:
         return None
-    store = inner_store(stored)
+    store = inner_store(stored.store)
     if isinstance(store, LocalStore):
         return Path(store.root) / stored.path
     if isinstance(store, RemoteStore):

@@ -15,6 +15,7 @@ from zarr.storage import LocalStore
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.layout_warnings import warn
 from napari_pyramid.storage.node import Node
 
@@ -63,7 +64,7 @@ def read_xml(root: Node) -> BdvXml:
     Empty if the container is not on this machine, or there is no such file. It is the only file
     outside the opened store that is read, because BigDataViewer keeps half of the metadata in it.
     """
-    inner = getattr(root.store, "inner", root.store)
+    inner = inner_store(root.store)
     if root.path or not isinstance(inner, LocalStore):
         return BdvXml()
     path = Path(os.path.realpath(inner.root)).with_suffix(".xml")

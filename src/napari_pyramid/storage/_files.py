@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.consolidated_files import consolidated_documents, directory_index
 from napari_pyramid.storage.fetch_files import (
     LARGEST_FILE,
@@ -255,7 +256,7 @@ def files_of(store: Store, fetched: Mapping[str, bytes | None] | None = None) ->
 
 def _local_root(store: Store) -> Path | None:
     """Return the directory that a store presents in another format, or None for other stores."""
-    inner = getattr(store, "inner", store)
+    inner = inner_store(store)
     return inner.root if isinstance(inner, LocalStore) else None
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
+from napari_pyramid.storage.chunk_places import chunk_key, inner_store
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.run_together import THREADS, run_together
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
@@ -57,12 +58,10 @@ class RemoteChunks:
 
     def __init__(self, array: zarr.Array[Any], store: RemoteStore, decoder: ChunkDecoder) -> None:
         self._store = store
-        self._prefix = array.path
-        self._block_key = getattr(array.store, "block_key", None)  # of N5, see `of`
         self._decoder = decoder
         self._grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
         self._n_inner = math.prod(decoder.per_shard)
-        self._key = array.metadata.encode_chunk_key
+        self._key = chunk_key(array)
         self._indexes: OrderedDict[Index, tuple[float, Future[Places | None]]] = OrderedDict()
         self._room = max(1, _INDEX_BYTES // index_nbytes(self._n_inner))
         self._lock = threading.Lock()
@@ -76,7 +75,7 @@ class RemoteChunks:
         """
         if not isinstance(array, zarr.Array):
             return None
-        store = getattr(array.store, "inner", array.store)  # N5 has a store around another one
+        store = inner_store(array.store)
         if type(store) is not RemoteStore:
             return None
         decoder = ChunkDecoder.of(array)
@@ -117,7 +116,7 @@ class RemoteChunks:
             self._indexes.clear()
 
     def _read_object(self, index: Index, found: dict[Index, Array]) -> None:
-        found[index] = self._decoded(index, self._store.fetch_now(self._path(index)))
+        found[index] = self._decoded(index, self._store.fetch_now(self._key(index)))
 
     def _read_shard(
         self, shard: Index, indexes: list[Index], found: dict[Index, Array], decoders: int
@@ -148,7 +147,7 @@ class RemoteChunks:
 
     def _whole_shard(self, shard: Index, indexes: Sequence[Index]) -> dict[Index, Stored]:
         """Return the bytes of all chunks of a shard, with one request for the whole shard."""
-        key = self._path(shard)
+        key = self._key(shard)
         stored = self._store.fetch_now(key)
         if stored is None:
             return {}
@@ -166,7 +165,7 @@ class RemoteChunks:
         spans = {i: (p[0], sum(p)) for i, p in parts.items() if p is not None}
         if not spans:
             return {}
-        key = self._path(shard)
+        key = self._key(shard)
         contents = self._store.fetch_ranges_now(key, list(spans.values()))
         if contents is None:
             raise OSError(f"{self._store}/{key}: the shard is no longer there")
@@ -194,7 +193,7 @@ class RemoteChunks:
         assert future is not None
         if not is_mine:
             return future.result()
-        key = self._path(shard)
+        key = self._key(shard)
         try:
             stored = self._store.fetch_now(key, Span(-index_nbytes(self._n_inner)))
             places = None if stored is None else self._parsed(key, stored)
@@ -212,11 +211,6 @@ class RemoteChunks:
             return parse_index(bytes(stored), self._n_inner)
         except ValueError as error:
             raise OSError(f"{self._store}/{key}: {error}") from None
-
-    def _path(self, index: Index) -> str:
-        key = self._key(index)
-        path = f"{self._prefix}/{key}" if self._prefix else key
-        return path if self._block_key is None else str(self._block_key(path))
 
     def _decoded(self, index: Index, stored: Stored | None) -> Array:
         if stored is None:

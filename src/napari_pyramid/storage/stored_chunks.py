@@ -20,6 +20,7 @@ import zarr
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
 from napari_pyramid.storage.chunk_files import ChunkFile, ChunkFiles, chunk_files
 from napari_pyramid.storage.chunk_memory import MEMORY
+from napari_pyramid.storage.chunk_places import chunk_key, inner_store
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 
 __all__ = ["StoredChunks"]
@@ -64,16 +65,11 @@ class StoredChunks:
         """
         if not isinstance(array, zarr.Array):
             return None
-        store = array.store
-        block_key = getattr(store, "block_key", None)  # of N5, whose store is around another one
-        files = chunk_files(store if block_key is None else getattr(store, "inner", store))
+        files = chunk_files(inner_store(array.store))
         decoder = None if files is None else ChunkDecoder.of(array)
         if files is None or decoder is None:
             return None
-        start, encode = f"{array.path}/" if array.path else "", array.metadata.encode_chunk_key
-        if block_key is None:
-            return cls(files, lambda index: start + encode(index), decoder)
-        return cls(files, lambda index: block_key(start + encode(index)), decoder)
+        return cls(files, chunk_key(array), decoder)
 
     @property
     def chunks_per_call(self) -> int:

@@ -18,6 +18,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import is_url, parse_address
+from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.fetch_files import fetch_files
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
@@ -89,7 +90,7 @@ def open_above(node: Node) -> Node:
     LayoutError
         As `open_root`.
     """
-    store = getattr(node.store, "inner", node.store)  # N5 is presented by a store around it
+    store = inner_store(node.store)
     if not isinstance(store, RemoteStore):
         opened = os.path.realpath(node.opened)
         return open_root(opened if node.path else os.path.dirname(opened))
@@ -237,7 +238,7 @@ def _look_for_file(store: RemoteStore) -> Found | None:
 
 def withheld(node: Node) -> str | None:
     """Return the message for a store that its server refuses to send, or None."""
-    store = getattr(node.store, "inner", node.store)
+    store = inner_store(node.store)
     if not isinstance(store, RemoteStore) or store.withheld is None:
         return None
     return _refused(store, store.withheld)
