@@ -27,8 +27,13 @@ def history(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
+def viewer(viewer_of_widget: Any) -> Any:
+    return viewer_of_widget
+
+
+@pytest.fixture
 def dialog(viewer: Any, qtbot: Any) -> Iterator[Any]:
-    found = OpenUrl(viewer, viewer.window._qt_window)
+    found = OpenUrl(viewer, None)
     found.show()
     yield found
     found.close()
@@ -36,6 +41,7 @@ def dialog(viewer: Any, qtbot: Any) -> Iterator[Any]:
     qtbot.wait(10)
 
 
+@pytest.mark.in_window
 def test_url_is_opened_and_remembered(
     viewer: Any, dialog: Any, qtbot: Any, ome_zarr: Callable[..., Path]
 ) -> None:
@@ -102,7 +108,7 @@ def test_dialog_can_be_closed_while_it_opens(
 def test_earlier_urls_are_offered_and_can_be_forgotten(viewer: Any, qtbot: Any) -> None:
     for name in "abca":
         _history.remember_url(f"https://host/{name}.zarr")
-    found = OpenUrl(viewer, viewer.window._qt_window)
+    found = OpenUrl(viewer, None)
     found.show()
     offered = [found.url.itemText(i) for i in range(found.url.count())]
     assert offered == [f"https://host/{name}.zarr" for name in "acb"]
@@ -154,6 +160,7 @@ def test_public_images_are_samples_in_the_manifest() -> None:
     assert all(parse_address(image.url).path for image in PUBLIC_IMAGES)
 
 
+@pytest.mark.in_window
 def test_command_is_in_the_file_menu_and_shows_the_dialog(viewer: Any, qtbot: Any) -> None:
     manifest = PluginManifest.from_distribution("napari-pyramid")
     menus = manifest.contributions.menus or {}
