@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ class Picture:
                 absent.append(index)
             else:
                 target, inside = self._place(index)
-                self.pixels[target] = chunk[inside]
+                _copy(chunk[inside], self.pixels[target])
         distances = [_distances(r, places) for r, places in zip(ranges, self._places, strict=True)]
         absent.sort(key=lambda i: sum(d[n] for d, n in zip(distances, i, strict=True)))
         self.missing: dict[Index, None] = dict.fromkeys(absent)
@@ -119,7 +119,7 @@ class Picture:
             del self.missing[index]
             self.failed.discard(index)
             target, inside = self._place(index)
-            self.pixels[target] = chunk[inside]
+            _copy(chunk[inside], self.pixels[target])
         return True
 
     def paint_behind(self, level: int) -> bool:
@@ -217,17 +217,18 @@ class Picture:
         self, level: int, first: Index, last: Index, chunks: Mapping[Index, Array]
     ) -> None:
         """Paint a box of chunks, from `first` to `last`, from the chunks of a coarser level."""
-        part = self.pixels[(region := self._region(first, last))]
-        axes = []
-        for axis, span in enumerate(region):
-            samples = self._samples(level, axis)[span]
-            numbers, insides = np.divmod(samples, self._levels[level].source.chunks[axis])
-            cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(samples)]
-            axes.append([(int(numbers[a]), slice(a, b), insides[a:b]) for a, b in pairwise(cuts)])
-        for pieces in product(*axes):
-            chunk = chunks[tuple(number for number, _, _ in pieces)]
-            target = tuple(span for _, span, _ in pieces)
-            part[target] = _taken(chunk, [inside for _, _, inside in pieces])
+        region = self._region(first, last)
+        samples = [self._samples(level, axis)[span] for axis, span in enumerate(region)]
+        spans = [range(int(along.min()), int(along.max()) + 1) for along in samples]
+        coarse = np.empty([len(span) for span in spans], self.pixels.dtype)
+        parts = map(chunk_parts, spans, self._levels[level].source.chunks)
+        for pieces in product(*parts):
+            chunk = chunks.get(tuple(number for number, _, _ in pieces))
+            if chunk is not None:  # no sample is shown of a chunk that is not needed
+                inside = tuple(part for _, _, part in pieces)
+                _copy(chunk[inside], coarse[tuple(target for _, target, _ in pieces)])
+        nearest = [along - span.start for along, span in zip(samples, spans, strict=True)]
+        self.pixels[region] = _taken(coarse, nearest)
 
     def _region(self, first: Index, last: Index) -> tuple[slice, ...]:
         """Return the place in `pixels` of the chunks from `first` to `last`."""
@@ -242,6 +243,19 @@ class Picture:
         axes = [axis for axis, n in enumerate(part.shape) if n > 1][-2:]
         diagonal = sum(np.indices(part.shape, sparse=True)[axis] for axis in axes)
         part[np.broadcast_to(diagonal, part.shape) // STRIPE % 2 == 0] = self.source.fill_value
+
+
+def _copy(samples: Array, target: Array) -> None:
+    """Copy samples into an array of the same shape, by whole rows where both have them.
+
+    NumPy lets other threads have the interpreter while it copies more than 500 items. A view has
+    hundreds of chunks, and after each one the window would wait for threads that build.
+    """
+    itemsize = target.itemsize
+    if samples.dtype == target.dtype and samples.strides[-1] == target.strides[-1] == itemsize:
+        row = f"V{target.shape[-1] * itemsize}"
+        samples, target = samples.view(row), target.view(row)
+    target[...] = samples
 
 
 def _distances(r: range, places: Mapping[int, tuple[slice, slice]]) -> dict[int, float]:
