@@ -162,7 +162,7 @@ class ChunkLoader:
             threading.Thread(target=self._work, name="chunk loader", daemon=True).start()
 
     def _work(self) -> None:
-        give_way()
+        give_way("read")
         try:
             while batch := self._take():
                 self._read(*batch)

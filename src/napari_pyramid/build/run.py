@@ -278,7 +278,7 @@ class Run:
         return ThreadPoolExecutor(
             number,
             thread_name_prefix="napari-pyramid",
-            initializer=give_way if self.gives_way else None,
+            initializer=partial(give_way, "build") if self.gives_way else None,
         )
 
     def _stop_all(self, own: ThreadPoolExecutor | None, pending: Mapping[Future[Any], Any]) -> None:
