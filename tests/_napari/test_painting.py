@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -410,6 +411,24 @@ def close_by_hand(window: Any) -> bool:
     return not guard.eventFilter(window.window._qt_window, ByHand())
 
 
+@contextmanager
+def held_update(editing: Any) -> Iterator[threading.Event]:
+    """Start an update, and hold it after its first step until the event is set."""
+    save, begun, go_on = editing.editor.iter_save, threading.Event(), threading.Event()
+
+    def iter_save() -> Iterator[Any]:
+        for step in save():
+            begun.set()
+            assert go_on.wait(60)
+            yield step
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(editing.editor, "iter_save", iter_save)
+        editing.save()
+        assert begun.wait(60)
+    yield go_on
+
+
 def test_closing_asks_about_what_is_not_saved(
     window: Any, painting: Any, store: Path, qtbot: Any, monkeypatch: Any
 ) -> None:
@@ -430,9 +449,17 @@ def test_closing_asks_about_what_is_not_saved(
     (guard,) = window.window._qt_window.findChildren(_unsaved._Guard)
     guard._may_close = False  # the window was not really closed
     assert not close_by_hand(window)
-    answer(qtbot, "Close without")
+    answer(qtbot, "Close without updating")
     qtbot.waitUntil(lambda: len(closed) == 2, timeout=60_000)
     assert int(open_pyramid(store)[0][4, 40, 40]) == 0
+    guard._may_close = False
+    with held_update(editing) as go_on:
+        painting.paint((4, 60, 60), 72)
+        assert not close_by_hand(window)
+        answer(qtbot, "Update pyramid")
+        go_on.set()
+        qtbot.waitUntil(lambda: len(closed) == 3, timeout=60_000)
+    assert [int(open_pyramid(store)[0][4, n, n]) for n in (40, 60)] == [71, 72]
 
 
 def test_every_command_works_from_the_menu(window: Any, tmp_path: Path, qtbot: Any) -> None:
@@ -492,10 +519,16 @@ def test_painted_labels_of_a_removed_layer_can_be_discarded(
     window: Any, painting: Any, store: Path, qtbot: Any
 ) -> None:
     painting.paint((4, 350, 450), 70)
-    window.layers.remove(painting)
-    answer(qtbot, "Discard")
-    qtbot.waitUntil(lambda: not _editing.editing_of(painting).has_unsaved, timeout=60_000)
-    assert int(open_pyramid(store)[0][4, 350, 450]) == 0
+    editing = _editing.editing_of(painting)
+    with held_update(editing) as go_on:
+        painting.paint((4, 40, 40), 71)
+        window.layers.remove(painting)
+        assert question() is None  # what was painted before may still fail to be saved
+        go_on.set()
+        answer(qtbot, "Discard")
+    qtbot.waitUntil(lambda: not editing.has_unsaved, timeout=60_000)
+    stored = open_pyramid(store)[0]
+    assert (int(stored[4, 350, 450]), int(stored[4, 40, 40])) == (70, 0)
 
 
 # ---- beginning -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from napari.layers import Labels
@@ -46,6 +47,8 @@ class Editing:
         self._viewer, self._layer = weakref.ref(viewer), weakref.ref(layer)
         self.editor = editor
         self._job: Job | None = None
+        self._waiting: list[Callable[[], None]] = []
+        """Calls for when the pyramid has been updated."""
 
     @property
     def has_unsaved(self) -> bool:
@@ -58,9 +61,16 @@ class Editing:
         return self._job is not None
 
     def save(self, then: Callable[[bool], None] | None = None) -> None:
-        """Write what has been painted, in the background; call `then` with whether it worked."""
+        """Write what has been painted, in the background; then call `then` with whether it worked.
+
+        While the pyramid is being updated, what is painted meanwhile is written after that, if
+        somebody waits for it.
+        """
         if self._job is not None:
-            show_info("The pyramid is being updated already.")
+            if then is None:
+                show_info("The pyramid is being updated already.")
+            else:
+                self.after_saving(partial(self._save_rest, then))
             return
         layer = self._layer()
         name = layer.name if layer is not None else "labels"
@@ -74,9 +84,25 @@ class Editing:
             self._refresh()
             if then is not None:
                 then(outcome.complete)
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                call()
 
         self._job = Job(self._steps(), f"Update {name}", end)
         self._job.start()
+
+    def after_saving(self, call: Callable[[], None]) -> None:
+        """Call `call` once the pyramid is not being updated any more."""
+        if self._job is None:
+            call()
+        else:
+            self._waiting.append(call)
+
+    def _save_rest(self, then: Callable[[bool], None]) -> None:
+        if self.has_unsaved:
+            self.save(then)
+        else:
+            then(True)
 
     def _refresh(self) -> None:
         """Draw the layer, unless it is gone: napari alone would read it in the GUI thread."""

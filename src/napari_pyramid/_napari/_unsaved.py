@@ -1,7 +1,7 @@
 """Announce painted labels that are not saved, when their window is closed or their layer removed.
 
-Closing asks: update the pyramid and close, close without, or stay. A removed layer has gone already
-when napari tells of it; it can be put back, since what was painted is still there.
+Closing asks: update the pyramid and close, close without updating, or stay. napari reports a removed
+layer only after it has gone; it can be put back, since what was painted is still there.
 """
 
 from __future__ import annotations
@@ -33,17 +33,16 @@ class Unsaved(Protocol):
         ...
 
     @property
-    def is_saving(self) -> bool:
-        """Whether the pyramid is being updated."""
-        ...
-
-    @property
     def editor(self) -> PyramidEditor:
         """The editor that holds what has been painted."""
         ...
 
     def save(self, then: Callable[[bool], None] | None = None) -> None:
         """Update the pyramid, and call `then` with whether that worked."""
+        ...
+
+    def after_saving(self, call: Callable[[], None]) -> None:
+        """Call `call` once the pyramid is not being updated any more."""
         ...
 
 
@@ -111,7 +110,7 @@ class _Guard(QObject):
             "Update it before closing?",
         )
         update = box.addButton("Update pyramid", QMessageBox.ButtonRole.AcceptRole)
-        box.addButton("Close without", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton("Close without updating", QMessageBox.ButtonRole.DestructiveRole)
         stay = box.addButton(QMessageBox.StandardButton.Cancel)
 
         def closing() -> None:
@@ -140,9 +139,14 @@ class _Guard(QObject):
         editings[0].save(then)
 
     def _on_removed(self, event: Any) -> None:
-        layer = event.value
-        editing = self.editings.get(layer)
-        if editing is None or not editing.has_unsaved or editing.is_saving:
+        editing = self.editings.get(event.value)
+        if editing is not None:
+            ask = partial(self._ask_about_removed, event.value, event.index, editing)
+            editing.after_saving(ask)
+
+    def _ask_about_removed(self, layer: Any, index: int, editing: Unsaved) -> None:
+        viewer = self._viewer()
+        if not editing.has_unsaved or (viewer is not None and layer in viewer.layers):
             return
         box = self._question(
             f"What you have painted on {layer.name} is not in the pyramid yet.",
@@ -151,10 +155,8 @@ class _Guard(QObject):
         update = box.addButton("Update pyramid", QMessageBox.ButtonRole.AcceptRole)
         box.addButton("Put back", QMessageBox.ButtonRole.RejectRole)
         discard = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
-        index = event.index
 
         def decide(clicked: Any) -> None:
-            viewer = self._viewer()
             if clicked is update:
                 editing.save()
             elif clicked is discard:
@@ -177,8 +179,8 @@ class _Guard(QObject):
     def _ask(self, box: QMessageBox, decide: Callable[[Any], None]) -> None:
         """Open a question without waiting for the answer: `decide` gets the button.
 
-        The question comes, and the answer is followed, from the event loop: napari is amid removing
-        the layer, and Qt amid closing the question, and neither can be disturbed by the other.
+        Both the question and what follows the answer come from the event loop: napari is still
+        removing the layer, and Qt is still closing the question, when their signals come.
         """
         self._is_asking = True
 
