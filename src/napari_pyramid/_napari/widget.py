@@ -44,6 +44,7 @@ __all__ = ["BuildPyramid"]
 
 _ACTIVE: tuple[State, ...] = ("waiting", "running", "paused", "stopping")
 _STOPPED: tuple[State, ...] = ("stopped", "failed")
+_BUILT_NOW = "This is being built."
 
 
 class BuildPyramid(QWidget):
@@ -110,7 +111,7 @@ class BuildPyramid(QWidget):
     def _show(self, planned: Planned, message: str) -> None:
         """Show plans, or what is wrong beside the control that it is about."""
         if isinstance(planned.error, DestinationError) and self._task_there(*_ACTIVE):
-            planned, message = Planned(), "This is being built."
+            planned, message = Planned(), _BUILT_NOW
         plans = planned.plans
         self.form.say({k: v for k, v in planned.problems.items() if k})
         self._panel.offer([a for a in actions_for(planned.error) if self._is_possible(a)])
@@ -130,6 +131,8 @@ class BuildPyramid(QWidget):
         self.planned.emit()
 
     def _remarks(self, planned: Planned) -> str:
+        if not self._new_places(planned):
+            return _BUILT_NOW
         selected = self.chooser.selected
         notes = "" if selected is None else " ".join(f"{note}." for note in selected.remarks)
         if len(planned.plans) == 1:
@@ -160,10 +163,13 @@ class BuildPyramid(QWidget):
 
     def _enable(self) -> None:
         """Enable the button for plans that are not in the queue already."""
-        active = {task.place for task in self.queue.tasks if task.state in _ACTIVE}
-        places = {str(plan.build.destination) for plan in self.chooser.planned.plans}
-        self.build.setEnabled(bool(places - active))
+        self.build.setEnabled(bool(self._new_places(self.chooser.planned)))
         self.build.setText("Add to queue" if self.queue.current is not None else "Build")
+
+    def _new_places(self, planned: Planned) -> set[str]:
+        """Return the places to build in, without those in the queue already."""
+        active = {task.place for task in self.queue.tasks if task.state in _ACTIVE}
+        return {str(plan.build.destination) for plan in planned.plans} - active
 
     def _measure(self) -> None:
         self._estimates.measure()

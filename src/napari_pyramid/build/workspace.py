@@ -19,6 +19,7 @@ import os
 import shutil
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,10 @@ class Workspace(WorkspaceBase[Path]):
 
     def count_tiles(self) -> tuple[int, int]:
         """Return how many tiles are done, and how many there are, over all journals."""
-        counts = [count_tiles(path) for path in self.directory.glob("journal-*")]
+        counts = []
+        for path in self.directory.glob("journal-*"):
+            with suppress(FileNotFoundError):  # a build that starts over removes its journals
+                counts.append(count_tiles(path))
         return sum(done for done, _ in counts), sum(total for _, total in counts)
 
     def is_intact(self) -> bool:
