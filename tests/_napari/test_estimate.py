@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+import zarr
+
+from napari_pyramid._napari import _estimate
+from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._estimate import Estimate
-from napari_pyramid._napari._plan import Totals
+from napari_pyramid._napari._plan import Choice, Plan, Totals
 from napari_pyramid._napari._totals import rounded
+from napari_pyramid.axes import parse_axes
+from napari_pyramid.layer_image import LayerImage
 
 MB = 10**6
 
@@ -40,6 +50,35 @@ def test_one_part_for_an_image_of_one_chunk() -> None:
 def test_more_threads_than_the_parts_had_share_the_pixels() -> None:
     estimate = Estimate.from_times((5 * MB, 1.0), (25 * MB, 3.0), 0.5, spread=2)
     assert estimate.of(totals(1000 * MB))[0] == pytest.approx(50.5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (Choice("x.ome.zarr", verify=True), {"verify": True}),
+        (Choice("x.ome.zarr", factors=(1, 2, 2)), {"factors": (1, 2, 2)}),
+        (Choice("x.ome.zarr", chunks=(8, 8, 8), shards=(16, 32, 32)), {"shards": (16, 32, 32)}),
+        (Choice(None, verify=True, factors=(2, 2, 2)), {"verify": True, "factors": (2, 2, 2)}),
+    ],
+)
+def test_what_takes_time_in_the_build_takes_time_in_its_parts(
+    choice: Choice, expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = zarr.create_group(tmp_path / "x.zarr").create_array(
+        "0", data=np.ones((20, 40, 50), "u2"), chunks=(10, 20, 20)
+    )
+    image = LayerImage("x", (array,), "image", parse_axes("zyx", 3), (1.0,) * 3, (0.0,) * 3)
+    plan = Plan.of(Candidate(image), replace(choice, n_levels=2))
+    given: list[dict[str, Any]] = []
+
+    def plan_build(*where: Any, **options: Any) -> Any:
+        given.append(options)
+        return real(*where, **options)
+
+    real = _estimate.plan_build
+    monkeypatch.setattr(_estimate, "plan_build", plan_build)
+    assert _estimate.measured(plan).of(Totals.of([plan]))[0] > 0
+    assert expected.items() <= given[-1].items()
 
 
 @pytest.mark.parametrize(

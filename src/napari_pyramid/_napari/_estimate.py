@@ -31,7 +31,10 @@ _SMALLER = 4
 _REPEATED = 1.0
 """Seconds below which the larger part is built again, and the shorter time counts."""
 _LEAST = 0.5
-"""Least time for a byte, of the time for a byte of the larger part: both times are noisy."""
+"""Least time for a byte, as a fraction of the time for a byte of the larger part.
+
+The difference of the two times may be too small, because both are noisy.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def key_of(plan: Plan) -> tuple[Any, ...]:
         id(plan.candidate.image.levels[0]),
         *(first.chunks, first.shards, build.codec, build.reduction.name, plan.choice.format),
         *(plan.choice.workers, plan.choice.destination is None, plan.choice.verify),
+        plan.choice.factors,
         _is_local(plan),
     )
 
@@ -139,8 +143,9 @@ def _run(array: Any, place: Path, plan: Plan, options: dict[str, Any]) -> tuple[
     """Build a part as the plan builds the whole, and return the build and its seconds."""
     if plan.choice.destination is None:
         plan_build(array, place, **{**options, "n_levels": 1}).run()
-        kept = ("method", "n_levels", "max_workers", "memory_limit")
-        build = plan_build(place, in_place=True, **{k: options[k] for k in kept})
+        kept = ("method", "n_levels", "factors", "verify", "max_workers", "memory_limit")
+        kept_options = {name: options[name] for name in kept if name in options}
+        build = plan_build(place, in_place=True, **kept_options)
     else:
         build = plan_build(array, place, **options)
     began = time.perf_counter()
@@ -151,9 +156,8 @@ def _run(array: Any, place: Path, plan: Plan, options: dict[str, Any]) -> tuple[
 def _options(plan: Plan) -> dict[str, Any]:
     """Return the options of a build of a part: two levels, stored as the plan stores its own."""
     choice, spec = plan.choice, plan.build.spec
-    axes = plan.image.axes
-    return {
-        "axes": axes,
+    options = {
+        "axes": plan.image.axes,
         "scale": plan.image.scale,
         "labels": spec.kind == "labels",
         "method": spec.method,
@@ -161,10 +165,14 @@ def _options(plan: Plan) -> dict[str, Any]:
         "chunks": choice.chunks,
         "codec": choice.codec,
         "format": choice.format,
+        "factors": choice.factors,
+        "verify": choice.verify,
         "max_workers": choice.workers,
         "memory_limit": choice.memory,
         "resume": False,
     }
+    shards = {} if choice.shards == "auto" else {"shards": choice.shards}
+    return {**shards, **{name: value for name, value in options.items() if value is not None}}
 
 
 def _tile(plan: Plan, ndim: int) -> tuple[int, ...]:
