@@ -16,7 +16,7 @@ import zarr
 from napari.settings import get_settings
 from napari.utils.notifications import notification_manager
 
-from napari_pyramid._napari import _private, _progressive, _volume
+from napari_pyramid._napari import _private, _progressive, _progressive_layer, _volume
 from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid.arrays import chunked_source, progressive
 from napari_pyramid.arrays.chunk_cache import ChunkCache
@@ -38,12 +38,13 @@ class Gated:
         self.gate.set()
         GATES.append(self.gate)
         self.broken: set[tuple[int, ...]] = set()
-        self.n_reads = 0
+        self.n_reads = self.n_failed = 0
 
     def __getitem__(self, key: Any) -> np.ndarray:
         assert self.gate.wait(60)
         self.n_reads += 1
         if tuple(s.start // c for s, c in zip(key, self.chunks, strict=True)) in self.broken:
+            self.n_failed += 1
             raise OSError("bad sector")
         return self.values[key].copy()
 
@@ -196,6 +197,23 @@ def test_unreadable_chunk_is_named_once(window: Any, qtbot: Any) -> None:
     assert len(named) == len(set(named)) <= 2
     good = pixels(layer)[60:90, 60:90]
     np.testing.assert_array_equal(good, levels[0].values[43, 60:90, 60:90])
+
+
+def test_chunk_that_fails_is_tried_again_also_after_others_have_been_given_up(
+    window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_progressive_layer, "RETRY_EVERY", 0.02)
+    monkeypatch.setattr(_progressive_layer, "RETRIES", 1)
+    levels = volume()
+    levels[0].broken |= {(5, 1, 2), (2, 1, 2)}
+    layer = opened(window, levels)
+    at_level_0(window, layer, qtbot)
+    window.dims.set_current_step(0, 41)
+    qtbot.waitUntil(lambda: levels[0].n_failed == 2, timeout=10000)
+    window.dims.set_current_step(0, 20)
+    qtbot.waitUntil(lambda: levels[0].n_failed == 3, timeout=10000)
+    levels[0].broken.clear()
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 20), timeout=10000)
 
 
 def messages() -> list[str]:

@@ -39,7 +39,7 @@ LOOK_EVERY = 0.06
 SETTLED = 0.2
 """Seconds after a move along a hidden axis until finer volumes are loaded."""
 RETRY_EVERY, RETRIES = 5.0, 6
-"""Seconds until chunks that cannot be read are tried again, and how often."""
+"""Seconds until chunks that cannot be read are tried again, and how often in each view."""
 NAMED = 3
 """Number of unreadable chunks of a layer that are reported by name; the rest get one message."""
 
@@ -78,7 +78,7 @@ class ProgressiveLayer:
         self._scheduled = self._changed = False
         self._rest = SHORTEST_REST
         self._named: list[str] = []
-        self._retries_left = RETRIES
+        self._retries_left, self._tried_view = RETRIES, 0
         self._bridge = _Bridge(window)
         self._bridge.changed.connect(self._on_change, Qt.ConnectionType.QueuedConnection)
         self._bridge.failed.connect(self._on_failure, Qt.ConnectionType.QueuedConnection)
@@ -244,6 +244,7 @@ class ProgressiveLayer:
         layer = self._layer()
         if layer is None:
             return
+        self._try_again_later()
         waiting = self._levels.is_waiting
         set_loaded(layer, not waiting)
         self._sign.show(self, layer.name if waiting else None, self._levels.n_views)
@@ -258,6 +259,13 @@ class ProgressiveLayer:
             layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
             self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
 
+    def _try_again_later(self) -> None:
+        """Have chunks in view that could not be read tried again, some times for each view."""
+        if self._tried_view != self._levels.n_views:
+            self._tried_view, self._retries_left = self._levels.n_views, RETRIES
+        if self._levels.has_failed and self._retries_left and not self._retry_timer.isActive():
+            self._retry_timer.start(int(RETRY_EVERY * 1000))
+
     def _on_failure(self, message: str) -> None:
         from napari.utils.notifications import show_warning
 
@@ -269,14 +277,11 @@ class ProgressiveLayer:
         elif len(self._named) == NAMED + 1:
             layer = self._layer()
             show_warning(f"More chunks of {layer.name if layer else 'the image'} cannot be read.")
-        if not self._retry_timer.isActive() and self._retries_left:
-            self._retry_timer.start(int(RETRY_EVERY * 1000))
 
     def _retry(self) -> None:
         self._retries_left -= 1
         self._levels.retry()
-        if self._levels.has_failed and self._retries_left:
-            self._retry_timer.start(int(RETRY_EVERY * 1000))
+        self._try_again_later()
 
     def _on_visible(self) -> None:
         layer = self._layer()

@@ -123,7 +123,8 @@ class ProgressiveLevels:
     def close(self) -> None:
         """Stop reading; the next call of `show` starts it again."""
         self._loader.drop(self)
-        self._pictures.clear()
+        with self._lock:  # napari may slice on a thread of its own
+            self._pictures.clear()
 
     def show(self, level: int, view: LazyArray, role: Role = "view") -> Array:
         """Return a picture of `view`, a part of ``levels[level]``, from memory; have the rest read.
@@ -171,7 +172,9 @@ class ProgressiveLevels:
 
     def retry(self) -> None:
         """Try again to read the chunks that could not be read."""
-        self._loader.retry(self, list(self._urgent()))
+        with self._lock:
+            wanted = list(self._urgent())
+        self._loader.retry(self, wanted)
 
     def deliver(self, source: ChunkedSource, chunks: dict[Index, Array]) -> None:
         """Paint chunks that have been read. Called by the loader."""
