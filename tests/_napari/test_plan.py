@@ -40,6 +40,18 @@ def test_rows_are_the_levels() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("scale", "unit", "asks"),
+    [((30, 1, 1), None, True), ((1, 1, 1), "um", False), ((30, 0.5, 0.5), None, False)],
+)
+def test_size_is_asked_for_if_no_axis_of_space_has_one(
+    scale: tuple[float, ...], unit: str | None, asks: bool
+) -> None:
+    axes = parse_axes("tyx", 3, units=["s", unit, unit])
+    image = replace(image_of(np.zeros((5, 30, 40), np.uint8), "tyx"), axes=axes, scale=scale)
+    assert _offer.Offer.of([Candidate(image)]).asks_for_size == asks
+
+
 def test_small_image_needs_no_pyramid_and_says_so() -> None:
     plan = plan_of(image_of(np.zeros((20, 30, 40), np.uint16)), Choice("a.ome.zarr"))
     assert "Small enough" in plan.summary()

@@ -52,7 +52,8 @@ def test_layers_are_saved_to_a_url(viewer: Any, bucket: Any) -> None:
     assert not [key for key in keys(bucket) if ".building" in key]
 
 
-def test_a_url_typed_into_the_file_dialog_is_one(qapp: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["s3", "s3a", "S3"])
+def test_a_url_typed_into_the_file_dialog_is_one(qapp: Any, tmp_path: Path, scheme: str) -> None:
     """Qt puts the folder that it shows before the text."""
     dialog = QFileDialog(None, "save", str(tmp_path))
     dialog.setOption(QFileDialog.Option.DontUseNativeDialog, True)
@@ -60,10 +61,10 @@ def test_a_url_typed_into_the_file_dialog_is_one(qapp: Any, tmp_path: Path) -> N
     dialog.setFileMode(QFileDialog.FileMode.AnyFile)
     edit = dialog.findChild(QLineEdit)
     assert edit is not None
-    edit.setText("s3://lab/deep/cells")
+    edit.setText(f"{scheme}://lab/deep/cells")
     chosen = dialog.selectedFiles()[0]
     dialog.deleteLater()
-    assert chosen != "s3://lab/deep/cells"
+    assert chosen != f"{scheme}://lab/deep/cells"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("napari_pyramid.storage.folder.Folder.exists", lambda _: False)
         assert str(destination(chosen)) == "s3://lab/deep/cells.ome.zarr"

@@ -22,7 +22,7 @@ from napari_pyramid.build import plan_build
 from napari_pyramid.downsample import Reduction, default_method, methods_for
 from napari_pyramid.errors import DestinationError, PyramidError
 from napari_pyramid.layer_image import LayerImage
-from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.address import BUCKET_SCHEMES, public_url
 from napari_pyramid.storage.destination import is_anonymous, open_destination, place_of_array
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.objects import StoreError
@@ -38,7 +38,7 @@ __all__ = [
 _PACKAGE = Path(__file__).parents[1]
 """Folder of the package, which holds the sample data."""
 _MIXED = "as in the image"
-_IN_BUCKET = re.compile(r"(?:s3a?|gs|gcs|az|azure|abfss?)://[^/]", re.IGNORECASE)
+_IN_BUCKET = re.compile(rf"(?:{'|'.join(BUCKET_SCHEMES)})://[^/]", re.IGNORECASE)
 _STORES = (".zarr", ".n5", ".ozx", ".zip")
 
 
@@ -122,7 +122,8 @@ def _units(image: LayerImage) -> set[str]:
 
 
 def _is_unsized(image: LayerImage) -> bool:
-    return _units(image) == {PIXEL} and {size for _, size in _sizes(image)} == {1.0}
+    along = zip(image.axes, image.scale, strict=True)
+    return _units(image) == {PIXEL} and {size for axis, size in along if axis.is_spatial} == {1.0}
 
 
 def why_not_in_place(candidate: Candidate) -> str:

@@ -17,6 +17,7 @@ from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, explained
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.pyramid import Pyramid
+from napari_pyramid.storage.address import BUCKET_SCHEMES
 from napari_pyramid.storage.destination import open_destination
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.objects import StoreError
@@ -57,7 +58,8 @@ def _url_in(path: str) -> str | None:
 
     Dialogs put the folder that they show before what was typed, and make one slash of two.
     """
-    found = re.search(r"(?:^|[/\\])(s3|gs|gcs|az|abfs):[/\\]+([^/\\].*)$", path)
+    schemes = "|".join(BUCKET_SCHEMES)
+    found = re.search(rf"(?:^|[/\\])({schemes}):[/\\]+([^/\\].*)$", path, re.IGNORECASE)
     return None if found is None else f"{found[1]}://{found[2]}".replace("\\", "/")
 
 

@@ -14,7 +14,14 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from napari_pyramid.errors import LayoutError
 
-__all__ = ["Address", "is_remote", "is_url", "parse_address", "public_url"]
+__all__ = [
+    "BUCKET_SCHEMES",
+    "Address",
+    "is_remote",
+    "is_url",
+    "parse_address",
+    "public_url",
+]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORMATS = ("zarr", "zarr2", "zarr3", "n5", "precomputed")
@@ -29,6 +36,8 @@ The viewers: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer.
 _METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
 """Metadata files whose address users paste instead of the address of the folder."""
 _SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
+BUCKET_SCHEMES = ("s3", "gs", "az", "abfs", *_SAME)
+"""Schemes of objects in buckets, with all of their names."""
 _UNESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAFE = "/%:@!$&'()*+,;=~-._"
 
