@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -250,7 +251,12 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
 ) -> None:
     from napari_pyramid._napari._candidates import candidate_of_layer
     from napari_pyramid._napari._plan import Choice, Plan
-    from napari_pyramid._napari._unfinished import StartedBuild, remember, unfinished_builds
+    from napari_pyramid._napari._unfinished import (
+        StartedBuild,
+        records_file,
+        remember,
+        unfinished_builds,
+    )
 
     group = zarr.create_group(tmp_path / "s.zarr")
     array = group.create_array("0", data=random_cells(SHAPE), chunks=(8, 8, 8))
@@ -265,6 +271,10 @@ def test_layer_in_a_store_is_found_by_a_later_session_too(
     started = StartedBuild.of(plan)
     assert started is not None
     remember(started)
+    document = json.loads(records_file().read_bytes())
+    [entry] = document["builds"]
+    damaged = [{}, 7, {**entry, "image": {}}, {**entry, "place": {}}, {**entry, "later": 1}]
+    records_file().write_text(json.dumps({"builds": [*damaged, entry]}))
     [found] = unfinished_builds()
     assert found.error is None
     assert 0 < found.fraction < 1

@@ -12,12 +12,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import zarr
+from filelock import FileLock
 
 from napari_pyramid._napari._candidates import Candidate, candidate_at
 from napari_pyramid._napari._plan import Choice, Plan
@@ -37,6 +38,8 @@ __all__ = ["Found", "StartedBuild", "discard", "forget", "remember", "unfinished
 
 _MOST = 100
 """Entries that are kept; the oldest are dropped."""
+_PATIENCE = 1.0
+"""Seconds to wait at most for another process that changes the list."""
 _lock = threading.Lock()
 
 
@@ -69,6 +72,17 @@ class StartedBuild:
         image = asdict(replace(plan.candidate.image, levels=()))
         image["label_colors"] = [[k, *v] for k, v in plan.candidate.image.label_colors.items()]
         return cls(str(target), str(build.workspace), place, image, asdict(choice))
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> StartedBuild | None:
+        """Return an entry of the list; None if it is damaged, or of another version."""
+        try:
+            started = cls(**entry)
+            _ = started.chosen, _image(started.image, None)
+            known = {"array"} <= started.place.keys() or {"path", "image"} <= started.place.keys()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        return started if known else None
 
     @property
     def chosen(self) -> Choice:
@@ -199,14 +213,14 @@ def remember(started: StartedBuild) -> None:
 
     Entries whose work is gone from a disk are dropped; no bucket is asked.
     """
-    with _lock:
+    with _locked():
         others = [b for b in _entries() if b.destination != started.destination]
         _write([*(b for b in others if b.is_remote or Path(b.workspace).is_dir()), started])
 
 
 def forget(destination: str) -> None:
     """Remove a build from the list."""
-    with _lock:
+    with _locked():
         entries = _entries()
         others = [b for b in entries if b.destination != destination]
         if len(others) != len(entries):
@@ -227,12 +241,24 @@ def discard(started: StartedBuild) -> None:
 
 
 def _entries() -> list[StartedBuild]:
-    """Return the entries; none if the file is missing, damaged, or of a later version."""
+    """Return the entries, without damaged ones; [] if the file is missing or damaged."""
     try:
-        document = json.loads(records_file().read_text())
-        return [StartedBuild(**entry) for entry in document["builds"]]
+        document = json.loads(records_file().read_bytes())
+        found = [StartedBuild.read(entry) for entry in document["builds"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+    return [started for started in found if started is not None]
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Keep threads and other processes of the user from changing the list meanwhile."""
+    file = records_file()
+    with _lock, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # without a writable home nothing is remembered
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(file.with_suffix(".lock"), timeout=_PATIENCE))
+        yield
 
 
 def _write(entries: list[StartedBuild]) -> None:
