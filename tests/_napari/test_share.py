@@ -36,7 +36,12 @@ def dock(viewer: Any, qtbot: Any) -> Iterator[Any]:
 
     yield open_dock
     notification_manager.records.clear()
-    assert not [t for t in threading.enumerate() if t.name == "napari-pyramid-serve"]
+    qtbot.waitUntil(lambda: not serves(), timeout=PATIENCE)
+
+
+def serves() -> bool:
+    """Whether a server runs."""
+    return any(t.name == "napari-pyramid-serve" for t in threading.enumerate())
 
 
 def opened(viewer: Any, path: object) -> None:
@@ -69,10 +74,7 @@ def test_local_store_is_served_until_stop(
         assert answer.read() == (store / "zarr.json").read_bytes()
     widget.stop.native.click()
     assert links(widget) == {}
-    qtbot.waitUntil(
-        lambda: not [t for t in threading.enumerate() if t.name == "napari-pyramid-serve"],
-        timeout=PATIENCE,
-    )
+    qtbot.waitUntil(lambda: not serves(), timeout=PATIENCE)
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{address}/zarr.json")
     assert widget.serve.enabled

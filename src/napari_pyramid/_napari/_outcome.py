@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from napari.layers import Layer
-
 from napari_pyramid._napari._from_image import layers_of, origin_of
+from napari_pyramid._napari._opening import add_unread
 from napari_pyramid._napari._plan import Plan
 from napari_pyramid._napari._progressive import watch_viewers
 from napari_pyramid._napari._replace import levels_as, replace_layer
@@ -38,9 +37,7 @@ def show_built(
     present = [layer for layer in layers if layer in viewer.layers]
     if not present or len(present) != len(layers):
         # The store is not opened again: it may also hold residuals or other images.
-        new = [Layer.create(*made) for made in layers_of([pyramid.image], where)]
-        for layer in new:
-            viewer.add_layer(layer)
+        new = [add_unread(viewer, made, where) for made in layers_of([pyramid.image], where)]
     elif len(layers) == 1:
         levels = levels_as(plan.image, pyramid)
         new = [replace_layer(viewer, layers[0], levels, origin, _placement(plan, where))]

@@ -48,6 +48,9 @@ def replace_layer(
         "metadata": {**state["metadata"], METADATA_KEY: origin},
         **(placement or {}),
     }
+    # napari slices visible labels as soon as they are created, in the GUI thread.
+    waits = kind == "labels" and state["visible"]
+    state["visible"] = state["visible"] and not waits
     new = Layer.create(levels if len(levels) > 1 else levels[0], state, kind)
     # The state lacks the range, and the default would clip the limits.
     if hasattr(old, "contrast_limits_range"):
@@ -63,6 +66,7 @@ def replace_layer(
     viewer.layers.insert(index, new)
     viewer.layers.remove(old)
     viewer.dims.current_step = step
+    new.visible = new.visible or waits
     if active is None or active not in viewer.layers:
         viewer.layers.selection.active = new
     return new

@@ -5,6 +5,7 @@ The server of a folder runs until Stop is pressed, the widget is closed, or napa
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -218,4 +219,5 @@ class _Life:
     def end(self) -> None:
         self.alive = False
         while self.servers:
-            self.servers.popitem()[1].stop()
+            # In the background, since a server waits for its threads; the program waits for it.
+            threading.Thread(target=self.servers.popitem()[1].stop).start()
