@@ -19,7 +19,8 @@ from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
 from napari_pyramid._napari._preferences import volume_bytes
-from napari_pyramid._napari._private import unwrapped
+from napari_pyramid._napari._private import camera_of, unwrapped
+from napari_pyramid._napari._view_region import rectangle_in
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
@@ -34,8 +35,8 @@ _LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity", "visib
 def full_resolution_here(viewer: Viewer) -> None:
     """Add a box of the active layer at full resolution.
 
-    The box is around the centre of the view, or around the last rectangle of an active Shapes
-    layer.
+    The box is around the centre of the view, or around the selected shape of an active Shapes
+    layer (else around its last one).
     """
     viewer = unwrapped(viewer)  # commands get a proxy, whose layers are proxies too
     active = viewer.layers.selection.active
@@ -143,11 +144,12 @@ def _wanted(
 ) -> tuple[npt.NDArray[np.float64], Sequence[float] | None]:
     """Return the centre and size of the box in samples of level 0.
 
-    They belong to the last drawn rectangle. Without a rectangle, the centre is the centre of the
-    view, and the size is None.
+    They belong to the shape that was drawn. Without one, the centre is the centre of the view, and
+    the size is None.
     """
-    if drawn is not None and len(drawn.data):
-        corners = np.array([drawn.data_to_world(c) for c in np.asarray(drawn.data[-1])])
+    shape = rectangle_in(drawn)
+    if shape is not None:
+        corners = np.array([drawn.data_to_world(corner) for corner in shape])
         inside = np.array([layer.world_to_data(c) for c in corners])
         low, high = inside.min(0), inside.max(0)
         size = np.maximum(high - low, 1)
@@ -156,13 +158,8 @@ def _wanted(
         return (low + high) / 2, size.tolist()
     point = np.asarray(viewer.dims.point, float)
     shown = list(viewer.dims.displayed)
-    point[shown] = _camera(viewer).center[-len(shown) :]
+    point[shown] = camera_of(viewer).center[-len(shown) :]
     return np.asarray(layer.world_to_data(point)), None
-
-
-def _camera(viewer: Any) -> Any:
-    """Return the camera of `viewer`, from wherever this version of napari keeps it."""
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def _linear_part(layer: Any) -> npt.NDArray[np.float64]:

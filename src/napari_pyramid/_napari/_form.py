@@ -151,7 +151,7 @@ class BuildForm(Controls):
             self.destination.set_value(choice.destination)
         self.verify.value = choice.verify
         if choice.memory is not None:
-            self.memory.value = f"{choice.memory / 2**30:.1f} GiB"
+            self.memory.value = f"{-(-choice.memory // 2**20)} MiB"  # never less than is needed
 
     def _offered_size(self) -> str:
         return ", ".join(f"{v:g}" for v in self.offered.voxel_size)

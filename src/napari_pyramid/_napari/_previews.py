@@ -110,9 +110,9 @@ class Previews(QObject):
             key, entry = self._waiting.popitem(last=True)
         try:
             preview = preview_of(entry.read(None))
-        except Exception as error:  # one bad image leaves the others; the row shows the reason
+            image = _as_image(preview.pixels) if preview.pixels is not None else None
+        except Exception as error:  # the row shows the reason
             return key, entry, _Kept(None, one_line(error), is_good=False)
-        image = _as_image(preview.pixels) if preview.pixels is not None else None
         return key, entry, _Kept(image, preview.details)
 
     def _keep(self, outcome: Outcome) -> None:

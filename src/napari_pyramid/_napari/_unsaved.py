@@ -1,7 +1,7 @@
 """Announce painted labels that are not saved, when their window is closed or their layer removed.
 
-Closing asks: update the pyramid and close, close without updating, or stay. napari reports a removed
-layer only after it has gone; it can be put back, since what was painted is still there.
+Closing asks: update the pyramid and close, close without updating, or stay. napari reports a
+removed layer only after it has gone; it can be put back, since what was painted is still there.
 """
 
 from __future__ import annotations
