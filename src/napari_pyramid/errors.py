@@ -94,7 +94,7 @@ IN_PYTHON: Mapping[Remedy, str] = {
     Remedy.NEW_NAME: "choose another destination",
     Remedy.NEW_SERIES: "name a further series of levels with series=",
     Remedy.MOVE_AWAY: "move it away",
-    Remedy.MORE_MEMORY: "allow as much with memory_limit=",
+    Remedy.MORE_MEMORY: "allow that much with memory_limit=",
     Remedy.NO_VERIFY: "build without verify=True",
     Remedy.LABELS: "make the spec with labels=True",
     Remedy.CREDENTIALS: "give them with storage_options=",

@@ -353,7 +353,7 @@ def test_folder_that_cannot_be_browsed_says_why_in_the_browser(
     monkeypatch.setattr(_browser.QFileDialog, "getExistingDirectory", chosen)
     QTest.mouseClick(browser.folder, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(browser.problem.isVisible, timeout=PATIENCE)
-    assert browser.problem.text() == f"⚠ No images are in {tmp_path / 'empty'}"
+    assert browser.problem.text() == f"⚠ {tmp_path / 'empty'} has no images"
     assert docks(viewer) == ["Browse images (Image pyramids)"]
 
 

@@ -539,7 +539,7 @@ def test_work_planned_for_more_memory_is_not_continued_with_less(tmp_path: Path)
     steps.close()
     with pytest.raises(
         SpecError,
-        match=r"planned for .* of memory, but the limit is .*: allow as much with memory_limit=, "
+        match=r"planned for .* of memory, but the limit is .*: allow that much with memory_limit=, "
         r"or start over",
     ):
         build_pyramid(

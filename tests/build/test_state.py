@@ -101,7 +101,7 @@ def test_a_region_is_listed_once() -> None:
     ],
 )
 def test_no_other_transition_is_possible(transition: Callable[[], BuildState]) -> None:
-    with pytest.raises(ValueError, match=r"a build in phase '.*' cannot leave phase"):
+    with pytest.raises(ValueError, match=r"the build is in phase '.*', and this step needs"):
         transition()
 
 

@@ -54,7 +54,7 @@ class Task:
 class Background(QObject):
     """A few threads that end with their window; results come in the GUI thread, a few at a time.
 
-    The threads are daemons: a server that does not answer keeps no application open.
+    The threads are daemons: a server that does not answer does not keep the application open.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Background(QObject):
 
     def _deliver(self) -> None:
         if self._nested:
-            self._timer.start()  # Qt starts no timer whose function is still running; this is new
+            self._timer.start()  # Qt would not call this again while a nested event loop runs
         end = time.monotonic() + _AT_MOST
         while time.monotonic() < end:
             try:

@@ -138,7 +138,7 @@ class BrowseImages(BrowserForm):
         if outcome.error is not None:
             self._say_problem(one_line(outcome.error))
         elif self._catalog is not None and self._entries is not None and not self._entries.entries:
-            self._say_problem(f"No images are in {self._catalog.source}")
+            self._say_problem(f"{self._catalog.source} has no images")
         self._show_state()
 
     # ---- opening ----
@@ -181,7 +181,7 @@ class BrowseImages(BrowserForm):
         self._show_state()
 
     def _readers(self, entries: Sequence[Entry]) -> Iterator[Reader]:
-        """Return the functions that open entries, in the way that the form says."""
+        """Return the functions that open entries, as chosen in the form."""
         plate = self._catalog.plate if self._catalog is not None else None
         if plate is not None and self.how.currentData() == STITCHED:
             return iter([lambda: plate.stitch(entries)])
@@ -220,7 +220,7 @@ class BrowseImages(BrowserForm):
         self.open_chosen.setEnabled(n > 0 and not self._opener.is_reading)
         has_shown = is_plate or self.proxy.rowCount() > 0
         self.open_all.setEnabled(is_open and has_shown and not self._opener.is_reading)
-        self.open_all.setToolTip("Open everything that is listed, but no single timepoints")
+        self.open_all.setToolTip("Open everything that is listed, except single timepoints")
         self.confirm.setVisible(bool(self._to_confirm))
         self.stop.setVisible(is_opening or bool(self._to_confirm))
         self.stop.setText("Stop" if is_opening else "Cancel")

@@ -57,7 +57,7 @@ class Panel:
         self.message.setWordWrap(True)
         self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.build = QPushButton("Build")
-        self.build.setToolTip("Builds what the table shows; a build that runs is waited for")
+        self.build.setToolTip("Builds what the table shows, after the builds that are running")
         self.build.setEnabled(False)
         self.remedies: list[QPushButton] = []
         self._buttons = QHBoxLayout()
@@ -101,7 +101,7 @@ class Panel:
     def scroll_to(self, row: QWidget) -> None:
         """Bring a row of the queue into view, and keep it there until the form is changed.
 
-        The row gets its place, and the message below its lines, only later.
+        Scrolls from the event loop: Qt lays out a new row, and the message below it, only there.
         """
         self._followed = weakref.ref(row)
         soon = QTimer(row)  # ends with the row

@@ -63,7 +63,7 @@ class Candidate:
 
     @property
     def place(self) -> dict[str, Any] | None:
-        """Where a later session finds the image again, as JSON values; None if nowhere.
+        """Where a later session finds the image again, as JSON values; None if it cannot.
 
         Addresses are without secrets: a signature in a URL is not kept.
         """
@@ -132,7 +132,7 @@ def candidate_at(image: Image, path: str) -> Candidate:
 def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
     """Return the images in a folder that lack coarser levels, and sentences on what is left out.
 
-    Looks at the entries of the folder, and not into folders that are no stores.
+    Looks at the direct entries of the folder; subfolders that are not stores are not searched.
 
     Raises
     ------

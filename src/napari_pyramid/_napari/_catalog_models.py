@@ -15,7 +15,7 @@ __all__ = ["ENTRY", "SHOWN", "EntryList", "WellGrid"]
 ENTRY = int(Qt.ItemDataRole.UserRole)
 """Role of the `Entry` of an index."""
 SHOWN = ENTRY + 1
-"""Role of the preview of an index; asking for it has it read."""
+"""Role of the preview of an index, which is read when it is first asked for."""
 
 _Index = QModelIndex
 
@@ -89,7 +89,7 @@ class WellGrid(QAbstractTableModel):
         return None if well is None else _data(well, self._previews, role)
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
-        """Return that wells can be selected, and gaps of the grid cannot."""
+        """Return the flags of a cell: wells can be selected, gaps in the grid cannot."""
         if (index.row(), index.column()) in self._wells:
             return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         return Qt.ItemFlag.NoItemFlags

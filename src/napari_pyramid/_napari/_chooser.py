@@ -62,7 +62,7 @@ class Chooser:
         self._images: tuple[Image, ...] = ()
         self._key: tuple[Any, ...] | None = None
         self._sources, self._plans = Newest(one_at_a_time=False), Newest(one_at_a_time=True)
-        # Apart, so that no later plan makes the widget forget that Build was pressed.
+        # Not in `_plans`: a newer plan for the table would replace it, and Build would do nothing.
         self._starts = Newest(one_at_a_time=True)
         self._pause = _timer(parent, PAUSE, self.plan)
         self._pause_in_path = _timer(parent, PAUSE_IN_PATH, self.check_source)
@@ -187,7 +187,7 @@ class Chooser:
         action
             A further remedy. If it is only to be filled into the form, nothing is planned.
         on_prepared
-            Called with the choice and its plans, unless what is to be built cannot be any more.
+            Called with the choice and its plans; not called if the source has gone meanwhile.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Show a dock widget of this plugin once only, and follow what docks leave of the window."""
+"""Show a dock widget of this plugin once only, and report when docks resize the canvas."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Reader = Callable[[], Sequence[Image]]
 
 
 class EntryOpener:
-    """Opens one selection after the other; an entry that cannot be read leaves the others.
+    """Opens one selection after the other; one that cannot be read does not stop the others.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ def with_levels_to_view(
 ) -> list[LazyArray]:
     """Return `levels`, and virtual levels after them if napari alone would wait for the last one.
 
-    That is so if `shows_whole` denies it, or if a single level `is_far`: napari reads a layer of
-    one level in the GUI thread, and shows one of several levels progressively.
+    It would if `shows_whole` is False, or if the only level `is_far`: napari reads a layer of one
+    level in the GUI thread, and shows one of several levels progressively.
 
     Parameters
     ----------

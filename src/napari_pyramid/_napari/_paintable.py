@@ -30,7 +30,7 @@ _Array = npt.NDArray[Any]
 _Region = tuple[slice, ...]
 
 LARGEST_FILL = 2**26
-"""Samples that a fill looks at at most: the background of a large image has no end."""
+"""Most samples that a fill visits, so that filling the background of a large image ends."""
 
 _NEEDED = (
     *("_accumulate_updated_slice", "_append_to_undo_history", "_build_slice_key"),
@@ -93,7 +93,7 @@ class _Stamp:
 
 
 def _painted_levels(known: type[Any], levels: Sequence[Any]) -> Any:
-    """Return levels that are level 0 if they are indexed by a tuple, and else a list of levels.
+    """Return a list of levels that can also be indexed by a tuple, which reads level 0.
 
     napari's tools index the data as one array, the rest of napari as a list.
 
@@ -282,7 +282,10 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         super()._commit_staged_history()
 
     def _replay_masked_atom(self, atom: Any, undoing: bool) -> None:
-        """Undo or redo an edit without reading; what is unknown still becomes unedited again."""
+        """Undo or redo an edit without reading.
+
+        Samples whose old value has not been read yet go back to the stored value.
+        """
         box = self._painted.level_0[atom.slice_key]
         where = np.ones(box.shape, bool) if atom.mask is None else atom.mask
         if not undoing:

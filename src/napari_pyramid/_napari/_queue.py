@@ -29,7 +29,7 @@ class Task:
     Parameters
     ----------
     layers
-        Layers that the pyramid replaces once it is built; none adds new layers.
+        Layers that the finished pyramid replaces; if empty, it is added as new layers.
     """
 
     def __init__(

@@ -166,18 +166,18 @@ def buttons_for(task: Task) -> list[tuple[str, str, str | Action]]:
         case "waiting":
             return [cancel]
         case "done":
-            return [("Clear", "Take this line away", "remove")]
-    clear = ("Clear", "Take this line away", "remove")
+            return [("Clear", "Remove this line", "remove")]
+    clear = ("Clear", "Remove this line", "remove")
     resume = ("Resume", "Goes on from where it stopped", "resume")
     discard = ("Discard", "Removes the unfinished work", "discard")
     again = ("Build again", "Starts from the beginning", "resume")
     if task.state == "failed":
         actions = [(a.label, a.tooltip, a) for a in actions_for(task.error)]
-        left_out = {"finishes"}  # what was chosen before is what this task has tried
+        left_out = {"finishes"}  # the task has tried that already
         if task.place is not None and is_remote(task.place):
             left_out.add("opens")  # there is no folder to open
         actions = [found for found in actions if found[2].effect not in left_out]
-        retry = ("Try again", "Goes on if what is wrong has been put right", "resume")
+        retry = ("Try again", "Continues the build; correct the problem first", "resume")
         end = clear if task.started is None else discard
         return [*actions, *([] if actions else [retry]), end]
     return [resume, discard] if task.can_resume else [again, clear]

@@ -33,7 +33,7 @@ __all__ = ["OpenInViewer"]
 VIEWERS = {"vizarr": "vizarr", "Neuroglancer": "Neuroglancer", "OME-Zarr validator": "Validator"}
 """Labels of the viewers."""
 _WIDTH = 320
-"""Pixels in which sentences and paths do not become a column of single words."""
+"""Least width in pixels, so that text is not wrapped after each word."""
 
 
 class LinkRow(Container[Any]):

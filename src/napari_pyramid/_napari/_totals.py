@@ -20,7 +20,7 @@ _TIME = (
     "10 seconds, to 30 above a minute, to 5 minutes above 10, to 30 above 2 hours. Other work on "
     "the machine makes it longer."
 )
-_FAR = " The time to send the pyramid to a server, or of a cluster, is not known and not in it."
+_FAR = " It leaves out the upload to a server; the time on a cluster is not known."
 _STEPS = ((7200, 1800), (600, 300), (60, 30), (10, 5))
 """Seconds from which a time is rounded to a multiple of so many seconds."""
 

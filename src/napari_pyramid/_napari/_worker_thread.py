@@ -50,7 +50,7 @@ class Job:
     on_step, on_end
         Called in the GUI thread; `on_end` once, after `steps` is closed.
     if_closed
-        Words for what closing the window does to the job.
+        What closing the window does to the job, for the question at closing.
     """
 
     def __init__(

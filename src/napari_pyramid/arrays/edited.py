@@ -129,7 +129,7 @@ class EditedArray:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
         if copy is False:
-            raise ValueError("an EditedArray is read: its values cannot be had without a copy")
+            raise ValueError("an EditedArray is read from its store, which makes a copy")
         ranges = _as_ranges(self._view.ranges)
         values = np.asarray(self._view).reshape([len(r) for r in ranges])
         self.edits.lay_over(ranges, values)

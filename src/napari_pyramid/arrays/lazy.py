@@ -150,9 +150,7 @@ class LazyArray:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
         if copy is False:
-            raise ValueError(
-                "a LazyArray is read from its store: its values cannot be had without a copy"
-            )
+            raise ValueError("a LazyArray is read from its store, which makes a copy")
         # An integer is read as a range of one sample; its axis is dropped at the end.
         ranges = tuple(r if isinstance(r, range) else range(r, r + 1) for r in self._ranges)
         values = self._origin.read(ranges).reshape(self.shape)

@@ -218,7 +218,7 @@ class ProgressiveLevels:
             is_quick = self._loader.expected_seconds(len(picture.missing)) <= PATIENCE
             patience = FIRST_PATIENCE if nothing else PATIENCE if is_quick else 0
             if not self._loader.wait(self, patience):
-                self._on_change()  # for who shows that chunks are on their way
+                self._on_change()  # so that a sign can say that chunks are on their way
         return picture
 
     def _find(self, level: int, index: Index) -> Array | None:

@@ -76,7 +76,7 @@ class _Virtual(ABC):
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> _Array:
         if copy is False:
-            raise ValueError(f"a {type(self).__name__} is read: its values cannot be had uncopied")
+            raise ValueError(f"a {type(self).__name__} is read from its source, which makes a copy")
         values = self[...]
         return values if dtype is None else values.astype(dtype, copy=False)
 

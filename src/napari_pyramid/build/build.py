@@ -184,7 +184,7 @@ class Build:
         return Run(self._job, request.executor, gives_way).steps()
 
     def dry_run(self, directory: str | os.PathLike[str]) -> Generator[Progress, None, None]:
-        """Return a generator that hands out every tile of the build, and reads and writes no pixel.
+        """Return a generator that runs through every tile of the build without reading or writing.
 
         The dry run has the threads or executor, the window of pending tiles, the lock and the
         journals of the build, so that it shows what a build costs besides its pixels, how much

@@ -75,9 +75,9 @@ def _workers_of(client: Any) -> list[dict[str, Any]]:
 def limits_for(
     executor: Executor | None, max_workers: int | None, memory_limit: int | None
 ) -> Limits:
-    """Return the limits of this process or, for an executor of others, of one of its processes.
+    """Return the limits of one process of `executor`, or of this process if it runs here.
 
-    What was given counts; the rest is asked of the executor.
+    Limits that were given are used; the others are read from the executor.
 
     Raises
     ------

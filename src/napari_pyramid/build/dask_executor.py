@@ -119,7 +119,7 @@ def _connected(address: str) -> Any:
             'a dask scheduler needs dask.distributed: pip install "napari-pyramid[cluster]"'
         ) from None
     try:
-        # A client has one timeout for both: for the first answer, and to be connected again.
+        # A client has one timeout for two things: the first answer, and connecting again.
         distributed.Client(address, timeout=TIMEOUT, set_as_default=False).close()
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""Record in a bucket which tiles of a pass are done: one object a pass, replaced whole.
+"""Record in a bucket which tiles of a pass are done: one object per pass, replaced whole.
 
-An object cannot be appended to, and one object a tile would be too many. The journal is written
+An object cannot be appended to, and one object per tile would be too many. The journal is written
 every few seconds, so that a kill costs the tiles of these seconds.
 """
 

@@ -108,7 +108,7 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
     def _document(self) -> dict[str, Any]:
         """Return ``state.json`` parsed; empty if it is missing or not a JSON object.
 
-        A store that fails is an error: its work must not be taken for none.
+        If the store fails, its error is raised: no answer does not mean that there is no work.
         """
         try:
             document = json.loads(self._state_file.read_bytes())

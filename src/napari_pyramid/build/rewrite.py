@@ -46,8 +46,8 @@ class Rewrite:
     edits
         Edits of level 0; the held ones are written.
     workspace
-        Where the new chunks are written, in a folder of their own: who has lost the lock of a
-        bucket unawares does not write among the chunks of others.
+        Where the new chunks are written, in a folder of their own: a process that has lost its lock
+        without noticing must not overwrite the chunks of another one.
     workers
         Number of threads.
     memory

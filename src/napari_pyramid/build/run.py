@@ -154,7 +154,7 @@ class Run:
     def _leave(self, began: bool, published: bool) -> None:
         """Keep unfinished work that can be resumed or that another build left, else remove it.
 
-        Its own errors are dropped: they would hide the error that ended the build.
+        Errors raised here are ignored, because they would hide the error that ended the build.
         """
         job, workspace = self.job, self.job.target.workspace
         try:

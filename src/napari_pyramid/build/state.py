@@ -121,7 +121,7 @@ class BuildState:
 
     def _check_phase(self, phase: Phase) -> None:
         if self.phase != phase:
-            raise ValueError(f"a build in phase {self.phase!r} cannot leave phase {phase!r}")
+            raise ValueError(f"the build is in phase {self.phase!r}, and this step needs {phase!r}")
 
     # ---- JSON ----------------------------------------------------------------------------------
 

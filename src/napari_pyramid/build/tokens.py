@@ -4,8 +4,8 @@
     worker-TOKEN-HOST-PID       there while a process fills tiles of it: a file that is locked, or
                                 an object that is renewed
 
-A process first puts the second, and then looks for the first. So whoever removes the first, and
-then waits for the second to go, knows that nothing more is written.
+A process first puts the second, and then looks for the first. To stop all writing, remove the first
+and wait until the second has disappeared.
 """
 
 from __future__ import annotations

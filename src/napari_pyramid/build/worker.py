@@ -26,7 +26,7 @@ __all__ = ["Parcel", "fill_tiles"]
 _guard = threading.Lock()
 """Guards `_opened`: a worker process may fill tiles in several threads."""
 _opened: dict[str, _Opened] = {}
-"""What this process works on: one entry, because passes follow each other."""
+"""The pass that this process works on: one entry, because passes follow each other."""
 
 
 @dataclass(frozen=True, slots=True)

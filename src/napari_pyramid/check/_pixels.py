@@ -90,7 +90,7 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
                     level.path,
                     "pixels",
                     f"ids that the level above does not have, such as {invented[0]}: "
-                    "averaged, not chosen",
+                    "averages of labels instead of labels",
                 )
             )
             continue

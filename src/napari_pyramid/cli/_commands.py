@@ -95,7 +95,7 @@ def build(
         bool,
         typer.Option(
             "--skip-unreadable",
-            help="Take unreadable chunks of the source as empty, and list them.",
+            help="Treat unreadable chunks of the source as empty, and list them.",
         ),
     ] = False,
     verify: Annotated[
@@ -301,7 +301,9 @@ def serve(
 def _say_if_small(n_levels: int, recipe: Recipe) -> None:
     """Explain on stderr why a pyramid has a single level."""
     if n_levels == 1 and recipe.levels is None:
-        say("one level, for the image is small enough to be shown whole; --levels N builds more")
+        say(
+            "one level, because the image is small enough to be shown whole; --levels N builds more"
+        )
 
 
 def _print_json(value: Any) -> None:

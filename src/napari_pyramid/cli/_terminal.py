@@ -39,7 +39,7 @@ IN_FLAGS: Mapping[Remedy, str] = {
     Remedy.NEW_NAME: "choose another DESTINATION",
     Remedy.NEW_SERIES: "name a further series of levels with --name",
     Remedy.MOVE_AWAY: "move it away",
-    Remedy.MORE_MEMORY: "allow as much with --memory",
+    Remedy.MORE_MEMORY: "allow that much with --memory",
     Remedy.NO_VERIFY: "build without --verify",
     Remedy.LABELS: "build with --labels",
     Remedy.CREDENTIALS: "give them with --storage-option",

@@ -86,7 +86,7 @@ def list_path(path: str) -> Iterator[Entry] | None:
         found = container(tree, Path(path).parent)
         return _entries(stores.open_root(found), described(tree)) if found.is_dir() else None
     except LayoutError:
-        return None  # the message comes with the opening
+        return None  # opening the file reports the error
 
 
 def entries(node: Node) -> Iterator[Entry] | None:

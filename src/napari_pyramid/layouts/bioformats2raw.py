@@ -43,10 +43,7 @@ def read(node: Node) -> Sequence[Image] | None:
     for number, image_node in series:
         found = ome_zarr.read(image_node) or ()
         if not found:
-            warn(
-                f"{image_node.location}: there is no image, though it is one of the series; "
-                "left out"
-            )
+            warn(f"{image_node.location}: this series is listed, but has no image; left out")
         images += [_named(image, image_node, names[number : number + 1]) for image in found]
     return images or None
 

@@ -59,7 +59,7 @@ def list_below(
 ) -> Iterator[tuple[Node, Sequence[Entry]]]:
     """Yield the entries of each recognised node below a group, as the walk reaches them.
 
-    The walk is that of `walk`, but not ended at a number of images that a viewer can show.
+    Visits the same groups as `walk`, but without its limit on the number of images.
 
     Parameters
     ----------

@@ -138,7 +138,7 @@ def _checked(document: Document, node: Node) -> Document:
     where = f"{node.location}/{document.where}"
     version = document.version
     if version is not None and not _KNOWN_VERSION.match(version):
-        warn(f"{where}: version {version!r} is not known; read as its structure suggests")
+        warn(f"{where}: version {version!r} is not known; guessed from its structure")
     for claimed in dict.fromkeys(document.versions()):
         needed = 2 if _IN_ZARR_V2.match(claimed) else 3
         if (
@@ -151,7 +151,7 @@ def _checked(document: Document, node: Node) -> Document:
         ):
             warn(
                 f"{where}: version {claimed!r} of OME-Zarr cannot be in zarr v{node.zarr_format}, "
-                f"only in zarr v{needed}; read as its structure suggests"
+                f"only in zarr v{needed}; guessed from its structure"
             )
     return document
 

@@ -109,7 +109,7 @@ def _add_image(
     made = image_attributes(spec, description, "0.4" if attributes.zarr_format == 2 else "0.5")
     if series is not None:
         made["multiscales"][0]["name"] = series
-    if listed_multiscales(attributes):  # of other arrays, and so is what is said besides
+    if listed_multiscales(attributes):  # they and all other fields belong to other arrays: kept
         made = {
             **made,
             **attributes.ome,

@@ -1,4 +1,4 @@
-"""Make a request with one set of credentials after another, and again if it is cut short."""
+"""Try a request with each set of credentials in turn, and repeat it if the connection breaks."""
 
 from __future__ import annotations
 

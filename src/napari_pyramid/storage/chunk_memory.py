@@ -30,8 +30,8 @@ class ChunkMemory:
 
     def __init__(self, idle_bytes: int) -> None:
         self._most = idle_bytes
-        # Without a lock: a block may come back in the midst of anything, even of `lend`, whenever
-        # garbage is collected. The methods of dict and deque that are used are atomic.
+        # No lock: when garbage is collected a block may come back at any time, even inside `lend`.
+        # The methods of dict and deque that are used are atomic.
         self._idle: dict[int, deque[Bytes]] = {}
 
     @property

@@ -84,7 +84,7 @@ def _fetched(store: Store, key: str) -> bytes | None:
 
 
 def answer_of(request: Coroutine[Any, Any, T]) -> T:
-    """Return the answer of a store; foreign exceptions become OSError."""
+    """Return the answer of a store; exceptions of its library become OSError."""
     try:
         return run(request)
     except (OSError, LayoutError):

@@ -53,7 +53,7 @@ class Folder:
 
     @property
     def parent(self) -> Folder:
-        """The folder above; the root is its own."""
+        """The folder above; of the root, the root itself."""
         return Folder(self.objects, self.path.rpartition("/")[0])
 
     @property

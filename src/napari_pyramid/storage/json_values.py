@@ -17,5 +17,5 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def objects(values: object) -> list[dict[str, Any]]:
-    """Return the objects in a list; anything may be there instead of either."""
+    """Return the dicts in `values` without other items; [] if it is not a list."""
     return [v for v in values if isinstance(v, dict)] if isinstance(values, list) else []

@@ -198,7 +198,7 @@ class Objects:
 
         async def put_each() -> None:
             room = asyncio.Semaphore(_SIDE_BY_SIDE)
-            # None is left under way when another has failed: after a stop nothing is written.
+            # All have ended before the first error is raised: after a stop nothing is written.
             answers = await asyncio.gather(
                 *(put_one(key, content, room) for key, content in objects), return_exceptions=True
             )

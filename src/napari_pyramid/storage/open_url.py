@@ -242,7 +242,7 @@ class _Connection:
                 f"{self.address.public} cannot be opened: {type(error).__name__}: {error}"
             ) from error
 
-    # ---- what all have in common ----
+    # ---- shared by all kinds of URLs ----
 
     def _headers(self) -> dict[str, str]:
         return {"User-Agent": "napari-pyramid", **self.headers}

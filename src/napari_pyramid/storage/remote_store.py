@@ -203,7 +203,7 @@ class RemoteStore(ReadOnlyStore):
             except FileNotFoundError:
                 return None
             except TransportError:
-                pass  # one by one, each with all that `fetch` does
+                pass  # fall back to single requests, which retry and report by themselves
         parts = await asyncio.gather(*(self.fetch(key, Span(*span)) for span in spans))
         found = [part for part in parts if part is not None]
         return found if len(found) == len(parts) else None
