@@ -17,7 +17,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_pyramid.image import ArrayLike
-from napari_pyramid.storage.chunk_places import inner_store
+from napari_pyramid.storage.chunk_places import chunk_places
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
 __all__ = ["ChunkReader", "Index", "SlicedChunks", "chunk_box", "chunk_reader"]
@@ -62,7 +62,8 @@ def chunk_reader(array: ArrayLike, chunks: Sequence[int]) -> ChunkReader:
 def _remote_chunks(array: ArrayLike) -> ChunkReader | None:
     if not isinstance(array, zarr.Array):
         return None
-    if type(inner_store(array.store)).__name__ != "RemoteStore":
+    store, _ = chunk_places(array)
+    if not hasattr(store, "fetch_ranges_now"):
         return None
     from napari_pyramid.storage.remote_chunks import RemoteChunks  # only URLs pay for it
 

@@ -75,9 +75,8 @@ def chunk_files(store: Store) -> ChunkFiles | None:
     """Return the files of a store; None if it is not a directory or a zip on this machine."""
     if type(store) is LocalStore:
         return _DirectoryFiles(str(store.root))
-    archive = getattr(store, "archive", store)  # a folder of a zip
-    if type(archive) is ZipStore and archive.read_only:
-        return _ZipFiles(str(archive.path), getattr(store, "folder", ""))
+    if type(store) is ZipStore and store.read_only:
+        return _ZipFiles(str(store.path))
     return None
 
 
@@ -94,16 +93,15 @@ class _DirectoryFiles:
 class _ZipFiles:
     """Members that are stored are read in place; members that are deflated, in one piece."""
 
-    def __init__(self, path: str, folder: str) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._folder = folder
 
     def open(self, key: str) -> ChunkFile:
         file = open(self._path, "rb", buffering=0)  # noqa: SIM115  # ChunkFile closes it
         try:
             stat = os.fstat(file.fileno())
             stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            member = _members(self._path, stamp).get(self._folder + key)
+            member = _members(self._path, stamp).get(key)
             if member is None:
                 raise FileNotFoundError(key)
             if member.flag_bits & _ENCRYPTED:

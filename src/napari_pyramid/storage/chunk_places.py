@@ -1,6 +1,7 @@
 """Find the store that holds the chunks of an array, and their keys in it.
 
-N5 is presented as zarr by a store around the one that holds the blocks.
+N5 is presented as zarr by a store around the one that holds the blocks, and a folder of a zip by a
+store around the zip.
 """
 
 from __future__ import annotations
@@ -11,19 +12,31 @@ from typing import Any
 import zarr
 from zarr.abc.store import Store
 
-__all__ = ["chunk_key", "inner_store"]
+__all__ = ["Key", "chunk_places", "inner_store"]
+
+Key = Callable[[tuple[int, ...]], str]
+"""Returns the key of a chunk or shard from its index."""
 
 
 def inner_store(store: Store) -> Store:
-    """Return the store that holds the chunks: the one inside `store`, or `store` itself."""
+    """Return the store of the container: the one inside `store` if it is N5, or `store` itself."""
     inner: Store = getattr(store, "inner", store)
     return inner
 
 
-def chunk_key(array: zarr.Array[Any]) -> Callable[[tuple[int, ...]], str]:
-    """Return a function from the index of a chunk or shard to its key in `inner_store`."""
+def chunk_places(array: zarr.Array[Any]) -> tuple[Store, Key]:
+    """Return the store that holds the chunks of `array`, and the function of their keys in it."""
     start, encode = f"{array.path}/" if array.path else "", array.metadata.encode_chunk_key
+    store = inner_store(array.store)
+    folder: str = getattr(store, "folder", "")
     block_key: Callable[[str], str] | None = getattr(array.store, "block_key", None)
     if block_key is None:
-        return lambda index: start + encode(index)
-    return lambda index: block_key(start + encode(index))
+        start = folder + start
+        return _archive(store), lambda index: start + encode(index)
+    return _archive(store), lambda index: folder + block_key(start + encode(index))
+
+
+def _archive(store: Store) -> Store:
+    """Return the zip of which `store` is a folder, or `store` itself."""
+    archive: Store = getattr(store, "archive", store)
+    return archive

@@ -14,14 +14,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 import zarr
 
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
-from napari_pyramid.storage.chunk_places import chunk_key, inner_store
+from napari_pyramid.storage.chunk_places import Key, chunk_places
 from napari_pyramid.storage.remote_store import RemoteStore
+from napari_pyramid.storage.remote_zip import RemoteZipStore
 from napari_pyramid.storage.run_together import THREADS, run_together
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 from napari_pyramid.storage.transport import Span
@@ -41,6 +42,21 @@ _INDEX_SECONDS = 300.0
 """Time after which a shard index is read again: the shard may have been written to."""
 
 
+class _Store(Protocol):
+    """A store on another host, read from threads that may wait."""
+
+    def fetch_now(self, key: str, span: Span | None = None) -> Stored | None:
+        """Return an object or a part of it; None if it is missing."""
+
+    def fetch_ranges_now(
+        self, key: str, spans: Sequence[tuple[int, int]]
+    ) -> Sequence[Stored] | None:
+        """Return several parts of an object; None if it is missing."""
+
+    def sends_parts(self, key: str) -> bool:
+        """Return whether a part of an object is read without the whole object."""
+
+
 class RemoteChunks:
     """Reader of the chunks of one array; made by `RemoteChunks.of`. Safe to use from any thread.
 
@@ -48,20 +64,22 @@ class RemoteChunks:
     ----------
     array
         A zarr array.
-    store
-        Store that holds its chunks.
+    store, key
+        Store that holds its chunks, and the function that returns the key of a chunk or shard.
     decoder
         Decoder of its chunks.
     """
 
     reads_in_parallel = True
 
-    def __init__(self, array: zarr.Array[Any], store: RemoteStore, decoder: ChunkDecoder) -> None:
+    def __init__(
+        self, array: zarr.Array[Any], store: _Store, key: Key, decoder: ChunkDecoder
+    ) -> None:
         self._store = store
         self._decoder = decoder
         self._grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True))
         self._n_inner = math.prod(decoder.per_shard)
-        self._key = chunk_key(array)
+        self._key = key
         self._indexes: OrderedDict[Index, tuple[float, Future[Places | None]]] = OrderedDict()
         self._room = max(1, _INDEX_BYTES // index_nbytes(self._n_inner))
         self._lock = threading.Lock()
@@ -70,16 +88,16 @@ class RemoteChunks:
     def of(cls, array: object) -> RemoteChunks | None:
         """Return the reader of `array`, or None if it cannot be read this way.
 
-        None if the array is not on another host, of zarr or of N5; if it has an unusual codec, or
-        pixels that are not numbers.
+        None if the array is not on another host, of zarr or of N5, in a zip or not; if it has an
+        unusual codec, or pixels that are not numbers.
         """
         if not isinstance(array, zarr.Array):
             return None
-        store = inner_store(array.store)
-        if type(store) is not RemoteStore:
+        store, key = chunk_places(array)
+        if not isinstance(store, RemoteStore | RemoteZipStore):
             return None
         decoder = ChunkDecoder.of(array)
-        return None if decoder is None else cls(array, store, decoder)
+        return None if decoder is None else cls(array, store, key, decoder)
 
     @property
     def chunks_per_call(self) -> int:
@@ -107,7 +125,9 @@ class RemoteChunks:
             for shard, inner in groupby(sorted(indexes, key=shard_of), shard_of)
         ]
         decoders = max(1, THREADS // len(shards)) if shards else 1
-        run_together(lambda s: self._read_shard(*s, found, decoders), shards, threads=_AT_ONCE)
+        # Whole shards are large: fewer of them are in memory at once.
+        threads = _AT_ONCE if all(self._sends_parts(shard) for shard, _ in shards) else THREADS
+        run_together(lambda s: self._read_shard(*s, found, decoders), shards, threads=threads)
         return found
 
     def forget(self) -> None:
@@ -122,7 +142,8 @@ class RemoteChunks:
         self, shard: Index, indexes: list[Index], found: dict[Index, Array], decoders: int
     ) -> None:
         """Put the chunks at `indexes` of one shard into `found`; decode on `decoders` threads."""
-        if len(indexes) == self._n_stored(shard) and not self._knows(shard):
+        is_all = len(indexes) == self._n_stored(shard) and not self._knows(shard)
+        if is_all or not self._sends_parts(shard):
             stored = self._whole_shard(shard, indexes)
         else:
             stored = self._parts_of(shard, indexes)
@@ -140,6 +161,9 @@ class RemoteChunks:
             min(per, n - s * per)
             for s, per, n in zip(shard, self._decoder.per_shard, self._grid, strict=True)
         )
+
+    def _sends_parts(self, shard: Index) -> bool:
+        return self._store.sends_parts(self._key(shard))
 
     def _knows(self, shard: Index) -> bool:
         with self._lock:

@@ -208,6 +208,10 @@ class RemoteStore(ReadOnlyStore):
         found = [part for part in parts if part is not None]
         return found if len(found) == len(parts) else None
 
+    def sends_parts(self, key: str) -> bool:
+        """Return whether a part of an object is read without the whole object."""
+        return not self._whole.is_needed(key)
+
     @property
     def bucket(self) -> tuple[Any, str] | None:
         """Object store of obstore and the prefix of all keys there; None if it is no bucket."""

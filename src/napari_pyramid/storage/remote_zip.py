@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
@@ -17,13 +16,9 @@ from napari_pyramid.storage.read_only import ReadOnlyStore
 from napari_pyramid.storage.remote_file import open_remote_file
 from napari_pyramid.storage.remote_store import RemoteStore
 from napari_pyramid.storage.transport import Span
+from napari_pyramid.storage.zip_members import Content, Place, ZipMembers
 
 __all__ = ["RemoteZipStore"]
-
-_HEADER = 30
-"""Bytes of the header before a member, without its name and extra field (APPNOTE 4.3.7)."""
-_SPARE = 128
-"""Extra bytes read with a member, so that its header does not cost a request of its own."""
 
 
 class RemoteZipStore(ReadOnlyStore):
@@ -49,10 +44,9 @@ class RemoteZipStore(ReadOnlyStore):
             raise FileNotFoundError(f"{store.address.below(key).public} is not there")
         with zipfile.ZipFile(file) as archive:  # reads the directory at the end, and no member
             infos = archive.infolist()
-        self._infos = {info.filename: info for info in infos if not info.is_dir()}
-        self._starts: dict[str, int] = {}
+        self._members = ZipMembers(str(self), infos, file.size)
         self._below: dict[str, dict[str, bool]] = {}
-        for name in self._infos:
+        for name in self._members:
             self._add_name(name)
 
     def _add_name(self, name: str) -> None:
@@ -85,92 +79,107 @@ class RemoteZipStore(ReadOnlyStore):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return the bytes of a key, or of a range of it; None if the key is missing."""
-        info = self._infos.get(key)
-        if info is None:
+        if key not in self._members:
             return None
-        span = _span(byte_range, info.file_size)
-        if info.compress_type != zipfile.ZIP_STORED:
-            content = (await self._inflated(info))[span[0] : span[1]]
-        elif byte_range is None:
-            content = await self._member(info)
-        else:
-            start = await self._start_of(info)
-            content = await self._fetch(start + span[0], start + span[1])
+        steps = self._members.parts(key, [_span(byte_range, self._members.nbytes(key))])
+        try:
+            places = next(steps)
+            while True:
+                places = steps.send(await self._fetch(places))
+        except StopIteration as end:
+            (content,) = end.value
         return prototype.buffer.from_bytes(content)
 
-    async def _inflated(self, info: zipfile.ZipInfo) -> bytes:
-        if info.compress_type != zipfile.ZIP_DEFLATED:
-            raise OSError(f"{self}/{info.filename}: compression {info.compress_type} is not read")
+    def fetch_now(self, key: str, span: Span | None = None) -> Content | None:
+        """Return a member or a part of it, from a thread that may wait; None if it is missing.
+
+        Raises
+        ------
+        OSError
+            If the zip cannot be read, or the member is damaged; the message is one line that names
+            the member.
+        """
+        if key not in self._members:
+            return None
+        n = self._members.nbytes(key)
+        (content,) = self._parts_now(key, [(0, n) if span is None else _place(span, n)])
+        return content
+
+    def fetch_ranges_now(self, key: str, spans: Sequence[Place]) -> Sequence[Content] | None:
+        """Return several parts of a member, given as first byte and end; None if it is missing.
+
+        Parts that are near each other share a request, and may share memory.
+
+        Raises
+        ------
+        OSError
+            As `fetch_now`.
+        """
+        return self._parts_now(key, spans) if key in self._members else None
+
+    def sends_parts(self, key: str) -> bool:
+        """Return whether a part of a member is read without the whole member."""
+        return key not in self._members or (
+            self._members.sends_parts(key) and self.store.sends_parts(self.key)
+        )
+
+    def _parts_now(self, key: str, spans: Sequence[Place]) -> list[Content]:
+        steps = self._members.parts(key, spans)
         try:
-            content = zlib.decompress(await self._member(info), -15)
-        except zlib.error as error:
-            raise OSError(f"{self}/{info.filename}: damaged: {error}") from error
-        if zlib.crc32(content) != info.CRC:
-            raise OSError(f"{self}/{info.filename}: damaged: its checksum is another")
-        return content
+            places = next(steps)
+            while True:
+                places = steps.send(self._fetch_now(places))
+        except StopIteration as end:
+            contents: list[Content] = end.value
+        return contents
 
-    async def _member(self, info: zipfile.ZipInfo) -> bytes:
-        """Return the stored bytes of a member, usually by one request.
+    async def _fetch(self, places: Sequence[Place]) -> Sequence[Content]:
+        wanted = _not_empty(places)
+        if len(wanted) == 1:  # unlike `fetch_ranges`, with all ways to ask
+            content = await self.store.fetch(self.key, Span(*wanted[0]))
+            return self._complete(places, None if content is None else [content])
+        return self._complete(
+            places, await self.store.fetch_ranges(self.key, wanted) if wanted else []
+        )
 
-        A second request is needed if the header is longer than usual.
-        """
-        start = self._starts.get(info.filename)
-        if start is not None:
-            return await self._fetch(start, start + info.compress_size)
-        first = info.header_offset
-        likely = _HEADER + len(info.filename.encode()) + len(info.extra) + _SPARE
-        # The extra field of the header may be longer than in the directory: read some more.
-        content = await self._fetch(first, first + likely + info.compress_size, is_exact=False)
-        start = self._note_start(info, content) - first
-        if len(content) >= start + info.compress_size:
-            return content[start : start + info.compress_size]
-        return await self._fetch(first + start, first + start + info.compress_size)
+    def _fetch_now(self, places: Sequence[Place]) -> Sequence[Content]:
+        wanted = _not_empty(places)
+        if len(wanted) == 1:  # as in `_fetch`
+            content = self.store.fetch_now(self.key, Span(*wanted[0]))
+            return self._complete(places, None if content is None else [content])
+        return self._complete(
+            places, self.store.fetch_ranges_now(self.key, wanted) if wanted else []
+        )
 
-    async def _start_of(self, info: zipfile.ZipInfo) -> int:
-        if info.filename not in self._starts:
-            first = info.header_offset
-            self._note_start(info, await self._fetch(first, first + _HEADER))
-        return self._starts[info.filename]
-
-    def _note_start(self, info: zipfile.ZipInfo, header: bytes) -> int:
-        """Return the position of the content of a member, and remember it.
-
-        The position depends on the lengths of the name and the extra field in the header.
-        """
-        if header[:4] != b"PK\x03\x04":
-            raise OSError(f"{self}/{info.filename}: damaged: there is no member in the zip")
-        lengths = (int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
-        start = info.header_offset + _HEADER + sum(lengths)
-        self._starts[info.filename] = start
-        return start
-
-    async def _fetch(self, start: int, end: int, *, is_exact: bool = True) -> bytes:
-        if end <= start:
-            return b""
-        content = await self.store.fetch(self.key, Span(start, end))
-        if content is None or (is_exact and len(content) != end - start):
+    def _complete(
+        self, places: Sequence[Place], contents: Sequence[Content] | None
+    ) -> Sequence[Content]:
+        """Return the bytes of all places from those of the places that are not empty."""
+        found = iter(contents or ())
+        complete = [next(found, b"") if end > start else b"" for start, end in places]
+        if any(len(c) != end - start for c, (start, end) in zip(complete, places, strict=True)):
             raise OSError(f"{self}: the zip has changed, or is no longer there")
-        return content
+        return complete
 
     async def exists(self, key: str) -> bool:
         """Return whether a key exists."""
-        return key in self._infos
+        return key in self._members
 
     async def getsize(self, key: str) -> int:
         """Return the number of bytes of a key."""
-        if key not in self._infos:
+        if key not in self._members:
             raise FileNotFoundError(key)
-        return self._infos[key].file_size
+        return self._members.nbytes(key)
 
     # ---- listing ----
 
     def keys(self) -> list[str]:
         """Return the names of all members."""
-        return list(self._infos)
+        return list(self._members)
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`."""
-        for name in self._infos:
+        for name in self._members:
             if name.startswith(prefix):
                 yield name
 
@@ -186,11 +195,21 @@ class RemoteZipStore(ReadOnlyStore):
                 yield name
 
 
-def _span(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
+def _span(byte_range: ByteRequest | None, size: int) -> Place:
     if byte_range is None:
         return 0, size
     if isinstance(byte_range, RangeByteRequest):
-        return min(byte_range.start, size), min(byte_range.end, size)
+        return byte_range.start, byte_range.end
     if isinstance(byte_range, OffsetByteRequest):
-        return min(byte_range.offset, size), size
+        return byte_range.offset, size
     return max(0, size - byte_range.suffix), size
+
+
+def _place(span: Span, size: int) -> Place:
+    if span.start < 0:
+        return max(0, size + span.start), size
+    return span.start, size if span.end is None else span.end
+
+
+def _not_empty(places: Sequence[Place]) -> list[Place]:
+    return [(start, end) for start, end in places if end > start]

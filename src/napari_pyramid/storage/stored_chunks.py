@@ -20,7 +20,7 @@ import zarr
 from napari_pyramid.storage.chunk_decoder import ChunkDecoder
 from napari_pyramid.storage.chunk_files import ChunkFile, ChunkFiles, chunk_files
 from napari_pyramid.storage.chunk_memory import MEMORY
-from napari_pyramid.storage.chunk_places import chunk_key, inner_store
+from napari_pyramid.storage.chunk_places import chunk_places
 from napari_pyramid.storage.shards import Places, index_nbytes, parse_index, part_of
 
 __all__ = ["StoredChunks"]
@@ -65,11 +65,12 @@ class StoredChunks:
         """
         if not isinstance(array, zarr.Array):
             return None
-        files = chunk_files(inner_store(array.store))
+        store, key = chunk_places(array)
+        files = chunk_files(store)
         decoder = None if files is None else ChunkDecoder.of(array)
         if files is None or decoder is None:
             return None
-        return cls(files, chunk_key(array), decoder)
+        return cls(files, key, decoder)
 
     @property
     def chunks_per_call(self) -> int:
