@@ -59,7 +59,7 @@ def main() -> None:
     """Measure everything, and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
