@@ -21,6 +21,7 @@ from napari_pyramid.plan.level import Level, format_bytes
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.store_objects import place_of
 from napari_pyramid.storage.stored_bytes import stored_bytes
+from napari_pyramid.words import by, counted
 
 __all__ = ["ImageInfo", "LevelInfo", "StoreInfo", "describe", "describe_spec"]
 
@@ -271,11 +272,7 @@ def _level_row(level: LevelInfo, parent: str) -> tuple[str, ...]:
 
 
 def _by(values: Iterable[float] | None) -> str:
-    return (
-        "-"
-        if values is None
-        else " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
-    )
+    return "-" if values is None else by(values, " x ")
 
 
 def _channel_text(channel: Channel) -> str:
@@ -299,9 +296,5 @@ def _stored_text(n: int | None) -> str:
 def _count(images: Sequence[ImageInfo]) -> str:
     n_labels = sum(image.kind == "labels" for image in images)
     n_images = len(images) - n_labels
-    parts = [
-        f"{n} {word}{'s' if n != 1 else ''}"
-        for n, word in ((n_images, "image"), (n_labels, "label image"))
-        if n
-    ]
-    return ", ".join(parts)
+    parts = ((n_images, "image"), (n_labels, "label image"))
+    return ", ".join(counted(n, noun) for n, noun in parts if n)

@@ -25,6 +25,7 @@ from napari_pyramid._napari._style import styled_by
 from napari_pyramid.catalog import Catalog
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.layouts.entry import Entry
+from napari_pyramid.words import counted
 
 __all__ = ["BrowseImages"]
 
@@ -235,8 +236,8 @@ class BrowseImages(BrowserForm):
         plate = self._catalog.plate if self._catalog is not None else None
         if plate is not None:
             grid = f"{len(plate.rows)} × {len(plate.columns)}"
-            return f"{_counted(len(plate.wells), 'well')} · {grid}"
-        words = _counted(len(self._entries.entries) if self._entries is not None else 0, "image")
+            return f"{counted(len(plate.wells), 'well')} · {grid}"
+        words = counted(len(self._entries.entries) if self._entries is not None else 0, "image")
         if self.search.text():
             words = f"{self.proxy.rowCount():,} of {words}"
         return f"{words} …" if self._listing is not None else words
@@ -320,10 +321,6 @@ class BrowseImages(BrowserForm):
             event.acceptProposedAction()
             url = data.urls()[0]
             self._browse(url.toLocalFile() if url.isLocalFile() else url.toString())
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:

@@ -21,7 +21,7 @@ from napari_pyramid._napari._export_controls import (
     AxisRange,
 )
 from napari_pyramid._napari._export_form import PARTS, ExportForm
-from napari_pyramid._napari._export_layers import by, new_layers, words_for
+from napari_pyramid._napari._export_layers import new_layers, words_for
 from napari_pyramid._napari._private import camera_of, main_window
 from napari_pyramid._napari._remedies import IN_WINDOW
 from napari_pyramid._napari._saving import Step
@@ -34,6 +34,7 @@ from napari_pyramid.export import Export, plan_export
 from napari_pyramid.layer_image import lost_transforms, origin_of_layer
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.regions import Region
+from napari_pyramid.words import by
 
 if TYPE_CHECKING:
     import napari
@@ -140,7 +141,7 @@ class ExportRegion(ExportForm):
             return
         image = source.source.image
         self._image_name = image.name
-        self.offer_levels([by(array.shape) for array in image.levels])
+        self.offer_levels([by(array.shape, " × ") for array in image.levels])
         axes = tuple(
             (axis.name, int(n)) for axis, n in zip(image.axes, source.source.shape, strict=True)
         )

@@ -14,6 +14,7 @@ from napari_pyramid.export.ome_tiff import UNIT_SYMBOLS
 from napari_pyramid.export.region import Cut
 from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.words import by, counted
 
 __all__ = ["by", "new_layers", "words_for"]
 
@@ -53,19 +54,14 @@ def words_for(cut: Cut, export: Export) -> str:
     )
     names = ", ".join(axis.name for axis in axes)
     kinds = {
-        "pyramid": f"{export.n_levels} level{'s' * (export.n_levels != 1)}",
+        "pyramid": counted(export.n_levels, "level"),
         "tiff": "BigTIFF" if export.is_big_tiff else "TIFF",
         "array": "One array",
     }
     packed = " before compression" if export.is_compressed else ""
     return (
-        f"{by(cut.array.shape)} ({names}), {cut.array.dtype}\n"
-        f"Voxels {by(f'{s:.4g}' for s in spatial)} {', '.join(units) or 'pixel'}\n"
+        f"{by(cut.array.shape, ' × ')} ({names}), {cut.array.dtype}\n"
+        f"Voxels {by((f'{s:.4g}' for s in spatial), ' × ')} {', '.join(units) or 'pixel'}\n"
         f"{kinds[export.kind]}, {format_bytes(export.nbytes)}{packed}; "
         f"{format_bytes(export.peak_memory)} of memory"
     )
-
-
-def by(values: Any) -> str:
-    """Return values with times signs between them."""
-    return " × ".join(str(v) for v in values)

@@ -25,7 +25,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.contrast import Place, contrast_limits
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.image import Affine, Channel, Image
-from napari_pyramid.layer_image import METADATA_KEY, NAME_OF, RGBA, LayerTuple
+from napari_pyramid.layer_image import METADATA_KEY, NAME_OF, RGBA, LayerTuple, colormaps_of
 from napari_pyramid.storage.address import is_remote
 
 __all__ = ["layers_of", "origin_of"]
@@ -33,9 +33,6 @@ __all__ = ["layers_of", "origin_of"]
 MANY_CHANNELS = 32
 """With more channels (spectra) their axis keeps its slider: layers would flood the list."""
 
-_DEFAULT_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
-_MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
-"""Colormaps that napari gives the layers of a channel axis."""
 _UNLISTED_LABEL = (0.6, 0.6, 0.6, 1.0)
 """Colour of labels without a colour in the store, which napari would hide."""
 
@@ -109,7 +106,7 @@ def _layers(image: Image, source: str, *, virtual_levels: bool) -> Iterator[Laye
         return
     n = levels[0].shape[axis]
     channels = (*image.channels[:n], *[Channel()] * (n - len(image.channels)))
-    colormaps = cycle(_DEFAULT_COLORMAPS.get(n, _MORE_COLORMAPS))
+    colormaps = cycle(colormaps_of(n))
     for i, (channel, colormap) in enumerate(zip(channels, colormaps, strict=False)):
         named = channel if channel.name or n == 1 else replace(channel, name=str(i))
         view = [v[(slice(None),) * axis + (i,)] for v in levels]

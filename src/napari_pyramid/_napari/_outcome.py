@@ -15,6 +15,7 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.pyramid import Pyramid
 from napari_pyramid.storage.address import public_url
+from napari_pyramid.words import counted
 
 __all__ = ["origin_path", "show_built"]
 
@@ -43,7 +44,7 @@ def show_built(
         new = [replace_layer(viewer, layers[0], levels, origin, _placement(plan, where))]
     else:
         new = _replace_channels(viewer, plan, layers, pyramid, origin)
-    built = f"Built {_abbreviated(where)}: {len(pyramid)} level{'s' * (len(pyramid) != 1)}"
+    built = f"Built {_abbreviated(where)}: {counted(len(pyramid), 'level')}"
     return new, built
 
 

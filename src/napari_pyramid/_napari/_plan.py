@@ -14,6 +14,7 @@ from napari_pyramid.build import Build, plan_build
 from napari_pyramid.errors import DestinationError, PyramidError, SpecError
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.words import by, counted
 
 __all__ = ["COLUMNS", "PIXEL", "Choice", "Plan", "Totals", "corrected", "culprit", "sized_axes"]
 
@@ -158,7 +159,7 @@ class Plan:
             )
         n_new = len(build.written_levels) - len(build.spec.residuals)
         residuals = " and their residuals" * bool(build.spec.residuals)
-        return f"{already}{n_new} level{'s' * (n_new != 1)}{residuals} to write{self._going_on()}."
+        return f"{already}{counted(n_new, 'level')}{residuals} to write{self._going_on()}."
 
     def summary(self) -> str:
         """Return in one line what will be written: levels, bytes, files, and the memory needed."""
@@ -280,8 +281,3 @@ def culprit(candidate: Candidate, choice: Choice, error: PyramidError) -> str | 
     if not isinstance(error, DestinationError):
         return None
     return "place" if choice.destination is None else "destination"
-
-
-def by(values: Iterable[Any]) -> str:
-    """Return values with × between them."""
-    return "×".join(str(v) for v in values)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.image import Channel, Image
+from napari_pyramid.layer_image import HEX_OF, colormaps_of
+from napari_pyramid.words import counted
 
 __all__ = ["SIDE", "Pixels", "Preview", "preview_of"]
 
@@ -20,8 +22,6 @@ SIDE = 128
 _LARGEST = 2048
 """Longest side of the part of the coarsest level that is read."""
 _MOST_CHANNELS = 6
-_COLORS = {1: ("#FFFFFF",), 2: ("#FF00FF", "#00FF00")}
-_MORE_COLORS = ("#00FFFF", "#FF00FF", "#FFFF00", "#0000FF", "#00FF00", "#FF0000")
 """Colours of channels without a colour in the store: those that their layers get."""
 _COUNTED = {"z": "plane", "t": "timepoint", "c": "channel"}
 
@@ -48,7 +48,7 @@ def preview_of(images: Sequence[Image]) -> Preview:
     n_labels = sum(v.kind == "labels" for v in images[1:])
     details = _details(image)
     if n_labels:
-        details += f" · {n_labels} label image{'s' * (n_labels > 1)}"
+        details += f" · {counted(n_labels, 'label image')}"
     elif len(images) > 1:
         details += f" · and {len(images) - 1} more"
     return Preview(_pixels(image), details)
@@ -67,7 +67,7 @@ def _details(image: Image) -> str:
             parts.append(f"{n:,} {word}s")
         elif word is None and n > 1:
             parts.append(f"{names[i] if i < len(names) else 'axis'} {n:,}")
-    parts.append(f"{len(image.levels)} level{'s' * (len(image.levels) > 1)}")
+    parts.append(counted(len(image.levels), "level"))
     parts.append("RGB" if image.rgb else np.dtype(array.dtype).name)
     return " · ".join(parts)
 
@@ -96,7 +96,7 @@ def _pixels(image: Image) -> Pixels | None:
         index[channel_axis] = i
         planes.append(_shrunk(np.asarray(view[tuple(index)])))
         channels.append(image.channels[i] if i < len(image.channels) else Channel())
-    colors = _COLORS.get(view.shape[channel_axis], _MORE_COLORS)
+    colors = [HEX_OF[name] for name in colormaps_of(view.shape[channel_axis])]
     return _blended(planes, channels, [colors[i % len(colors)] for i in range(len(planes))])
 
 

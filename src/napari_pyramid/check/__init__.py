@@ -19,6 +19,7 @@ from napari_pyramid.layouts import open_images
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.address import public_url
 from napari_pyramid.storage.layout_warnings import collected_warnings
+from napari_pyramid.words import counted
 
 __all__ = ["Finding", "Report", "check_store", "repair_store"]
 
@@ -44,10 +45,10 @@ class Report:
     def __str__(self) -> str:
         n_repairable = sum(finding.is_repairable for finding in self.findings)
         verdict = (
-            f"{_count(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
+            f"{counted(len(self.findings), 'thing')} wrong" if self.findings else "nothing wrong"
         )
         hint = f", of which --repair repairs {n_repairable}" if n_repairable else ""
-        size = f"{_count(self.n_images, 'image')} with {_count(self.n_levels, 'level')}"
+        size = f"{counted(self.n_images, 'image')} with {counted(self.n_levels, 'level')}"
         last = f"{self.path}: {size}: {verdict}{hint}"
         return "\n".join([*map(str, self.findings), *self.notes, last])
 
@@ -148,7 +149,3 @@ def _unreadable(image: Image, level: StoredLevel) -> Iterator[Finding]:
     # Every exception: codecs raise whatever their authors chose when the bytes are not their own.
     except Exception as error:
         yield Finding(level.path or image.path, "", f"level cannot be read: {one_line(error)}")
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"

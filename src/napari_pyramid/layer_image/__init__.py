@@ -14,17 +14,19 @@ from napari_pyramid.layer_image.convert import (
     losses,
     lost_transforms,
 )
-from napari_pyramid.layer_image.look import NAME_OF, RGBA
+from napari_pyramid.layer_image.look import HEX_OF, NAME_OF, RGBA, colormaps_of
 from napari_pyramid.layer_image.stored import image_of_stored
 from napari_pyramid.layer_image.tuples import METADATA_KEY, LayerTuple, origin_of_layer
 from napari_pyramid.layer_image.viewer import layers_in_viewer
 
 __all__ = [
+    "HEX_OF",
     "METADATA_KEY",
     "NAME_OF",
     "RGBA",
     "LayerImage",
     "LayerTuple",
+    "colormaps_of",
     "image_of_channels",
     "image_of_layer",
     "image_of_stored",

@@ -20,6 +20,7 @@ from napari_pyramid.layer_image.look import Rgba, channel_of, label_colors, rgb_
 from napari_pyramid.layer_image.merge import channel_label, grouped_by_image, is_numbered
 from napari_pyramid.layer_image.tuples import LayerTuple, levels_of, origin_of_layer
 from napari_pyramid.plan.factors import continued_steps
+from napari_pyramid.words import by
 
 __all__ = [
     "LayerImage",
@@ -162,10 +163,10 @@ def image_of_channels(layers: Sequence[LayerTuple]) -> LayerImage:
         if kind != "image" or meta.get("rgb"):
             raise SpecError(f"{name!r} cannot be a channel: choose image layers of one colour")
         for what, ours, theirs in (
-            ("size", _by(first.shape), _by(array.shape)),
+            ("size", by(first.shape), by(array.shape)),
             ("data type", str(first.dtype), str(array.dtype)),
-            ("voxel size", *(_by(m.get("scale", ())) for m in (of_first, meta))),
-            ("position", *(_by(m.get("translate", ())) for m in (of_first, meta))),
+            ("voxel size", *(by(m.get("scale", ())) for m in (of_first, meta))),
+            ("position", *(by(m.get("translate", ())) for m in (of_first, meta))),
         ):
             if ours != theirs:
                 raise SpecError(
@@ -173,10 +174,6 @@ def image_of_channels(layers: Sequence[LayerTuple]) -> LayerImage:
                     f"{ours}): channels of one image have the same"
                 )
     return _image_of_channels(finest)
-
-
-def _by(values: Sequence[Any]) -> str:
-    return "×".join(f"{v:g}" for v in values)
 
 
 def lost_transforms(meta: Mapping[str, Any]) -> list[str]:

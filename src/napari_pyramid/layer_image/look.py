@@ -9,7 +9,16 @@ import numpy as np
 
 from napari_pyramid.image import Channel
 
-__all__ = ["HEX_OF", "NAME_OF", "RGBA", "Rgba", "channel_of", "label_colors", "rgb_channels"]
+__all__ = [
+    "HEX_OF",
+    "NAME_OF",
+    "RGBA",
+    "Rgba",
+    "channel_of",
+    "colormaps_of",
+    "label_colors",
+    "rgb_channels",
+]
 
 Rgba = tuple[int, int, int, int]
 """Red, green, blue and opacity, 0 to 255."""
@@ -26,8 +35,15 @@ NAME_OF = {
 """Names of napari's colour maps of one colour, by colour."""
 HEX_OF = {name: color for color, name in NAME_OF.items() if color != "#000000"}
 """Colours by the name of napari's colour map."""
+_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
+_MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 RGBA = (("red", "#FF0000"), ("green", "#00FF00"), ("blue", "#0000FF"), ("alpha", "#FFFFFF"))
 """Names and colours of the channels of a stored RGB layer: OME-Zarr has no RGB images."""
+
+
+def colormaps_of(n: int) -> tuple[str, ...]:
+    """Return the colour maps that napari gives the layers of `n` channels, one after the other."""
+    return _COLORMAPS.get(n, _MORE_COLORMAPS)
 
 
 def channel_of(meta: Mapping[str, Any], name: str | None) -> Channel:

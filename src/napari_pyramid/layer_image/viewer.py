@@ -22,7 +22,7 @@ import numpy as np
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import SpecError
-from napari_pyramid.layer_image.look import HEX_OF
+from napari_pyramid.layer_image.look import HEX_OF, colormaps_of
 from napari_pyramid.layer_image.tuples import LayerTuple
 
 __all__ = ["layers_in_viewer"]
@@ -31,8 +31,6 @@ _MANY = 10_000_000
 """Number of samples above which napari takes the contrast from three planes."""
 _SIDE = 64
 """Side above which napari takes the contrast from the middle of large planes only."""
-_COLORMAPS = {1: ("gray",), 2: ("magenta", "green")}
-_MORE_COLORMAPS = ("cyan", "magenta", "yellow", "blue", "green", "red")
 _PER_CHANNEL = ("axis_labels", "scale", "translate", "contrast_limits", "metadata", "units")
 """Keys whose value is a sequence for one channel; a sequence of sequences has one per channel."""
 _ONE_FOR_ALL = ("rotate", "shear", "affine", "multiscale", "channel_axis", "rgb")
@@ -116,7 +114,7 @@ def _levels(data: Any, multiscale: bool | None) -> tuple[Any, bool]:
 def _channels(data: Any, meta: dict[str, Any], axis: int) -> Iterator[LayerTuple]:
     levels = data if meta["multiscale"] else [data]
     n = levels[0].shape[axis]
-    colormaps = cycle(_COLORMAPS.get(n, _MORE_COLORMAPS))
+    colormaps = cycle(colormaps_of(n))
     values = {k: _for_each(k, v, n) for k, v in meta.items()}
     if meta.get("colormap") is None:
         values["colormap"] = list(islice(colormaps, n))

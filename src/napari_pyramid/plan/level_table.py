@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from napari_pyramid.plan.level import Level, format_bytes
+from napari_pyramid.words import by
 
 __all__ = ["level_table"]
+
+_SIGN = " x "
+"""Between numbers: a terminal may not have ×."""
 
 
 def level_table(levels: Sequence[Level]) -> list[str]:
@@ -21,16 +24,13 @@ def level_table(levels: Sequence[Level]) -> list[str]:
 
 
 def _row(level: Level) -> tuple[str, ...]:
-    def by(values: Iterable[Any]) -> str:
-        return " x ".join(str(v) for v in values)
-
     return (
         level.path,
-        by(level.shape),
-        by(level.factors),
-        by(f"{s:g}" for s in level.scale),
-        by(level.chunks),
-        by(level.shards) if level.shards else "-",
+        by(level.shape, _SIGN),
+        by(level.factors, _SIGN),
+        by(level.scale, _SIGN),
+        by(level.chunks, _SIGN),
+        by(level.shards, _SIGN) if level.shards else "-",
         f"{level.n_files:,}",
         format_bytes(level.nbytes),
     )
