@@ -34,7 +34,7 @@ def publishing_in(path: Path) -> Iterator[Workspace]:
         else ()
     ):
         try:
-            state = BuildState.from_json(json.loads((directory / "state.json").read_text()))
+            state = BuildState.from_json(json.loads((directory / "state.json").read_bytes()))
         except (OSError, ValueError, AttributeError):
             continue
         if state.phase != "publish" or state.group is None:
@@ -159,7 +159,7 @@ class Publishing(PublishingBase[Path]):
                 part.replace(place)
             else:
                 place.unlink(missing_ok=True)
-        for path in json.loads((self._before / "made.json").read_text())["groups"]:
+        for path in json.loads((self._before / "made.json").read_bytes())["groups"]:
             group = self._workspace.destination / path
             # Created by the build, and its levels have been moved back.
             if group.is_dir() and not any(found.is_dir() for found in group.iterdir()):

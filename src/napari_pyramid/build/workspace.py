@@ -106,14 +106,14 @@ class Workspace(WorkspaceBase[Path]):
         A child that the process was forking may hold the lock a moment longer.
         """
         try:
-            owner = json.loads((self.directory / "owner.json").read_text())
+            owner = json.loads((self.directory / "owner.json").read_bytes())
             return has_ended(owner["host"], owner["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def _owner(self) -> str:
         try:
-            owner = json.loads((self.directory / "owner.json").read_text())
+            owner = json.loads((self.directory / "owner.json").read_bytes())
             return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
         except (OSError, ValueError, KeyError):
             return "another process"

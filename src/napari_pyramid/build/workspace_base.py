@@ -184,7 +184,7 @@ class WorkspaceBase(ABC, Generic[P]):
     def _document(self) -> dict[str, Any]:
         """Return ``state.json`` parsed; empty if it is missing or not a JSON object."""
         try:
-            document = json.loads(self._state_file.read_text())
+            document = json.loads(self._state_file.read_bytes())
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}

@@ -89,7 +89,7 @@ class ArrayTemplate:
         """
         path = directory / "zarr.json"
         zarr_format = 3 if path.exists() else 2
-        metadata = json.loads((path if zarr_format == 3 else directory / ".zarray").read_text())
+        metadata = json.loads((path if zarr_format == 3 else directory / ".zarray").read_bytes())
         if zarr_format == 3:
             metadata["codecs"] = _unsharded(metadata["codecs"])
         if codec is not None:

@@ -101,7 +101,7 @@ def _folders(directory: Place) -> list[str]:
 def _read(file: Place) -> dict[str, Any] | None:
     """Return the JSON object in a file, or None."""
     try:
-        document = json.loads(file.read_text())
+        document = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None

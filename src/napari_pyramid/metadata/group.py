@@ -159,7 +159,7 @@ def _read_object(path: Place) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_bytes())
     except ValueError as error:
         raise DestinationError(f"{path}: not JSON ({error}); correct it by hand first") from error
     if not isinstance(document, dict):

@@ -114,10 +114,6 @@ class Folder:
         except StoreError:  # a store of another package may read whole objects only
             return (self.objects.get(self.path) or b"")[:most]
 
-    def read_text(self) -> str:
-        """Return the object as text."""
-        return self.read_bytes().decode()
-
     def write_bytes(self, content: bytes) -> None:
         """Write the whole object."""
         self.objects.put(self.path, content)

@@ -25,7 +25,7 @@ def is_array(directory: Place) -> bool:
     if (directory / ".zarray").is_file():
         return True
     try:
-        document = json.loads((directory / "zarr.json").read_text())
+        document = json.loads((directory / "zarr.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("node_type") == "array"

@@ -22,14 +22,14 @@ def write_json(path: Place, document: dict[str, Any], *, staging: Place | None =
         beside the target. By default, the directory of the file. A bucket needs none: its objects
         are replaced whole.
     """
-    content = json.dumps(document, indent=2, default=_plain) + "\n"
+    content = (json.dumps(document, indent=2, default=_plain) + "\n").encode()
     if isinstance(path, Folder):
-        path.write_bytes(content.encode())
+        path.write_bytes(content)
         return
     assert not isinstance(staging, Folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = (staging or path.parent) / f".{path.name}.part"
-    part.write_text(content)
+    part.write_bytes(content)
     part.replace(path)
 
 
