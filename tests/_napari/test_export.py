@@ -246,6 +246,10 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     widget.format.value = PYRAMID
     assert widget.destination.line_edit.value == str(tmp_path / "mine.ome.zarr")
     assert widget.export.enabled
+    widget.destination.line_edit.value = "s3://bucket/mine"
+    widget.refresh()
+    assert "://bucket/mine: exports are stored on disks only" in widget.message.value
+    assert not widget.export.enabled
     monkeypatch.setattr(export, "available_memory", lambda: 1000)
     widget.format.value = LAYER
     assert "at most 500 B may be used" in widget.message.value

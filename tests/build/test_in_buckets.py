@@ -333,6 +333,7 @@ def test_a_store_without_conditions_is_found_out(kind: type[MemoryStore]) -> Non
         ("https://example.org/x.zarr", "a web server cannot be written to"),
         (17, "a int cannot be opened"),
         (Path("s3://box/x.zarr"), "is a URL that was made a path: give it as text"),
+        (Path("s3://box/x.zarr").absolute(), "is a URL that was made a path: give it as text"),
     ],
 )
 def test_what_cannot_be_written_is_refused(given: Any, message: str) -> None:

@@ -108,6 +108,18 @@ def test_existing_destination_is_kept(store: Path, tmp_path: Path, name: str) ->
     assert (tmp_path / name / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["x.ome.zarr", "x.tif"])
+def test_url_is_refused_as_a_destination(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given in (f"https://bucket/{name}?secret", f"s3://bucket/{name}"):
+        with pytest.raises(DestinationError, match=f"//bucket/{name}: exports") as refusal:
+            export_region(store, given)
+        assert "secret" not in str(refusal.value)
+    assert [p.name for p in tmp_path.iterdir()] == [store.name]
+
+
 def test_stopped_pyramid_leaves_nothing(store: Path, tmp_path: Path) -> None:
     source = Source.of_stored(open_pyramid(store).image)
     steps = plan_export(source.cut(source.region(None)), tmp_path / "part.ome.zarr").steps()

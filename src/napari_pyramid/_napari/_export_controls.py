@@ -15,6 +15,7 @@ from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.export import Compression
 from napari_pyramid.export.tiff import SUFFIXES
+from napari_pyramid.storage.address import is_remote
 
 __all__ = [
     "DRAWN",
@@ -110,7 +111,7 @@ class DestinationEdit(FileEdit):
             self._set_text(f"{path}{_SUFFIX[format]}")
 
     def path(self, format: str) -> str | None:
-        """Return the path with the suffix of a format; None for a layer.
+        """Return the path with the suffix of a format; a URL as it is; None for a layer.
 
         Raises
         ------
@@ -122,6 +123,8 @@ class DestinationEdit(FileEdit):
         text = str(self.line_edit.value).strip()
         if not text:
             raise SpecError("choose where to store the export")
+        if is_remote(text):  # as a path it would be a folder named "s3:"
+            return text
         path = Path(text).expanduser()
         if format == PYRAMID:
             return str(completed(str(path)))

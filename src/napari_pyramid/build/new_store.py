@@ -72,10 +72,7 @@ class NewStore:
             or cannot be written.
         """
         if isinstance(directory, Path):
-            if re.match(r"\w{2,}:/", directory.as_posix()):  # as a path, s3://bucket is s3:/bucket
-                raise DestinationError(
-                    f"{directory} is a URL that was made a path: give it as text"
-                )
+            _refuse_url(directory)
             directory = Path(os.path.abspath(directory))
         _refuse_overlap(directory, source)
         for parent in directory.parents:
@@ -183,6 +180,12 @@ def _template(spec: PyramidSpec, version: Version, source: BuildSource) -> Array
         codec=spec.codec,
         fill_value=fill_value,
     )
+
+
+def _refuse_url(directory: Path) -> None:
+    """Raise if a path was made from a URL: ``s3://bucket`` becomes ``s3:/bucket``."""
+    if re.search(r"(?:^|/)\w{2,}:/", directory.as_posix()):
+        raise DestinationError(f"{directory} is a URL that was made a path: give it as text")
 
 
 def _refuse_overlap(directory: Place, source: BuildSource) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.progress import Progress, Steps
-from napari_pyramid.errors import SpecError
+from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.export.blocks import Blocks
 from napari_pyramid.export.region import Cut, Source
 from napari_pyramid.export.tiff import SUFFIXES, TiffExport
@@ -23,6 +23,7 @@ from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import available_memory
+from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["COMPRESSIONS", "Compression", "Export", "Kind", "export_region", "plan_export"]
@@ -156,12 +157,17 @@ def plan_export(
     Raises
     ------
     SpecError, DestinationError
-        If the region cannot be stored there.
+        If the region cannot be stored there, or the destination is a URL.
     ValueError, PyramidError
         If there is no such compression, or a package for it is missing.
     """
     if destination is None:
         return Export(cut, "array", _blocks=Blocks(cut.array, [s.start for s in cut.region]))
+    if isinstance(destination, str) and is_remote(destination):
+        raise DestinationError(
+            f"{public_url(destination)}: exports are stored on disks only: give a path; a build "
+            "from the exported pyramid can be stored there"
+        )
     path = Path(destination).absolute()
     if path.suffix.lower() in SUFFIXES:
         return Export(cut, "tiff", overwrite, _tiff=TiffExport(cut, path, compression=compression))
