@@ -316,3 +316,30 @@ def test_disk_without_room_is_refused_before_it_is_filled(
     cut = source.cut(source.region(None))
     with pytest.raises(DestinationError, match=r"takes 126 B, but 1 B are free"):
         plan_export(cut, tmp_path / "a.tif", compression="none").steps()
+
+
+def test_file_may_fill_more_than_half_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_pyramid.export import tiff
+
+    def usage(folder: Path) -> Any:
+        used = sum(file.stat().st_size for file in tmp_path.iterdir())
+        return tiff.shutil._ntuple_diskusage(70_000, used, 70_000 - used)
+
+    monkeypatch.setattr(tiff.shutil, "disk_usage", usage)
+    source = source_of(random((5, 67, 99)), "zyx")
+    export = plan_export(source.cut(source.region(None)), tmp_path / "a.tif", compression="none")
+    for _ in export.steps():
+        pass
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), source.image.levels[0])
+
+
+def test_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    path, source = tmp_path / "a.tif", source_of(random((7, 9)), "yx")
+    steps = plan_export(source.cut(source.region(None)), path).steps()
+    next(steps)
+    path.write_text("mine")
+    with pytest.raises(DestinationError, match=r"a\.tif exists"):
+        list(steps)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]

@@ -120,12 +120,8 @@ class TiffExport:
             raise PyramidError(
                 'TIFF needs the package tifffile: pip install "napari-pyramid[tiff]"'
             ) from error
+        self._refuse_taken(overwrite)
         folder = self.path.parent
-        if self.path.is_dir() or (os.path.lexists(self.path) and not overwrite):
-            remedies = (
-                [Remedy.NEW_NAME] if self.path.is_dir() else [Remedy.OVERWRITE, Remedy.NEW_NAME]
-            )
-            raise DestinationError(f"{self.path} exists", remedies=remedies)
         if not folder.is_dir():
             raise DestinationError(f"{folder} is not a folder: choose another destination")
         free = shutil.disk_usage(folder).free
@@ -134,6 +130,13 @@ class TiffExport:
                 f"{self.path} takes {format_bytes(self.nbytes)}, but {format_bytes(free)} are free "
                 "there: choose a coarser level, a smaller region or another disk"
             )
+
+    def _refuse_taken(self, overwrite: bool) -> None:
+        if self.path.is_dir() or (os.path.lexists(self.path) and not overwrite):
+            remedies = (
+                [Remedy.NEW_NAME] if self.path.is_dir() else [Remedy.OVERWRITE, Remedy.NEW_NAME]
+            )
+            raise DestinationError(f"{self.path} exists", remedies=remedies)
 
     def steps(self, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
         """Write the file; a generator that is closed before its end, or fails, leaves no file.
@@ -154,7 +157,7 @@ class TiffExport:
         try:
             write = self._write_tiles if self.compression != "none" else self._write_planes
             yield from write(unfinished)
-            self.check(overwrite=overwrite)
+            self._refuse_taken(overwrite)  # the disk may be full now: of this file
             unfinished.replace(self.path)
             complete = True
         except OSError as error:
