@@ -56,7 +56,23 @@ class WholeObjects:
             future.exception()  # seen, also when nobody else waits
             raise
         future.set_result(answer)
+        self._drop_oldest()
         return answer
+
+    def _drop_oldest(self) -> None:
+        """Keep the objects that were asked for last, of `_MOST_BYTES` in all but at least one."""
+        with self._lock:
+            sizes = {
+                key: len(future.result().content)
+                for key, future in self._kept.items()
+                if future.done() and not future.exception()
+            }
+            excess = sum(sizes.values()) - _MOST_BYTES
+            for key in [*sizes][:-1]:
+                if excess <= 0:
+                    break
+                del self._kept[key]
+                excess -= sizes[key]
 
     def forget(self, key: str) -> None:
         """Remove an object from memory."""
@@ -64,7 +80,7 @@ class WholeObjects:
             self._kept.pop(key, None)
 
     def note_success(self, key: str) -> bool:
-        """Note that a part of an object was taken from the whole, and drop the oldest objects.
+        """Note that a part of an object was taken from the whole.
 
         Returns
         -------
@@ -75,10 +91,4 @@ class WholeObjects:
             return False
         is_first = not self._without_ranges
         self._without_ranges.add(key)
-        with self._lock:
-            done = [f.result() for f in self._kept.values() if f.done() and not f.exception()]
-            size = sum(len(answer.content) for answer in done)
-            while size > _MOST_BYTES and len(self._kept) > 1:
-                _, oldest = self._kept.popitem(last=False)
-                size -= len(oldest.result().content) if oldest.done() else 0
         return is_first
