@@ -52,6 +52,7 @@ class ObjectLock:
         self._since = ""
         self._lost = False
         self._done = threading.Event()
+        self._renewing: threading.Thread | None = None
 
     def acquire(self) -> None:
         """Take the lock, and renew it from a thread until it is released.
@@ -77,10 +78,12 @@ class ObjectLock:
         try:
             self._settle(last + 1, before)
             self._check_conditions(mine)
+            renewing = threading.Thread(target=self._renew, name="napari-pyramid-lock", daemon=True)
+            renewing.start()
         except BaseException:
             self.release()
             raise
-        threading.Thread(target=self._renew, name="napari-pyramid-lock", daemon=True).start()
+        self._renewing = renewing
 
     def _settle(self, number: int, before: dict[int, dict[str, Any]]) -> None:
         """Delete the locks that were taken over; raise if another one has appeared meanwhile."""
@@ -94,6 +97,9 @@ class ObjectLock:
     def release(self) -> None:
         """Delete the lock, unless somebody has taken it over."""
         self._done.set()
+        renewing, self._renewing = self._renewing, None
+        if renewing is not None:
+            renewing.join()  # a renewal would bring the object back
         mine, self._mine = self._mine, None
         if mine is None:
             return
