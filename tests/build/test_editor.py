@@ -389,3 +389,25 @@ def test_values_that_do_not_fit_are_refused_with_both_shapes(tmp_path: Path) -> 
         ValueError, match=re.escape("(3, 4) cannot be set in a region of shape (50,")
     ):
         editor[2] = np.zeros((3, 4))
+
+
+def test_a_save_that_cannot_begin_holds_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build(tmp_path / "x.zarr", labels())
+    editor = edit_pyramid(path)
+    editor[3, 5:9, 7:41] = 77
+
+    def fail(self: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_pyramid.arrays.edits.Edits.hold", fail)
+        with pytest.raises(MemoryError):
+            editor.save()
+    other = edit_pyramid(path)
+    other[4, 5:9, 7:41] = 78
+    other.save()
+    editor.save()
+    found = zarr.open_array(path / "0", mode="r")[3:5, 5:9, 7:41]
+    assert (found == np.array([77, 78])[:, None, None]).all()

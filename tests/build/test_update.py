@@ -224,6 +224,24 @@ def test_unfinished_work_is_not_removed_by_an_update(tmp_path: Path) -> None:
     } == {k: v for k, v in kept.items() if not k.endswith(("owner.json", "lock"))}
 
 
+@pytest.mark.parametrize("failing", ["Update._refuse_unfinished", "Meter"])
+def test_an_update_that_fails_before_its_first_tile_holds_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    make(tmp_path / "x.zarr", "mean")
+    steps = iter_build(tmp_path / "x.zarr", in_place=True, regions=[REGION])
+
+    def fail(*args: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"napari_pyramid.build.update.{failing}", fail)
+        with pytest.raises(MemoryError) as kept:  # with its traceback, as a window keeps it
+            next(steps)
+    build_pyramid(tmp_path / "x.zarr", in_place=True, regions=[REGION])
+    assert kept.value is not None
+
+
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     make(tmp_path / "x.zarr", "mean")
     last = list(

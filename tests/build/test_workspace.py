@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 import zarr
+from zarr.storage import MemoryStore, StorePath
 
 from napari_pyramid import BuildInProgressError, DestinationError
+from napari_pyramid.build import workspace_base
 from napari_pyramid.build.journal import Journal
 from napari_pyramid.build.publishing import Publishing
 from napari_pyramid.build.state import BuildState
+from napari_pyramid.build.targets import workspace_of
 from napari_pyramid.build.tokens import has_token, put_token
 from napari_pyramid.build.workspace import Workspace, fingerprint
 from napari_pyramid.metadata.image_attributes import Description
+from napari_pyramid.storage.destination import open_destination
 from napari_pyramid.storage.hierarchy import is_zarr, store_root
 
 
@@ -185,3 +189,35 @@ def test_fingerprints_differ_with_any_value(changed: dict[str, Any]) -> None:
     recipe = {"a": 1, "b": [1, 2]}
     assert fingerprint(recipe) == fingerprint({"b": (1, 2), "a": 1})
     assert fingerprint(recipe) != fingerprint({**recipe, **changed})
+
+
+@pytest.mark.parametrize("where", ["disk", "bucket"])
+@pytest.mark.parametrize("error", [OSError("broken disk"), MemoryError()])
+def test_a_lock_is_released_whatever_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    """Errors of the disk and of damaged files, before the work and when it is removed."""
+    store = StorePath(MemoryStore(), "x.zarr") if where == "bucket" else None
+
+    def new() -> Any:
+        place = tmp_path / "x.zarr" if store is None else open_destination(store)
+        return workspace_of(place, in_place=False)
+
+    def fail(*args: Any) -> None:
+        raise error
+
+    first = new()
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace_base, "wait_for_workers", fail)
+        with pytest.raises((type(error), DestinationError)):
+            first.acquire()
+    second = new()
+    second.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(second), "_mark_discarded", fail)
+        second.save_state(BuildState.begin("f", ()))
+        with pytest.raises(type(error)):
+            second.discard()
+    third = new()
+    third.acquire()
+    third.discard()

@@ -124,12 +124,12 @@ class EditedStore:
         """
         self._keeps_work = self.is_moving = False
         self._workspace.acquire()
-        if self._workspace.finished_update:
-            for level in self.levels:
-                forget_stored(level.place)
         try:
+            if self._workspace.finished_update:
+                for level in self.levels:
+                    forget_stored(level.place)
             self.refuse_unfinished()
-        except DestinationError:
+        except BaseException:
             self._workspace.release()
             raise
 
@@ -167,13 +167,11 @@ class EditedStore:
         Its own errors are dropped: they would hide the error that ended the save, and the next
         save removes what is left.
         """
-        try:
-            if self._keeps_work:
-                self._workspace.release()
-            else:
-                self._workspace.discard()
-        except (OSError, DestinationError):
+        if self._keeps_work:
             self._workspace.release()
+            return
+        with suppress(OSError, DestinationError):
+            self._workspace.discard()
 
 
 def _is_in(place: Place, folder: Folder) -> bool:

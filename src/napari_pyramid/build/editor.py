@@ -186,8 +186,8 @@ class PyramidEditor:
         """
         limits, store = Limits.of(max_workers, memory_limit), self._store
         store.acquire()
-        self.edits.hold()
         try:
+            self.edits.hold()
             self.old_values.read()
             rewrite = yield from self._rewritten(limits)
             store.replace(rewrite)

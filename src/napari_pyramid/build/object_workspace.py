@@ -69,7 +69,7 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
                 self._end_workers()
                 # Before anything here is read or removed.
                 self.finished_update = finish_moves(self.directory, self.confirm)
-            except DestinationError:
+            except BaseException:
                 self.release()
                 raise
         except StoreError as exc:
@@ -146,9 +146,11 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         a state that says it is discarded. If another build has taken the lock over, what is there
         belongs to it, and stays.
         """
-        if self._lock.confirm():
-            self.start_over()
-        self.release()
+        try:
+            if self._lock.confirm():
+                self.start_over()
+        finally:
+            self.release()
 
     def _remove_work(self) -> None:
         phase = self._document().get("phase")

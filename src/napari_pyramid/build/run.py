@@ -159,13 +159,13 @@ class Run:
         job, workspace = self.job, self.job.target.workspace
         try:
             if not published and (not began or job.continues) and workspace.has_work:
-                workspace.release()
                 return
             if not published:
                 job.target.undo()
             workspace.discard()
         except (OSError, DestinationError):
-            # The next build there puts back what was replaced, and removes the rest.
+            pass  # the next build there puts back what was replaced, and removes the rest
+        finally:
             workspace.release()
 
     def _begin(self) -> BuildState:

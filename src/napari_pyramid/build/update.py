@@ -20,13 +20,21 @@ class Update(Run):
 
     def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
         """Recompute what depends on `regions` of level 0, straight in the existing levels."""
-        job, workspace = self.job, self.job.target.workspace
+        workspace = self.job.target.workspace
         workspace.acquire()
+        leave = workspace.release
         try:
             self._refuse_unfinished()
-        except DestinationError:
-            workspace.release()
-            raise
+            leave = workspace.discard
+            yield from self._rebuild(regions)
+        finally:
+            self._stop.set()
+            leave()
+        yield self._meter.progress(len(self.job.spec.levels) - 1)
+        return self.job.opened()
+
+    def _rebuild(self, regions: Sequence[Region]) -> Generator[Progress, None, None]:
+        job = self.job
         numbers = [
             sorted({n for region in regions for n in p.touching(_affected(job.spec, region, p))})
             for p in job.passes
@@ -38,11 +46,6 @@ class Update(Run):
                 yield from self._fill_pass(i, p, iter(touched), None)
         except (OSError, DestinationError, SourceError) as exc:
             raise self._explained(exc) from exc
-        finally:
-            self._stop.set()
-            workspace.discard()
-        yield self._meter.progress(len(job.spec.levels) - 1)
-        return job.opened()
 
     def _refuse_unfinished(self) -> None:
         """Raise if a stopped build has left work: its levels would change during the update.

@@ -87,11 +87,10 @@ class Workspace(WorkspaceBase[Path]):
             self._end_workers()
             # Before anything here is read or removed.
             self.finished_update = finish_moves(self.directory)
-        except OSError as exc:
+        except BaseException as exc:
             self.release()
-            raise DestinationError(f"{self.directory}: {explained(exc)}") from exc
-        except DestinationError:
-            self.release()
+            if isinstance(exc, OSError):
+                raise DestinationError(f"{self.directory}: {explained(exc)}") from exc
             raise
 
     def _sign(self) -> None:
@@ -191,10 +190,12 @@ class Workspace(WorkspaceBase[Path]):
         ``state.json`` is removed last, so that a crash leaves either work that can be resumed, or
         a state that says it is discarded.
         """
-        if self.directory.exists():
-            if self._document().get("phase") != "done":
-                self._mark_discarded()
-            self._remove_all_but("lock", "state.json")
-            self._state_file.unlink(missing_ok=True)
-        self.release()
+        try:
+            if self.directory.exists():
+                if self._document().get("phase") != "done":
+                    self._mark_discarded()
+                self._remove_all_but("lock", "state.json")
+                self._state_file.unlink(missing_ok=True)
+        finally:
+            self.release()
         shutil.rmtree(self.directory, ignore_errors=True)
