@@ -63,6 +63,27 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_build_that_begins_while_another_ends_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (Workspace(tmp_path / "x.zarr", in_place=False) for _ in range(3))
+    first.acquire()
+    release = first.release
+
+    def release_and_let_in() -> None:
+        release()
+        second.acquire()
+        second.save_state(BuildState.begin("f", ()))
+
+    monkeypatch.setattr(first, "release", release_and_let_in)
+    first.discard()
+    with pytest.raises(BuildInProgressError, match=r"process \d+ on .* is writing it now"):
+        third.acquire()
+    assert second.is_intact()
+    second.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_workers_of_an_earlier_build_lose_their_right(tmp_path: Path) -> None:
     """Whoever builds next: workers look for the token of their build before each tile."""
     workspace = Workspace(tmp_path / "x.zarr", in_place=False)

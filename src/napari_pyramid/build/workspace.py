@@ -196,6 +196,11 @@ class Workspace(WorkspaceBase[Path]):
                     self._mark_discarded()
                 self._remove_all_but("lock", "state.json")
                 self._state_file.unlink(missing_ok=True)
+                # While it is held: later, it may be the lock of another build. Windows refuses,
+                # and removes it with the release.
+                with suppress(OSError):
+                    (self.directory / "lock").unlink(missing_ok=True)
         finally:
             self.release()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(OSError):  # it is not empty if another build has begun
+            self.directory.rmdir()
