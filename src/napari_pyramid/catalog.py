@@ -12,7 +12,7 @@ from napari_pyramid.image import Image
 from napari_pyramid.layouts import bdv, collection, hcs, images_of, list_node, open_source
 from napari_pyramid.layouts.entry import Entry, Plate, entry_of
 from napari_pyramid.layouts.ome_zarr_document import find_document
-from napari_pyramid.storage.address import is_remote, public_url
+from napari_pyramid.storage.address import is_remote, local_path, public_url
 from napari_pyramid.storage.node import Node
 
 __all__ = ["Catalog", "open_catalog"]
@@ -78,7 +78,7 @@ def open_catalog(
         If nothing is at `path`, or the metadata of its root cannot be read. A store without any
         image gives an empty catalog.
     """
-    path = os.fspath(path)
+    path = local_path(os.fspath(path))
     source = public_url(path)
     if not is_remote(path) and (listed := bdv.list_path(path)) is not None:
         return Catalog(source, listed, lambda: _opened(path, storage_options))

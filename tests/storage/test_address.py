@@ -6,12 +6,13 @@ And what of it is shown to others.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.storage.address import is_url, parse_address, public_url
+from napari_pyramid.storage.address import is_url, local_path, parse_address, public_url
 
 STATE = json.dumps({"layers": [{"name": "a"}, {"source": {"url": "zarr://https://h/x.zarr"}}]})
 
@@ -90,3 +91,11 @@ def test_is_url(path: str, expected: bool) -> None:
 def test_paths_are_public_as_they_are() -> None:
     assert public_url("/a?b/x.zarr") == "/a?b/x.zarr"
     assert public_url("https://h:port/x?sig=1") == "https://h:port/x"
+
+
+def test_a_file_url_is_a_path_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "a b%20c" / "#1 µ?.zarr"
+    assert local_path(path.as_uri()) == str(path)
+    assert local_path(path.as_uri().replace("file://", "FILE://localhost")) == str(path)
+    for other in ("https://h/a%20b", "s3://b/a%20b", "a%20b.zarr", "C:\\a%20b", "/a%20b"):
+        assert local_path(other) == other

@@ -15,7 +15,7 @@ from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.export import Compression
 from napari_pyramid.export.tiff import SUFFIXES
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import is_remote, local_path
 
 __all__ = [
     "DRAWN",
@@ -125,7 +125,7 @@ class DestinationEdit(FileEdit):
             raise SpecError("choose where to store the export")
         if is_remote(text):  # as a path it would be a folder named "s3:"
             return text
-        path = Path(text).expanduser()
+        path = Path(local_path(text)).expanduser()
         if format == PYRAMID:
             return str(completed(str(path)))
         is_tiff = path.suffix.lower() in SUFFIXES

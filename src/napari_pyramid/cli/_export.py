@@ -18,7 +18,7 @@ from napari_pyramid.export.region import Source
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
-from napari_pyramid.storage.address import public_url
+from napari_pyramid.storage.address import local_path, public_url
 
 __all__ = ["parse_region", "run"]
 
@@ -80,6 +80,6 @@ def run(
             if interrupt.asked:
                 break
         else:
-            return Path(destination)
+            return Path(local_path(destination))
     say("interrupted; what was written is removed")
     sys.exit(INTERRUPTED)

@@ -13,7 +13,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.layouts import open_images
 from napari_pyramid.share.links import SharedImage, links_to_images
 from napari_pyramid.share.server import FolderServer
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import is_remote, local_path
 
 __all__ = ["run"]
 
@@ -34,6 +34,7 @@ def run(path: str, port: int, *, as_json: bool) -> None:
     if is_remote(path):
         _print(path, links_to_images(path, open_images(path)), as_json=as_json)
         return
+    path = local_path(path)
     with FolderServer(path, port=port) as server:
         _print(server.url, links_to_images(server.url, _images_at(path)), as_json=as_json)
         say(f"serving {server.path} to this machine until Ctrl-C")

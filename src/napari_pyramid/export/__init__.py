@@ -23,7 +23,7 @@ from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import available_memory
-from napari_pyramid.storage.address import is_remote, public_url
+from napari_pyramid.storage.address import is_remote, local_path, public_url
 from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["COMPRESSIONS", "Compression", "Export", "Kind", "export_region", "plan_export"]
@@ -168,7 +168,7 @@ def plan_export(
             f"{public_url(destination)}: exports are stored on disks only: give a path; a build "
             "from the exported pyramid can be stored there"
         )
-    path = Path(destination).absolute()
+    path = Path(local_path(os.fspath(destination))).absolute()
     if path.suffix.lower() in SUFFIXES:
         return Export(cut, "tiff", overwrite, _tiff=TiffExport(cut, path, compression=compression))
     build = plan_build(
@@ -245,4 +245,4 @@ def export_region(
         for step in steps:
             if progress is not None:
                 progress(step)
-    return Path(destination)
+    return Path(local_path(os.fspath(destination)))

@@ -37,7 +37,7 @@ from napari_pyramid.layouts import (
 from napari_pyramid.layouts.entry import Entry, entry_of
 from napari_pyramid.layouts.ome_zarr_document import find_document, prefetch_levels
 from napari_pyramid.storage import stores
-from napari_pyramid.storage.address import is_remote
+from napari_pyramid.storage.address import is_remote, local_path
 from napari_pyramid.storage.moves import finish_killed_moves
 from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.store_objects import open_object
@@ -165,6 +165,7 @@ def open_source(
             if (special := file_layout.open_remote(found)) is not None:
                 return tuple(special)
         return stores.root_of(found)
+    path = local_path(path)
     finish_killed_moves(path)  # else chunks of two saves would be mixed
     for opener in SPECIAL_OPENERS:
         if (special := opener.open_path(path)) is not None:

@@ -19,6 +19,7 @@ __all__ = [
     "Address",
     "is_remote",
     "is_url",
+    "local_path",
     "parse_address",
     "public_url",
 ]
@@ -108,6 +109,22 @@ def is_url(path: str) -> bool:
 def is_remote(path: str) -> bool:
     """Return whether `path` is a URL of something that is not a file of this machine."""
     return is_url(path) and not path.lower().startswith("file://")
+
+
+def local_path(path: str) -> str:
+    """Return the path on this machine that a ``file://`` URL is; other text as it is.
+
+    ``file:///data/a%20b.zarr`` is ``/data/a b.zarr``, and on Windows ``file:///C:/a.zarr`` is
+    the path of drive C.
+    "?" and "#" belong to the path, because many programs do not encode them.
+    """
+    if not path.lower().startswith("file://"):
+        return path
+    from urllib.request import url2pathname  # only such URLs pay for it
+
+    host, slash, rest = path[len("file://") :].partition("/")
+    above = "" if host.lower() in ("", "localhost") else f"//{host}"
+    return url2pathname(f"{above}{slash}{rest}")
 
 
 def public_url(path: str) -> str:

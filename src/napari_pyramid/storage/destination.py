@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import zarr
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.errors import DestinationError, LayoutError
-from napari_pyramid.storage.address import is_remote, parse_address
+from napari_pyramid.storage.address import is_remote, local_path, parse_address
 from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.fsspec_transport import FsspecTransport
@@ -48,10 +47,10 @@ def open_destination(given: Any, storage_options: Mapping[str, Any] | None = Non
     """
     if isinstance(given, Folder):
         return given
-    if isinstance(given, str) and given.lower().startswith("file://"):
-        given = unquote(urlsplit(given).path)
-    if isinstance(given, str) and is_remote(given):
-        return _of_url(given, storage_options)
+    if isinstance(given, str):
+        if is_remote(given):
+            return _of_url(given, storage_options)
+        given = local_path(given)
     if isinstance(given, str | os.PathLike):
         return Path(given)
     try:

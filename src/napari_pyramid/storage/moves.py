@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from napari_pyramid.errors import DestinationError
-from napari_pyramid.storage.address import is_url
+from napari_pyramid.storage.address import is_remote, local_path
 from napari_pyramid.storage.copied_objects import copy_objects, delete_objects
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array, store_root
@@ -217,9 +217,9 @@ def finish_killed_moves(path: object) -> bool:
     bool
         Whether files were moved.
     """
-    if not isinstance(path, str | os.PathLike) or is_url(os.fspath(path)):
+    if not isinstance(path, str | os.PathLike) or is_remote(os.fspath(path)):
         return False
-    root = store_root(Path(os.path.abspath(path)))
+    root = store_root(Path(os.path.abspath(local_path(os.fspath(path)))))
     ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
     finished = False
     with suppress(OSError):

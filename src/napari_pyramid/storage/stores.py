@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from zipfile import BadZipFile
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -17,7 +16,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.storage import LocalStore, ZipStore
 
 from napari_pyramid.errors import LayoutError
-from napari_pyramid.storage.address import is_url, parse_address
+from napari_pyramid.storage.address import is_url, local_path, parse_address
 from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.fetch_files import fetch_files
 from napari_pyramid.storage.node import Node, root_node
@@ -69,9 +68,7 @@ def open_root(
         If nothing is there, it is neither a directory nor a zip, its metadata cannot be read, the
         server refuses every request, or the module for the URL's scheme is not installed.
     """
-    path = os.fspath(path)
-    if path.lower().startswith("file://"):
-        path = unquote(urlsplit(path).path)
+    path = local_path(os.fspath(path))
     if is_url(path):
         return root_of(look_at(path, storage_options))
     if Path(path).name in ("", "..") and "\0" not in path:
