@@ -394,3 +394,22 @@ def test_two_threads_read_as_many_chunks_each(chunks: int, calls: int, tmp_path:
     size = source.batch_size(chunks, 2)
     assert size <= 8
     assert -(-chunks // size) == calls
+
+
+def test_what_is_written_while_chunks_are_kept_is_read_anew(
+    own_cache: ChunkCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, view, values = counted((5, 7), (2, 3))
+    put, forgetting = own_cache.put, threading.Thread(target=view.chunked_source.forget)
+
+    def put_late(*args: Any) -> None:
+        monkeypatch.setattr(own_cache, "put", put)
+        source.values = np.full_like(values, 9)
+        forgetting.start()
+        forgetting.join(0.1)  # it may have to wait until the chunks are kept
+        put(*args)
+
+    monkeypatch.setattr(own_cache, "put", put_late)
+    np.asarray(view[0, 0])
+    forgetting.join(60)
+    assert np.asarray(view[0, 0]) == 9

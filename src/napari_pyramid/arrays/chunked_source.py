@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -31,6 +32,8 @@ _Part = tuple[int, slice, slice]
 """Number of a chunk along one axis, part of the result, and place of that part in the chunk."""
 BATCH_BYTES = 64 * 2**20
 """Decoded bytes of one call to a reader that reads in parallel, where all chunks are needed."""
+_cached_or_forgotten = threading.Lock()
+"""Held while chunks are kept or forgotten: what was read before a write is not kept after it."""
 
 
 class ChunkedSource:
@@ -75,8 +78,9 @@ class ChunkedSource:
         """Drop the cached chunks at `indexes` (None: all), since they have changed in the store."""
         if "reader" in vars(self):
             self.reader.forget()
-        self.n_forgotten += 1
-        CACHE.forget(self.token, indexes)
+        with _cached_or_forgotten:
+            self.n_forgotten += 1
+            CACHE.forget(self.token, indexes)
 
     @property
     def chunk_nbytes(self) -> int:
@@ -190,10 +194,10 @@ class ChunkedSource:
         if missing:
             written = self.n_forgotten
             found = self.fetch(missing)
-            if (
-                self.cached and written == self.n_forgotten
-            ):  # else the store has been written to since
-                CACHE.put(self.token, found)
+            with _cached_or_forgotten:
+                # Else the store has been written to since.
+                if self.cached and written == self.n_forgotten:
+                    CACHE.put(self.token, found)
             kept |= found
         return kept
 
