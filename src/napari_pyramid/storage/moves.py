@@ -130,15 +130,14 @@ def _listed(workspace: Place) -> list[ArrayMoves]:
     """
     try:
         document = json.loads(_content(workspace / _LIST))
-        version = document["version"]
+        if document["version"] != _VERSION:
+            raise DestinationError(
+                f"{workspace / _LIST} is of another version of napari-pyramid: open the store with "
+                "that version first, which finishes its update"
+            )
+        found = [_parsed(entry) for entry in document["arrays"]]
     except (ValueError, KeyError, TypeError):
         return []
-    if version != _VERSION:
-        raise DestinationError(
-            f"{workspace / _LIST} is of another version of napari-pyramid: open the store with "
-            "that version first, which finishes its update"
-        )
-    found = [_parsed(entry) for entry in document["arrays"]]
     if isinstance(workspace, Folder) and not all(_is_whole(workspace, m) for m in found):
         return []
     return [m for m in found if _is_there(workspace.parent / m.place)]  # else removed since
@@ -165,7 +164,11 @@ def _is_there(array: Place) -> bool:
 
 def _parsed(entry: dict[str, Any]) -> ArrayMoves:
     put, removed = tuple(entry["put"]), tuple(entry["removed"])
-    return ArrayMoves(entry["place"], entry["fresh"], put, removed)
+    moves = ArrayMoves(entry["place"], entry["fresh"], put, removed)
+    for text in (moves.place, moves.fresh, *put, *removed):
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is not a path")
+    return moves
 
 
 def _is_whole(workspace: Folder, moves: ArrayMoves) -> bool:
