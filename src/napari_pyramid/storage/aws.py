@@ -104,17 +104,24 @@ class AwsCredentials:
         }
 
 
-@cache
 def region_of_bucket(bucket: str) -> str | None:
     """Return the region of a bucket at Amazon, which needs no credentials, or None."""
+    try:
+        return _answered_region(bucket)
+    except (OSError, ValueError):
+        return None
+
+
+@cache  # of answers: the next call asks again after an error
+def _answered_region(bucket: str) -> str | None:
     request = urllib.request.Request(f"https://s3.amazonaws.com/{bucket}", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=5) as response:
             headers = response.headers
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code >= 500:
+            raise
         headers = error.headers
-    except (OSError, ValueError):
-        return None
     region = headers.get("x-amz-bucket-region")
     return None if region is None else str(region)
