@@ -228,3 +228,19 @@ def test_errors_of_clients_are_not_printed(server: FolderServer, capfd: Any) -> 
             connection.sendall(sent)
     server.stop()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_is_removed_while_it_is_asked_for_is_not_found(
+    server: FolderServer,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def find(files: Any, requested: str) -> Path:
+        return store / requested.rpartition("/")[2]
+
+    monkeypatch.setattr("napari_pyramid.share.server._Files.find", find)
+    assert ask(server, "/zarr.json")[0] == 200
+    status, _, body = ask(server, "/removed.json")
+    assert (status, body) == (404, b"")
+    assert capfd.readouterr().err == ""

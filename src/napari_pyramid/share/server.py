@@ -223,12 +223,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             return
         found = self.files.find(unquote(urlsplit(self.path).path, errors="surrogateescape"))
-        # Before it is opened: opening a pipe would wait for whoever writes into it.
-        if found is None or not stat.S_ISREG(found.stat().st_mode):
+        try:
+            # Before it is opened: opening a pipe would wait for whoever writes into it.
+            if found is None or not stat.S_ISREG(found.stat().st_mode):
+                raise FileNotFoundError
+            file = found.open("rb")
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # also if it has been removed since it was found
             self._head(HTTPStatus.NOT_FOUND, 0)
             return
-        try:
-            file = found.open("rb")
         except OSError:
             self._head(HTTPStatus.FORBIDDEN, 0)
             return
