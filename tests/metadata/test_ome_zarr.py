@@ -15,7 +15,8 @@ import yaozarrs
 import zarr
 from ome_zarr_models import open_ome_zarr
 
-from napari_pyramid import Channel, DestinationError, build_pyramid, open_pyramids
+from napari_pyramid import Channel, DestinationError, build_pyramid, create_labels, open_pyramids
+from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.group import Attributes
 from napari_pyramid.metadata.ome_zarr import register_label, write_series
@@ -259,6 +260,26 @@ def test_a_label_is_listed_once(tmp_path: Path) -> None:
     for name in ("a", "b", "a"):
         register_label(tmp_path / "labels", name, "0.5")
     assert ome_of(tmp_path / "labels")["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("listed", [None, {}, "labels"])
+def test_a_label_is_listed_whatever_was_there_instead_of_a_list(
+    version: Any, listed: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.ome.zarr"
+    build_pyramid(pixels(2), path, format=version, n_levels=1)
+    said = {"labels": listed, "note": 1}
+    zarr.create_group(
+        path / "labels",
+        zarr_format=2 if version == "0.4" else 3,
+        attributes=said if version == "0.4" else {"ome": {"version": "0.5", **said}},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LayoutWarning)  # "expected a list; ignored"
+        create_labels(path)
+    assert ome_of(path / "labels")["labels"] == ["labels"]
+    assert ome_of(path / "labels")["note"] == 1
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

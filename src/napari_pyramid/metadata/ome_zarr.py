@@ -183,7 +183,9 @@ def register_label(
         Directory in which the metadata are written first; see `write_json`.
     """
     attributes = Attributes.create(labels, ZARR_FORMAT[version], staging=staging)
-    listed = attributes.ome.setdefault("labels", [])
+    listed = attributes.ome.get("labels")
+    if not isinstance(listed, list):  # other programs may have put anything there
+        listed = attributes.ome["labels"] = []
     if name not in listed:
         listed.append(name)
     attributes.save()
