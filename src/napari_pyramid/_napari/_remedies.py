@@ -12,6 +12,7 @@ from napari_pyramid._napari._offer import free_destination, suggested_place
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid.errors import PyramidError, Remedy, one_line
 from napari_pyramid.plan.memory import available_memory
+from napari_pyramid.storage.file_names import ARRAY_FILES
 
 __all__ = ["ACTIONS", "IN_WINDOW", "Action", "actions_for", "worded"]
 
@@ -77,12 +78,10 @@ def _other_name(choice: Choice, candidate: Candidate) -> str:
     taken = Path(choice.destination)
     name = taken.name.removesuffix(".zarr").removesuffix(".ome")
     folder = taken.parent
-    while any((p / n).exists() for p in (folder, *folder.parents) for n in _OF_AN_ARRAY):
+    while any((p / n).exists() for p in (folder, *folder.parents) for n in ARRAY_FILES):
         folder = folder.parent  # no store can be in an array
     return free_destination(name, folder)
 
-
-_OF_AN_ARRAY = (".zarray", "zarr.json")
 
 ACTIONS: Mapping[Remedy, Action] = {
     action.remedy: action

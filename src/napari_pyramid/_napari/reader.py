@@ -9,24 +9,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from napari_pyramid.layer_image import LayerTuple
+from napari_pyramid.layer_image import LayerTuple
+from napari_pyramid.storage.file_names import METADATA_FILES
 
 __all__ = ["get_reader", "read"]
 
-_METADATA_FILES = (
-    "zarr.json",
-    ".zattrs",
-    ".zgroup",
-    ".zarray",
-    ".zmetadata",
-    ".zlevels",
-    "attributes.json",
-    "info",
-    "datasource-properties.json",
-)
+_METADATA_FILES = (*METADATA_FILES, ".zlevels", "info", "datasource-properties.json")
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of zip files, and of TIFF and BigTIFF in either byte order."""
 _START = 1024

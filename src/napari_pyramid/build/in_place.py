@@ -33,6 +33,7 @@ from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.destination import place_of_array
+from napari_pyramid.storage.file_names import ZARR_FILES
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.paths import UNSAFE_PATH
@@ -299,7 +300,5 @@ def _refuse_foreign_layout(source: BuildSource, group: Place) -> None:
         )
 
 
-_RESERVED = frozenset(
-    ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "c", "labels", "OME")
-)
+_RESERVED = frozenset((*ZARR_FILES, "c", "labels", "OME"))
 """Names that zarr, OME-Zarr and this package use beside levels."""

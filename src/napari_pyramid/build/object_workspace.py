@@ -30,6 +30,7 @@ from napari_pyramid.build.object_lock import ObjectLock
 from napari_pyramid.build.workspace_base import WorkspaceBase, store_around
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.plan.spec import PyramidSpec
+from napari_pyramid.storage.file_names import ARRAY_FILES
 from napari_pyramid.storage.folder import Folder
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.moves import finish_moves
@@ -168,7 +169,7 @@ class ObjectWorkspace(WorkspaceBase[Folder]):
         """Return the paths of the arrays whose metadata are in `new`."""
         start = len(self.new.path) + 1
         found = (key[start:].rpartition("/") for key in self.new.objects.keys(self.new.path))
-        paths = {path for path, _, name in found if path and name in (".zarray", "zarr.json")}
+        paths = {path for path, _, name in found if path and name in ARRAY_FILES}
         return sorted(path for path in paths if is_array(self.new / path))
 
     def owns(self, path: str) -> bool:

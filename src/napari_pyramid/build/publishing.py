@@ -12,12 +12,12 @@ from napari_pyramid.build.state import BuildState
 from napari_pyramid.build.workspace import Workspace
 from napari_pyramid.build.workspace_base import PublishingBase
 from napari_pyramid.metadata.consolidated import refresh_consolidated
+from napari_pyramid.storage.file_names import GROUP_FILES
 from napari_pyramid.storage.hierarchy import store_root
 from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["Publishing", "publishing_in"]
 
-_METADATA_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
 """Metadata files of a group, in any zarr format."""
 
 
@@ -79,7 +79,7 @@ class Publishing(PublishingBase[Path]):
         part = self._workspace.directory / "before.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        for name in _METADATA_FILES:
+        for name in GROUP_FILES:
             if (self._workspace.destination / name).exists():
                 shutil.copy2(self._workspace.destination / name, part / name)
         parents = sorted({path.rpartition("/")[0] for path in paths} - {""})
@@ -151,7 +151,7 @@ class Publishing(PublishingBase[Path]):
             self._aside(path).rename(self._workspace.destination / path)
 
     def _restore_metadata(self) -> None:
-        for name in _METADATA_FILES:
+        for name in GROUP_FILES:
             kept, place = self._before / name, self._workspace.destination / name
             if kept.exists():
                 part = self._workspace.directory / f"{name}.part"

@@ -25,6 +25,7 @@ from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from napari_pyramid.errors import PyramidError, explained
+from napari_pyramid.storage.file_names import ZARR_FILES
 
 __all__ = ["FolderServer"]
 
@@ -34,7 +35,7 @@ _OWN_NAMES = ("127.0.0.1", "localhost")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _FORBIDDEN = re.compile(r"[\\\0:]|^\.{1,2}$") if os.name == "nt" else re.compile(r"\0|^\.{1,2}$")
 """Parts of a path that no request may have: they could lead out of the folder."""
-_JSON = {"zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata", "info"}
+_JSON = {*ZARR_FILES, "info"}
 _IDLE = 60.0
 """Seconds after which a silent connection is closed."""
 _CORS = {

@@ -23,12 +23,9 @@ from napari_pyramid.storage.fetch_files import (
     fetch_all,
     names_in,
 )
+from napari_pyramid.storage.file_names import METADATA_FILES, NODE_FILES, ZARR_FILES
 
 __all__ = ["Files", "files_of"]
-
-_METADATA_NAMES = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "attributes.json"}
-_NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
-_ZARR_FILES = (*_NODE_FILES, ".zattrs", ".zmetadata")
 
 _MAX_ENTRIES = 200_000
 """Directories with more entries than this hold chunks; their later names are not looked at."""
@@ -128,7 +125,7 @@ class _StoreFiles:
         try:
             buffer = answer_of(self._store.get(key, default_buffer_prototype()))
         except OSError:
-            if self._takes_any_key or key.rpartition("/")[2] in _ZARR_FILES:
+            if self._takes_any_key or key.rpartition("/")[2] in ZARR_FILES:
                 raise
             return None
         return None if buffer is None else bounded(buffer.to_bytes(), key)
@@ -156,7 +153,7 @@ class _StoreFiles:
             return []
         try:
             names = answer_of(names_in(self._store, directory))
-            return [name for name in names if name not in _METADATA_NAMES]
+            return [name for name in names if name not in METADATA_FILES]
         except OSError:
             return []  # most web servers answer "not found", "forbidden" or "not supported"
 
@@ -222,8 +219,8 @@ class _RemoteFiles(_StoreFiles):
         # A node in the consolidated metadata has no other files, so none is requested.
         for key in held:
             directory, _, name = key.rpartition("/")
-            if name in _NODE_FILES:
-                for other in (*_NODE_FILES, ".zattrs"):
+            if name in NODE_FILES:
+                for other in (*NODE_FILES, ".zattrs"):
                     self._fetched.setdefault(f"{directory}/{other}".lstrip("/"), None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from napari_pyramid.errors import LayoutError
+from napari_pyramid.storage.file_names import METADATA_FILES
 
 __all__ = [
     "BUCKET_SCHEMES",
@@ -34,8 +35,6 @@ _LINK_KEYS = ("source", "url", "image", "images", "image_url", "zarr", "fileToLo
 
 The viewers: vizarr, the OME-Zarr validator, Avivator, itk-vtk-viewer.
 """
-_METADATA_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata", "attributes.json")
-"""Metadata files whose address users paste instead of the address of the folder."""
 _SAME = {"gcs": "gs", "s3a": "s3", "azure": "az", "abfss": "abfs", "adl": "az"}
 BUCKET_SCHEMES = ("s3", "gs", "az", "abfs", *_SAME)
 """Schemes of objects in buckets, with all of their names."""
@@ -165,7 +164,7 @@ def parse_address(text: str) -> Address:
     if linked is not None:
         return parse_address(linked)
     address = _plain_address(text, _format_of(kind))
-    return address.parent if address.name in _METADATA_FILES else address
+    return address.parent if address.name in METADATA_FILES else address
 
 
 def _format_of(kind: str | None) -> str | None:

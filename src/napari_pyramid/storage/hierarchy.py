@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
+from napari_pyramid.storage.file_names import NODE_FILES
 from napari_pyramid.storage.folder import Folder, Place
 
 __all__ = ["is_array", "is_label_place", "is_zarr", "store_root"]
 
 P = TypeVar("P", Path, Folder)
 
-_NODE_FILES = ("zarr.json", ".zgroup", ".zarray")
-
 
 def is_zarr(directory: Place) -> bool:
     """Return whether a directory is a group or array of zarr."""
-    return any((directory / name).is_file() for name in _NODE_FILES)
+    return any((directory / name).is_file() for name in NODE_FILES)
 
 
 def is_array(directory: Place) -> bool:

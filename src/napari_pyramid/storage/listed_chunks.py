@@ -19,6 +19,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, Store
 from zarr.storage import ObjectStore, StorePath, WrapperStore
 
+from napari_pyramid.storage.file_names import ARRAY_FILES
 from napari_pyramid.storage.objects import as_folder
 from napari_pyramid.storage.present_chunks import index_of
 from napari_pyramid.storage.remote_store import RemoteStore
@@ -34,7 +35,6 @@ _MOST_KEPT = 256
 """Prefixes whose blocks are kept in memory, of one byte a block."""
 _PAGE = 1000
 """Keys of one answer."""
-_METADATA = ("zarr.json", ".zarray")
 
 
 class ListedBlocks:
@@ -133,7 +133,7 @@ class ListedBlocks:
             if self._lists is None:
                 keys = self._keys("", most=_PAGE)
                 self._lists = keys is not None and any(
-                    key in _METADATA or index_of(key) is not None for key in keys
+                    key in ARRAY_FILES or index_of(key) is not None for key in keys
                 )
             return self._lists
 

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from napari_pyramid.errors import DestinationError
 from napari_pyramid.storage.address import is_remote, local_path
 from napari_pyramid.storage.copied_objects import copy_objects, delete_objects
+from napari_pyramid.storage.file_names import ARRAY_FILES
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array, store_root
 from napari_pyramid.storage.json_files import write_json
@@ -158,7 +159,7 @@ def _is_there(array: Place) -> bool:
     """Return whether an array exists; a request that fails is an error."""
     if not isinstance(array, Folder):
         return is_array(array)
-    keys = [(array / name).path for name in ("zarr.json", ".zarray")]
+    keys = [(array / name).path for name in ARRAY_FILES]
     return any(content is not None for content in array.objects.get_all(keys))
 
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from napari_pyramid.errors import LayoutError, one_line
 from napari_pyramid.storage._files import Files
+from napari_pyramid.storage.file_names import NODE_FILES
 from napari_pyramid.storage.layout_warnings import brief
 from napari_pyramid.storage.paths import join
 
-__all__ = ["METADATA_FILES", "Kind", "read_json", "read_metadata"]
+__all__ = ["Kind", "read_json", "read_metadata"]
 
 Kind = Literal["group", "array"]
-METADATA_FILES = ("zarr.json", ".zarray", ".zgroup")
 """Files that make a directory a group or an array, in the order in which they are looked for."""
 
 
@@ -26,7 +26,7 @@ def read_metadata(
     On another host, where each file is a round trip, fetched files and the format of the group
     above come first.
     """
-    order: Sequence[str] = METADATA_FILES
+    order: Sequence[str] = NODE_FILES
     if files.is_far:
         if path in files.expected_groups and files.has(join(path, ".zattrs")):
             return {"zarr_format": 2}

@@ -15,6 +15,7 @@ from zarr.abc.store import RangeByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
+from napari_pyramid.storage.file_names import ZARR_FILES
 from napari_pyramid.storage.node_keys import NodeKeysStore
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.store_errors import StoreError, says_not_implemented, store_error
@@ -26,7 +27,6 @@ _SIDE_BY_SIDE = 16
 """Most objects of one call that are written at the same time."""
 _AT_ONCE = 1000
 """Most objects that a bucket deletes by one request."""
-_NODE_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
 class Objects:
@@ -249,7 +249,7 @@ class Objects:
 
         What a stop leaves is then no array that has lost some of its chunks.
         """
-        for name in _NODE_FILES:
+        for name in ZARR_FILES:
             if self.get(as_folder(prefix) + name) is not None:
                 self.delete(as_folder(prefix) + name)
         self._answer(self._delete_all(as_folder(prefix)))

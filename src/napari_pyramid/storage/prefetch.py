@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_pyramid.storage._files import Files
-from napari_pyramid.storage.node_metadata import METADATA_FILES, Kind
+from napari_pyramid.storage.file_names import NODE_FILES
+from napari_pyramid.storage.node_metadata import Kind
 from napari_pyramid.storage.paths import join
 
 __all__ = ["Expected", "prefetch"]
@@ -16,7 +17,7 @@ _FILES_OF: Mapping[Kind | None, tuple[str, ...]] = {
     "array": (".zarray",),
     # In zarr v2, attributes alone identify an expected group: half the requests of a plate.
     "group": (".zattrs",),
-    None: (*METADATA_FILES, ".zattrs"),
+    None: (*NODE_FILES, ".zattrs"),
 }
 
 
@@ -60,5 +61,5 @@ def prefetch(
     )
     known = [e for e in expected if e.kind is not None]
     others = [e.path for e in known if not files.has(join(e.path, e.files[0]))]
-    rest = ("zarr.json",) if zarr_format == 3 else METADATA_FILES
+    rest = ("zarr.json",) if zarr_format == 3 else NODE_FILES
     files.prefetch(join(place, name) for place in others for name in rest)

@@ -19,6 +19,7 @@ from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import is_url, local_path, parse_address
 from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.fetch_files import fetch_files
+from napari_pyramid.storage.file_names import NODE_FILES
 from napari_pyramid.storage.node import Node, root_node
 from napari_pyramid.storage.private_names import run
 from napari_pyramid.storage.read_only import ReadOnlyStore
@@ -34,9 +35,8 @@ _NAMED_FILE = re.compile(r"\.(?!(zarr|n5|levels|precomputed)$)[a-z][a-z0-9]{1,7}
 """Last parts of URLs that are rather files than folders."""
 _START = 16
 """Number of first bytes of a file that show its format."""
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _ROOT_FILES = (
-    *_ZARR_FILES,
+    *NODE_FILES,
     ".zattrs",
     ".zmetadata",
     ".zlevels",
@@ -128,7 +128,7 @@ def _open_local(path: Path) -> Store:
 
 def _is_n5(path: Path) -> bool:
     """Return whether a directory is N5: it has "attributes.json", or is in a directory "*.n5"."""
-    if any((path / name).exists() for name in _ZARR_FILES):
+    if any((path / name).exists() for name in NODE_FILES):
         return False
     named = any(part.lower().endswith(".n5") for part in path.parts)
     return named or (path / "attributes.json").is_file()
@@ -158,7 +158,7 @@ def _in_zip(store: Store, keys: list[str]) -> Store:
     wrapped: Store = _Subfolder(store, folder) if folder else store
     names = {key.rpartition("/")[2] for key in keys}
     # The root of N5 may have no attributes.
-    is_n5 = "attributes.json" in names and names.isdisjoint(_ZARR_FILES)
+    is_n5 = "attributes.json" in names and names.isdisjoint(NODE_FILES)
     return _n5_store(wrapped) if is_n5 else wrapped
 
 
@@ -280,7 +280,7 @@ def root_of(found: Found) -> Node:
     if found.key:
         return _remote_file(found)
     store, address = found.store, found.store.address
-    is_zarr = any(found.files[name] is not None for name in _ZARR_FILES)
+    is_zarr = any(found.files[name] is not None for name in NODE_FILES)
     named = address.format == "n5" or _IN_N5.search(address.path) is not None
     if not is_zarr and (named or found.files["attributes.json"] is not None):
         return root_node(_n5_store(store), address.public, fetched={})
