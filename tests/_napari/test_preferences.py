@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from build_dock import set_fields, settle, show_build_widget
 from servers import Rules, web_server
 
 from napari_pyramid._napari import _preferences, writer
@@ -157,6 +158,25 @@ def test_the_form_starts_from_the_preferences(settings: Any, qapp: Any) -> None:
     assert form.codec.native.currentText() == "auto (gzip-5)"
     form.codec.value = "none"
     assert form.choice()[0].codec == "none"
+
+
+def test_an_open_form_follows_the_preferences_where_nothing_was_chosen(
+    settings: Any, viewer_of_widget: Any, qtbot: Any
+) -> None:
+    viewer_of_widget.add_image(LAYER[0])
+    widget = show_build_widget(viewer_of_widget, qtbot)
+    set_fields(widget, qtbot, workers=2)
+    settings.building.update({"codec": "gzip-5", "format": "0.4", "workers": 99})
+    settle(widget, qtbot)
+    [plan] = widget.chooser.planned.plans
+    assert (plan.choice.codec, plan.choice.format, plan.choice.workers) == ("gzip-5", "0.4", 2)
+    assert widget.codec.native.currentText() == "auto (gzip-5)"
+    widget.workers.value = 99
+    settings.building.workers = 0  # so 99 is the preferred number no more, and not offered
+    assert widget.workers.value == 0
+    widget.codec.value = "none"
+    settings.building.codec = "zstd-9"
+    assert widget.form.choice()[0].codec == "none"
 
 
 def test_preferred_codec_is_not_for_levels_beside_others(settings: Any, qapp: Any) -> None:

@@ -134,16 +134,11 @@ class Controls(Container[Widget]):
 
     def _make_more(self) -> None:
         self.format = ComboBox(choices=_FORMATS, value=self.defaults.format, **texts("format"))
-        self.codec = ComboBox(
-            choices=[(f"{AUTO} ({self.defaults.codec})", AUTO), *_CODECS], **texts("codec")
-        )
+        self.codec = ComboBox(choices=self._codec_choices, **texts("codec"))
         self.factors = LineEdit(**texts("factors"))
         self.shards = LineEdit(**texts("shards"))
-        most = max(2 * (os.cpu_count() or 1), self.defaults.workers or 0)
         self.workers = ComboBox(
-            choices=[(AUTO, 0), *((str(n), n) for n in range(1, most + 1))],
-            value=self.defaults.workers or 0,
-            **texts("workers"),
+            choices=self._worker_choices, value=self.defaults.workers or 0, **texts("workers")
         )
         self.memory = LineEdit(**texts("memory"))
         self.scheduler = LineEdit(**texts("scheduler"))
@@ -178,6 +173,13 @@ class Controls(Container[Widget]):
     def _method_choices(self, _: Any) -> list[tuple[str, str | None]]:
         auto = f"{AUTO} ({self.offered.method})" if self.offered.method else AUTO
         return [(auto, AUTO), *((m.name, m.name) for m in self.offered.methods)]
+
+    def _codec_choices(self, _: Any) -> list[tuple[str, str]]:
+        return [(f"{AUTO} ({self.defaults.codec})", AUTO), *_CODECS]
+
+    def _worker_choices(self, _: Any) -> list[tuple[str, int]]:
+        most = max(2 * (os.cpu_count() or 1), self.defaults.workers or 0)
+        return [(AUTO, 0), *((str(n), n) for n in range(1, most + 1))]
 
     def _unit_choices(self, _: Any) -> list[tuple[str, str]]:
         unit = self.offered.unit

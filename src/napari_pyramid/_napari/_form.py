@@ -14,6 +14,7 @@ from napari_pyramid._napari._controls import AUTO, MORE, Controls
 from napari_pyramid._napari._offer import Offer
 from napari_pyramid._napari._parsing import in_bytes, numbers, whole_numbers
 from napari_pyramid._napari._plan import PIXEL, Choice
+from napari_pyramid._napari._preferences import BuildDefaults
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.metadata.codecs import DEFAULT_CODEC
@@ -87,6 +88,19 @@ class BuildForm(Controls):
         for name in MORE:
             getattr(self, name).visible = unfolded
             self.notes[name].visible = unfolded and bool(self.notes[name].text)
+
+    def follow_defaults(self, defaults: BuildDefaults) -> None:
+        """Use changed preferences for the controls that have the values of the former ones."""
+        former, self.defaults = self.defaults, defaults
+        with self.changed.blocked():
+            self.codec.reset_choices()
+            workers = self.workers.value
+            self.workers.reset_choices()
+            if workers == (former.workers or 0):
+                self.workers.value = defaults.workers or 0
+            if self.format.value == former.format:
+                self.format.value = defaults.format
+        self.changed.emit(self)
 
     def list_images(self, titles: Sequence[str]) -> None:
         """Offer the images of a store for a choice, unless there is just one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ __all__ = [
     "BuildDefaults",
     "browse_above",
     "build_defaults",
+    "follow_build_defaults",
     "options_for",
     "parse_options",
     "read_ahead",
@@ -80,6 +82,23 @@ def build_defaults() -> BuildDefaults:
     )
 
 
+def follow_build_defaults(on_change: Callable[[], None]) -> Callable[[], None]:
+    """Call `on_change` when a default of new builds changes; return a function that ends this."""
+    emitters = getattr(_preference_group("building"), "events", None)
+    if emitters is None:
+        return lambda: None
+
+    def changed(event: object) -> None:
+        on_change()
+
+    emitters.connect(changed)
+
+    def end() -> None:
+        emitters.disconnect(changed)
+
+    return end
+
+
 def storage_options() -> dict[str, str]:
     """Return the storage options for URLs.
 
@@ -133,11 +152,16 @@ def parse_options(text: str) -> dict[str, str]:
 
 
 def _preference(group: str, name: str, default: Any) -> Any:
+    return getattr(_preference_group(group), name, default)
+
+
+def _preference_group(name: str) -> Any:
+    """Return a group of preferences; None without it, or if this napari has no such groups."""
     try:
         from napari.settings import get_plugin_settings  # since napari 0.9
     except ImportError:
-        return default
+        return None
     try:
-        return getattr(getattr(get_plugin_settings("napari-pyramid"), group), name)
+        return getattr(get_plugin_settings("napari-pyramid"), name)
     except (AttributeError, KeyError):  # napari has read the manifest of another version
-        return default
+        return None

@@ -6,6 +6,7 @@ builds it, and `_outcome` shows the pyramid in the viewer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._outcome import show_built
 from napari_pyramid._napari._plan import Choice
 from napari_pyramid._napari._planning import Planned
+from napari_pyramid._napari._preferences import build_defaults, follow_build_defaults
 from napari_pyramid._napari._queue import Queue, State, Task
 from napari_pyramid._napari._queue_view import QueueView
 from napari_pyramid._napari._remedies import Action, actions_for, worded
@@ -69,6 +71,9 @@ class BuildPyramid(QWidget):
         self.message, self.build = self._panel.message, self._panel.build
         self._estimates = Estimating(self, self.totals.show_totals)
         self._life = _Life(self.queue, self.chooser, self._estimates)
+        self._life.unfollow = follow_build_defaults(
+            lambda: self.form.follow_defaults(build_defaults())
+        )
         # Not a method of the widget: Qt would disconnect it when the widget is deleted.
         self.destroyed.connect(self._life.end)
         self.build.clicked.connect(self.start)
@@ -302,10 +307,13 @@ class _Life:
     def __init__(self, queue: Queue, chooser: Chooser, estimates: Estimating) -> None:
         self.alive = True
         self._parts = queue, chooser, estimates
+        self.unfollow: Callable[[], None] = lambda: None
+        """Function that ends the following of preferences."""
 
     def end(self) -> None:
         """Stop the build that runs, and drop the answers that are still to come."""
         self.alive = False
+        self.unfollow()
         for part in self._parts:
             part.end()
 
