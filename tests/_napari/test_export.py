@@ -195,6 +195,27 @@ def test_ranges_as_a_compressed_tiff(
     assert "before compression" not in widget.size.value
 
 
+def test_after_an_export_the_folder_stays_and_the_outcome_until_something_is_chosen(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    viewer.add_image(CELLS[0], name="cells")
+    widget = dock()
+    widget.destination.line_edit.value = str(tmp_path / "part")
+    type_ranges(widget, qtbot)
+    run(widget, qtbot)
+    assert widget.destination.line_edit.value == str(tmp_path / "cells_region.ome.zarr")
+    assert "part.ome.zarr" in widget.message.value
+    widget.format.value = TIFF
+    assert widget.message.value == ""
+    assert widget.destination.line_edit.value == str(tmp_path / "cells_region.ome.tif")
+    widget.format.value = PYRAMID
+    run(widget, qtbot)
+    assert "cells_region.ome.zarr" in widget.message.value
+    widget.ranges[0].last.value -= 1
+    rested(widget, qtbot)
+    assert widget.message.value == ""
+
+
 def test_new_layers_are_where_the_originals_are(
     viewer: Any, dock: Any, qtbot: Any, store: Path
 ) -> None:

@@ -57,7 +57,9 @@ class ExportRegion(ExportForm):
         self._plan: tuple[LayerSource, Export] | None = None
         self._image_name = ""
         self._said: tuple[str, Literal["", "problem"]] = ("", "")
-        """Outcome of the last export, shown until another begins or another layer is chosen."""
+        """Outcome of the last export, shown until something else is chosen or another begins."""
+        self._said_for: tuple[Any, ...] | None = None
+        """What was chosen when the outcome was shown first; None before."""
         super().__init__(napari_viewer)
         styled_by(self.native, napari_viewer)
         self._rest = QTimer(self.native)
@@ -232,6 +234,10 @@ class ExportRegion(ExportForm):
             return
         self._plan = source, export
         self.export.enabled = True
+        chosen = cut.region, cut.level, self.format.value, self.compression.value
+        if self._said_for not in (None, chosen):
+            self._said = ("", "")
+        self._said_for = chosen
         self.say(*self._said)
 
     def _show_nothing(self, message: str, kind: Literal["", "problem"] = "") -> None:
@@ -298,13 +304,14 @@ class ExportRegion(ExportForm):
         self.reset_choices()
         if outcome.complete and export.kind != "array":
             self._suggest()
-        self._said = message, kind
+        self._said, self._said_for = (message, kind), None
         self.refresh()
 
     def _finish(self, source: LayerSource, export: Export, result: Any) -> str:
         """Add the layers of an array; return what was exported, in words."""
         if export.kind != "array":
-            path = self.destination.path(self.format.value)
+            path = str(self.destination.path(self.format.value))
+            self.destination.remember_folder(path)
             return f"Exported {path}: {format_bytes(export.nbytes)} of pixels"
         added = new_layers(source, export.cut, result)
         for layer in added:

@@ -10,7 +10,7 @@ from magicgui.widgets import Container, FileEdit, Label, SpinBox
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_pyramid._napari._offer import suggested_destination
+from napari_pyramid._napari._offer import free_destination, suggested_destination
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.export import Compression
@@ -85,6 +85,8 @@ class DestinationEdit(FileEdit):
             FileDialogMode.OPTIONAL_FILE, label="File", tooltip="Where the export is stored"
         )
         self._suggested = ""
+        self._folder: Path | None = None
+        """Folder that an export was last stored in, if it is not the suggested one."""
 
     @property
     def is_typed(self) -> bool:
@@ -92,8 +94,15 @@ class DestinationEdit(FileEdit):
         return str(self.line_edit.value) != self._suggested
 
     def suggest(self, name: str, source: str | None, format: str) -> None:
-        """Set a free path for an export of the image `name`, beside `source` if possible."""
-        path = Path(suggested_destination(f"{name}_region", source))
+        """Set a free path for an export of the image `name`.
+
+        It is in the folder that was chosen for the last export, else beside `source` if possible.
+        """
+        name = f"{name}_region"
+        if self._folder is not None and self._folder.is_dir():
+            path = Path(free_destination(name, self._folder))
+        else:
+            path = Path(suggested_destination(name, source))
         if format == TIFF:
             stem, n = path.name.removesuffix(_SUFFIX[PYRAMID]), 2
             path = path.with_name(f"{stem}{_SUFFIX[TIFF]}")
@@ -101,6 +110,11 @@ class DestinationEdit(FileEdit):
                 path, n = path.with_name(f"{stem}_{n}{_SUFFIX[TIFF]}"), n + 1
         self._suggested = str(path)
         self._set_text(self._suggested)
+
+    def remember_folder(self, path: str) -> None:
+        """Suggest the folder of `path` from now on, unless it is the suggested one anyway."""
+        if Path(path).parent != Path(self._suggested).parent:
+            self._folder = Path(path).parent.absolute()
 
     def change_suffix(self, format: str) -> None:
         """Give a typed path the suffix of another format."""
