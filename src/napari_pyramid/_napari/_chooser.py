@@ -22,6 +22,7 @@ from napari_pyramid._napari._selecting import chosen_layers, finder, source_key,
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.image import Image
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.host_names import refuse_unknown_host
 
 __all__ = ["Chooser", "Prepared"]
 
@@ -105,9 +106,7 @@ class Chooser:
             path = self.form.path.text
             self.selected = None
             self._show(Planned(), f"Opening {path}…")
-            self._sources.ask(
-                lambda: open_images(path, storage_options=options_for(path)), self._opened
-            )
+            self._sources.ask(lambda: _images_at(path), self._opened)
         else:
             self._select()
 
@@ -225,6 +224,12 @@ class Chooser:
         self._pause.stop()
         self._starts.ask(look_and_plan, answered)
         return True
+
+
+def _images_at(path: str) -> tuple[Image, ...]:
+    options = options_for(path)
+    refuse_unknown_host(path, options)
+    return open_images(path, storage_options=options)
 
 
 def _timer(parent: QWidget, pause: int, then: Callable[[], None]) -> QTimer:

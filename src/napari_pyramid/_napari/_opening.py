@@ -156,7 +156,7 @@ def open_in_background(
     virtual_levels = watch_viewers()
 
     def read() -> Catalog | list[LayerTuple]:
-        refuse_unknown_host(path)
+        refuse_unknown_host(path, options)
         listed = open_catalog(path, storage_options=options if is_remote(path) else None)
         catalog, is_large = listed.look_ahead(browse_above())
         if is_large or always_browse:
