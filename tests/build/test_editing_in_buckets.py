@@ -6,6 +6,7 @@ plain NumPy's and TensorStore's.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import subprocess
@@ -263,6 +264,8 @@ class FailingStore(MemoryStore):
     """A store that fails from the n-th write to the levels on, and at one read."""
 
     lives: float = float("inf")
+    waits_at: float = -1
+    """Writes to the levels wait while `lives` is at most this."""
     read_that_fails: int = -1
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
@@ -273,6 +276,8 @@ class FailingStore(MemoryStore):
 
     async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
         if ".building" not in key:
+            while self.lives <= self.waits_at:
+                await asyncio.sleep(0.01)
             if self.lives <= 0:
                 raise OSError("the line is cut")
             self.lives -= 1
@@ -298,6 +303,26 @@ def test_a_failure_while_chunks_are_copied_is_made_good_by_the_next_save() -> No
     for view, old in zip(views, before, strict=True):
         assert (old != 5).any()
         assert (np.asarray(view) == 5).all()
+
+
+def test_a_stop_while_chunks_are_copied_ends_at_the_next_one_and_loses_nothing() -> None:
+    place = built(store := FailingStore(), np.zeros((40, 50, 45), "uint32"))
+    editor = edit_pyramid(place)
+    editor[...] = 5
+    store.lives = 1000
+    store.waits_at = 970
+    with closing(editor.iter_save()) as steps:
+        step = next(s for s in steps if store.lives <= store.waits_at)
+        store.waits_at = -1
+    assert step.total // 2 <= step.done < step.total
+    assert 930 < store.lives <= 970, "of 160 chunks the pending ones are written, and no others"
+    assert editor.has_edits
+    assert editor.is_half_saved
+    editor.save()
+    assert not editor.has_edits
+    assert not editor.is_half_saved
+    assert all((level[:] == 5).all() for level in open_pyramid(place))
+    assert not work_in(store)
 
 
 def failed_save() -> tuple[Any, FailingStore]:

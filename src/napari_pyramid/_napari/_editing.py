@@ -81,6 +81,11 @@ class Editing:
                 show_error(f"{name}: {outcome.error}")
             elif outcome.complete:
                 show_info(f"{name}: the pyramid is up to date.")
+            elif self.editor.is_half_saved:
+                show_warning(
+                    f"{name}: stopped while chunks were replaced; "
+                    "Update pyramid replaces the others."
+                )
             self._refresh()
             if then is not None:
                 then(outcome.complete)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,7 @@ from napari_pyramid.build.rewrite import Rewrite
 from napari_pyramid.build.targets import group_around, workspace_of
 from napari_pyramid.errors import BuildInProgressError, DestinationError, Remedy
 from napari_pyramid.storage.folder import Folder, Place
-from napari_pyramid.storage.moves import finish_moves, has_moves, list_moves
+from napari_pyramid.storage.moves import has_moves, list_moves, move_steps
 
 __all__ = ["EditedStore"]
 
@@ -63,6 +63,11 @@ class EditedStore:
         self._keeps_work = False
         self.is_moving = False
         """Whether some chunks may have been replaced, and the rest are listed."""
+
+    @property
+    def copies_chunks(self) -> bool:
+        """Whether new chunks are copied into place one by one, as in a bucket."""
+        return isinstance(self.workspace, Folder)
 
     @property
     def workspace(self) -> Place:
@@ -137,8 +142,15 @@ class EditedStore:
         """Remove the new chunks of a save that was killed."""
         self._workspace.start_over()
 
-    def replace(self, rewrite: Rewrite) -> None:
-        """Put all new chunks in their places, or else keep the list of those that are left.
+    def replace(self, rewrite: Rewrite) -> Generator[tuple[int, int], None, None]:
+        """Put all new chunks in their places, or else keep the list of the moves.
+
+        Close the generator to stop at the next object of a bucket.
+
+        Yields
+        ------
+        tuple of int
+            Number of chunks that have been replaced, and number of all; in a bucket only.
 
         Raises
         ------
@@ -152,7 +164,7 @@ class EditedStore:
         self._keeps_work = True  # from here on nobody but the next save knows what there is
         list_moves(self.workspace, moves)
         self.is_moving = True
-        if not finish_moves(self.workspace, self._workspace.confirm):
+        if not (yield from move_steps(self.workspace, self._workspace.confirm)):
             raise DestinationError(
                 f"{self.workspace}: the new chunks have been removed by another program"
             )

@@ -112,6 +112,11 @@ class PyramidEditor:
         """Whether there are edits that have not been saved."""
         return bool(self.edits)
 
+    @property
+    def is_half_saved(self) -> bool:
+        """Whether the last save ended while it replaced chunks; the next one replaces the rest."""
+        return self._store.is_moving
+
     def __getitem__(self, key: Any) -> Any:
         return self.array[key]
 
@@ -158,13 +163,14 @@ class PyramidEditor:
     def iter_save(
         self, *, max_workers: int | None = None, memory_limit: int | None = None
     ) -> Generator[Progress, None, None]:
-        """Save step by step. Close the generator to stop; then nothing in the store has changed.
+        """Save step by step. Close the generator to stop at the next chunk; the edits are kept.
 
         The new chunks are written beside the store, and moved into place once all are complete. If
-        the process is killed before, the store has all of its old chunks. If it is killed while
-        they are moved, the next opening with this package (in a bucket: for editing) moves the
-        rest, and the store has all of the new ones. Edits that are made meanwhile are kept for the
-        next save.
+        the save is stopped or the process killed before, the store has all of its old chunks. If it
+        is killed while they are moved, or stopped while they are copied in a bucket, the next
+        opening with this package (in a bucket: for editing, or the next save) moves the rest, and
+        the store has all of the new ones: see `is_half_saved`. Edits that are made meanwhile are
+        kept for the next save.
 
         Parameters
         ----------
@@ -189,8 +195,7 @@ class PyramidEditor:
         try:
             self.edits.hold()
             self.old_values.read()
-            rewrite = yield from self._rewritten(limits)
-            store.replace(rewrite)
+            yield from self._written(limits)
             self.edits.drop_held()
         except (OSError, PyramidError) as error:
             raise self._explained(error) from error
@@ -198,7 +203,8 @@ class PyramidEditor:
             self.edits.unhold()  # only if they were not saved
             store.leave()
 
-    def _rewritten(self, limits: Limits) -> Generator[Progress, None, Rewrite]:
+    def _written(self, limits: Limits) -> Generator[Progress, None, None]:
+        """Write the chunks that the held edits change, then put them in their places."""
         self._store.start_over()
         rewrite = Rewrite(
             self._store.levels,
@@ -208,15 +214,22 @@ class PyramidEditor:
             workers=limits.workers,
             memory=limits.memory,
         )
-        counts, done = rewrite.n_tasks(), 0
-        began = time.monotonic()
+        began, counts = time.monotonic(), rewrite.n_tasks()
+        n_chunks, done = sum(counts), 0
+        total = 2 * n_chunks if self._store.copies_chunks else n_chunks
+
+        def progress(level: int, done: int) -> Progress:
+            elapsed = time.monotonic() - began
+            remaining = elapsed * (total - done) / done if done else None
+            return Progress(level, done, total, 0, 0, elapsed, remaining)
+
         with closing(rewrite.steps()) as steps:
             for level, n in steps:
                 done = max(done + n, sum(counts[:level]))
-                elapsed, total = time.monotonic() - began, sum(counts)
-                remaining = elapsed * (total - done) / done if done else None
-                yield Progress(level, done, total, 0, 0, elapsed, remaining)
-        return rewrite
+                yield progress(level, done)
+        with closing(self._store.replace(rewrite)) as moves:
+            for moved, n_moves in moves:
+                yield progress(len(counts) - 1, n_chunks + n_chunks * moved // n_moves)
 
     def _explained(self, error: Exception) -> PyramidError:
         kept = "; the rest is written by the next update" if self._store.is_moving else ""

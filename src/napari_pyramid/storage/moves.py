@@ -15,12 +15,12 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -38,8 +38,11 @@ __all__ = [
     "finish_moves",
     "has_moves",
     "list_moves",
+    "move_steps",
     "names_below",
 ]
+
+T = TypeVar("T")
 
 _LIST = "moves.json"
 _VERSION = 1
@@ -86,14 +89,38 @@ def has_moves(workspace: Place) -> bool:
 
 
 def finish_moves(workspace: Place, confirm: Callable[[], None] = lambda: None) -> bool:
+    """Make the moves that are listed; return whether chunks of the store have been replaced.
+
+    Parameters and errors are described in `move_steps`.
+    """
+    steps = move_steps(workspace, confirm)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+def move_steps(
+    workspace: Place, confirm: Callable[[], None] = lambda: None
+) -> Generator[tuple[int, int], None, bool]:
     """Make the moves that are listed; the caller holds the lock of the workspace.
 
     A list that is damaged, or whose new chunks are gone, is removed.
+
+    Close the generator to stop at the next object of a bucket. The list is kept then, and whoever
+    finds it makes the moves. There is no step in a directory, where renaming takes no time.
 
     Parameters
     ----------
     confirm
         Called before chunks are moved in a bucket; raises if the lock has been lost.
+
+    Yields
+    ------
+    tuple of int
+        Number of objects that have been copied or deleted, and number of all, at least every 0.1
+        seconds.
 
     Returns
     -------
@@ -103,14 +130,14 @@ def finish_moves(workspace: Place, confirm: Callable[[], None] = lambda: None) -
     Raises
     ------
     DestinationError
-        If a later version of this program has written the list.
+        If a later version of this program has written the list, or an object cannot be moved.
     """
     try:
         arrays = _listed(workspace)
     except FileNotFoundError:
         return False
     if isinstance(workspace, Folder):
-        _copy_all(workspace, arrays, confirm)
+        yield from _copy_all(workspace, arrays, confirm)
     else:
         for moves in arrays:
             _rename(workspace, moves)
@@ -194,20 +221,32 @@ def _rename(workspace: Path, moves: ArrayMoves) -> None:
         (place / key).unlink(missing_ok=True)
 
 
-def _copy_all(workspace: Folder, arrays: Iterable[ArrayMoves], confirm: Callable[[], None]) -> None:
+def _copy_all(
+    workspace: Folder, arrays: Sequence[ArrayMoves], confirm: Callable[[], None]
+) -> Generator[tuple[int, int], None, None]:
     objects = workspace.objects
+    done, total = 0, sum(len(m.put) + len(m.removed) for m in arrays)
     pairs = (
         ((workspace / m.fresh / key).path, (workspace.parent / m.place / key).path)
         for m in arrays
         for key in m.put
     )
-    while batch := list(islice(pairs, _BATCH)):
-        confirm()
-        copy_objects(objects, batch)
     removed = ((workspace.parent / m.place / key).path for m in arrays for key in m.removed)
-    while gone := list(islice(removed, _BATCH)):
+    batches = chain(
+        (copy_objects(objects, batch) for batch in _in_batches(pairs)),
+        (delete_objects(objects, batch) for batch in _in_batches(removed)),
+    )
+    for batch in batches:
         confirm()
-        delete_objects(objects, gone)
+        with closing(batch):
+            for n in batch:
+                done += n
+                yield done, total
+
+
+def _in_batches(items: Iterator[T]) -> Iterator[list[T]]:
+    while batch := list(islice(items, _BATCH)):
+        yield batch
 
 
 def finish_killed_moves(path: object) -> bool:
