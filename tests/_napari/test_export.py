@@ -66,6 +66,11 @@ def shown(widget: ExportRegion) -> list[tuple[int, int]]:
     return [(row.first.value, row.last.value) for row in widget.ranges]
 
 
+def rows_of(widget: ExportRegion) -> list[str]:
+    """Return the axes that have a row."""
+    return [row.label for row in widget.ranges if not row.native.isHidden()]
+
+
 def test_what_is_in_view_follows_the_size_of_the_window(
     viewer: Any, dock: Any, qtbot: Any, store: Path
 ) -> None:
@@ -251,6 +256,24 @@ def test_one_channel_alone(viewer: Any, dock: Any, qtbot: Any, store: Path, tmp_
     type_ranges(widget, qtbot)
     run(widget, qtbot)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "gfp.tif"), CELLS[1])
+
+
+def test_red_green_and_blue_stay_together_and_nothing_of_a_removed_layer_is_offered(
+    viewer: Any, dock: Any, qtbot: Any
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
+    viewer.add_image(picture, rgb=True)
+    widget = dock()
+    assert rows_of(widget) == ["y", "x"]
+    widget.format.value = LAYER
+    type_ranges(widget, qtbot, y=(1, 9))
+    run(widget, qtbot)
+    np.testing.assert_array_equal(viewer.layers[1].data, picture[1:10])
+    viewer.layers.clear()
+    assert (widget.level.choices, rows_of(widget)) == ((), [])
+    viewer.add_image(CELLS[0])
+    assert rows_of(widget) == ["z", "y", "x"]
+    assert widget.level.value == 0
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(

@@ -207,7 +207,7 @@ def test_compressed_pixels_are_the_same(
     source = source_of(stored, axes, channels=channels)
     cut = source.cut(source.region({"y": slice(2, None), "x": slice(1, None)}))
     export = TiffExport(cut, tmp_path / "a.tif", compression=compression, block_bytes=2**18)
-    assert (len(list(export.steps())) > 1) == (dtype != "f4")
+    assert (list(export.steps())[-1].total > 1) == (dtype != "f4")
     expected = pixels[2:, 1:] if axes == "yxc" else pixels[..., 2:, 1:]
     with tifffile.TiffFile(export.path) as file:
         tag = {"deflate": "ADOBE_DEFLATE", "zstd": "ZSTD", "none": "NONE"}[compression]
@@ -284,7 +284,7 @@ def test_cancel_and_failure_leave_nothing(tmp_path: Path) -> None:
     source = source_of(large, "zyx")
     steps = plan_export(source.cut(source.region(None)), tmp_path / "a.tif").steps()
     with closing(steps):
-        next(steps)
+        assert next(steps).done == 0, "an export can be stopped within a block"
         assert [p.suffix for p in tmp_path.iterdir()] == [".part"]
     assert not list(tmp_path.iterdir())
     with pytest.raises(SourceError, match="the disk is gone"):

@@ -23,6 +23,7 @@ from napari_pyramid._napari._export_controls import (
 from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import new_layers, words_for
 from napari_pyramid._napari._private import camera_of, main_window
+from napari_pyramid._napari._queue_view import duration
 from napari_pyramid._napari._remedies import IN_WINDOW
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._style import styled_by
@@ -54,6 +55,7 @@ class ExportRegion(ExportForm):
         """Channels of the image of the chosen layer."""
         self._axes: tuple[tuple[str, int], ...] = ()
         """Names and lengths of the axes that have a row."""
+        self._color_axis: int | None = None
         self._plan: tuple[LayerSource, Export] | None = None
         self._image_name = ""
         self._said: tuple[str, Literal["", "problem"]] = ("", "")
@@ -147,9 +149,9 @@ class ExportRegion(ExportForm):
         axes = tuple(
             (axis.name, int(n)) for axis, n in zip(image.axes, source.source.shape, strict=True)
         )
-        if axes != self._axes:
-            self._axes = axes
-            self.offer_ranges(axes, self._later)
+        if (axes, source.color_axis) != (self._axes, self._color_axis):
+            self._axes, self._color_axis = axes, source.color_axis
+            self.offer_ranges(axes, source.color_axis, self._later)
         self.refresh()
 
     def _source(self) -> LayerSource:
@@ -242,7 +244,8 @@ class ExportRegion(ExportForm):
 
     def _show_nothing(self, message: str, kind: Literal["", "problem"] = "") -> None:
         self._plan, self._axes = None, ()
-        self.ranges.clear()
+        self.offer_ranges((), None, self._later)
+        self.offer_levels(())
         self.size.value = ""
         self.export.enabled = False
         self.say(message, kind)
@@ -285,7 +288,8 @@ class ExportRegion(ExportForm):
     def _show_step(self, step: Step) -> None:
         if self._life.alive:
             self.progress.value = round(PARTS * step.fraction)
-            self.say(f"Exporting: {step.fraction:.0%}")
+            left = "" if step.remaining is None else f": {duration(step.remaining)} left"
+            self.say(f"Exporting{left}")
 
     def _ended(self, source: LayerSource, export: Export, outcome: Outcome) -> None:
         self._life.job = None

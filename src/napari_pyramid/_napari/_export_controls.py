@@ -10,6 +10,7 @@ from magicgui.widgets import Container, FileEdit, Label, SpinBox
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QSizePolicy
 
+from napari_pyramid._napari._fields import NARROW
 from napari_pyramid._napari._offer import free_destination, suggested_destination
 from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
@@ -42,6 +43,8 @@ NO_LABEL = " " * 24
 
 magicgui measures labels in another font than the window's, so that others might not fit.
 """
+_SIX_DIGITS = 92
+"""Width of the inside of a spin box with a number of six digits."""
 _SUFFIX = {PYRAMID: ".ome.zarr", TIFF: ".ome.tif"}
 
 
@@ -57,6 +60,9 @@ class AxisRange(Container[Any]):
         )
         self.margins = (0, 0, 0, 0)
         to.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        for box in (self.first.native, self.last.native):  # a wide dock takes from the canvas
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.setStyleSheet(f"min-width: {_SIX_DIGITS}px")  # napari's own is too narrow
 
     @property
     def span(self) -> slice:
@@ -84,6 +90,8 @@ class DestinationEdit(FileEdit):
         super().__init__(
             FileDialogMode.OPTIONAL_FILE, label="File", tooltip="Where the export is stored"
         )
+        self.choose_btn.text, self.choose_btn.tooltip = "…", "Choose a file"
+        self.choose_btn.native.setFixedWidth(NARROW // 2)
         self._suggested = ""
         self._folder: Path | None = None
         """Folder that an export was last stored in, if it is not the suggested one."""

@@ -22,6 +22,7 @@ from napari_pyramid._napari._export_controls import (
     AxisRange,
     DestinationEdit,
 )
+from napari_pyramid._napari._fields import shrinks
 
 __all__ = ["PARTS", "ExportForm"]
 
@@ -93,6 +94,8 @@ class ExportForm(Container[Any]):
             label.native.setWordWrap(True)
             label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for choice in (self.layer, self.region, self.level, self.format, self.compression):
+            shrinks(choice.native)
         self.native.layout().addStretch()
         self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
 
@@ -109,14 +112,24 @@ class ExportForm(Container[Any]):
         with self.level.changed.blocked():
             self.level.reset_choices()
 
-    def offer_ranges(self, axes: Sequence[tuple[str, int]], on_change: Callable[..., None]) -> None:
-        """Show a row for each axis, given as name and length."""
+    def offer_ranges(
+        self, axes: Sequence[tuple[str, int]], colors: int | None, on_change: Callable[..., None]
+    ) -> None:
+        """Show a row for each axis, given as name and length.
+
+        Parameters
+        ----------
+        colors
+            Number of the axis of red, green and blue, which belong together: its row is hidden.
+        """
         self.ranges.clear()
-        for name, length in axes:
+        for i, (name, length) in enumerate(axes):
             row = AxisRange(name, length)
             row.first.changed.connect(on_change)
             row.last.changed.connect(on_change)
             self.ranges.append(row)
+            row.visible = i != colors
+        self.ranges.visible = bool(axes)
 
     def say(self, text: str, kind: Literal["", "problem"] = "") -> None:
         """Show a sentence under the buttons: the progress, the outcome, or what is wrong."""

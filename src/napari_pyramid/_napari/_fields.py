@@ -10,7 +10,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, Label, PushButton
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
-__all__ = ["Note", "PlaceEdit", "shrinks"]
+__all__ = ["NARROW", "Note", "PlaceEdit", "shrinks"]
 
 NARROW = 58
 """Width of the buttons beside a path."""

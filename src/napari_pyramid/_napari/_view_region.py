@@ -67,6 +67,11 @@ class LayerSource:
         """Axis of the image along which the layers are stacked; None for one layer."""
         return self.axis_of.index(None) if len(self.layers) > 1 else None
 
+    @property
+    def color_axis(self) -> int | None:
+        """Axis of red, green and blue; None for an image without them."""
+        return self.axis_of.index(None) if getattr(self.layers[0], "rgb", False) else None
+
     def in_view(self, viewer: Any, *, all_planes: bool) -> Region:
         """Return the region of level 0 that is in view; in 3-D, all along the displayed axes.
 

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Generator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -198,7 +199,8 @@ class TiffExport:
         )
         with path.open("r+b") as file:
             for region, values, progress in self._blocks.read():
-                tiles.write(file, region, _stored(values, tiff.dtype))
+                for _ in tiles.write(file, region, _stored(values, tiff.dtype)):
+                    yield replace(progress, done=progress.done - 1)
                 yield progress
         tiles.finish(path)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from napari_pyramid.errors import PyramidError
 from napari_pyramid.regions import Region
-from napari_pyramid.storage.run_together import run_together
+from napari_pyramid.storage.run_together import THREADS, run_together
 
 __all__ = ["COMPRESSIONS", "Compression", "TileWriter", "check_compression", "tile_of"]
 
@@ -24,6 +25,8 @@ _Array = npt.NDArray[Any]
 _SIDE = 256
 _STEP = 16
 """Sides of tiles are multiples of this, by the TIFF specification."""
+_AT_ONCE = 8 * THREADS
+"""Tiles that are compressed between two steps."""
 _LEVELS: Mapping[str, int] = {"deflate": 6, "zstd": 5}
 
 
@@ -87,9 +90,17 @@ class TileWriter:
         """Number of tiles in the file."""
         return self.n_planes * self._per_plane
 
-    def write(self, file: IO[bytes], region: Region, values: _Array) -> None:
-        """Append the tiles of a block, which begins and ends at edges of tiles or of the planes."""
-        found = list(self._tiles(region, values))
+    def write(self, file: IO[bytes], region: Region, values: _Array) -> Generator[None, None, None]:
+        """Append the tiles of a block, which begins and ends at edges of tiles or of the planes.
+
+        Yield after every few tiles, so that the caller can stop.
+        """
+        tiles = self._tiles(region, values)
+        while found := list(islice(tiles, _AT_ONCE)):
+            self._append(file, found)
+            yield
+
+    def _append(self, file: IO[bytes], found: Sequence[tuple[tuple[int, int], _Array]]) -> None:
         encoded: list[bytes] = [b""] * len(found)
 
         def encode(i: int) -> None:
