@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from napari_pyramid.catalog import open_catalog
 from napari_pyramid.layouts import open_images
 
 
@@ -58,6 +59,10 @@ def test_several_multiscales_share_a_level_and_the_first_is_shown(new_store: Cal
     assert gaussian.rgb
     assert gaussian.channels == ()
     assert [c.visible for c in laplacian.channels] == [False]
+    first, second = open_catalog(store.root).entries
+    assert (first.is_alternative, second.is_alternative) == (False, True)
+    (chosen,) = second.read(None)
+    assert [c.visible for c in chosen.channels] == [True]
 
 
 def test_paths_below_groups(new_store: Callable) -> None:

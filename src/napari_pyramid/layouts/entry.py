@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from napari_pyramid.image import Image
@@ -47,5 +47,14 @@ class Plate:
 
 
 def entry_of(image: Image) -> Entry:
-    """Return the entry of an image that is open already."""
-    return Entry(image.name, image.path, lambda system: (image,), image.kind)
+    """Return the entry of an image that is open already.
+
+    An image of which no channel is visible is an alternative, and is visible when it is chosen.
+    """
+    is_hidden = bool(image.channels) and not any(c.visible for c in image.channels)
+    if is_hidden:
+        visible = tuple(replace(c, visible=True) for c in image.channels)
+        image = replace(image, channels=visible)
+    return Entry(
+        image.name, image.path, lambda system: (image,), image.kind, is_alternative=is_hidden
+    )
