@@ -248,7 +248,7 @@ def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def settings(plugin_settings: Any, npe2pm: Any) -> Any:
-    """napari's settings of this plugin, as the form under Preferences > Plugins changes them."""
+    """napari's settings of this plugin, which Preferences > Image pyramids changes."""
     from napari.settings import get_plugin_settings
     from npe2 import PluginManifest
 

@@ -35,7 +35,7 @@ _HINT = "https://…/image.ome.zarr,  s3://bucket/image.zarr,  or a link of viza
 _OPTIONS_HINT = (
     "name=value, separated by commas, such as profile=NAME, endpoint=URL, anonymous=true or "
     "headers.Authorization=Bearer …  They are used for this store only, and not kept. "
-    "Options for all stores are under Preferences > Plugins."
+    "Options for all stores are under Preferences > Image pyramids."
 )
 
 

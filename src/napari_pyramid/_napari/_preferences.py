@@ -1,4 +1,4 @@
-"""Read this plugin's preferences from napari (Preferences > Plugins), or their defaults."""
+"""Read this plugin's preferences from napari (Preferences > Image pyramids), or their defaults."""
 
 from __future__ import annotations
 
