@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from build_dock import set_fields, settle, show_build_widget
+from napari.layers import Layer
 from servers import Rules, web_server
 
 from napari_pyramid._napari import _preferences, writer
 from napari_pyramid._napari._form import BuildForm
+from napari_pyramid._napari._progressive import watch
 from napari_pyramid._napari._saving import save_steps
 from napari_pyramid._napari.reader import read
 from napari_pyramid.arrays import chunked_source
@@ -60,6 +62,19 @@ def test_cache_has_the_size_that_is_preferred(settings: Any, cache: ChunkCache) 
     settings.viewing.cache_megabytes = 0
     _preferences.use_cache_size()
     assert cache.budget == default_budget()
+
+
+def test_a_layer_that_is_not_shown_progressively_uses_the_size_of_the_cache_too(
+    settings: Any,
+    cache: ChunkCache,
+    viewer_of_widget: Any,
+    ome_zarr: Callable[..., Path],
+) -> None:
+    settings.viewing.update({"cache_megabytes": 5, "progressive": False})
+    watch(viewer_of_widget)
+    (layer,) = read(str(ome_zarr(np.ones((9, 11), "u1"), "yx")))
+    viewer_of_widget.add_layer(Layer.create(*layer))
+    assert cache.budget == 5 * 2**20
 
 
 def test_smaller_cache_drops_what_was_not_used_lately() -> None:

@@ -86,14 +86,15 @@ class _Watcher:
         viewer.layers.events.removed.connect(self._on_removed)
 
     def _before_insert(self, layer: Any) -> None:
-        if shows_progressively():
-            self.show(layer)
+        if _is_ours(layer):
+            use_cache_size()
+            if shows_progressively():
+                self.show(layer)
 
     def show(self, layer: Any) -> ProgressiveLayer | None:
         """Show a layer progressively; return None if that is not possible."""
         window = self._window() if self._window is not None else None
         if layer not in self.shown and window is not None and _is_ours(layer):
-            use_cache_size()
             shown = ProgressiveLayer(layer, window, self._sign)
             if shown.installed:
                 self.shown[layer] = shown
