@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,13 +51,14 @@ def dock(viewer: Any, qtbot: Any) -> Any:
 
 def rested(widget: ExportRegion, qtbot: Any) -> None:
     """Wait until the widget has computed what was changed."""
-    qtbot.waitUntil(lambda: not widget._rest.isActive(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: widget.is_settled, timeout=PATIENCE)
 
 
 def run(widget: ExportRegion, qtbot: Any) -> None:
+    rested(widget, qtbot)
     assert widget.export.enabled, widget.message.value
     widget.export.native.click()
-    qtbot.waitUntil(lambda: widget._life.job is None, timeout=PATIENCE)
+    rested(widget, qtbot)
 
 
 def opened(viewer: Any, store: Path) -> list[Any]:
@@ -93,7 +96,6 @@ def type_ranges(widget: ExportRegion, qtbot: Any, **ranges: tuple[int, int]) -> 
     widget.region.value = RANGES
     for row in widget.ranges:
         row.first.value, row.last.value = ranges.get(row.label, (0, row.last.max))
-    widget.refresh()
     rested(widget, qtbot)
 
 
@@ -139,7 +141,7 @@ def test_drawn_rectangle_of_all_channels_as_a_tiff(
     widget.all_planes.value = True
     widget.format.value = TIFF
     widget.destination.line_edit.value = str(tmp_path / "part")
-    widget.refresh()
+    rested(widget, qtbot)
     assert shown(widget) == [(0, 1), (0, 8), (20, 60), (20, 140)]
     assert "2 × 9 × 41 × 121" in widget.size.value
     run(widget, qtbot)
@@ -188,7 +190,7 @@ def test_ranges_as_a_compressed_tiff(
     assert widget.compression.value == "deflate"
     type_ranges(widget, qtbot, z=(0, 8))
     widget.destination.line_edit.value = str(tmp_path / "part")
-    widget.refresh()
+    rested(widget, qtbot)
     assert "before compression" in widget.size.value
     widget.compression.value = "zstd"
     run(widget, qtbot)
@@ -196,7 +198,7 @@ def test_ranges_as_a_compressed_tiff(
         assert file.pages.first.compression.name == "ZSTD"
         np.testing.assert_array_equal(file.asarray(), CELLS)
     widget.compression.value = "none"
-    widget.refresh()
+    rested(widget, qtbot)
     assert "before compression" not in widget.size.value
 
 
@@ -211,6 +213,7 @@ def test_after_an_export_the_folder_stays_and_the_outcome_until_something_is_cho
     assert widget.destination.line_edit.value == str(tmp_path / "cells_region.ome.zarr")
     assert "part.ome.zarr" in widget.message.value
     widget.format.value = TIFF
+    rested(widget, qtbot)
     assert widget.message.value == ""
     assert widget.destination.line_edit.value == str(tmp_path / "cells_region.ome.tif")
     widget.format.value = PYRAMID
@@ -284,21 +287,46 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     widget.format.value = TIFF
     (tmp_path / "mine.tif").write_text("mine")
     widget.destination.line_edit.value = str(tmp_path / "mine.tif")
-    widget.refresh()
+    rested(widget, qtbot)
     assert "mine.tif exists" in widget.message.value
     assert not widget.export.enabled
     widget.format.value = PYRAMID
     assert widget.destination.line_edit.value == str(tmp_path / "mine.ome.zarr")
+    rested(widget, qtbot)
     assert widget.export.enabled
     widget.destination.line_edit.value = "s3://bucket/mine"
-    widget.refresh()
+    rested(widget, qtbot)
     assert "://bucket/mine: exports are stored on disks only" in widget.message.value
     assert not widget.export.enabled
     monkeypatch.setattr(export, "available_memory", lambda: 1000)
     widget.format.value = LAYER
+    rested(widget, qtbot)
     assert "at most 500 B may be used" in widget.message.value
     assert "\n" not in widget.message.value
     assert not widget.export.enabled
+
+
+def test_slow_disk_holds_up_no_window(
+    viewer: Any, dock: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def exists(path: Path) -> bool:
+        if path.is_relative_to(tmp_path):
+            looks.set()
+            assert goes_on.wait(60)
+        return os.path.lexists(path)
+
+    viewer.add_image(CELLS[0])
+    widget = dock()
+    type_ranges(widget, qtbot)
+    monkeypatch.setattr(Path, "exists", exists)
+    widget.destination.line_edit.value = str(tmp_path / "part")
+    widget.export.native.click()  # it begins once the disk has answered
+    qtbot.waitUntil(looks.is_set, timeout=PATIENCE)
+    goes_on.set()
+    rested(widget, qtbot)
+    np.testing.assert_array_equal(open_pyramid(tmp_path / "part.ome.zarr")[0][...], CELLS[0])
 
 
 def test_window_answers_during_an_export(
@@ -334,6 +362,7 @@ def test_stopped_export_leaves_nothing(
         widget.cancel.native.click()
         go.set()
         qtbot.waitUntil(lambda: job_of.job is None, timeout=PATIENCE)
+        rested(widget, qtbot)
         assert widget.message.value == "Cancelled; nothing was kept."
         assert widget.export.enabled
     else:
@@ -347,6 +376,7 @@ def test_closed_widget_does_not_follow_the_view(viewer: Any, dock: Any, qtbot: A
     widget = dock()
     assert widget.message.value == "Open an image first."
     viewer.add_labels(CELLS[0].astype(np.int32))
+    rested(widget, qtbot)
     assert widget.export.enabled
     assert widget.region.value == VIEW
     life = widget._life

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,16 +21,16 @@ from napari_pyramid._napari._export_controls import (
 )
 from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import new_layers, words_for
+from napari_pyramid._napari._export_plan import planned, steps_of, worded
+from napari_pyramid._napari._planning import Newest
 from napari_pyramid._napari._private import camera_of, main_window
 from napari_pyramid._napari._queue_view import duration
-from napari_pyramid._napari._remedies import IN_WINDOW
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._style import styled_by
 from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
 from napari_pyramid._napari._worker_thread import Job
-from napari_pyramid.build.progress import Steps
-from napari_pyramid.errors import PyramidError, Remedy, one_line
-from napari_pyramid.export import Export, plan_export
+from napari_pyramid.errors import PyramidError
+from napari_pyramid.export import Export
 from napari_pyramid.layer_image import lost_transforms, origin_of_layer
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.regions import Region
@@ -57,6 +56,9 @@ class ExportRegion(ExportForm):
         """Names and lengths of the axes that have a row."""
         self._color_axis: int | None = None
         self._plan: tuple[LayerSource, Export] | None = None
+        self._plans = Newest(one_at_a_time=True)
+        self._begins = False
+        """Whether Export was pressed, and the export begins once it is planned."""
         self._image_name = ""
         self._said: tuple[str, Literal["", "problem"]] = ("", "")
         """Outcome of the last export, shown until something else is chosen or another begins."""
@@ -122,9 +124,6 @@ class ExportRegion(ExportForm):
     def _layer_changed(self, *_: Any) -> None:
         self._said = ("", "")
         self._channels_changed()
-        layer = self.layer.value
-        if layer is not None and not self.destination.is_typed:
-            self._suggest()
 
     def _channels_changed(self) -> None:
         """Find the channels beside the chosen layer, and show the rest of the form for them."""
@@ -141,7 +140,7 @@ class ExportRegion(ExportForm):
         try:
             source = self._source()
         except PyramidError as error:
-            self._show_nothing(_worded(error), "problem")
+            self._show_nothing(worded(error), "problem")
             return
         image = source.source.image
         self._image_name = image.name
@@ -186,18 +185,17 @@ class ExportRegion(ExportForm):
         self.compression.visible = self.format.value == TIFF
         if self.destination.is_typed:
             self.destination.change_suffix(self.format.value)
-        else:
-            self._suggest()
         self.refresh()
 
-    def _suggest(self) -> None:
-        """Suggest a free path for the export."""
-        layer = self.layer.value
-        if layer is not None:
-            known = origin_of_layer({"metadata": layer.metadata}).get("source")
-            known = known or layer.source.path
-            name = self._image_name or layer.name
-            self.destination.suggest(name, known and str(known), self.format.value)
+    def _place(self) -> Callable[[], str | None]:
+        """Return a function that returns the path of the export; it may look at the disk."""
+        layer, chosen = self.layer.value, self.format.value
+        if chosen == LAYER or self.destination.is_typed:
+            path = self.destination.path(chosen)
+            return lambda: path
+        known = origin_of_layer({"metadata": layer.metadata}).get("source") or layer.source.path
+        name = self._image_name or layer.name
+        return self.destination.suggestion(name, known and str(known), chosen)
 
     def _region(self, source: LayerSource) -> Region:
         """Return the chosen region in samples of level 0, and show it in the rows."""
@@ -213,36 +211,61 @@ class ExportRegion(ExportForm):
             row.show_span(span)
         return region
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was chosen is shown, and nothing is being exported."""
+        return not (self._rest.isActive() or self._plans.is_waiting or self._life.job)
+
     def refresh(self) -> None:
-        """Plan the export again, and show its size."""
+        """Plan the export again, in the background because disks may be slow, and show its size."""
         if not self._life.alive or self._life.job is not None or self.layer.value is None:
             return
         typed = self.region.value == RANGES
         for row in self.ranges:
             row.enabled = typed
         self.all_planes.visible = not typed and self._viewer.dims.ndim > self._viewer.dims.ndisplay
-        self.size.value = ""
         try:
             source = self._source()
             cut = source.source.cut(self._region(source), self.level.value)
-            path = self.destination.path(self.format.value)
-            export = plan_export(cut, path, compression=self.compression.value)
-            self.size.value = words_for(cut, export)
-            export.check()
+            question = partial(planned, cut, self._place(), self.compression.value)
         except PyramidError as error:
-            self._plan = None
-            self.export.enabled = False
-            self.say(_worded(error), "problem")
+            self._plans.forget()
+            self._show_problem(error)
+            return
+        self._plans.ask(question, partial(self._show_plan, source))
+
+    def _show_plan(self, source: LayerSource, outcome: Outcome) -> None:
+        if not self._life.alive or self._life.job is not None:
+            return
+        if outcome.error is not None:
+            self._show_problem(outcome.error)
+            return
+        path, export, problem = outcome.result
+        if path is not None:
+            self.destination.suggest(path)
+        if problem is not None:
+            self._show_problem(problem, words_for(export.cut, export))
             return
         self._plan = source, export
+        self.size.value = words_for(export.cut, export)
         self.export.enabled = True
-        chosen = cut.region, cut.level, self.format.value, self.compression.value
+        chosen = export.cut.region, export.cut.level, self.format.value, self.compression.value
         if self._said_for not in (None, chosen):
             self._said = ("", "")
         self._said_for = chosen
         self.say(*self._said)
+        if self._begins:
+            self._begin(source, export)
+
+    def _show_problem(self, error: BaseException, size: str = "") -> None:
+        self._plan, self._begins = None, False
+        self.size.value = size
+        self.export.enabled = False
+        self.say(worded(error), "problem")
 
     def _show_nothing(self, message: str, kind: Literal["", "problem"] = "") -> None:
+        self._plans.forget()
+        self._begins = False
         self._plan, self._axes = None, ()
         self.offer_ranges((), None, self._later)
         self.offer_levels(())
@@ -253,18 +276,17 @@ class ExportRegion(ExportForm):
     # ---- exporting --------------------------------------------------------------------------
 
     def start(self, *_: Any) -> None:
-        """Export what is chosen now."""
-        if self._life.job is not None:
-            return
-        self._said = ("", "")
-        self._rest.stop()
-        self.refresh()  # the view or the layer may have changed meanwhile
-        if self._plan is None:
-            return
-        source, export = self._plan
+        """Export what is chosen now: the view or the layer may have changed since the last plan."""
+        if self._life.job is None and not self._begins:
+            self._said, self._begins = ("", ""), True
+            self._rest.stop()
+            self.refresh()
+
+    def _begin(self, source: LayerSource, export: Export) -> None:
+        self._begins = False
         self._warn_of_losses(source, export)
         self._life.job = Job(
-            _steps(export),
+            steps_of(export),
             f"Exporting {source.source.image.name}",
             lambda end: self._ended(source, export, end),
             self._show_step,
@@ -298,24 +320,23 @@ class ExportRegion(ExportForm):
         self.show_busy(can_export=self._plan is not None, busy=False)
         kind: Literal["", "problem"] = ""
         if outcome.error is not None:
-            message, kind = _worded(outcome.error), "problem"
+            message, kind = worded(outcome.error), "problem"
             show_error(message)
         elif not outcome.complete:
             message = "Cancelled; nothing was kept."
         else:
             message = self._finish(source, export, outcome.result)
             show_info(message)
-        self.reset_choices()
         if outcome.complete and export.kind != "array":
-            self._suggest()
+            self.destination.release()
+        self.reset_choices()
         self._said, self._said_for = (message, kind), None
         self.refresh()
 
     def _finish(self, source: LayerSource, export: Export, result: Any) -> str:
         """Add the layers of an array; return what was exported, in words."""
         if export.kind != "array":
-            path = str(self.destination.path(self.format.value))
-            self.destination.remember_folder(path)
+            path = self.destination.path(self.format.value)
             return f"Exported {path}: {format_bytes(export.nbytes)} of pixels"
         added = new_layers(source, export.cut, result)
         for layer in added:
@@ -348,18 +369,3 @@ class _Life:
         self.disconnects, self.followed = [], []
         if self.job is not None:
             self.job.cancel()
-
-
-def _worded(error: BaseException) -> str:
-    """Return an error as one line; an export never replaces a file, and offers no button for it."""
-    if isinstance(error, PyramidError):
-        return error.in_words({r: w for r, w in IN_WINDOW.items() if r is not Remedy.OVERWRITE})
-    return one_line(error)
-
-
-def _steps(export: Export) -> Generator[Step, None, Any]:
-    """Run an export, yield its progress as steps, and return its result."""
-    with closing(Steps(export.steps())) as steps:
-        for done in steps:
-            yield Step(done.done / max(1, done.total), done.remaining, done.bytes_written)
-        return steps.result

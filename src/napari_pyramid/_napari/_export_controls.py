@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,28 +103,26 @@ class DestinationEdit(FileEdit):
         """Whether the path is not the suggested one."""
         return str(self.line_edit.value) != self._suggested
 
-    def suggest(self, name: str, source: str | None, format: str) -> None:
-        """Set a free path for an export of the image `name`.
+    def suggestion(self, name: str, source: str | None, format: str) -> Callable[[], str]:
+        """Return a function that finds a free path for an export of the image `name`.
 
-        It is in the folder that was chosen for the last export, else beside `source` if possible.
+        It looks at the disk, and so runs in a worker thread. The path is in the folder that was
+        chosen for the last export, else beside `source` if possible.
         """
-        name = f"{name}_region"
-        if self._folder is not None and self._folder.is_dir():
-            path = Path(free_destination(name, self._folder))
-        else:
-            path = Path(suggested_destination(name, source))
-        if format == TIFF:
-            stem, n = path.name.removesuffix(_SUFFIX[PYRAMID]), 2
-            path = path.with_name(f"{stem}{_SUFFIX[TIFF]}")
-            while path.exists():
-                path, n = path.with_name(f"{stem}_{n}{_SUFFIX[TIFF]}"), n + 1
-        self._suggested = str(path)
-        self._set_text(self._suggested)
+        return partial(_free_path, self._folder, f"{name}_region", source, format)
 
-    def remember_folder(self, path: str) -> None:
-        """Suggest the folder of `path` from now on, unless it is the suggested one anyway."""
-        if Path(path).parent != Path(self._suggested).parent:
+    def suggest(self, path: str) -> None:
+        """Set a suggested path, unless another one has been typed."""
+        if not self.is_typed:
+            self._suggested = path
+            self._set_text(path)
+
+    def release(self) -> None:
+        """Let the next suggestion replace the path, of which the folder is remembered."""
+        path = str(self.line_edit.value)
+        if self.is_typed and Path(path).parent != Path(self._suggested).parent:
             self._folder = Path(path).parent.absolute()
+        self._suggested = path
 
     def change_suffix(self, format: str) -> None:
         """Give a typed path the suffix of another format."""
@@ -158,3 +158,17 @@ class DestinationEdit(FileEdit):
             self.line_edit.value = path
         self.line_edit.tooltip = path
         self.line_edit.native.setCursorPosition(len(path))
+
+
+def _free_path(folder: Path | None, name: str, source: str | None, format: str) -> str:
+    """Return a path at which nothing is yet, with the suffix of a format."""
+    if folder is not None and folder.is_dir():
+        path = Path(free_destination(name, folder))
+    else:
+        path = Path(suggested_destination(name, source))
+    if format == TIFF:
+        stem, n = path.name.removesuffix(_SUFFIX[PYRAMID]), 2
+        path = path.with_name(f"{stem}{_SUFFIX[TIFF]}")
+        while path.exists():
+            path, n = path.with_name(f"{stem}_{n}{_SUFFIX[TIFF]}"), n + 1
+    return str(path)
