@@ -90,6 +90,8 @@ class Rules:
     """Only requests whose path contains this fail."""
     latency: float = 0.0
     """Seconds before each answer."""
+    together: int = 0
+    """Requests that must be under way at the same time before any is answered; 30 s at most."""
 
 
 @dataclass
@@ -102,11 +104,15 @@ class WebServer:
     address: str = ""
     n_connections: int = 0
     """Connections that clients have opened so far."""
+    _under_way: int = 0
+    _together: threading.Condition = field(default_factory=threading.Condition)
     _count: int = 0
     _failed: set[str] = field(default_factory=set)
     """Paths whose last request failed."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: threading.Event = field(default_factory=threading.Event)
+    most_at_once: int = 0
+    """Most requests that have waited at the same time, see `Rules.together`."""
 
     @property
     def url(self) -> str:
@@ -118,6 +124,17 @@ class WebServer:
     def note_connection(self) -> None:
         with self._lock:
             self.n_connections += 1
+
+    def wait_for_others(self) -> None:
+        """Hold a request until enough others have come, however long another process takes."""
+        if not self.rules.together:
+            return
+        with self._together:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+            self._together.notify_all()
+            self._together.wait_for(lambda: self.most_at_once >= self.rules.together, timeout=30)
+            self._under_way -= 1
 
     def fails_now(self, path: str) -> bool:
         """Return whether this request fails.
@@ -173,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(parts.path)
         if rules.latency:
             time.sleep(rules.latency)
+        self.web.wait_for_others()
         if self.web.fails_now(path):
             self._fail(path, with_body=with_body)
         else:
