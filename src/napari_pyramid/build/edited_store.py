@@ -76,11 +76,11 @@ class EditedStore:
         return directory
 
     def check(self) -> None:
-        """Raise if chunks cannot be replaced as things are now: see `PyramidEditor.check`."""
+        """Raise if chunks cannot be replaced at present: see `PyramidEditor.check`."""
         around = self.workspace.parent
         if isinstance(around, Folder):
             self.refuse_unfinished()
-            self._lock_for_a_moment()
+            self._finish_killed_save()
         else:
             refuse_unwritable_directory(around)
             self.refuse_unfinished()
@@ -110,12 +110,12 @@ class EditedStore:
             If the rest of the chunks cannot be written.
         """
         if has_moves(self.workspace):
-            self._lock_for_a_moment()
+            self._finish_killed_save()
 
-    def _lock_for_a_moment(self) -> None:
+    def _finish_killed_save(self) -> None:
         with suppress(BuildInProgressError):  # a save will say so
             self.acquire()
-            self._workspace.discard()  # and so what a killed save left
+            self._workspace.discard()
 
     def acquire(self) -> None:
         """Take the lock, and finish an update that was killed.
@@ -176,7 +176,7 @@ class EditedStore:
     def leave(self) -> None:
         """Remove the new chunks, unless a list of them may be there, and release the lock.
 
-        Its own errors are dropped: they would hide the error that ended the save, and the next
+        Errors raised here are ignored: they would hide the error that ended the save, and the next
         save removes what is left.
         """
         if self._keeps_work:

@@ -63,7 +63,7 @@ def edit_pyramid(
         If nothing says how the levels were made, or the levels do not follow from each other.
     """
     if not is_path(path):
-        path = StorePath(*store_and_path(path, read_only=False))  # of a dictionary no copy
+        path = StorePath(*store_and_path(path, read_only=False))  # keeps a dictionary itself
     pyramid = open_pyramid(path, name, storage_options=storage_options)
     editor = PyramidEditor(pyramid.lazy_levels, labels=pyramid.kind == "labels", method=method)
     editor._store.recover()
@@ -124,7 +124,7 @@ class PyramidEditor:
         self.array[key] = values
 
     def check(self) -> None:
-        """Raise if edits cannot be saved as things are now.
+        """Raise if edits cannot be saved at present.
 
         In a bucket the lock is taken and released, because only a write shows whether there is a
         permission. This also finishes an update that was killed.

@@ -1,4 +1,4 @@
-"""Rebuild what depends on edited regions of level 0, straight in the existing levels."""
+"""Rebuild what depends on edited regions of level 0, in the existing levels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Update(Run):
     """A run that rebuilds parts of the levels of an existing pyramid."""
 
     def update(self, regions: Sequence[Region]) -> Generator[Progress, None, Pyramid]:
-        """Recompute what depends on `regions` of level 0, straight in the existing levels."""
+        """Recompute what depends on `regions` of level 0, and write it into the existing levels."""
         workspace = self.job.target.workspace
         workspace.acquire()
         leave = workspace.release
