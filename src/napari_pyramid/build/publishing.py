@@ -18,8 +18,6 @@ from napari_pyramid.storage.json_files import write_json
 
 __all__ = ["Publishing", "publishing_in"]
 
-"""Metadata files of a group, in any zarr format."""
-
 
 def publishing_in(path: Path) -> Iterator[Workspace]:
     """Yield the workspaces of builds in place that ended during publishing.
