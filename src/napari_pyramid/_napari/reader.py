@@ -9,9 +9,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from napari_pyramid.layer_image import LayerTuple
 from napari_pyramid.storage.file_names import METADATA_FILES
+
+if TYPE_CHECKING:
+    from napari_pyramid.layer_image import LayerTuple
 
 __all__ = ["get_reader", "read"]
 
