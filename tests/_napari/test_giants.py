@@ -27,6 +27,9 @@ from napari_pyramid._napari.writer import write_layers
 from napari_pyramid.arrays.chunked_source import ChunkedSource
 from napari_pyramid.layer_image import METADATA_KEY
 
+PATIENCE = 60_000
+"""Milliseconds after which a result counts as missing. Other work may keep a test waiting."""
+
 SHAPE = (1101, 903)
 
 
@@ -72,9 +75,9 @@ def test_one_resolution_opens_with_virtual_levels(viewer: Any, qtbot: Any, plane
     assert layer.visible
     assert layer.level_shapes.tolist() == [[1101, 903], [551, 452], [276, 226]]
     levels = [halved(values, n) for n in range(3)]
-    qtbot.waitUntil(lambda: is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels), timeout=PATIENCE)
     viewer.scene.camera.zoom = 0.3
-    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=PATIENCE)
     np.testing.assert_array_equal(np.asarray(layer.data[0]), values)
     assert open_pyramid(path).levels[0].shape == SHAPE
     assert len(open_pyramid(path)) == 1
@@ -86,7 +89,7 @@ def test_duplicating_computes_no_level_in_the_window(
     path, values = plane
     [layer] = open_in(viewer, path)
     levels = [halved(values, n) for n in range(3)]
-    qtbot.waitUntil(lambda: is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels), timeout=PATIENCE)
     computed: list[str] = []
     read = ChunkedSource.read
 
@@ -102,7 +105,7 @@ def test_duplicating_computes_no_level_in_the_window(
     copied = viewer.layers["giant copy"]
     assert copied.visible
     assert layer.visible
-    qtbot.waitUntil(lambda: is_exact(copied, levels), timeout=20000)
+    qtbot.waitUntil(lambda: is_exact(copied, levels), timeout=PATIENCE)
     assert layer.as_layer_data_tuple()[1]["visible"]
     assert VISIBLE_KEY not in layer.metadata[METADATA_KEY]
     assert VISIBLE_KEY not in copied.metadata[METADATA_KEY]
@@ -111,14 +114,14 @@ def test_duplicating_computes_no_level_in_the_window(
 def test_one_notification_leads_to_the_widget(viewer: Any, qtbot: Any, plane: Any) -> None:
     viewer.add_image(np.zeros((3, 3)), name="another")
     [layer] = open_in(viewer, plane[0])
-    qtbot.waitUntil(lambda: len(offers()) == 1, timeout=10000)
+    qtbot.waitUntil(lambda: len(offers()) == 1, timeout=PATIENCE)
     window = viewer.window._qt_window
-    qtbot.waitUntil(lambda: len(_buttons(window)) == 1, timeout=10000)
+    qtbot.waitUntil(lambda: len(_buttons(window)) == 1, timeout=PATIENCE)
     viewer.layers.selection.active = viewer.layers["another"]
     _buttons(window)[0].click()
     [dock] = window.findChildren(BuildPyramid)
     assert dock.layer.value is layer
-    qtbot.waitUntil(lambda: dock.is_settled, timeout=10000)
+    qtbot.waitUntil(lambda: dock.is_settled, timeout=PATIENCE)
     assert dock.table.rowCount() == 3
 
 
@@ -136,7 +139,7 @@ def test_channels_get_one_notification_and_keep_their_visibility(
     a, b = open_in(viewer, path)
     assert (a.visible, b.visible) == (True, False)
     assert b.level_shapes.tolist()[0] == list(SHAPE)
-    qtbot.waitUntil(lambda: len(offers()) > 0, timeout=10000)
+    qtbot.waitUntil(lambda: len(offers()) > 0, timeout=PATIENCE)
     qtbot.wait(100)
     assert len(offers()) == 1
 
@@ -184,7 +187,7 @@ def test_huge_coarsest_level_gets_virtual_levels_below_it(
     stored = np.asarray(layer.data[1])
     viewer.scene.camera.zoom = 0.15
     levels = [values, stored, halved(stored, 1), halved(stored, 2)]
-    qtbot.waitUntil(lambda: layer.data_level > 1 and is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: layer.data_level > 1 and is_exact(layer, levels), timeout=PATIENCE)
 
 
 def test_saving_adds_the_levels_that_a_pyramid_lacks(
@@ -218,7 +221,7 @@ def test_tiff_with_one_resolution(
     [layer] = open_in(viewer, tmp_path / "scan.ome.tif")
     levels = [halved(values, n) for n in range(3)]
     viewer.scene.camera.zoom = 0.3
-    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("dtype", ["u2", "bool"])
@@ -231,7 +234,7 @@ def test_labels_show_labels_that_exist(
     assert type(layer).__name__ == "Labels"
     viewer.scene.camera.zoom = 0.3
     levels = [halved(ids.astype("u1" if dtype == "bool" else dtype), n, "stride") for n in range(3)]
-    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=20000)
+    qtbot.waitUntil(lambda: layer.data_level > 0 and is_exact(layer, levels), timeout=PATIENCE)
 
 
 def test_saving_builds_levels_in_place_of_virtual_ones(
@@ -269,12 +272,12 @@ def test_one_small_resolution_behind_a_url_is_never_waited_for(
     with web_server(tmp_path) as server:
         notification_manager.records.clear()
         open_in_background(viewer, f"{server.url}/small.zarr", {})
-        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=20000)
+        qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=PATIENCE)
         [layer] = viewer.layers
         for z in (2, 4):
             viewer.dims.set_current_step(0, z)
             levels = [values[z], halved(values[z], 1)]
-            qtbot.waitUntil(lambda levels=levels: is_exact(layer, levels), timeout=20000)
+            qtbot.waitUntil(lambda levels=levels: is_exact(layer, levels), timeout=PATIENCE)
         assert layer.visible
         assert offers() == []
         monkeypatch.undo()

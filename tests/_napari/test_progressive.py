@@ -25,6 +25,9 @@ from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
+PATIENCE = 60_000
+"""Milliseconds after which a result counts as missing. Other work may keep a test waiting."""
+
 GATES: list[threading.Event] = []
 
 
@@ -111,24 +114,24 @@ def is_exact(layer: Any, levels: list[Gated], z: int) -> bool:
 
 def at_level_0(viewer: Any, layer: Any, qtbot: Any) -> None:
     viewer.scene.camera.zoom = 3.0
-    qtbot.waitUntil(lambda: layer.data_level == 0, timeout=10000)
+    qtbot.waitUntil(lambda: layer.data_level == 0, timeout=PATIENCE)
 
 
 def test_step_shows_coarser_samples_at_once_and_then_exact_ones(window: Any, qtbot: Any) -> None:
     levels = volume()
     layer = opened(window, levels)
     at_level_0(window, layer, qtbot)
-    qtbot.waitUntil(lambda: levels[1].n_reads > 0 and not reads(), timeout=10000)
+    qtbot.waitUntil(lambda: levels[1].n_reads > 0 and not reads(), timeout=PATIENCE)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 45)
     (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]
     coarse = levels[1].values[22].repeat(2, 0).repeat(2, 1)[y0 : y1 + 1, x0 : x1 + 1]
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=10000)
-    qtbot.waitUntil(lambda: not layer.loaded, timeout=10000)  # napari's sign
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not layer.loaded, timeout=PATIENCE)  # napari's sign
     assert tuple(layer.contrast_limits) == (0, 900)
     levels[0].gate.set()
-    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=10000)
-    qtbot.waitUntil(lambda: layer.loaded, timeout=10000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE)
 
 
 def reads() -> bool:
@@ -153,9 +156,9 @@ def test_labels_show_labels_that_exist(window: Any, qtbot: Any) -> None:
     at_level_0(window, layer, qtbot)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 45)
-    qtbot.waitUntil(lambda: bool((pixels(layer) % 100 == 0).all()), timeout=10000)
+    qtbot.waitUntil(lambda: bool((pixels(layer) % 100 == 0).all()), timeout=PATIENCE)
     levels[0].gate.set()
-    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=10000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 45), timeout=PATIENCE)
 
 
 def test_plane_of_a_coarse_level_is_the_one_that_is_there(window: Any, qtbot: Any) -> None:
@@ -164,9 +167,9 @@ def test_plane_of_a_coarse_level_is_the_one_that_is_there(window: Any, qtbot: An
     layer = opened(window, levels)
     window.scene.camera.zoom = 0.4
     window.dims.set_current_step(0, 59)
-    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 59), timeout=10000)
+    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 59), timeout=PATIENCE)
     window.dims.set_current_step(0, 37)
-    qtbot.waitUntil(lambda: is_exact(layer, levels, 37), timeout=10000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 37), timeout=PATIENCE)
 
 
 def test_samples_of_a_coarse_level_are_in_their_place(window: Any, qtbot: Any) -> None:
@@ -175,7 +178,7 @@ def test_samples_of_a_coarse_level_are_in_their_place(window: Any, qtbot: Any) -
     layer = opened(window, levels)
     window.scene.camera.zoom = 0.4
     window.dims.set_current_step(0, 10)
-    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 10), timeout=10000)
+    qtbot.waitUntil(lambda: layer.data_level == 1 and is_exact(layer, levels, 10), timeout=PATIENCE)
     for position in (6, 7):
         level, value = layer.get_value((10, position, position), world=True)
         assert (level, value) == (1, levels[1].values[5, 3, 3])
@@ -191,7 +194,7 @@ def test_unreadable_chunk_is_named_once(window: Any, qtbot: Any) -> None:
     for z in (41, 20, 42, 43):
         window.dims.set_current_step(0, z)
         qtbot.wait(60)
-    qtbot.waitUntil(lambda: any("bad sector" in m for m in messages()), timeout=10000)
+    qtbot.waitUntil(lambda: any("bad sector" in m for m in messages()), timeout=PATIENCE)
     qtbot.wait(200)
     named = [m for m in messages() if "bad sector" in m]
     assert len(named) == len(set(named)) <= 2
@@ -209,11 +212,11 @@ def test_chunk_that_fails_is_tried_again_also_after_others_have_been_given_up(
     layer = opened(window, levels)
     at_level_0(window, layer, qtbot)
     window.dims.set_current_step(0, 41)
-    qtbot.waitUntil(lambda: levels[0].n_failed == 2, timeout=10000)
+    qtbot.waitUntil(lambda: levels[0].n_failed == 2, timeout=PATIENCE)
     window.dims.set_current_step(0, 20)
-    qtbot.waitUntil(lambda: levels[0].n_failed == 3, timeout=10000)
+    qtbot.waitUntil(lambda: levels[0].n_failed == 3, timeout=PATIENCE)
     levels[0].broken.clear()
-    qtbot.waitUntil(lambda: is_exact(layer, levels, 20), timeout=10000)
+    qtbot.waitUntil(lambda: is_exact(layer, levels, 20), timeout=PATIENCE)
 
 
 def messages() -> list[str]:
@@ -234,7 +237,7 @@ def test_closing_amid_reads_ends_at_once(
     viewer.close()  # nothing waits at the gate, which is still closed: it would wait for ever
     n = levels[0].n_reads
     levels[0].gate.set()
-    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    qtbot.waitUntil(lambda: not reads(), timeout=PATIENCE)
     assert levels[0].n_reads <= n + 2  # one for each thread
 
 
@@ -248,7 +251,7 @@ def test_removed_layer_is_not_read(window: Any, qtbot: Any) -> None:
     window.layers.remove(layer)
     n = levels[0].n_reads
     levels[0].gate.set()
-    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    qtbot.waitUntil(lambda: not reads(), timeout=PATIENCE)
     assert levels[0].n_reads <= n + 2  # one for each thread
 
 
@@ -280,8 +283,8 @@ def test_3d_shows_coarser_levels_first_and_2d_unlocks(window: Any, qtbot: Any) -
     shown: list[int | None] = []
     layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
     window.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), levels[0].values), timeout=20000)
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), levels[0].values), timeout=PATIENCE)
     assert shown == [1, 0]
     window.dims.ndisplay = 2
     assert layer.locked_data_level is None
@@ -303,7 +306,7 @@ def test_3d_view_that_is_sliced_late_shows_finer_levels(
     layer = opened(window, three_levels())
     window.dims.ndisplay = 3
     turned.set()
-    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=20000)
+    qtbot.waitUntil(lambda: layer.locked_data_level == 0, timeout=PATIENCE)
 
 
 def test_3d_keeps_to_its_budget(window: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,8 +314,8 @@ def test_3d_keeps_to_its_budget(window: Any, qtbot: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(_volume, "volume_bytes", lambda: levels[1].values.nbytes)
     layer = opened(window, levels)
     window.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: layer.locked_data_level == 1, timeout=20000)
-    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    qtbot.waitUntil(lambda: layer.locked_data_level == 1, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not reads(), timeout=PATIENCE)
     assert layer.locked_data_level == 1
 
 
@@ -320,7 +323,7 @@ def test_level_that_the_user_locked_stays(window: Any, qtbot: Any) -> None:
     layer = opened(window, three_levels())
     layer.locked_data_level = 1
     window.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: not reads(), timeout=20000)
+    qtbot.waitUntil(lambda: not reads(), timeout=PATIENCE)
     window.dims.ndisplay = 2
     assert layer.locked_data_level == 1
 
@@ -353,8 +356,8 @@ def test_step_in_time_in_3d_shows_the_coarsest_volume_first(
     layer = opened(window, levels)
     window.dims.ndisplay = 3
     here = levels[0].values[window.dims.current_step[0]]
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), here), timeout=20000)
-    qtbot.waitUntil(lambda: layer.loaded, timeout=20000)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), here), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE)
     shown: list[int | None] = []
     layer.events.locked_data_level.connect(lambda: shown.append(layer.locked_data_level))
     sliced: list[int] = []
@@ -370,10 +373,10 @@ def test_step_in_time_in_3d_shows_the_coarsest_volume_first(
     assert layer.locked_data_level is None
     assert set(sliced) <= {1}  # a fine volume would take long to compose
     coarse = levels[1].values[2]
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=20000)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=PATIENCE)
     levels[0].gate.set()
     fine = levels[0].values[2]
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), fine), timeout=20000)
+    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), fine), timeout=PATIENCE)
     assert shown == [None, 0]
 
 
@@ -382,15 +385,15 @@ def test_sign_of_reading_appears_and_goes(window: Any, qtbot: Any) -> None:
     layer = opened(window, levels, name="cells")
     sign = _progressive._watchers[window]._sign
     at_level_0(window, layer, qtbot)
-    qtbot.waitUntil(lambda: not reads() and sign.text is None, timeout=10000)
+    qtbot.waitUntil(lambda: not reads() and sign.text is None, timeout=PATIENCE)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 45)
-    qtbot.waitUntil(lambda: sign.text == "Reading cells", timeout=10000)
+    qtbot.waitUntil(lambda: sign.text == "Reading cells", timeout=PATIENCE)
     levels[0].gate.set()
-    qtbot.waitUntil(lambda: sign.text is None, timeout=10000)
+    qtbot.waitUntil(lambda: sign.text is None, timeout=PATIENCE)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 10)
-    qtbot.waitUntil(lambda: sign.text is not None, timeout=10000)
+    qtbot.waitUntil(lambda: sign.text is not None, timeout=PATIENCE)
     window.layers.remove(layer)
     assert sign.text is None
 
@@ -427,14 +430,14 @@ def test_channels_in_one_chunk_are_decoded_once(
     for z in range(20):
         window.dims.set_current_step(0, z)
         qtbot.wait(5)
-    qtbot.waitUntil(lambda: all(layer.data_level == 0 for layer in layers), timeout=10000)
+    qtbot.waitUntil(lambda: all(layer.data_level == 0 for layer in layers), timeout=PATIENCE)
 
     def is_shown(channel: int) -> bool:
         (y0, x0), (y1, x1) = layers[channel].corner_pixels[:, 1:]
         plane = values[channel, 19, y0 : y1 + 1, x0 : x1 + 1]
         return np.array_equal(pixels(layers[channel]), plane)
 
-    qtbot.waitUntil(lambda: all(map(is_shown, range(3))) and not reads(), timeout=10000)
+    qtbot.waitUntil(lambda: all(map(is_shown, range(3))) and not reads(), timeout=PATIENCE)
     assert len(decoded) == len(set(decoded)) > 10
 
 
@@ -460,8 +463,8 @@ def test_random_moves_leave_no_thread_and_no_stale_pixel(
     window.scene.camera.zoom = 3.0
     window.scene.camera.center = (0, 100.0, 150.0)
     window.dims.set_current_step(0, 23)
-    qtbot.waitUntil(lambda: layer.data_level == 0 and is_exact(layer, levels, 23), timeout=10000)
-    qtbot.waitUntil(lambda: not reads(), timeout=10000)
+    qtbot.waitUntil(lambda: layer.data_level == 0 and is_exact(layer, levels, 23), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not reads(), timeout=PATIENCE)
     assert cache.nbytes <= cache.budget
     assert not messages()
 
@@ -480,6 +483,6 @@ def test_pixels_are_exact_at_every_level(
         for z in (0, 3, shape[0] - 1):
             window.dims.set_current_step(0, z)
             plane = levels[k].values[z // factors[0] ** k]
-            qtbot.waitUntil(lambda p=plane: np.array_equal(pixels(layer), p), timeout=10000)
-            qtbot.waitUntil(lambda: layer.loaded, timeout=10000)
+            qtbot.waitUntil(lambda p=plane: np.array_equal(pixels(layer), p), timeout=PATIENCE)
+            qtbot.waitUntil(lambda: layer.loaded, timeout=PATIENCE)
             np.testing.assert_array_equal(pixels(layer), plane)
