@@ -1,7 +1,7 @@
 # Targets for users and developers. Each target sets up what it needs, once.
 BIN := .venv/bin
 
-# One process more than there are processors, each with its own screen. For a single process: make test PYTEST_ARGS="-n 0"
+# One process per processor, each with its own screen. For a single process: make test PYTEST_ARGS="-n 0"
 PYTEST_ARGS := -n logical --maxprocesses 8 --dist worksteal
 # Bytecode is always kept: without it each process compiles napari, which takes 5 s.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -34,13 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in a random order")
 
 
-def pytest_xdist_auto_num_workers() -> int | None:
-    """Return one process more than there are processors: tests wait a fifth of their time."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None  # xdist reads it
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Give every test process a screen, so that no test sees windows of another process."""
     is_worker = hasattr(config, "workerinput")
