@@ -124,9 +124,13 @@ def test_step_shows_coarser_samples_at_once_and_then_exact_ones(window: Any, qtb
     qtbot.waitUntil(lambda: levels[1].n_reads > 0 and not reads(), timeout=PATIENCE)
     levels[0].gate.clear()
     window.dims.set_current_step(0, 45)
-    (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]
-    coarse = levels[1].values[22].repeat(2, 0).repeat(2, 1)[y0 : y1 + 1, x0 : x1 + 1]
-    qtbot.waitUntil(lambda: np.array_equal(pixels(layer), coarse), timeout=PATIENCE)
+    coarse = levels[1].values[22].repeat(2, 0).repeat(2, 1)
+
+    def shows_coarse() -> bool:
+        (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]  # Qt may still lay out the window
+        return np.array_equal(pixels(layer), coarse[y0 : y1 + 1, x0 : x1 + 1])
+
+    qtbot.waitUntil(shows_coarse, timeout=PATIENCE)
     qtbot.waitUntil(lambda: not layer.loaded, timeout=PATIENCE)  # napari's sign
     assert tuple(layer.contrast_limits) == (0, 900)
     levels[0].gate.set()
