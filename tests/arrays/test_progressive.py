@@ -207,6 +207,21 @@ def test_next_slab_in_the_direction_of_the_slider_is_read_ahead() -> None:
     np.testing.assert_array_equal(levels.show(0, views[0][3]), stores[0].values[3])
 
 
+def test_nothing_is_read_ahead_from_a_view_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def picture(*args: Any, **options: Any) -> Any:
+        wait_until_idle(levels)  # what the former view reads ahead is read here
+        return made(*args, **options)
+
+    stores = pyramid((24, 8, 8), (2, 2, 2), 2, (3, 8, 8))
+    levels, views = shown(stores)
+    levels.show(0, views[0][0])
+    made = progressive.Picture
+    monkeypatch.setattr(progressive, "Picture", picture)
+    levels.show(0, views[0][12])
+    wait_until_idle(levels)
+    assert {index[0] for index in stores[0].reads} == {0, 4, 5}
+
+
 def test_nothing_is_read_ahead_without_a_share_of_the_cache() -> None:
     stores = pyramid((16, 10, 10), (2, 2, 2), 2, (4, 5, 5))
     views = [LazyArray(store) for store in stores]

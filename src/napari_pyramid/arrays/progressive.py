@@ -208,10 +208,14 @@ class ProgressiveLevels:
 
     def _look(self, level: int, ranges: tuple[range, ...], role: Role) -> Picture:
         """Return the picture of a new view, and request its missing chunks."""
+        moved = self._moved
         if role == "view":
             self.n_views += 1
-            self._note_move(level, ranges)
+            moved = self._moved_to(level, ranges) or moved
         picture = self._pictures[role] = Picture(self.levels, level, ranges, self._find)
+        # After the picture: a thread of the loader would look from the former one in the direction
+        # of this move, and read chunks that nobody comes to.
+        self._moved = moved
         self._loader.want(self, self._urgent(), self._ahead())
         if picture.missing:
             nothing = picture.coarsest_shown == len(self.levels)
@@ -282,16 +286,19 @@ class ProgressiveLevels:
         """Return whether the levels have each axis of the arrays (a channel may be fixed)."""
         return [isinstance(r, range) for r in self._views[0].ranges]
 
-    def _note_move(self, level: int, ranges: tuple[range, ...]) -> None:
+    def _moved_to(self, level: int, ranges: tuple[range, ...]) -> tuple[int, int] | None:
+        """Return the axis and the direction of a move to a new view; None if it did not move."""
         before = self._pictures.get("view")
         if before is None:
-            return
+            return None
+        moved = None
         earlier, grid = self.levels[before.level].grid, self.levels[level].grid
         for axis, (old, new) in enumerate(zip(before.ranges, ranges, strict=True)):
             if len(old) == len(new) == 1:
                 step = grid.centres(new, axis)[0] - earlier.centres(old, axis)[0]
                 if abs(step) > max(grid.factors[axis], earlier.factors[axis]) / 2:
-                    self._moved = axis, 1 if step > 0 else -1
+                    moved = axis, 1 if step > 0 else -1
+        return moved
 
     @property
     def _reads_base(self) -> bool:
