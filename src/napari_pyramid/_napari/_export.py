@@ -280,6 +280,7 @@ class ExportRegion(ExportForm):
         if self._life.job is None and not self._begins:
             self._said, self._begins = ("", ""), True
             self._rest.stop()
+            self.say("Preparing…")
             self.refresh()
 
     def _begin(self, source: LayerSource, export: Export) -> None:

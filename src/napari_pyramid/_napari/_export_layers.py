@@ -16,7 +16,7 @@ from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.words import by, counted
 
-__all__ = ["by", "new_layers", "words_for"]
+__all__ = ["new_layers", "words_for"]
 
 
 def new_layers(source: LayerSource, cut: Cut, samples: Any) -> list[Any]:

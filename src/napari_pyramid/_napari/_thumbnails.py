@@ -22,7 +22,7 @@ SIDE = 128
 _LARGEST = 2048
 """Longest side of the part of the coarsest level that is read."""
 _MOST_CHANNELS = 6
-"""Colours of channels without a colour in the store: those that their layers get."""
+"""Channels of a thumbnail at most."""
 _COUNTED = {"z": "plane", "t": "timepoint", "c": "channel"}
 
 Pixels = npt.NDArray[np.uint8]

@@ -38,8 +38,8 @@ __all__ = ["Found", "StartedBuild", "discard", "forget", "remember", "unfinished
 
 _MOST = 100
 """Entries that are kept; the oldest are dropped."""
-_PATIENCE = 1.0
-"""Seconds to wait at most for another process that changes the list."""
+_PATIENCE = 0.04
+"""Seconds to wait at most for another process that changes the list, in the GUI thread."""
 _lock = threading.Lock()
 
 

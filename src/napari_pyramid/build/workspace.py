@@ -202,5 +202,5 @@ class Workspace(WorkspaceBase[Path]):
                     (self.directory / "lock").unlink(missing_ok=True)
         finally:
             self.release()
-        with suppress(OSError):  # it is not empty if another build has begun
+        with suppress(OSError):  # another build that has started there keeps it
             self.directory.rmdir()

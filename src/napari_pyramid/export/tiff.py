@@ -158,7 +158,7 @@ class TiffExport:
         try:
             write = self._write_tiles if self.compression != "none" else self._write_planes
             yield from write(unfinished)
-            self._refuse_taken(overwrite)  # the disk may be full now: of this file
+            self._refuse_taken(overwrite)  # and not the room, which this file has taken
             unfinished.replace(self.path)
             complete = True
         except OSError as error:

@@ -154,7 +154,7 @@ class RemoteZipStore(ReadOnlyStore):
     def _complete(
         self, places: Sequence[Place], contents: Sequence[Content] | None
     ) -> Sequence[Content]:
-        """Return the bytes of all places from those of the places that are not empty."""
+        """Return the bytes of each place; `contents` leaves out the places that are empty."""
         found = iter(contents or ())
         complete = [next(found, b"") if end > start else b"" for start, end in places]
         if any(len(c) != end - start for c, (start, end) in zip(complete, places, strict=True)):
