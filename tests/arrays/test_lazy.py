@@ -396,7 +396,7 @@ def test_two_threads_read_as_many_chunks_each(chunks: int, calls: int, tmp_path:
     assert -(-chunks // size) == calls
 
 
-def test_what_is_written_while_chunks_are_kept_is_read_anew(
+def test_what_is_written_while_chunks_are_kept_is_read_again(
     own_cache: ChunkCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, view, values = counted((5, 7), (2, 3))
