@@ -462,7 +462,7 @@ def test_only_what_was_built_from_a_path_is_opened(
     assert viewer.layers[0].dtype == np.uint16
 
 
-def test_after_a_build_the_path_is_planned_anew(
+def test_after_a_build_the_path_is_planned_again(
     viewer: Any, dock: Any, qtbot: Any, tmp_path: Path
 ) -> None:
     zarr.create_array(tmp_path / "bare.zarr", data=random_cells(SHAPE), chunks=(8, 8, 8))

@@ -363,7 +363,7 @@ def test_whole_of_all_indexes_is_their_source() -> None:
 
 
 @pytest.mark.posix("symbolic links need rights that few users have")
-def test_what_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_what_was_written_again_is_read_again(tmp_path: Path) -> None:
     """Views of arrays in the directory, also through a link, and of arrays that wrap others."""
     (tmp_path / "link").symlink_to(tmp_path / "x.zarr")
     group = zarr.create_group(tmp_path / "x.zarr")

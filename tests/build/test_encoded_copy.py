@@ -62,7 +62,7 @@ def test_equal_grids_and_codecs_are_copied(tmp_path: Path, monkeypatch: pytest.M
     "options",
     [{"chunks": (16, 16, 32)}, {"codec": "gzip-5"}, {"shards": (32, 32, 32)}, {"format": "0.4"}],
 )
-def test_all_else_is_encoded_anew(
+def test_all_else_is_encoded_again(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_level: Any
 ) -> None:
     path, data = source(tmp_path / "a.zarr", GzipCodec(level=1))

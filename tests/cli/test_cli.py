@@ -458,7 +458,7 @@ LEVELS = [PIXELS, PIXELS[::2, ::2] + 7]  # no method makes these
     ("options", "second"),
     [
         pytest.param([], LEVELS[1], id="kept"),
-        pytest.param(["--levels", "2"], plain_mean(PIXELS, (2, 2)), id="built anew"),
+        pytest.param(["--levels", "2"], plain_mean(PIXELS, (2, 2)), id="built again"),
     ],
 )
 def test_levels_of_a_file_are_kept_unless_others_are_asked_for(

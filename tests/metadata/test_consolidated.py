@@ -31,7 +31,7 @@ def consolidate(path: Path) -> None:
         zarr.consolidate_metadata(str(path))
 
 
-def test_groups_above_are_written_anew(nested: Path) -> None:
+def test_groups_above_are_written_again(nested: Path) -> None:
     consolidate(nested)
     assert has_consolidated(nested)
     assert not has_consolidated(nested / "inner")
