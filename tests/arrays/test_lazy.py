@@ -13,6 +13,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_pyramid import build_pyramid
 from napari_pyramid.arrays import chunked_source, lazy
 from napari_pyramid.arrays.chunk_cache import ChunkCache
 from napari_pyramid.arrays.chunked_source import forget_stored
@@ -382,6 +383,19 @@ def test_what_was_written_again_is_read_again(tmp_path: Path) -> None:
     values[...] = 1
     forget_stored(tmp_path / "x.zarr")
     assert [int(np.asarray(view).max()) for view in views] == [1, 1, 0, 1]
+
+
+def test_a_new_store_elsewhere_costs_no_view_its_chunks(tmp_path: Path) -> None:
+    """Such as the parts that the dock widget builds to measure, while a TIFF is looked at."""
+    source, view, values = counted((4, 4), (2, 2))
+    np.asarray(view)
+    source.reads.clear()
+    build_pyramid(values, tmp_path / "x.zarr", axes="yx", n_levels=2)
+    np.asarray(view)
+    assert source.reads == []
+    build_pyramid(values, tmp_path / "x.zarr", axes="yx", n_levels=2, overwrite=True)
+    np.asarray(view)  # it may wrap an array of the store that was replaced
+    assert len(source.reads) == 4
 
 
 @pytest.mark.parametrize(

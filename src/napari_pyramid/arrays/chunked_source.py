@@ -244,7 +244,9 @@ class ChunkedSource:
         out[...] = values[tuple(slice(None, None, r.step) for r in ranges)]
 
 
-def forget_stored(written: Place, regions: Sequence[Region] | None = None) -> None:
+def forget_stored(
+    written: Place, regions: Sequence[Region] | None = None, *, replaced: bool = True
+) -> None:
     """Drop the cached chunks of every array at a place or below it.
 
     Chunks of arrays of unknown location are dropped too, since these may wrap one of the arrays.
@@ -253,6 +255,9 @@ def forget_stored(written: Place, regions: Sequence[Region] | None = None) -> No
     ----------
     regions
         Parts of the array at the place that have been written; None for all of every array.
+    replaced
+        Whether arrays that were readable there have been replaced. If not, chunks of arrays of
+        unknown location are kept: a view of them would show nothing until they are read again.
     """
     is_folder = isinstance(written, Folder)
     place, slash = (str(written), "/") if is_folder else (os.path.realpath(str(written)), os.sep)
@@ -260,7 +265,7 @@ def forget_stored(written: Place, regions: Sequence[Region] | None = None) -> No
         known = _location(source.source)
         if regions is not None and known == place:
             source.forget(_chunks_in(regions, source.chunks))
-        elif known is None or f"{known}{slash}".startswith(f"{place}{slash}"):
+        elif replaced if known is None else f"{known}{slash}".startswith(f"{place}{slash}"):
             source.forget()
 
 

@@ -91,6 +91,7 @@ class _NoLevels:
 
     of: Target
     workspace: Workspace
+    overwrite = False
     updates = False
 
     @property

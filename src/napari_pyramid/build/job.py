@@ -293,7 +293,7 @@ class Job:
 
     def opened(self) -> Pyramid:
         """Return the published pyramid, and let views that were opened before see its pixels."""
-        forget_stored(self.target.directory)
+        forget_stored(self.target.directory, replaced=self.target.overwrite)
         images = images_at(self.target.directory)
         paths = [level.path for level in self.spec.levels]
         ours = (i for i in images if [level.path for level in i.levels] == paths)

@@ -79,6 +79,10 @@ class Target(Protocol):
         """Number of the first level that is written."""
 
     @property
+    def overwrite(self) -> bool:
+        """Whether levels that readers may have opened are replaced or changed."""
+
+    @property
     def updates(self) -> bool:
         """Whether existing levels are changed in their place, and no new ones are made."""
 
