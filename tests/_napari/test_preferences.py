@@ -175,6 +175,7 @@ def test_the_form_starts_from_the_preferences(settings: Any, qapp: Any) -> None:
     assert form.choice()[0].codec == "none"
 
 
+@pytest.mark.usefixtures("nothing_is_measured")
 def test_an_open_form_follows_the_preferences_where_nothing_was_chosen(
     settings: Any, viewer_of_widget: Any, qtbot: Any
 ) -> None:
