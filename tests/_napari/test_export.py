@@ -296,7 +296,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert widget.export.enabled
     widget.destination.line_edit.value = "s3://bucket/mine"
     rested(widget, qtbot)
-    assert "://bucket/mine: exports are stored on disks only" in widget.message.value
+    assert "⚠ s3://bucket/mine: exports are stored on disks only" in widget.message.value
     assert not widget.export.enabled
     monkeypatch.setattr(export, "available_memory", lambda: 1000)
     widget.format.value = LAYER

@@ -23,6 +23,7 @@ from napari_pyramid._napari._export_controls import (
     DestinationEdit,
 )
 from napari_pyramid._napari._fields import shrinks
+from napari_pyramid.words import capitalized
 
 __all__ = ["PARTS", "ExportForm"]
 
@@ -136,7 +137,7 @@ class ExportForm(Container[Any]):
         native = self.message.native
         native.setProperty("kind", kind)
         native.style().polish(native)
-        self.message.value = f"⚠ {text[:1].upper()}{text[1:]}" if kind and text else text
+        self.message.value = f"⚠ {capitalized(text)}" if kind and text else text
 
     def show_busy(self, *, busy: bool, can_export: bool) -> None:
         """Disable the choices during an export, and show its progress."""

@@ -28,6 +28,7 @@ from napari_pyramid._napari._private import main_window
 from napari_pyramid._napari._public_images import PUBLIC_IMAGES
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import is_url
+from napari_pyramid.words import capitalized
 
 __all__ = ["OpenUrl", "open_url"]
 
@@ -147,7 +148,7 @@ class OpenUrl(QDialog):
 
     def _set_busy(self, is_busy: bool, problem: str = "") -> None:
         self.busy.setVisible(is_busy)
-        self.problem.setText(problem)
+        self.problem.setText(capitalized(problem))
         self.problem.setVisible(bool(problem))
         self.opens.setEnabled(not is_busy and bool(self.url.currentText().strip()))
         self.forget.setVisible(self.url.count() > 0)
