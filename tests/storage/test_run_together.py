@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -20,6 +21,27 @@ def test_calls_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "THREADS", 3)
     together = threading.Barrier(3, timeout=30)
     run_together(lambda _: together.wait(), range(3))
+
+
+def test_calls_that_wait_for_a_server_run_on_as_many_threads_as_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_FIRST", 2)
+    together = threading.Barrier(19, timeout=30)
+    run_together(lambda _: together.wait(), range(19), threads=19)
+
+
+def test_no_more_threads_are_started_than_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_FIRST", 2)
+    running, most = threading.Semaphore(5), []
+
+    def call(_: int) -> None:
+        most.append(running.acquire(blocking=False))
+        time.sleep(0.01)
+        running.release()
+
+    run_together(call, range(40), threads=5)
+    assert all(most)
 
 
 def test_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Call a function for each item on a few threads that end with the call: `run_together`."""
+"""Call a function for each item on threads that end with the call: `run_together`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ T = TypeVar("T")
 
 THREADS = max(1, min(8, os.cpu_count() or 1))
 """Number of threads that decode at once."""
+_FIRST = 4 * THREADS
+"""Number of threads that are started first."""
+_MOMENT = 0.003
+"""Seconds without the end of a call after which more threads are started."""
 
 
 def run_together(
@@ -21,7 +25,10 @@ def run_together(
 ) -> None:
     """Call `function` for each item on up to `threads` threads, and wait for all calls.
 
-    As many threads as processors are started if `threads` is None.
+    Up to `THREADS` threads if `threads` is None. More are for calls that wait for a server: a few
+    are started at first, and their number is doubled whenever no call has ended for a moment. A
+    distant server needs many requests at once. One that answers immediately is read faster by few
+    threads, because many would wait for the interpreter's lock.
 
     The threads are started for the call and end with it, so a function may itself call
     `run_together`. The first exception is raised; items not started by then are left out.
@@ -41,15 +48,28 @@ def run_together(
                 errors.append(error)
                 left.clear()
 
-    n_threads = min(threads or THREADS, len(left))
-    # The main thread only waits: in it, numcodecs' blosc starts threads for each chunk.
-    works = n_threads <= 1 or threading.current_thread() is not threading.main_thread()
-    helpers = [threading.Thread(target=work, daemon=True) for _ in range(n_threads - works)]
-    for helper in helpers:
-        helper.start()
+    helpers: list[threading.Thread] = []
+
+    def start(n: int) -> None:
+        for _ in range(n):
+            helper = threading.Thread(target=work, daemon=True)
+            helpers.append(helper)
+            helper.start()
+
+    most = min(threads or THREADS, len(left))
     try:
-        if works:
+        # The main thread only waits: in it, numcodecs' blosc starts threads for each chunk.
+        is_main = threading.current_thread() is threading.main_thread()
+        if most <= 1 or (most <= _FIRST and not is_main):
+            start(most - 1)
             work()
+        else:
+            start(min(_FIRST, most))
+        while left and len(helpers) < most:
+            n_left = len(left)
+            helpers[0].join(_MOMENT)
+            if len(left) == n_left:
+                start(min(len(helpers), most - len(helpers)))
         for helper in helpers:
             helper.join()
     finally:
