@@ -115,6 +115,27 @@ def test_help_names_every_method(command: str) -> None:
     assert set(METHODS) <= set(re.findall(r"\w+", out.split("--method")[1].split("--factors")[0]))
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("plan", ["SOURCE"]),
+        ("build", ["SOURCE", "DESTINATION"]),
+        ("info", ["PATH"]),
+        ("check", ["PATH"]),
+        ("export", ["PATH", "DESTINATION"]),
+        ("serve", ["PATH"]),
+        ("demo", ["DESTINATION"]),
+    ],
+)
+def test_help_names_the_arguments_as_the_pages_do(command: str, names: list[str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "command-line.md"
+    (documented,) = re.findall(rf"(?m)^    napari-pyramid {command} .*", page.read_text())
+    assert re.findall(r"\b(?:SOURCE|PATH|DESTINATION)\b", documented) == names
+    _, help_text, _ = invoke(command, "--help")
+    usage = help_text[: help_text.index("Arguments")]
+    assert all(name in usage for name in names)
+
+
 def test_recipe_gives_the_engine_only_what_was_said() -> None:
     assert Recipe().spec_options() == {}
     said = Recipe(

@@ -28,11 +28,12 @@ app = typer.Typer(
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        help="A zarr or N5 store of any known layout, or any file that a napari plugin reads."
+        metavar="SOURCE",
+        help="A zarr or N5 store of any known layout, or any file that a napari plugin reads.",
     ),
 ]
 PathArgument = Annotated[
-    str, typer.Argument(help="A store of any known layout: directory, zip or URL.")
+    str, typer.Argument(metavar="PATH", help="A store of any known layout: directory, zip or URL.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 
@@ -76,6 +77,7 @@ def build(
     destination: Annotated[
         str | None,
         typer.Argument(
+            metavar="DESTINATION",
             help="Where the pyramid goes: NAME.ome.zarr, or s3://BUCKET/NAME.ome.zarr (gs, az).",
             show_default=False,
         ),
@@ -85,11 +87,11 @@ def build(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a finished destination, once the new one is whole."
+            "--overwrite", help="Replace a finished destination once the new one is complete."
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option(help="Go on where an unfinished build of the same recipe stopped.")
+        bool, typer.Option(help="Resume an unfinished build with the same options.")
     ] = True,
     skip_unreadable: Annotated[
         bool,
@@ -105,14 +107,14 @@ def build(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Work on the dask.distributed cluster at this address."
+            metavar="ADDRESS", help="Address of a dask.distributed cluster that does the work."
         ),
     ] = None,
     storage_option: StorageOptions = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a pyramid of SOURCE. A build that was stopped goes on where it was."""
+    """Build a pyramid of SOURCE. The same command resumes a build that was stopped."""
     if (destination is None) != recipe.in_place:
         raise typer.BadParameter("give either a DESTINATION or --in-place")
     from napari_pyramid.build import plan_build, recover
@@ -177,7 +179,7 @@ def check(
     storage_option: StorageOptions = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what is wrong with a store; exit status 1 when something is."""
+    """Report what is wrong with a store; the exit status is 1 if something is."""
     from napari_pyramid.check import check_store, repair_store
 
     options = storage_options(storage_option)
@@ -203,7 +205,9 @@ def check(
 
 @app.command(cls=Command)
 def demo(
-    destination: Annotated[str, typer.Argument(help="Where the pyramid goes.")] = DEMO,
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION", help="Where the pyramid goes.")
+    ] = DEMO,
     *,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help=f"Replace a finished destination; {DEMO} always is.")
@@ -219,7 +223,10 @@ def demo(
 def export(
     source: PathArgument,
     destination: Annotated[
-        str, typer.Argument(help="NAME.ome.zarr, or NAME.ome.tif for an OME-TIFF.")
+        str,
+        typer.Argument(
+            metavar="DESTINATION", help="NAME.ome.zarr, or NAME.ome.tif for an OME-TIFF."
+        ),
     ],
     *,
     region: Annotated[
@@ -227,7 +234,7 @@ def export(
         typer.Option(
             "--region",
             metavar="z=10:20,y=0:512",
-            help="Ranges of axes in samples of level 0; an axis left out is taken whole.",
+            help="Ranges of axes in samples of level 0; an axis that is left out is taken whole.",
         ),
     ] = None,
     level: Annotated[
@@ -235,20 +242,30 @@ def export(
     ] = 0,
     image: Annotated[
         str | None,
-        typer.Option("--image", metavar="NAME", help="Which one, where SOURCE holds several."),
+        typer.Option(
+            "--image",
+            metavar="NAME",
+            help="The image to use if PATH holds several; by default the first.",
+        ),
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="0.5", help="Version of OME-Zarr: 0.5 or 0.4."),
+        typer.Option(
+            "--format", metavar="0.5", help="OME-Zarr version of a new pyramid: 0.5 or 0.4."
+        ),
     ] = None,
     compression: Annotated[
-        str, typer.Option("--compression", help="Of an OME-TIFF: deflate, zstd or none.")
+        str,
+        typer.Option("--compression", help="Compression of an OME-TIFF: deflate, zstd or none."),
     ] = "deflate",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is at DESTINATION.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace what is at DESTINATION once the new one is complete."
+        ),
     ] = False,
     storage_option: StorageOptions = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a region of an image as a new pyramid or an OME-TIFF."""
@@ -281,7 +298,11 @@ def export(
 @app.command(cls=Command)
 def serve(
     path: Annotated[
-        str, typer.Argument(help="A store, a folder of stores or a zip; of a URL only the links.")
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A store, a folder of stores or a zip; for a URL only links are printed.",
+        ),
     ],
     *,
     port: Annotated[

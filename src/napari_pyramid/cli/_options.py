@@ -50,44 +50,56 @@ class Recipe:
     image: Annotated[
         str | None,
         _option(
-            "--image", "NAME", "Which one, where SOURCE holds several images; otherwise the first."
+            "--image", "NAME", "The image to use if SOURCE holds several; by default the first."
         ),
     ] = None
-    axes: Annotated[str | None, _option("--axes", "zyx", "Names of the axes.")] = None
+    axes: Annotated[
+        str | None, _option("--axes", "zyx", "Names of the axes, in the order of the array.")
+    ] = None
     scale: Annotated[
-        str | None, _option("--scale", "2,0.5,0.5", "Distance between samples, per axis.")
+        str | None, _option("--scale", "2,0.5,0.5", "Distance between samples along each axis.")
     ] = None
     translation: Annotated[
-        str | None, _option("--translation", "0,0,0", "Position of the first sample, per axis.")
+        str | None,
+        _option("--translation", "0,0,0", "Position of the first sample along each axis."),
     ] = None
     unit: Annotated[
-        str | None, _option("--unit", "micrometer", "One for all spatial axes, or one per axis.")
+        str | None,
+        _option("--unit", "micrometer", "Unit of all spatial axes, or one for each axis."),
     ] = None
     method: Annotated[
         str | None,
-        _option("--method", "mean", f"{METHODS_HERE}."),
+        _option(
+            "--method", "mean", f"How each level is reduced from the one before: {METHODS_HERE}."
+        ),
     ] = None
     factors: Annotated[
         str | None,
         _option(
             "--factors",
             "2,2,2",
-            "From each level to the next, per axis; chosen near-isotropic if left out.",
+            "Reduction from each level to the next along each axis; by default voxels become "
+            "near-isotropic.",
         ),
     ] = None
     levels: Annotated[
         int | None,
-        typer.Option(min=1, help="How many, level 0 included.", rich_help_panel="Recipe"),
+        typer.Option(min=1, help="Number of levels, level 0 included.", rich_help_panel="Recipe"),
     ] = None
-    chunks: Annotated[str | None, _option("--chunks", "64,64,64", "Per axis.")] = None
-    shards: Annotated[str | None, _option("--shards", "256,256,256|none", "Per axis.")] = None
+    chunks: Annotated[
+        str | None, _option("--chunks", "64,64,64", "Chunk shape of every level.")
+    ] = None
+    shards: Annotated[
+        str | None, _option("--shards", "256,256,256|none", "Shard shape, or none.")
+    ] = None
     codec: Annotated[
-        str | None, _option("--codec", "blosc-zstd-5", "How chunks are compressed.")
+        str | None,
+        _option("--codec", "blosc-zstd-5", "How chunks are compressed: also zstd-3, gzip-6, none."),
     ] = None
     format: Annotated[
         Literal["0.5", "0.4"] | None,
         typer.Option(
-            help="OME-Zarr version of a new store: 0.5 (zarr v3) if left out; 0.4 is zarr v2.",
+            help="OME-Zarr version of a new store: 0.4 is zarr v2; by default 0.5 (zarr v3).",
             rich_help_panel="Recipe",
         ),
     ] = None
@@ -106,19 +118,21 @@ class Recipe:
         bool,
         typer.Option(
             "--labels",
-            help="The pixels are ids of objects: never averaged.",
+            help="The pixels are ids of objects, which are never averaged.",
             rich_help_panel="Recipe",
         ),
     ] = False
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads; one per core if left out.", rich_help_panel="Machine"),
+        typer.Option(
+            min=1, help="Number of threads; by default one per core.", rich_help_panel="Machine"
+        ),
     ] = None
     memory: Annotated[
         str | None,
         typer.Option(
             metavar="2GB",
-            help="Not to be exceeded; a quarter of what is free, at most 4GiB, if left out.",
+            help="Limit of memory; by default a quarter of the free memory, at most 4GiB.",
             rich_help_panel="Machine",
         ),
     ] = None
@@ -127,7 +141,7 @@ class Recipe:
         if self.in_place and self.format is not None:
             raise typer.BadParameter(
                 "--format is for a new store: levels added --in-place "
-                "are of the zarr format of level 0"
+                "have the zarr format of level 0"
             )
 
     @property
