@@ -25,7 +25,7 @@ from napari_pyramid import (
     iter_build,
     plan_build,
 )
-from napari_pyramid.build import discard_unfinished, has_unfinished
+from napari_pyramid.build import BuildOptions, discard_unfinished, has_unfinished
 from napari_pyramid.plan.options import SpecOptions
 
 DATA = np.random.default_rng(0).integers(0, 900, (45, 61)).astype("uint16")
@@ -239,8 +239,18 @@ def test_every_face_of_a_build_takes_the_same_documented_options() -> None:
         parameters = dict(inspect.signature(function).parameters)
         parameters.pop("progress", None)
         assert parameters == planned
-    documented = re.findall(r"^(\*{0,2}\w+)$", inspect.getdoc(plan_build) or "", re.MULTILINE)
-    assert set(planned) <= {name.lstrip("*") for name in documented}
+    documented = []
+    for function in (plan_build, PyramidSpec.from_array):
+        lines = re.findall(r"^(\w+(?:, \w+)*)$", inspect.getdoc(function) or "", re.MULTILINE)
+        documented += [name for line in lines for name in line.split(", ")]
+    assert set(planned) <= set(documented)
+
+
+def test_the_signature_of_a_build_lists_its_options_with_their_types_and_defaults() -> None:
+    parameters = inspect.signature(build_pyramid, eval_str=True).parameters
+    assert {*get_type_hints(BuildOptions), "progress"} <= set(parameters)
+    assert (parameters["resume"].annotation, parameters["resume"].default) == (bool, True)
+    assert parameters["shards"].default == "auto"
 
 
 def test_spec_options_are_the_parameters_of_a_spec() -> None:

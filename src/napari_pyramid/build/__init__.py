@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Executor
-from typing import Any, Unpack
+from collections.abc import Callable, Generator
+from dataclasses import fields
+from typing import Any, TypeVar, Unpack, get_type_hints
 
 from napari_pyramid.build.build import Build, Unfinished, plan
-from napari_pyramid.build.dask_executor import as_executor
 from napari_pyramid.build.progress import Progress
-from napari_pyramid.build.request import Request
+from napari_pyramid.build.request import BuildOptions, Request
 from napari_pyramid.build.undo import recover
 from napari_pyramid.build.unfinished import discard_unfinished, has_unfinished
-from napari_pyramid.image import Channel
-from napari_pyramid.metadata.image_attributes import Version
-from napari_pyramid.plan.options import SpecOptions, refuse_unknown
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.regions import Region
 
 __all__ = [
     "Build",
+    "BuildOptions",
     "Progress",
     "Unfinished",
     "build_pyramid",
@@ -32,31 +29,37 @@ __all__ = [
     "recover",
 ]
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
+
+def _listing_options(function: _Function) -> _Function:
+    """Let `help` and notebooks show each option of `function`, with its type and default."""
+    shown = inspect.signature(function)
+    own = [p for p in shown.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    defaults = {f.name: f.default for f in fields(Request)} | {
+        p.name: p.default for p in inspect.signature(PyramidSpec.from_array).parameters.values()
+    }
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint
+        )
+        for name, hint in get_type_hints(BuildOptions).items()
+    ]
+    vars(function)["__signature__"] = shown.replace(parameters=[*own, *options])
+    return function
+
+
+@_listing_options
 def plan_build(
     source: Any,
     destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
-    *,
-    in_place: bool = False,
-    format: Version | None = None,
-    image: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    series: str | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    max_workers: int | None = None,
-    memory_limit: int | None = None,
-    channels: Sequence[Channel] = (),
-    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
-    label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | str | None = None,
-    verify: bool = False,
-    skip_unreadable: bool = False,
-    regions: Sequence[Region] | None = None,
-    **options: Unpack[SpecOptions],
+    **options: Unpack[BuildOptions],
 ) -> Build:
     """Plan a build and check it. Nothing is written.
+
+    The keywords of `PyramidSpec.from_array`, such as `scale` and `method`, describe the pyramid if
+    there is no `spec`.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ def plan_build(
         ``IMAGE.ome.zarr/labels/NAME`` adds a label image to an existing image. None plans a new
         store without a place; such a build cannot be run.
     spec
-        The pyramid; None makes it from `source` and `options`.
+        The pyramid; None makes it from `source` and the keywords.
     in_place
         Add the levels beside the array that `source` is or holds, instead of making a new store.
         The source may be in a bucket or in a writable zarr store.
@@ -117,8 +120,6 @@ def plan_build(
         Rebuild only what depends on these regions of level 0, in an existing pyramid and in place.
         A region is a tuple of slices without steps, one per axis. Method, factors and chunks are
         the recorded ones.
-    **options
-        Options of `PyramidSpec.from_array`, if there is no `spec`.
 
     Returns
     -------
@@ -136,56 +137,17 @@ def plan_build(
     TypeError
         If an option is unknown; the message offers the nearest one.
     """
-    refuse_unknown(options, Request.__dataclass_fields__)
-    return plan(
-        Request(
-            source=source,
-            destination=destination,
-            spec=spec,
-            in_place=in_place,
-            format=format,
-            image=image,
-            storage_options=storage_options,
-            series=series,
-            overwrite=overwrite,
-            resume=resume,
-            max_workers=max_workers,
-            memory_limit=memory_limit,
-            channels=channels,
-            label_colors=label_colors,
-            label_properties=label_properties,
-            executor=as_executor(executor),
-            verify=verify,
-            skip_unreadable=skip_unreadable,
-            regions=None if regions is None else tuple(regions),
-            options=options,
-        )
-    )
+    return plan(Request.of(source, destination, spec, options))
 
 
+@_listing_options
 def build_pyramid(
     source: Any,
     destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
-    in_place: bool = False,
-    format: Version | None = None,
-    image: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    series: str | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    max_workers: int | None = None,
-    memory_limit: int | None = None,
-    channels: Sequence[Channel] = (),
-    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
-    label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | str | None = None,
-    verify: bool = False,
-    skip_unreadable: bool = False,
-    regions: Sequence[Region] | None = None,
-    **options: Unpack[SpecOptions],
+    **options: Unpack[BuildOptions],
 ) -> Pyramid:
     """Build a pyramid and return it, opened for reading.
 
@@ -204,54 +166,17 @@ def build_pyramid(
     SourceError, DestinationError, VerificationError
         While building, as `Build.steps` does.
     """
-    if in_place:
+    if options.get("in_place"):
         recover(source)
-    return plan_build(
-        source,
-        destination,
-        spec,
-        in_place=in_place,
-        format=format,
-        image=image,
-        storage_options=storage_options,
-        series=series,
-        overwrite=overwrite,
-        resume=resume,
-        max_workers=max_workers,
-        memory_limit=memory_limit,
-        channels=channels,
-        label_colors=label_colors,
-        label_properties=label_properties,
-        executor=executor,
-        verify=verify,
-        skip_unreadable=skip_unreadable,
-        regions=regions,
-        **options,
-    ).run(progress)
+    return plan_build(source, destination, spec, **options).run(progress)
 
 
+@_listing_options
 def iter_build(
     source: Any,
     destination: str | os.PathLike[str] | object | None = None,
     spec: PyramidSpec | None = None,
-    *,
-    in_place: bool = False,
-    format: Version | None = None,
-    image: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    series: str | None = None,
-    overwrite: bool = False,
-    resume: bool = True,
-    max_workers: int | None = None,
-    memory_limit: int | None = None,
-    channels: Sequence[Channel] = (),
-    label_colors: Mapping[int, tuple[int, int, int, int]] | None = None,
-    label_properties: Sequence[Mapping[str, Any]] = (),
-    executor: Executor | str | None = None,
-    verify: bool = False,
-    skip_unreadable: bool = False,
-    regions: Sequence[Region] | None = None,
-    **options: Unpack[SpecOptions],
+    **options: Unpack[BuildOptions],
 ) -> Generator[Progress, None, Pyramid]:
     """Build a pyramid step by step.
 
@@ -279,27 +204,6 @@ def iter_build(
     SourceError, DestinationError, VerificationError
         While iterating, as `Build.steps` does.
     """
-    if in_place:
+    if options.get("in_place"):
         recover(source)
-    return plan_build(
-        source,
-        destination,
-        spec,
-        in_place=in_place,
-        format=format,
-        image=image,
-        storage_options=storage_options,
-        series=series,
-        overwrite=overwrite,
-        resume=resume,
-        max_workers=max_workers,
-        memory_limit=memory_limit,
-        channels=channels,
-        label_colors=label_colors,
-        label_properties=label_properties,
-        executor=executor,
-        verify=verify,
-        skip_unreadable=skip_unreadable,
-        regions=regions,
-        **options,
-    ).steps()
+    return plan_build(source, destination, spec, **options).steps()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Literal, TypedDict
 
@@ -32,29 +32,26 @@ class SpecOptions(TypedDict, total=False):
     ignore_background: bool
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str] = ()) -> None:
-    """Refuse option names that are not in `SpecOptions`.
+def refuse_unknown(
+    given: Iterable[str], known: Collection[str] = SpecOptions.__optional_keys__
+) -> None:
+    """Refuse option names that are not known.
 
     Parameters
     ----------
     given
         Names that a caller used.
     known
-        Further names that the called function knows, to find the nearest one.
+        Names that the called function takes.
 
     Raises
     ------
     TypeError
         If a name is unknown. The message offers the nearest known name.
     """
-    options = SpecOptions.__optional_keys__
     for name in given:
-        if name in options:
+        if name in known:
             continue
-        near = get_close_matches(name, sorted({*options, *known}), n=1)
-        hint = (
-            f": did you mean {near[0]!r}?"
-            if near
-            else f": use one of {', '.join(sorted({*options, *known}))}"
-        )
-        raise TypeError(f"{name!r} is not an option{hint}")
+        near = get_close_matches(name, sorted(known), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(sorted(known))}"
+        raise TypeError(f"{name!r} is not an option: {hint}")
