@@ -13,23 +13,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_warning
-from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 
+from napari_pyramid._napari._part_layer import part_layer
 from napari_pyramid._napari._preferences import volume_bytes
 from napari_pyramid._napari._private import camera_of, unwrapped
 from napari_pyramid._napari._view_region import rectangle_in
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
-from napari_pyramid.layer_image import METADATA_KEY
 
 __all__ = ["add_box", "box_of", "full_resolution_here"]
 
 Region = tuple[slice, ...]
-_LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity", "visible")
+_LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
 
 
 def full_resolution_here(viewer: Viewer) -> None:
@@ -67,22 +66,11 @@ def add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
     factors = np.array([grid.factors[a] for a in axes])
     start = np.array([s.start for s in region[: layer.ndim]]) * factors
     start += [grid.offsets[a] for a in axes]
-    _, state, kind = layer.as_layer_data_tuple()
-    for key in ("locked_data_level", "features", "properties"):
-        state.pop(key, None)
-    linear = _linear_part(layer)
-    state |= {
-        "multiscale": False,
-        "name": f"{layer.name} (level {level}, box)",
-        "metadata": {k: v for k, v in state["metadata"].items() if k != METADATA_KEY},
-        "scale": np.asarray(layer.scale) * factors,
-        "translate": np.asarray(layer.translate) + linear @ start,
-    }
-    box = Layer.create(view, state, kind)
+    name = f"{layer.name} (level {level}, box)"
+    box = part_layer(layer, view, start=start, factors=factors, name=name)
     viewer.add_layer(box)
-    names = [name for name in _LINKED if hasattr(layer, name) and name != "visible"]
     if isinstance(layer, Image):
-        link_layers([layer, box], names)
+        link_layers([layer, box], _LINKED)
     return box
 
 
@@ -160,9 +148,3 @@ def _wanted(
     shown = list(viewer.dims.displayed)
     point[shown] = camera_of(viewer).center[-len(shown) :]
     return np.asarray(layer.world_to_data(point)), None
-
-
-def _linear_part(layer: Any) -> npt.NDArray[np.float64]:
-    """Return the matrix from samples of level 0 to the layer's coordinates, without its affine."""
-    transform = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim)
-    return np.asarray(transform.linear_matrix)

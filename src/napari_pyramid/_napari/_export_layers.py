@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer
-from napari.utils.transforms import Affine
 
+from napari_pyramid._napari._part_layer import part_layer
 from napari_pyramid._napari._view_region import LayerSource
 from napari_pyramid.export import Export
 from napari_pyramid.export.ome_tiff import UNIT_SYMBOLS
 from napari_pyramid.export.region import Cut
-from napari_pyramid.layer_image import METADATA_KEY
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.words import by, counted
 
@@ -28,20 +26,9 @@ def new_layers(source: LayerSource, cut: Cut, samples: Any) -> list[Any]:
     axis = source.channel_axis
     made = []
     for i, original in enumerate(source.layers):
-        _, state, kind = original.as_layer_data_tuple()
-        linear = Affine(
-            scale=original.scale, rotate=original.rotate, shear=original.shear, ndim=original.ndim
-        ).linear_matrix
-        state.pop("locked_data_level", None)
-        state |= {
-            "multiscale": False,
-            "name": f"{original.name} (region)",
-            "metadata": {k: v for k, v in state["metadata"].items() if k != METADATA_KEY},
-            "scale": np.asarray(original.scale) * factors,
-            "translate": np.asarray(original.translate) + linear @ first,
-        }
         data = samples if axis is None else np.moveaxis(samples, axis, 0)[i]
-        made.append(Layer.create(data, state, kind))
+        name = f"{original.name} (region)"
+        made.append(part_layer(original, data, start=first, factors=factors, name=name))
     return made
 
 
