@@ -18,7 +18,7 @@ from napari_pyramid._napari._saving import completed
 from napari_pyramid.errors import SpecError
 from napari_pyramid.export import Compression
 from napari_pyramid.export.tiff import SUFFIXES
-from napari_pyramid.storage.address import is_remote, local_path
+from napari_pyramid.storage.address import disk_path
 
 __all__ = [
     "DRAWN",
@@ -145,9 +145,10 @@ class DestinationEdit(FileEdit):
         text = str(self.line_edit.value).strip()
         if not text:
             raise SpecError("choose where to store the export")
-        if is_remote(text):  # as a path it would be a folder named "s3:"
+        path = disk_path(text)
+        if path is None:
             return text
-        path = Path(local_path(text)).expanduser()
+        path = path.expanduser()
         if format == PYRAMID:
             return str(completed(str(path)))
         is_tiff = path.suffix.lower() in SUFFIXES

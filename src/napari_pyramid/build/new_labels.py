@@ -24,7 +24,7 @@ from napari_pyramid.image import Image, pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.plan.options import SpecOptions
 from napari_pyramid.pyramid import Pyramid
-from napari_pyramid.storage.address import is_remote, local_path, parse_address
+from napari_pyramid.storage.address import disk_path, parse_address
 from napari_pyramid.storage.destination import is_anonymous, open_destination
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.hierarchy import is_array, is_zarr
@@ -124,8 +124,8 @@ def place_for_labels(
 
 
 def _writable_place(source: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Place:
-    if not is_remote(os.fspath(source)):
-        return Path(os.path.abspath(local_path(os.fspath(source))))
+    if (path := disk_path(source)) is not None:
+        return Path(os.path.abspath(path))
     if parse_address(os.fspath(source)).is_http:
         raise SpecError(
             f"{place_of(source)} is on a web server, which cannot be written to: give a "

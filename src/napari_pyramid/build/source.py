@@ -22,7 +22,7 @@ from napari_pyramid.build.source_identity import identity_of_file, identity_of_s
 from napari_pyramid.build.source_places import stored_array
 from napari_pyramid.errors import SourceError, SpecError
 from napari_pyramid.image import Image, pick_image
-from napari_pyramid.storage.address import local_path
+from napari_pyramid.storage.address import disk_path
 from napari_pyramid.storage.chunk_places import inner_store
 from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.irregular import with_regular_chunks
@@ -53,8 +53,9 @@ class BuildSource:
         """Return level 0 of an image that a layout opened, at `path` or in a store."""
         if not isinstance(path, str | os.PathLike):
             return cls((image.levels[0].array,), image)
-        origin = Path(local_path(os.fspath(path)))
-        return cls((image.levels[0].array,), image, origin if origin.exists() else None)
+        origin = disk_path(path)
+        exists = origin is not None and origin.exists()
+        return cls((image.levels[0].array,), image, origin if exists else None)
 
     @property
     def identity(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from napari_pyramid.build.publishing import publishing_in
 from napari_pyramid.build.targets import publishing_of
 from napari_pyramid.build.workspace_base import WorkspaceBase
 from napari_pyramid.errors import BuildInProgressError
-from napari_pyramid.storage.address import is_remote, local_path
+from napari_pyramid.storage.address import disk_path
 from napari_pyramid.storage.moves import finish_killed_moves
 
 __all__ = ["recover", "undo_publishing"]
@@ -35,11 +35,11 @@ def recover(source: Any) -> bool:
     bool
         Whether something was restored or moved.
     """
-    if not isinstance(source, str | os.PathLike) or is_remote(os.fspath(source)):
+    path = disk_path(source) if isinstance(source, str | os.PathLike) else None
+    if path is None:
         return False
-    path = Path(os.path.abspath(local_path(os.fspath(source))))
-    restored = finish_killed_moves(source)
-    for workspace in publishing_in(path):
+    restored = finish_killed_moves(path)
+    for workspace in publishing_in(Path(os.path.abspath(path))):
         try:
             workspace.acquire()
         except BuildInProgressError:

@@ -23,7 +23,7 @@ from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.plan.memory import available_memory
-from napari_pyramid.storage.address import is_remote, local_path, public_url
+from napari_pyramid.storage.address import disk_path, local_path, public_url
 from napari_pyramid.storage.store_objects import place_of
 
 __all__ = ["COMPRESSIONS", "Compression", "Export", "Kind", "export_region", "plan_export"]
@@ -163,12 +163,13 @@ def plan_export(
     """
     if destination is None:
         return Export(cut, "array", _blocks=Blocks(cut.array, [s.start for s in cut.region]))
-    if isinstance(destination, str) and is_remote(destination):
+    path = disk_path(destination)
+    if path is None:
         raise DestinationError(
-            f"{public_url(destination)}: exports are stored on disks only: give a path; a build "
-            "from the exported pyramid can be stored there"
+            f"{public_url(os.fspath(destination))}: exports are stored on disks only: give a "
+            "path; a build from the exported pyramid can be stored there"
         )
-    path = Path(local_path(os.fspath(destination))).absolute()
+    path = path.absolute()
     if path.suffix.lower() in SUFFIXES:
         return Export(cut, "tiff", overwrite, _tiff=TiffExport(cut, path, compression=compression))
     build = plan_build(

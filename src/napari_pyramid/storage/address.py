@@ -7,8 +7,10 @@ string (presigned URLs, SAS tokens) and a user's name and password. This module 
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -18,6 +20,7 @@ from napari_pyramid.storage.file_names import METADATA_FILES
 __all__ = [
     "BUCKET_SCHEMES",
     "Address",
+    "disk_path",
     "is_remote",
     "is_url",
     "local_path",
@@ -124,6 +127,12 @@ def local_path(path: str) -> str:
     host, slash, rest = path[len("file://") :].partition("/")
     above = "" if host.lower() in ("", "localhost") else f"//{host}"
     return url2pathname(f"{above}{slash}{rest}")
+
+
+def disk_path(given: str | os.PathLike[str]) -> Path | None:
+    """Return the path on this machine that is given, also as ``file://``; None for other URLs."""
+    text = os.fspath(given)
+    return None if is_remote(text) else Path(local_path(text))
 
 
 def public_url(path: str) -> str:

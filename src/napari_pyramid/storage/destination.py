@@ -13,7 +13,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.errors import DestinationError, LayoutError
-from napari_pyramid.storage.address import is_remote, local_path, parse_address
+from napari_pyramid.storage.address import disk_path, parse_address
 from napari_pyramid.storage.connection import Connection
 from napari_pyramid.storage.folder import Folder, Place
 from napari_pyramid.storage.fsspec_transport import FsspecTransport
@@ -47,12 +47,9 @@ def open_destination(given: Any, storage_options: Mapping[str, Any] | None = Non
     """
     if isinstance(given, Folder):
         return given
-    if isinstance(given, str):
-        if is_remote(given):
-            return _of_url(given, storage_options)
-        given = local_path(given)
     if isinstance(given, str | os.PathLike):
-        return Path(given)
+        on_disk = disk_path(given)
+        return _of_url(os.fspath(given), storage_options) if on_disk is None else on_disk
     try:
         store, path = store_and_path(given, read_only=False)
     except LayoutError as error:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from napari_pyramid.errors import DestinationError
-from napari_pyramid.storage.address import is_remote, local_path
+from napari_pyramid.storage.address import disk_path
 from napari_pyramid.storage.copied_objects import copy_objects, delete_objects
 from napari_pyramid.storage.file_names import ARRAY_FILES
 from napari_pyramid.storage.folder import Folder, Place
@@ -260,9 +260,10 @@ def finish_killed_moves(path: object) -> bool:
     bool
         Whether files were moved.
     """
-    if not isinstance(path, str | os.PathLike) or is_remote(os.fspath(path)):
+    place = disk_path(path) if isinstance(path, str | os.PathLike) else None
+    if place is None:
         return False
-    root = store_root(Path(os.path.abspath(local_path(os.fspath(path)))))
+    root = store_root(Path(os.path.abspath(place)))
     ours = re.compile(rf"\.{re.escape(root.name)}(\.[0-9a-f]{{8}})?\.building")
     finished = False
     with suppress(OSError):
