@@ -21,7 +21,7 @@ from napari_pyramid.build.edited_level import EditedLevel
 from napari_pyramid.build.rewrite import Rewrite
 from napari_pyramid.build.targets import group_around, workspace_of
 from napari_pyramid.errors import BuildInProgressError, DestinationError, Remedy
-from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.folder import Folder, Place, is_below
 from napari_pyramid.storage.moves import has_moves, list_moves, move_steps
 
 __all__ = ["EditedStore"]
@@ -45,7 +45,7 @@ class EditedStore:
 
     def __init__(self, arrays: Sequence[zarr.Array[Any]]) -> None:
         places = editable_places(arrays)
-        group = _group_around(places[0])
+        group = group_around(places[0])
         self.recorded: Mapping[str, Any] = recorded_of(group, places[0])
         """Method, factors and background as a build has recorded them."""
         steps = [factors_between(fine.shape, coarse.shape) for fine, coarse in pairwise(arrays)]
@@ -56,7 +56,7 @@ class EditedStore:
         ]
         self._workspace = workspace_of(group or places[0], in_place=True)
         around = self.workspace.parent
-        if isinstance(around, Folder) and not all(_is_in(place, around) for place in places):
+        if isinstance(around, Folder) and not all(is_below(around, place) for place in places):
             raise DestinationError(
                 f"the levels of {group or places[0]} are not in one store: build a pyramid of them"
             )
@@ -184,13 +184,3 @@ class EditedStore:
             return
         with suppress(OSError, DestinationError):
             self._workspace.discard()
-
-
-def _is_in(place: Place, folder: Folder) -> bool:
-    return isinstance(place, Folder) and place.is_relative_to(folder)
-
-
-def _group_around(place: Place) -> Place | None:
-    if isinstance(place, Folder):
-        return group_around(place)
-    return group_around(place)

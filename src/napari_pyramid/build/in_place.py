@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import zarr
 
@@ -34,13 +34,11 @@ from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
 from napari_pyramid.storage.destination import place_of_array
 from napari_pyramid.storage.file_names import ZARR_FILES
-from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.folder import Place, is_below, path_below
 from napari_pyramid.storage.hierarchy import is_array
 from napari_pyramid.storage.paths import UNSAFE_PATH
 
 __all__ = ["Base", "InPlace", "level_paths"]
-
-P = TypeVar("P", Path, Folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +184,8 @@ class InPlace:
 
     def _is_own_array(self, path: str) -> bool:
         place = (self.directory / path).resolve()
-        inside = not set(path.split("/")) & {"", ".", ".."} and _is_in(
-            place, self.directory.resolve()
+        inside = not set(path.split("/")) & {"", ".", ".."} and is_below(
+            self.directory.resolve(), place
         )
         return inside and place != (self.directory / self.base.path).resolve() and is_array(place)
 
@@ -270,25 +268,15 @@ def _group_and_path(source: BuildSource) -> tuple[Place, str]:
             "or a writable store, whose chunks are of one size",
             remedies=[Remedy.NEW_STORE],
         )
-    if isinstance(array, Folder):
-        return _within(array)
-    return _within(Path(os.path.abspath(array)))
-
-
-def _within(array: P) -> tuple[P, str]:
+    if isinstance(array, Path):
+        array = Path(os.path.abspath(array))
     group = group_around(array)
     if group is None:
         raise DestinationError(
             f"{array} is the root of its store, with no group to add levels to",
             remedies=[Remedy.NEW_STORE],
         )
-    return group, array.relative_to(group).as_posix()
-
-
-def _is_in(place: Place, group: Place) -> bool:
-    if isinstance(place, Folder):
-        return isinstance(group, Folder) and place.is_relative_to(group)
-    return isinstance(group, Path) and place.is_relative_to(group)
+    return group, path_below(group, array)
 
 
 def _refuse_foreign_layout(source: BuildSource, group: Place) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import zarr
 from zarr.storage import LocalStore
@@ -25,7 +24,7 @@ from napari_pyramid.metadata.group import Attributes, find_multiscale
 from napari_pyramid.metadata.image_attributes import Description
 from napari_pyramid.plan.level import Level
 from napari_pyramid.plan.spec import PyramidSpec
-from napari_pyramid.storage.folder import Folder, Place
+from napari_pyramid.storage.folder import Folder, Place, path_below
 
 __all__ = [
     "Target",
@@ -36,8 +35,6 @@ __all__ = [
     "refuse_unwritable",
     "workspace_of",
 ]
-
-P = TypeVar("P", Path, Folder)
 
 
 def workspace_of(destination: Place, *, in_place: bool) -> WorkspaceBase[Any]:
@@ -138,21 +135,19 @@ def create_levels(
         made.create(root / level.path, level, tuple(a.name for a in spec.axes))
 
 
-def group_around(array: P) -> P | None:
+def group_around(array: Place) -> Place | None:
     """Return the group that an array is a level of; None for the root of a store.
 
     It is the group whose metadata name the array, else the nearest. Level paths have one or two
     parts, so that two parents are searched.
     """
-    groups: list[P] = [
+    groups = [
         parent
         for parent in array.parents[:2]
         if (parent / "zarr.json").is_file() or (parent / ".zgroup").is_file()
     ]
     named = (
-        g
-        for g in groups
-        if find_multiscale(Attributes(g), array.relative_to(g).as_posix(), None) is not None
+        g for g in groups if find_multiscale(Attributes(g), path_below(g, array), None) is not None
     )
     return next(named, groups[0] if groups else None)
 

@@ -14,7 +14,7 @@ from zarr.storage import StorePath
 
 from napari_pyramid.storage.objects import Objects, StoreError
 
-__all__ = ["Folder", "Place", "path_below"]
+__all__ = ["Folder", "Place", "is_below", "path_below"]
 
 
 class Folder:
@@ -146,6 +146,13 @@ class Folder:
 
 Place: TypeAlias = Path | Folder
 """Where a node of a zarr hierarchy is: a directory, or a folder of a store."""
+
+
+def is_below(above: Place, place: Place) -> bool:
+    """Return whether a place is another one, or in it."""
+    if isinstance(place, Folder):
+        return isinstance(above, Folder) and place.is_relative_to(above)
+    return isinstance(above, Path) and place.is_relative_to(above)
 
 
 def path_below(above: Place, place: Place) -> str:
