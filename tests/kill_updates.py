@@ -65,13 +65,13 @@ class Dying:
 
 def edit_until(path: Path, last: int, counted: Path) -> None:
     """Edit, and die before write number `last`; note how many writes there were."""
-    from napari_pyramid.storage.chunk_io import Blocks
+    from napari_pyramid.storage.chunk_io import StoredBlocks
 
     dying = Dying(last)
     for name in ("replace", "rename", "unlink", "rmdir", "mkdir"):
         setattr(os, name, dying.at(getattr(os, name)))
     Path.write_text = dying.at(Path.write_text)
-    Blocks.write = dying.at(Blocks.write)
+    StoredBlocks.write = dying.at(StoredBlocks.write)
     edit(path)
     with open(counted, "w") as file:
         file.write(str(dying.n_writes))

@@ -491,7 +491,7 @@ def test_no_widget_is_left_when_the_dock_is_closed(viewer: Any, dock: Any, qtbot
 
 def test_late_answers_of_a_slow_disk_are_dropped(qtbot: Any) -> None:
     gate, heard = threading.Event(), []
-    newest = _planning.Newest(one_at_a_time=True)
+    newest = _planning.LatestQuestion(one_at_a_time=True)
     newest.ask(lambda: gate.wait(60), lambda outcome: heard.append("first"))
     newest.ask(lambda: "second", lambda outcome: heard.append("second"))
     newest.ask(lambda: "third", lambda outcome: heard.append(outcome.result))

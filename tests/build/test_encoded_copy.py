@@ -11,7 +11,7 @@ import zarr
 from zarr.codecs import BloscCodec, GzipCodec
 
 from napari_pyramid import build_pyramid
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.chunk_io import StoredBlocks
 
 SHAPE, CHUNKS = (37, 50, 41), (16, 16, 16)
 
@@ -34,13 +34,13 @@ def source(path: Path, codec: Any, **options: Any) -> tuple[Path, np.ndarray]:
 
 def count_copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     copied: list[int] = []
-    original = Blocks.copy_encoded
+    original = StoredBlocks.copy_encoded
 
-    def counted(self: Blocks, region: Any, data: np.ndarray, other: Blocks) -> None:
+    def counted(self: StoredBlocks, region: Any, data: np.ndarray, other: StoredBlocks) -> None:
         copied.append(data.nbytes)
         original(self, region, data, other)
 
-    monkeypatch.setattr(Blocks, "copy_encoded", counted)
+    monkeypatch.setattr(StoredBlocks, "copy_encoded", counted)
     return copied
 
 

@@ -374,6 +374,6 @@ def test_defaults_of_a_methods_keywords_tell_it_from_another(tmp_path: Path) -> 
             options={"method": module["percentile"], "n_levels": 2},
         )
         job = prepare_job(request)
-        assert job.continues
+        assert job.keeps_work
         fingerprints.add(job.fingerprint)
     assert len(fingerprints) == 2

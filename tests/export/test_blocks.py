@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pyramid.errors import SourceError
-from napari_pyramid.export.blocks import Blocks
+from napari_pyramid.export.blocks import ExportBlocks
 
 
 @st.composite
@@ -28,7 +28,7 @@ def arrays(draw: st.DrawFn) -> tuple[Array, list[int], int]:
 def test_every_sample_is_in_one_block_of_bounded_size(given: tuple[Array, list[int], int]) -> None:
     array, start, limit = given
     count = np.zeros(array.shape, int)
-    blocks = Blocks(array, start, limit=limit)
+    blocks = ExportBlocks(array, start, limit=limit)
     regions = list(blocks)
     for region in regions:
         count[region] += 1
@@ -40,7 +40,7 @@ def test_every_sample_is_in_one_block_of_bounded_size(given: tuple[Array, list[i
 
 def test_blocks_end_where_chunks_end() -> None:
     array = Array((100, 90), "u1", chunks=(16, 32))
-    for region in Blocks(array, (5, 10), limit=40 * 90):
+    for region in ExportBlocks(array, (5, 10), limit=40 * 90):
         assert region[0].stop == 100 or (region[0].stop + 5) % 16 == 0
         assert region[1] == slice(0, 90)  # in one piece in a file
 
@@ -51,4 +51,4 @@ def test_unreadable_block_is_named() -> None:
             raise OSError("the disk is gone")
 
     with pytest.raises(SourceError, match=r"\[0:4\] cannot be read: OSError: the disk is gone"):
-        list(Blocks(Broken((4,)), (0,)).read())
+        list(ExportBlocks(Broken((4,)), (0,)).read())

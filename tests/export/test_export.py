@@ -13,7 +13,7 @@ import zarr
 from napari_pyramid import Channel, build_pyramid, export, open_pyramid
 from napari_pyramid.errors import DestinationError, SpecError
 from napari_pyramid.export import export_region, plan_export
-from napari_pyramid.export.region import Source
+from napari_pyramid.export.region import ExportSource
 
 CELLS = np.random.default_rng(0).integers(0, 60_000, (2, 9, 70, 83), np.uint16)
 CHANNELS = (Channel("DAPI", "#0000FF", (0, 100)), Channel("GFP", "#00FF00", (5, 500)))
@@ -90,7 +90,7 @@ def test_labels_stay_labels(store: Path, tmp_path: Path) -> None:
 def test_array_is_read_block_by_block_and_refused_if_it_is_too_large(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Source.of_stored(open_pyramid(store).image)
+    source = ExportSource.of_stored(open_pyramid(store).image)
     planned = plan_export(source.cut(source.region({"z": slice(3, 4)})))
     *_, done = list(planned.steps())
     assert done.done == done.total
@@ -121,7 +121,7 @@ def test_url_is_refused_as_a_destination(
 
 
 def test_stopped_pyramid_leaves_nothing(store: Path, tmp_path: Path) -> None:
-    source = Source.of_stored(open_pyramid(store).image)
+    source = ExportSource.of_stored(open_pyramid(store).image)
     steps = plan_export(source.cut(source.region(None)), tmp_path / "part.ome.zarr").steps()
     next(steps)
     steps.close()

@@ -10,14 +10,14 @@ import pytest
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.axes import parse_axes
 from napari_pyramid.errors import SpecError
-from napari_pyramid.export.region import Source
+from napari_pyramid.export.region import ExportSource
 from napari_pyramid.image import Channel
 from napari_pyramid.layer_image import LayerImage
 
 
 def source(
     *, factor: float = 2, offset: float = 0.5, n: int = 21, axes: str = "yx", **more: object
-) -> Source:
+) -> ExportSource:
     """An image of two levels, whose pixels are their positions along the last axis."""
     ndim, coarse = len(axes), -(-n // int(factor))
     fine = np.broadcast_to(np.arange(n), (n,) * ndim)
@@ -26,7 +26,7 @@ def source(
         "cells", levels, "image", parse_axes(axes, ndim), (0.5,) * ndim, (10.0,) * ndim
     )
     grids = (Grid((1.0,) * ndim, (0.0,) * ndim), Grid((float(factor),) * ndim, (offset,) * ndim))
-    return Source(dataclasses.replace(image, **more), grids)  # type: ignore[arg-type]  # `more` has any fields
+    return ExportSource(dataclasses.replace(image, **more), grids)  # type: ignore[arg-type]  # `more` has any fields
 
 
 @pytest.mark.parametrize(

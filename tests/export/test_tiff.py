@@ -22,7 +22,7 @@ from napari_pyramid.axes import Axis
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import DestinationError, PyramidError, SourceError, SpecError
 from napari_pyramid.export import COMPRESSIONS, plan_export
-from napari_pyramid.export.region import Source
+from napari_pyramid.export.region import ExportSource
 from napari_pyramid.export.tiff import TiffExport
 from napari_pyramid.image import Channel
 from napari_pyramid.layer_image import RGBA, LayerImage
@@ -31,16 +31,16 @@ from napari_pyramid.pyramid import open_pyramid
 UNITS = {"space": "micrometer", "time": "second"}
 
 
-def source_of(pixels: Any, axes: str, **more: Any) -> Source:
+def source_of(pixels: Any, axes: str, **more: Any) -> ExportSource:
     ndim = len(axes)
     named = [Axis.named(name) for name in axes]
     typed = tuple(dataclasses.replace(a, unit=UNITS.get(a.type or "")) for a in named)
     scale = tuple(0.5 * (i + 1) for i in range(ndim))
     image = LayerImage("cells", (pixels,), "image", typed, scale, (0.0,) * ndim)
-    return Source(dataclasses.replace(image, **more), (Grid((1.0,) * ndim, (0.0,) * ndim),))
+    return ExportSource(dataclasses.replace(image, **more), (Grid((1.0,) * ndim, (0.0,) * ndim),))
 
 
-def write(path: Path, source: Source, **region: slice) -> Path:
+def write(path: Path, source: ExportSource, **region: slice) -> Path:
     steps = Steps(plan_export(source.cut(source.region(region)), path).steps())
     done = [step.done / step.total for step in steps]
     assert done[-1] == 1

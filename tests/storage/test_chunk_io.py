@@ -17,7 +17,7 @@ import tensorstore
 import zarr
 
 from napari_pyramid.storage import present_chunks
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.chunk_io import StoredBlocks
 from napari_pyramid.storage.present_chunks import PresentBlocks, present_blocks
 from napari_pyramid.storage.shards import has_plain_index
 
@@ -71,7 +71,7 @@ def test_read_and_write_as_zarr_python_does(
     stored: dict[str, Any], dtype: str, tmp_path: Path
 ) -> None:
     array, data = make(tmp_path / "a", dtype, **stored), values(dtype)
-    blocks = Blocks(array)
+    blocks = StoredBlocks(array)
     blocks.write(WHOLE, data)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
     for region in [
@@ -88,7 +88,7 @@ def test_read_and_write_as_zarr_python_does(
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_every_dtype(dtype: str, zarr_format: int, tmp_path: Path) -> None:
     data = values(dtype)
-    Blocks(make(tmp_path / "a", dtype, zarr_format=zarr_format)).write(WHOLE, data)
+    StoredBlocks(make(tmp_path / "a", dtype, zarr_format=zarr_format)).write(WHOLE, data)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)
 
 
@@ -99,7 +99,7 @@ def test_blocks_that_exist_are_those_that_hold_something(
     array = make(tmp_path / "a", fill_value=6, **stored)
     data = np.full(SHAPE, 6, "uint16")
     data[0, 0, 0] = data[10, 6, 12] = 1
-    Blocks(array).write(WHOLE, data)
+    StoredBlocks(array).write(WHOLE, data)
     present = present_blocks(array)
     assert present is not None
     block = array.shards or array.chunks
@@ -118,7 +118,7 @@ def test_a_region_has_a_block_whether_the_directory_is_listed_or_not(
     array = make(tmp_path / "a", **stored)
     data = np.zeros(SHAPE, "uint16")
     data[10, 6, 12] = 1
-    Blocks(array).write(WHOLE, data)
+    StoredBlocks(array).write(WHOLE, data)
     if not is_listed:
         monkeypatch.setattr(present_chunks, "LARGEST_MAP", 0)
     present = PresentBlocks.of(array)
@@ -134,7 +134,7 @@ def test_a_region_has_a_block_whether_the_directory_is_listed_or_not(
 @pytest.mark.parametrize("stored", STORED, ids=described)
 def test_blocks_that_become_empty_are_removed(stored: dict[str, Any], tmp_path: Path) -> None:
     array = make(tmp_path / "a", **stored)
-    blocks = Blocks(array)
+    blocks = StoredBlocks(array)
     blocks.write(WHOLE, values("uint16"))
     blocks.write(WHOLE, np.zeros(SHAPE, "uint16"))
     present = present_blocks(array)
@@ -147,12 +147,12 @@ def test_float_fill_values(fill_value: float, tmp_path: Path) -> None:
     array = make(tmp_path / "a", "float32", fill_value=fill_value)
     data = np.full(SHAPE, fill_value, "float32")
     data[5, 5, 5] = 2
-    Blocks(array).write(WHOLE, data)
+    StoredBlocks(array).write(WHOLE, data)
     present = present_blocks(array)
     assert present is not None
     assert present.sum() == 1
     out = np.empty(SHAPE, "float32")
-    Blocks(array).read(WHOLE, out)
+    StoredBlocks(array).read(WHOLE, out)
     np.testing.assert_array_equal(out, data)
 
 
@@ -161,15 +161,15 @@ def test_a_store_that_is_no_directory_is_read_and_written_in_the_ordinary_way() 
         zarr.storage.MemoryStore(), shape=SHAPE, chunks=CHUNKS, dtype="uint16"
     )
     data, out = values("uint16"), np.empty(SHAPE, "uint16")
-    Blocks(array).write(WHOLE, data)
-    Blocks(array).read(WHOLE, out)
+    StoredBlocks(array).write(WHOLE, data)
+    StoredBlocks(array).read(WHOLE, out)
     np.testing.assert_array_equal(out, data)
     assert present_blocks(array) is None
 
 
 def test_the_configuration_of_the_process_is_not_touched(tmp_path: Path) -> None:
     before = zarr.config.get("codec_pipeline")
-    Blocks(make(tmp_path / "a")).write(WHOLE, values("uint16"))
+    StoredBlocks(make(tmp_path / "a")).write(WHOLE, values("uint16"))
     assert zarr.config.get("codec_pipeline") == before
 
 
@@ -189,9 +189,9 @@ def test_threads_give_the_same_pixels(shards: Any, tmp_path: Path) -> None:
     data = values("uint16")
     for threads in (1, 3):
         array = make(tmp_path / f"a{threads}", zarr_format=3, shards=shards)
-        Blocks(array, codec_threads=threads).write(WHOLE, data)
+        StoredBlocks(array, codec_threads=threads).write(WHOLE, data)
         out = np.empty(SHAPE, "uint16")
-        Blocks(array, codec_threads=threads).read(WHOLE, out)
+        StoredBlocks(array, codec_threads=threads).read(WHOLE, out)
         np.testing.assert_array_equal(out, data)
 
 
@@ -202,7 +202,7 @@ def test_a_check_between_batches_stops(tmp_path: Path) -> None:
     def stop() -> None:
         raise StoppedError
 
-    blocks = Blocks(make(tmp_path / "a"), check=stop)
+    blocks = StoredBlocks(make(tmp_path / "a"), check=stop)
     with pytest.raises(StoppedError):
         blocks.write(WHOLE, values("uint16"))
     with pytest.raises(StoppedError):
@@ -228,7 +228,9 @@ def test_shards_have_the_same_bytes_for_any_number_of_threads(present: str, tmp_
         array = zarr.create_array(
             root, shape=data.shape, chunks=(8, 8, 8), shards=(32, 64, 64), dtype="uint16"
         )
-        Blocks(array, codec_threads=threads).write(tuple(slice(0, n) for n in data.shape), data)
+        StoredBlocks(array, codec_threads=threads).write(
+            tuple(slice(0, n) for n in data.shape), data
+        )
         stored.append(
             {
                 str(f.relative_to(root)): f.read_bytes()
@@ -269,5 +271,5 @@ def test_only_plain_shards_are_put_in_order(
     array = zarr.open_array(tmp_path / "a")
     assert has_plain_index(array) is plain
     data = np.random.default_rng(0).integers(1, 999, (64, 64)).astype("uint16")
-    Blocks(array, codec_threads=4).write((slice(0, 64), slice(0, 64)), data)
+    StoredBlocks(array, codec_threads=4).write((slice(0, 64), slice(0, 64)), data)
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "a", mode="r")[:], data)

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_pyramid.errors import LayoutWarning
 from napari_pyramid.storage.layout_warnings import collected_warnings
 
-__all__ = ["NAME", "Background", "Outcome", "Task"]
+__all__ = ["NAME", "Background", "BackgroundTask", "Outcome"]
 
 NAME = "napari-pyramid-browse"
 """Name of the threads, unless another is given."""
@@ -27,7 +27,7 @@ _AT_MOST = 0.008
 """Seconds that one delivery may take in the GUI thread."""
 
 
-_Results = queue.SimpleQueue[tuple["Task", Callable[[], None], bool]]
+_Results = queue.SimpleQueue[tuple["BackgroundTask", Callable[[], None], bool]]
 """Task, what to call in the GUI thread, and whether the task has ended."""
 
 
@@ -41,7 +41,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
+class BackgroundTask:
     """A function that runs in the background. `stop` ends a generator at its next value."""
 
     stopped: threading.Event
@@ -92,7 +92,7 @@ class Background(QObject):
         """Whether a task is waiting, running or not delivered."""
         return bool(self._pool.running)
 
-    def run(self, function: Callable[[], Any], on_end: Callable[[Outcome], None]) -> Task:
+    def run(self, function: Callable[[], Any], on_end: Callable[[Outcome], None]) -> BackgroundTask:
         """Call `function` on a thread, then `on_end` with its outcome in the GUI thread."""
         return self.stream(_only_result(function), lambda value: None, on_end)
 
@@ -101,12 +101,12 @@ class Background(QObject):
         steps: Iterator[Any],
         on_value: Callable[[Any], None],
         on_end: Callable[[Outcome], None],
-    ) -> Task:
+    ) -> BackgroundTask:
         """Iterate over `steps` on a thread; `on_value` and `on_end` are called in the GUI thread.
 
         The result in the outcome is the value that a generator returns.
         """
-        task = Task(threading.Event())
+        task = BackgroundTask(threading.Event())
         self._pool.put(task, lambda: self._work(task, steps, on_value, on_end))
         self._timer.start()
         return task
@@ -118,7 +118,7 @@ class Background(QObject):
 
     def _work(
         self,
-        task: Task,
+        task: BackgroundTask,
         steps: Iterator[Any],
         on_value: Callable[[Any], None],
         on_end: Callable[[Outcome], None],
@@ -165,12 +165,12 @@ class _Pool:
     """Threads that take functions from a queue. No QObject, so that it outlives its window."""
 
     def __init__(self, most: int, name: str) -> None:
-        self.running: set[Task] = set()
+        self.running: set[BackgroundTask] = set()
         self._most, self._name = most, name
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def put(self, task: Task, job: Callable[[], None]) -> None:
+    def put(self, task: BackgroundTask, job: Callable[[], None]) -> None:
         self.running.add(task)
         self._jobs.put(job)
         if len(self._threads) < min(self._most, len(self.running)):

@@ -12,7 +12,7 @@ from qtpy.QtCore import QModelIndex, Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from qtpy.QtWidgets import QFileDialog
 
-from napari_pyramid._napari._background import Background, Outcome, Task
+from napari_pyramid._napari._background import Background, BackgroundTask, Outcome
 from napari_pyramid._napari._browser_form import FIELDS, STITCHED, BrowserForm
 from napari_pyramid._napari._catalog_delegates import Colors
 from napari_pyramid._napari._catalog_models import ENTRY, EntryList, WellGrid
@@ -50,7 +50,7 @@ class BrowseImages(BrowserForm):
         self._catalog: Catalog | None = None
         self._previews: Previews | None = None
         self._entries: EntryList | None = None
-        self._listing: Task | None = None
+        self._listing: BackgroundTask | None = None
         self._to_confirm: Sequence[Entry] = ()
         """Entries whose opening the user is asked to confirm."""
         self._background = Background(self, on_warnings=show_store_warnings)

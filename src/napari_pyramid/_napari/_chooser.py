@@ -15,7 +15,7 @@ from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._form import BuildForm
 from napari_pyramid._napari._plan import Choice
-from napari_pyramid._napari._planning import Newest, Planned, Selected, plans_for, selected
+from napari_pyramid._napari._planning import LatestQuestion, Planned, Selected, plans_for, selected
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid._napari._remedies import Action, worded
 from napari_pyramid._napari._selecting import chosen_layers, finder, source_key, title_of
@@ -62,9 +62,12 @@ class Chooser:
         """Remedies that were chosen for the present choice; another may be needed beside them."""
         self._images: tuple[Image, ...] = ()
         self._key: tuple[Any, ...] | None = None
-        self._sources, self._plans = Newest(one_at_a_time=False), Newest(one_at_a_time=True)
+        self._sources, self._plans = (
+            LatestQuestion(one_at_a_time=False),
+            LatestQuestion(one_at_a_time=True),
+        )
         # Not in `_plans`: a newer plan for the table would replace it, and Build would do nothing.
-        self._starts = Newest(one_at_a_time=True)
+        self._starts = LatestQuestion(one_at_a_time=True)
         self._pause = _timer(parent, PAUSE, self.plan)
         self._pause_in_path = _timer(parent, PAUSE_IN_PATH, self.check_source)
         form.changed.connect(self._form_changed)
@@ -95,9 +98,9 @@ class Chooser:
         key = source_key(self.form)
         if key != self._key:
             self._key = key
-            self.look_again()
+            self.reopen_source()
 
-    def look_again(self) -> None:
+    def reopen_source(self) -> None:
         """Open the source again: it may be another image, or have more levels by now."""
         self._images = ()
         self.tried = []

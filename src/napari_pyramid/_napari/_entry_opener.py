@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
 
-from napari_pyramid._napari._background import Background, Outcome, Task
+from napari_pyramid._napari._background import Background, BackgroundTask, Outcome
 from napari_pyramid._napari._from_image import layers_of
 from napari_pyramid._napari._opening import LayerAdder, show_store_warnings
 from napari_pyramid._napari._progressive import watch_viewers
@@ -44,7 +44,7 @@ class EntryOpener:
         self._background = Background(owner, on_warnings=show_store_warnings)
         self._adder = LayerAdder(viewer, owner, on_change)
         self._on_change, self._on_problem = on_change, on_problem
-        self._task: Task | None = None
+        self._task: BackgroundTask | None = None
         self._n_read = self._n = 0
 
     @property

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 from napari_pyramid._napari._background import Outcome
 from napari_pyramid._napari._estimate import Estimate, is_cheap_to_read, key_of, measured
 from napari_pyramid._napari._plan import Plan, Totals
-from napari_pyramid._napari._planning import Newest
+from napari_pyramid._napari._planning import LatestQuestion
 
 __all__ = ["Estimating"]
 
@@ -35,7 +35,7 @@ class Estimating:
         self._show = show
         self._plans: Sequence[Plan] = ()
         self._known: dict[Any, Estimate] = {}
-        self._questions = Newest(one_at_a_time=True)
+        self._questions = LatestQuestion(one_at_a_time=True)
         self._pause = QTimer(parent)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE)

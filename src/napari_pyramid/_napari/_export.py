@@ -22,7 +22,7 @@ from napari_pyramid._napari._export_controls import (
 from napari_pyramid._napari._export_form import PARTS, ExportForm
 from napari_pyramid._napari._export_layers import new_layers, words_for
 from napari_pyramid._napari._export_plan import planned, steps_of, worded
-from napari_pyramid._napari._planning import Newest
+from napari_pyramid._napari._planning import LatestQuestion
 from napari_pyramid._napari._private import camera_of, main_window
 from napari_pyramid._napari._queue_view import duration
 from napari_pyramid._napari._saving import Step
@@ -56,7 +56,7 @@ class ExportRegion(ExportForm):
         """Names and lengths of the axes that have a row."""
         self._color_axis: int | None = None
         self._plan: tuple[LayerSource, Export] | None = None
-        self._plans = Newest(one_at_a_time=True)
+        self._plans = LatestQuestion(one_at_a_time=True)
         self._begins = False
         """Whether Export was pressed, and the export begins once it is planned."""
         self._image_name = ""

@@ -1,7 +1,7 @@
 """Open stores in a running window: few images as layers, many in the browser, URLs in background.
 
-napari calls a reader in the GUI thread and waits for its layers. `take_over` lets the reader return
-at once, and adds layers when they have been read.
+napari calls a reader in the GUI thread and waits for its layers. `open_for_window` lets the reader
+return at once, and adds layers when they have been read.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ __all__ = [
     "add_unread",
     "browse",
     "browser_of",
+    "open_for_window",
     "open_in_background",
     "show_store_warnings",
-    "take_over",
 ]
 
 _SHOWN_WARNINGS = 3
 
 
-def take_over(path: str) -> Sequence[Image] | None:
+def open_for_window(path: str) -> Sequence[Image] | None:
     """Open a path as a person in front of a window expects it.
 
     Return the images if they are few; () if the browser or the background has taken over; None

@@ -15,7 +15,7 @@ from napari_pyramid._napari._remedies import worded
 from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.errors import PyramidError
 
-__all__ = ["Answer", "Newest", "Planned", "Selected", "plans_for", "selected"]
+__all__ = ["Answer", "LatestQuestion", "Planned", "Selected", "plans_for", "selected"]
 
 Answer = Callable[[Outcome], None]
 
@@ -100,7 +100,7 @@ def _for_each(candidates: Sequence[Candidate], choice: Choice) -> list[Choice]:
     return choices
 
 
-class Newest:
+class LatestQuestion:
     """Asks questions in worker threads, and passes on the answer to the last one only.
 
     Parameters

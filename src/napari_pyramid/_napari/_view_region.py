@@ -15,7 +15,7 @@ from napari_pyramid._napari._private import view_corners
 from napari_pyramid.arrays.grid import Grid, grids_of
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import SpecError
-from napari_pyramid.export.region import Source
+from napari_pyramid.export.region import ExportSource
 from napari_pyramid.layer_image import images_of_layers
 from napari_pyramid.layer_image.merge import grouped_by_image
 from napari_pyramid.layer_image.tuples import origin_of_layer
@@ -30,7 +30,7 @@ class LayerSource:
 
     layers: tuple[Any, ...]
     """The layers, in the order of the channels."""
-    source: Source
+    source: ExportSource
     axis_of: tuple[int | None, ...]
     """Axis of the layer for each axis of the image; None for channels and colours."""
 
@@ -60,7 +60,7 @@ class LayerSource:
             at if extra == 1 else len(image.axes) - 1 if getattr(first, "rgb", False) else None
         )
         axis_of = tuple(None if i == skipped else next(own) for i in range(len(image.axes)))
-        return cls(tuple(layers), Source(image, tuple(grids)), axis_of)
+        return cls(tuple(layers), ExportSource(image, tuple(grids)), axis_of)
 
     @property
     def channel_axis(self) -> int | None:

@@ -68,13 +68,13 @@ def read(path: str | Sequence[str]) -> list[LayerTuple] | list[tuple[None]]:
     options: dict[str, dict[str, str] | None] = dict.fromkeys(paths)
     virtual_levels = False
     if "qtpy" in sys.modules and "napari" in sys.modules:
-        from napari_pyramid._napari._opening import take_over
+        from napari_pyramid._napari._opening import open_for_window
         from napari_pyramid._napari._preferences import options_for
         from napari_pyramid._napari._progressive import watch_viewers
 
         virtual_levels = watch_viewers()
         if len(paths) == 1:
-            taken = take_over(_store_of(paths[0]))
+            taken = open_for_window(_store_of(paths[0]))
             if taken is not None:
                 source = public_url(paths[0])
                 if not taken:

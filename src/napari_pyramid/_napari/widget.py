@@ -248,12 +248,12 @@ class BuildPyramid(QWidget):
         """Show the pyramid of a task, and return a sentence about it."""
         assert task.plan is not None
         was_chosen = bool(task.layers) and chosen_layers(self.form) == task.layers
-        new, said = show_built(self._viewer, task.plan, task.layers, pyramid)
+        new, sentence = show_built(self._viewer, task.plan, task.layers, pyramid)
         if was_chosen and len(new) == 1:
             self.form.layer.value = new[0]
         elif not task.layers:
-            self.chooser.look_again()  # the source may have new levels, or need another name
-        return said
+            self.chooser.reopen_source()  # the source may have new levels, or need another name
+        return sentence
 
     # ---- unfinished builds -----------------------------------------------------------------------
 

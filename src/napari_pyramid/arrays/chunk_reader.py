@@ -116,10 +116,10 @@ class _PipelineChunks:
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         # zarrs is imported only for the few arrays that need it.
-        from napari_pyramid.storage.chunk_io import Blocks
+        from napari_pyramid.storage.chunk_io import StoredBlocks
 
         self._chunks: tuple[int, ...] = array.chunks
-        self._blocks = Blocks(array)
+        self._blocks = StoredBlocks(array)
         self._fill = np.asarray(array.fill_value or 0, self._blocks.dtype)
 
     @property

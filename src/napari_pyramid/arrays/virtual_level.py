@@ -19,10 +19,10 @@ from napari_pyramid.image import ArrayLike
 
 __all__ = [
     "SMALL",
-    "Blocks",
+    "RechunkedArray",
     "VirtualLevel",
-    "stored_array",
     "stored_levels",
+    "unwrapped_array",
     "with_virtual_levels",
 ]
 
@@ -76,7 +76,7 @@ class VirtualLevel:
         return _means(values, self._axes)
 
 
-class Blocks:
+class RechunkedArray:
     """An array read as if it were stored in chunks.
 
     Attributes
@@ -152,9 +152,9 @@ def stored_levels(levels: Sequence[Any]) -> list[Any]:
     return [v for v in levels if not (isinstance(v, LazyArray) and _is_virtual(v.source))]
 
 
-def stored_array(source: Any) -> Any:
-    """Return the array that `Blocks` read; any other array is returned as it is."""
-    return stored_array(source.array) if isinstance(source, Blocks) else source
+def unwrapped_array(source: Any) -> Any:
+    """Return the array in a `RechunkedArray`, and any other array as it is."""
+    return unwrapped_array(source.array) if isinstance(source, RechunkedArray) else source
 
 
 def _is_virtual(source: Any) -> bool:
@@ -171,7 +171,7 @@ def _chunked(array: Any, axes: Sequence[int], multiple: int) -> LazyArray:
     for axis in axes:  # chunks of many planes are large enough as they are
         side = BLOCK if is_flat else chunks[axis]
         chunks[axis] = -(-side // multiple) * multiple
-    return LazyArray(Blocks(array, chunks))
+    return LazyArray(RechunkedArray(array, chunks))
 
 
 def _means(values: Array, axes: Sequence[int]) -> Array:

@@ -117,7 +117,7 @@ class Build:
         The next run must be able to recognise the source and the method: stores and files on this
         machine, built-in methods, and functions of a module.
         """
-        return self._job.continues and self._request.regions is None
+        return self._job.keeps_work and self._request.regions is None
 
     @property
     def dashboard(self) -> str | None:
@@ -267,7 +267,7 @@ def _unfinished(job: Job) -> Unfinished | None:
     if state is None or state.phase == "done":
         return None
     done, total = workspace.count_tiles()
-    if not job.continues:
+    if not job.keeps_work:
         return Unfinished(workspace.directory, done, total, "discard")
     error = refusal(job, state)
     action: Literal["resume", "refuse"] = "resume" if error is None else "refuse"

@@ -13,7 +13,7 @@ from zarr.storage import ZipStore
 
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.virtual import Cast
-from napari_pyramid.arrays.virtual_level import stored_array
+from napari_pyramid.arrays.virtual_level import unwrapped_array
 from napari_pyramid.build.stored_levels import recorded_options
 from napari_pyramid.downsample import Reduction, reduction_of
 from napari_pyramid.downsample.methods import Method
@@ -47,7 +47,7 @@ def editable_array(level: Any) -> zarr.Array[Any]:
     """
     array = level
     while isinstance(array, LazyArray | Cast):
-        array = stored_array(array.source) if isinstance(array, LazyArray) else array.array
+        array = unwrapped_array(array.source) if isinstance(array, LazyArray) else array.array
     if not isinstance(array, zarr.Array):
         raise _refusal(array)
     return array

@@ -17,7 +17,7 @@ from napari_pyramid.storage.folder import Folder, Place, path_below
 from napari_pyramid.storage.moves import ArrayMoves, names_below
 from napari_pyramid.storage.object_blocks import blocks_to_write
 
-__all__ = ["EditedLevel", "Index", "RewrittenLevel", "Task", "inside"]
+__all__ = ["ChunkRewrite", "EditedLevel", "Index", "RewrittenLevel", "inside"]
 
 _Array = npt.NDArray[Any]
 Index = tuple[int, ...]
@@ -35,7 +35,7 @@ class EditedLevel:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ChunkRewrite:
     """A chunk or shard to rewrite, and the parts of it that may have changed."""
 
     index: Index
@@ -59,7 +59,7 @@ class RewrittenLevel:
         self.changed: list[Region] = []
         """Boxes of changed samples."""
 
-    def tasks(self, regions: Iterable[Region]) -> list[Task]:
+    def tasks(self, regions: Iterable[Region]) -> list[ChunkRewrite]:
         """Return the chunks or shards that `regions` touch."""
         parts: dict[Index, set[tuple[tuple[int, int], ...]]] = {}
         for region in regions:
@@ -67,7 +67,7 @@ class RewrittenLevel:
                 index = tuple(s.start // b for s, b in zip(part, self.stored.block, strict=True))
                 parts.setdefault(index, set()).add(tuple((s.start, s.stop) for s in part))
         return [
-            Task(
+            ChunkRewrite(
                 index,
                 tuple(
                     slice(i * b, min((i + 1) * b, n))

@@ -20,7 +20,7 @@ from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.plan.passes import Pass, Tile
 from napari_pyramid.regions import Region, blocks_in, shape_of, with_halo
-from napari_pyramid.storage.chunk_io import Blocks
+from napari_pyramid.storage.chunk_io import StoredBlocks
 
 __all__ = ["Filled", "TileFiller"]
 
@@ -65,7 +65,7 @@ class TileFiller:
         self,
         p: Pass,
         reader: Reader,
-        writers: Mapping[int, Blocks],
+        writers: Mapping[int, StoredBlocks],
         *,
         reduction: Reduction,
         rereads: bool = False,
@@ -87,7 +87,7 @@ class TileFiller:
             skips_absent and same_fill and reduction.keeps_constant(reader.fill_value)
         )
 
-    def _copied_from(self, source: Blocks | None) -> Blocks | None:
+    def _copied_from(self, source: StoredBlocks | None) -> StoredBlocks | None:
         """Return the source if its blocks can be copied as stored: encoding is most of the work."""
         same = (
             self.p.copies
@@ -211,7 +211,9 @@ class TileFiller:
             out[inside] = found
         return lost
 
-    def _write(self, k: int, region: Region, data: Array, source: Blocks | None = None) -> int:
+    def _write(
+        self, k: int, region: Region, data: Array, source: StoredBlocks | None = None
+    ) -> int:
         try:
             if source is not None:
                 self._writers[k].copy_encoded(region, data, source)

@@ -201,7 +201,7 @@ class InPlace:
         paths = [level.path for level in self.spec.all_levels[1:]]
         staging = self.workspace.directory
         publishing = publishing_of(self.workspace)
-        group = publishing.seen(self.directory)
+        group = publishing.metadata_place(self.directory)
         publishing.begin(paths)
         for parent in {p.rpartition("/")[0] for p in paths} - {""}:
             Attributes.create(group / parent, self.template.zarr_format, staging=staging).save()

@@ -161,7 +161,7 @@ class Job:
         return self.source.identity
 
     @property
-    def continues(self) -> bool:
+    def keeps_work(self) -> bool:
         """Whether unfinished work is kept, and resumed by a later run."""
         return self.resume and self.can_resume and self.target.workspace.is_lasting
 

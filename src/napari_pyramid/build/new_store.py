@@ -161,7 +161,7 @@ class NewStore:
         publishing = publishing_of(self.workspace)
         publishing.put_store()
         publishing.set_aside(surplus)
-        above = publishing.seen(self.directory.parent)
+        above = publishing.metadata_place(self.directory.parent)
         if self.is_label:
             ome_zarr.register_label(above, self.directory.name, self.version, staging=staging)
         refresh_consolidated(above, staging=staging)

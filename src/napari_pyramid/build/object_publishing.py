@@ -38,9 +38,9 @@ class ObjectPublishing(PublishingBase[Folder]):
         self._workspace = workspace
         self._pending = Pending(workspace.destination.objects)
 
-    def seen(self, place: Folder) -> Folder:
+    def metadata_place(self, place: Folder) -> Folder:
         """Return the place at which metadata are changed: changes wait for `end`."""
-        return place.through(self._pending)
+        return place.with_objects(self._pending)
 
     def put_store(self) -> None:
         """Put all metadata of ``new`` at the destination."""
@@ -55,7 +55,10 @@ class ObjectPublishing(PublishingBase[Folder]):
             self._put(path)
 
     def _put(self, path: str) -> None:
-        new, place = self._workspace.new / path, self.seen(self._workspace.destination / path)
+        new, place = (
+            self._workspace.new / path,
+            self.metadata_place(self._workspace.destination / path),
+        )
         for key in new.objects.keys(new.path):
             content = new.objects.get(key)
             if content is not None:
@@ -67,7 +70,7 @@ class ObjectPublishing(PublishingBase[Folder]):
         Until then, consolidated metadata name old and new levels: zarr reads the attributes of a
         group in zarr v2 from another object than the list of its arrays.
         """
-        refresh_consolidated(self.seen(self._workspace.destination))
+        refresh_consolidated(self.metadata_place(self._workspace.destination))
         self.end()
         for path in paths:
             self._pending.delete_below((self._workspace.destination / path).path)
@@ -102,11 +105,11 @@ class ObjectPublishing(PublishingBase[Folder]):
             return False
         self.set_aside(state.surplus)
         if is_label_place(workspace.destination):
-            labels = self.seen(workspace.destination.parent)
+            labels = self.metadata_place(workspace.destination.parent)
             is_v2 = Attributes(workspace.destination).zarr_format == 2
             version: Version = "0.4" if is_v2 else "0.5"
             register_label(labels, workspace.destination.name, version)
-        refresh_consolidated(self.seen(workspace.destination))
+        refresh_consolidated(self.metadata_place(workspace.destination))
         self.end()
         workspace.save_state(state.finished())
         raise DestinationError(

@@ -89,7 +89,7 @@ class Meter:
         self._work = self._work_before = 0.0
         self.done = 0
 
-    def had_done(self, p: Pass, n_tiles: int) -> None:
+    def count_as_done(self, p: Pass, n_tiles: int) -> None:
         """Count tiles that an earlier run filled."""
         self.done += n_tiles
         self._work_before += _work(p) * n_tiles

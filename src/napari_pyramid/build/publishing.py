@@ -51,7 +51,7 @@ class Publishing(PublishingBase[Path]):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def seen(self, place: Path) -> Path:
+    def metadata_place(self, place: Path) -> Path:
         """Return the place at which metadata are changed: changes are seen at once."""
         return place
 

@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays.edits import Edits
-from napari_pyramid.build.edited_level import EditedLevel, Index, RewrittenLevel, Task, inside
+from napari_pyramid.build.edited_level import (
+    ChunkRewrite,
+    EditedLevel,
+    Index,
+    RewrittenLevel,
+    inside,
+)
 from napari_pyramid.build.spread import spread
 from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
@@ -116,11 +122,11 @@ class Rewrite:
         finally:
             self._stop.set()
 
-    def _fill(self, k: int, tasks: list[Task]) -> Iterator[tuple[int, int]]:
+    def _fill(self, k: int, tasks: list[ChunkRewrite]) -> Iterator[tuple[int, int]]:
         level = self._levels[k]
         nbytes = math.prod(level.stored.block) * level.stored.dtype.itemsize
         workers = max(1, min(self._workers, self._memory // (COPIES * nbytes), len(tasks)))
-        pending: dict[Future[tuple[Index, list[Region]]], Task] = {}
+        pending: dict[Future[tuple[Index, list[Region]]], ChunkRewrite] = {}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="napari-pyramid")
         try:
             for done in spread(
@@ -140,7 +146,7 @@ class Rewrite:
             wait([f for f in pending if not f.cancelled()])
             pool.shutdown()
 
-    def _rewrite(self, k: int, task: Task) -> tuple[Index, list[Region]]:
+    def _rewrite(self, k: int, task: ChunkRewrite) -> tuple[Index, list[Region]]:
         """Write a chunk or shard if it changes; return its index and the boxes that change."""
         self._check()
         level = self._levels[k]

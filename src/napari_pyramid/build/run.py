@@ -147,7 +147,7 @@ class Run:
     def _located(self, path: Place | None, message: str) -> str:
         """Return the message with the path, unless it names it, and whether work is kept."""
         where = f"{path}: " if path is not None and str(path) not in message else ""
-        keeps = self.job.continues and not self.job.target.updates
+        keeps = self.job.keeps_work and not self.job.target.updates
         kept = "; what is done is kept" if keeps and self._meter.done else ""
         return f"{where}{message}{kept}"
 
@@ -158,7 +158,7 @@ class Run:
         """
         job, workspace = self.job, self.job.target.workspace
         try:
-            if not published and (not began or job.continues) and workspace.has_work:
+            if not published and (not began or job.keeps_work) and workspace.has_work:
                 return
             if not published:
                 job.target.undo()
@@ -180,7 +180,7 @@ class Run:
         state = workspace.state
         if state is not None and state.phase == "done" and state.fingerprint != job.fingerprint:
             state = None
-        if state is not None and job.continues:
+        if state is not None and job.keeps_work:
             error = refusal(job, state)
             if error is not None:
                 raise error
@@ -204,7 +204,7 @@ class Run:
             for i, p in enumerate(self.job.passes):
                 journal = self.job.target.workspace.journal(i, p.n_tiles)
                 stack.callback(journal.close)
-                self._meter.had_done(p, journal.n_done)
+                self._meter.count_as_done(p, journal.n_done)
                 journals.append(journal)
             yield journals
 

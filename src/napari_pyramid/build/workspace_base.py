@@ -234,7 +234,7 @@ class PublishingBase(ABC, Generic[P]):
     """The steps that bring complete levels from a workspace to their places."""
 
     @abstractmethod
-    def seen(self, place: P) -> P:
+    def metadata_place(self, place: P) -> P:
         """Return the place at which metadata of the destination are read and changed."""
 
     @abstractmethod

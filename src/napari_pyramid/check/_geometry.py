@@ -95,10 +95,10 @@ def wrong_transforms(image: Image) -> Iterator[WrongTransforms]:
                 translation,
             )
         elif not _close(found, translation, scale):
-            said = _text(found) if any(found) else "missing"
+            stated = _text(found) if any(found) else "missing"
             yield WrongTransforms(
                 level,
-                f"translation is {said}, half-pixel correct is {_text(translation)}",
+                f"translation is {stated}, half-pixel correct is {_text(translation)}",
                 scale,
                 translation,
             )
@@ -136,11 +136,11 @@ def _expected_scale(
     writers leave the fifth out, and the shapes are the same.
     """
     full, shape = image.levels[0].array.shape, level.array.shape
-    said = level.scale or (math.nan,) * len(base)
+    stated = level.scale or (math.nan,) * len(base)
     ratios = [b * n / m for b, n, m in zip(base, full, shape, strict=True)]
     resized = [
         m * f < n and abs(s - r) <= _TOLERANCE * abs(r)
-        for n, m, f, s, r in zip(full, shape, total, said, ratios, strict=True)
+        for n, m, f, s, r in zip(full, shape, total, stated, ratios, strict=True)
     ]
     return tuple(
         r if is_resized else b * f
@@ -152,21 +152,21 @@ def _total_factors(image: Image) -> list[tuple[int, ...]] | None:
     """Return the factors of each level relative to level 0, or None if the shapes show none."""
     totals = [(1,) * image.levels[0].array.ndim]
     for above, level in itertools.pairwise(image.levels):
-        step = step_factors(above.array.shape, level.array.shape, _said(above, level))
+        step = step_factors(above.array.shape, level.array.shape, _stated_factors(above, level))
         if step is None:
             return None
         totals.append(tuple(a * b for a, b in zip(totals[-1], step, strict=True)))
     return totals
 
 
-def _said(above: StoredLevel, level: StoredLevel) -> tuple[float, ...] | None:
+def _stated_factors(above: StoredLevel, level: StoredLevel) -> tuple[float, ...] | None:
     if above.scale is None or level.scale is None or 0 in above.scale:
         return None
     return tuple(b / a for a, b in zip(above.scale, level.scale, strict=True))
 
 
 def step_factors(
-    shape: Sequence[int], coarser: Sequence[int], said: Sequence[float] | None = None
+    shape: Sequence[int], coarser: Sequence[int], stated: Sequence[float] | None = None
 ) -> tuple[int, ...] | None:
     """Return the integer factors between two shapes, by rounding up or down, or None.
 
@@ -176,7 +176,7 @@ def step_factors(
     allowed = [_allowed(n, m) for n, m in zip(shape, coarser, strict=True)]
     if not all(allowed):
         return None
-    hints = said or (math.nan,) * len(allowed)
+    hints = stated or (math.nan,) * len(allowed)
     unique = [a[0] for a in allowed if len(a) == 1 and a[0] > 1]
     return tuple(
         _choose(a, hint, unique, n) for a, hint, n in zip(allowed, hints, shape, strict=True)

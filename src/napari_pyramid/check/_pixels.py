@@ -73,7 +73,7 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
         return [], [f"{image.name} pixels: residuals of a pyramid, not compared"]
     findings: list[Finding] = []
     notes: list[str] = []
-    said = _method_of(image)
+    stated = _method_of(image)
     for above, level in itertools.pairwise(image.levels):
         factors = step_factors(above.array.shape, level.array.shape)
         if factors is None or max(factors) == 1:
@@ -94,8 +94,8 @@ def check_pixels(image: Image) -> tuple[list[Finding], list[str]]:
                 )
             )
             continue
-        wrong, fact = _judge(said, samples, factors)
-        if wrong and image.kind == "labels" and said is None:
+        wrong, fact = _judge(stated, samples, factors)
+        if wrong and image.kind == "labels" and stated is None:
             wrong, fact = (
                 None,
                 "every id is also in the level above",
@@ -112,12 +112,12 @@ def _method_of(image: Image) -> str | None:
 
     ``"gaussian"`` alone does not count: it names any smoothed pyramid (zarr-specs issue 50).
     """
-    said = str(image.metadata.get("type", "")).lower()
+    stated = str(image.metadata.get("type", "")).lower()
     provenance = image.metadata.get("metadata")
     is_ours = isinstance(provenance, dict) and str(provenance.get("method", "")).startswith(
         "napari_pyramid"
     )
-    return said if said in METHODS and (said != "gaussian" or is_ours) else None
+    return stated if stated in METHODS and (stated != "gaussian" or is_ours) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,32 +154,32 @@ def _invented(samples: list[_Sample]) -> list[Any]:
 
 
 def _judge(
-    said: str | None, samples: list[_Sample], factors: tuple[int, ...]
+    stated: str | None, samples: list[_Sample], factors: tuple[int, ...]
 ) -> tuple[str | None, str]:
     """Return the fault of a level or None, and else the method that fits."""
-    fits = {said: _fit(said, samples, factors)} if said else {}
-    if not said or fits[said].n_wrong:
+    fits = {stated: _fit(stated, samples, factors)} if stated else {}
+    if not stated or fits[stated].n_wrong:
         fits = {method: _fit(method, samples, factors) for method in METHODS}
     fitting = [method for method, fit in fits.items() if fit.n_wrong == 0]
-    if said and fitting and said not in fitting:
+    if stated and fitting and stated not in fitting:
         return (
-            f"the metadata say {said}, but the pixels are the {fitting[0]} of the level above",
+            f"the metadata say {stated}, but the pixels are the {fitting[0]} of the level above",
             "",
         )
     if fitting:
-        found = said or " or ".join(
+        found = stated or " or ".join(
             fitting
         )  # where no two samples are equal, their mode is their minimum
         return None, f"{found} of the level above, in all of {fits[fitting[0]].n_samples:,} samples"
     if (
         samples[0].stored.dtype.kind in "iu"
-        and said in (None, "mean")
+        and stated in (None, "mean")
         and "mean" in fits
         and fits["mean"].largest <= 1
     ):
         return None, f"mean of the level above, rounded another way: {fits['mean']}"
-    best = said or min(fits, key=lambda method: fits[method].total)
-    others = "" if said else ", nor the result of another method"
+    best = stated or min(fits, key=lambda method: fits[method].total)
+    others = "" if stated else ", nor the result of another method"
     return f"not the {best} of the level above{others}: {fits[best]}", ""
 
 

@@ -14,7 +14,7 @@ import typer
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.cli._terminal import INTERRUPTED, Interrupt, progress_bar, say
 from napari_pyramid.export import Compression, plan_export
-from napari_pyramid.export.region import Source
+from napari_pyramid.export.region import ExportSource
 from napari_pyramid.image import pick_image
 from napari_pyramid.layouts import open_images
 from napari_pyramid.metadata.image_attributes import Version
@@ -68,7 +68,7 @@ def run(
     """
     ranges = parse_region(region)
     images = open_images(source, storage_options=storage_options)
-    found = Source.of_stored(pick_image(images, image, public_url(source)))
+    found = ExportSource.of_stored(pick_image(images, image, public_url(source)))
     cut = found.cut(found.region(ranges), level)
     export = plan_export(
         cut, destination, overwrite=overwrite, format=format, compression=compression

@@ -14,8 +14,8 @@ import numpy as np
 from napari_pyramid.build import Build, plan_build
 from napari_pyramid.build.progress import Progress, Steps
 from napari_pyramid.errors import DestinationError, SpecError
-from napari_pyramid.export.blocks import Blocks
-from napari_pyramid.export.region import Cut, Source
+from napari_pyramid.export.blocks import ExportBlocks
+from napari_pyramid.export.region import Cut, ExportSource
 from napari_pyramid.export.tiff import SUFFIXES, TiffExport
 from napari_pyramid.export.tiff_tiles import COMPRESSIONS, Compression
 from napari_pyramid.image import pick_image
@@ -40,7 +40,7 @@ class Export:
     overwrite: bool = False
     _build: Build | None = None
     _tiff: TiffExport | None = None
-    _blocks: Blocks | None = field(default=None, repr=False)
+    _blocks: ExportBlocks | None = field(default=None, repr=False)
 
     @property
     def nbytes(self) -> int:
@@ -143,7 +143,7 @@ def plan_export(
     Parameters
     ----------
     cut
-        The region, from `Source.cut`.
+        The region, from `ExportSource.cut`.
     destination
         A path that ends in .tif, .tiff, .btf or .tf8 for a TIFF file, or any other path for a new
         pyramid; None for an array in memory.
@@ -162,7 +162,7 @@ def plan_export(
         If there is no such compression, or a package for it is missing.
     """
     if destination is None:
-        return Export(cut, "array", _blocks=Blocks(cut.array, [s.start for s in cut.region]))
+        return Export(cut, "array", _blocks=ExportBlocks(cut.array, [s.start for s in cut.region]))
     path = disk_path(destination)
     if path is None:
         raise DestinationError(
@@ -234,7 +234,7 @@ def export_region(
         was written.
     """
     images = open_images(source, storage_options=storage_options)
-    found = Source.of_stored(pick_image(images, image, place_of(source)))
+    found = ExportSource.of_stored(pick_image(images, image, place_of(source)))
     export = plan_export(
         found.cut(found.region(region), level),
         destination,

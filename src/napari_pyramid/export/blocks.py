@@ -16,13 +16,13 @@ from napari_pyramid.errors import STORAGE_ERRORS, PyramidError, SourceError, one
 from napari_pyramid.plan.chunks import regular_chunks
 from napari_pyramid.regions import Region
 
-__all__ = ["BLOCK_BYTES", "Blocks"]
+__all__ = ["BLOCK_BYTES", "ExportBlocks"]
 
 BLOCK_BYTES = 32 * 2**20
 """Bytes of a block at most, unless one sample is larger."""
 
 
-class Blocks:
+class ExportBlocks:
     """The blocks of an array, which together are all of it.
 
     A block is a whole number of chunks, as long along the last axes as memory allows, so that it

@@ -21,7 +21,7 @@ from napari_pyramid.image import Image
 from napari_pyramid.layer_image import LayerImage, image_of_stored
 from napari_pyramid.regions import Region
 
-__all__ = ["Cut", "Source"]
+__all__ = ["Cut", "ExportSource"]
 
 _EPSILON = 1e-9
 
@@ -48,7 +48,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """An image to cut regions from."""
 
     image: LayerImage
@@ -56,7 +56,7 @@ class Source:
     """Where the samples of each level are; one per level of `image`."""
 
     @classmethod
-    def of_stored(cls, image: Image) -> Source:
+    def of_stored(cls, image: Image) -> ExportSource:
         """Return an image that a layout opened."""
         levels = image.levels
         # Channels that are not stored are not invented: colours of RGB stay samples.

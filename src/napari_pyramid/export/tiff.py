@@ -22,7 +22,7 @@ import numpy.typing as npt
 from napari_pyramid.arrays.virtual import Squeeze, Transpose
 from napari_pyramid.build.progress import Progress
 from napari_pyramid.errors import DestinationError, PyramidError, Remedy, SourceError, explained
-from napari_pyramid.export.blocks import BLOCK_BYTES, Blocks
+from napari_pyramid.export.blocks import BLOCK_BYTES, ExportBlocks
 from napari_pyramid.export.ome_tiff import OmeTiff, describe_tiff
 from napari_pyramid.export.region import Cut
 from napari_pyramid.export.tiff_tiles import (
@@ -83,7 +83,7 @@ class TiffExport:
         tiles = None if compression == "none" else {plane: height, plane + 1: width}
         if tiles and self._tiff.is_rgb:
             tiles[plane + 2] = self._tiff.shape[-1]
-        self._blocks = Blocks(array, start, limit=block_bytes, tiles=tiles)
+        self._blocks = ExportBlocks(array, start, limit=block_bytes, tiles=tiles)
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_pyramid.arrays.lazy import LazyArray, whole_of
 from napari_pyramid.arrays.virtual import Stack
-from napari_pyramid.arrays.virtual_level import stored_array
+from napari_pyramid.arrays.virtual_level import unwrapped_array
 from napari_pyramid.axes import Axis, default_axes, parse_axes
 from napari_pyramid.errors import SpecError
 from napari_pyramid.image import Channel
@@ -240,7 +240,7 @@ def _source_of(level: Any) -> Any:
     """
     if not isinstance(level, LazyArray):
         return level
-    return stored_array(level.source) if level.shows_all else level.uncached()
+    return unwrapped_array(level.source) if level.shows_all else level.uncached()
 
 
 def _stacked(arrays: Sequence[Any], axis: int) -> Any:

@@ -25,7 +25,7 @@ from napari_pyramid.regions import Region, blocks_in, shape_of
 from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
-__all__ = ["BATCH_BYTES", "Blocks"]
+__all__ = ["BATCH_BYTES", "StoredBlocks"]
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +37,7 @@ def _never() -> None:
     pass
 
 
-class Blocks:
+class StoredBlocks:
     """The chunks (or shards) of one array.
 
     Parameters
@@ -116,7 +116,7 @@ class Blocks:
         n_chunks = math.prod(self.block) // math.prod(self.array.chunks)
         put_in_order(self.file_of(self._index(block)), n_chunks)
 
-    def takes_encoded_from(self, other: Blocks) -> bool:
+    def takes_encoded_from(self, other: StoredBlocks) -> bool:
         """Return whether the stored bytes of a block of `other` can be copied.
 
         They can if both arrays are in local directories and have the same grid, dtype, fill value
@@ -129,7 +129,7 @@ class Blocks:
             local and self.shape == other.shape and _encoding(self.array) == _encoding(other.array)
         )
 
-    def copy_encoded(self, region: Region, data: Array, source: Blocks) -> None:
+    def copy_encoded(self, region: Region, data: Array, source: StoredBlocks) -> None:
         """Copy the stored bytes of the blocks of `region`, which decode to `data`.
 
         Blocks of fill value only are left out.

@@ -134,7 +134,7 @@ class Folder:
             self.objects.delete(self.path)
         self.objects.delete_below(self.path)
 
-    def through(self, objects: Objects) -> Folder:
+    def with_objects(self, objects: Objects) -> Folder:
         """Return the same folder as other objects of the store show it."""
         return Folder(objects, self.path)
 

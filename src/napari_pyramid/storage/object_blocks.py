@@ -24,7 +24,7 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.errors import STORAGE_ERRORS
 from napari_pyramid.regions import Region, blocks_in
-from napari_pyramid.storage.chunk_io import BATCH_BYTES, Blocks
+from napari_pyramid.storage.chunk_io import BATCH_BYTES, StoredBlocks
 from napari_pyramid.storage.listed_chunks import ListedBlocks
 from napari_pyramid.storage.objects import Objects
 from napari_pyramid.storage.present_chunks import PresentBlocks
@@ -39,7 +39,7 @@ Array = npt.NDArray[Any]
 
 def blocks_to_write(
     array: zarr.Array[Any], *, is_new: bool, codec_threads: int, check: Callable[[], None]
-) -> Blocks:
+) -> StoredBlocks:
     """Return the blocks of an array that is opened for writing, in a directory or elsewhere.
 
     Parameters
@@ -48,7 +48,7 @@ def blocks_to_write(
         See `ObjectBlocks`.
     """
     if isinstance(array.store, LocalStore):
-        return Blocks(array, codec_threads=codec_threads, check=check)
+        return StoredBlocks(array, codec_threads=codec_threads, check=check)
     return ObjectBlocks(array, is_new=is_new, codec_threads=codec_threads, check=check)
 
 
@@ -58,7 +58,7 @@ def blocks_to_read(
     *,
     codec_threads: int,
     check: Callable[[], None],
-) -> Blocks:
+) -> StoredBlocks:
     """Return the blocks of an array that is read: shards in a bucket by one request each.
 
     Parameters
@@ -71,11 +71,11 @@ def blocks_to_read(
         array = present.without_absent(array)
     if is_far and array.shards is not None:
         return ObjectBlocks(array, is_new=False, codec_threads=codec_threads, check=check)
-    return Blocks(array, codec_threads=codec_threads, check=check)
+    return StoredBlocks(array, codec_threads=codec_threads, check=check)
 
 
-class ObjectBlocks(Blocks):
-    """The chunks (or shards) of one array in a store of objects; see `Blocks`.
+class ObjectBlocks(StoredBlocks):
+    """The chunks (or shards) of one array in a store of objects; see `StoredBlocks`.
 
     Parameters
     ----------
@@ -96,7 +96,9 @@ class ObjectBlocks(Blocks):
         self._objects = Objects(array.store, name_of(array.store))
         scratch = tempfile.mkdtemp(prefix="napari-pyramid-")
         weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
-        self._files = Blocks(_twin(array, Path(scratch)), codec_threads=codec_threads, check=check)
+        self._files = StoredBlocks(
+            _twin(array, Path(scratch)), codec_threads=codec_threads, check=check
+        )
         self._reading = threading.Lock()
 
     def read(self, region: Region, out: Array) -> None:
