@@ -23,7 +23,6 @@ PLANES = RNG.integers(0, 4000, (5, 70, 45), np.uint16)
 CHANNELS = RNG.integers(100, 900, (3, 70, 45), np.uint16)
 COLOURS = RNG.integers(0, 255, (70, 45, 3), np.uint8)
 IDS = RNG.integers(0, 6, (70, 45), np.uint8)
-HEX = {"magenta": "FF00FF", "green": "00FF00"}
 
 
 @contextmanager

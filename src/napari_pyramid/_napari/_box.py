@@ -25,7 +25,7 @@ from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
 
-__all__ = ["add_box", "box_of", "full_resolution_here"]
+__all__ = ["box_of", "full_resolution_here"]
 
 Region = tuple[slice, ...]
 _LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
@@ -46,10 +46,10 @@ def full_resolution_here(viewer: Viewer) -> None:
     if active is None or not _has_levels(active):
         show_warning("Select an image with several resolutions, or a rectangle drawn over one.")
         return
-    add_box(viewer, active, drawn)
+    _add_box(viewer, active, drawn)
 
 
-def add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
+def _add_box(viewer: Any, layer: Any, drawn: Any = None) -> Any:
     """Add the box to `viewer` and return its layer; see `full_resolution_here`."""
     from napari.experimental import link_layers
 

@@ -7,7 +7,7 @@ from qtpy.QtCore import QSettings
 from napari_pyramid.errors import LayoutError
 from napari_pyramid.storage.address import parse_address
 
-__all__ = ["MOST", "forget_urls", "kept_form", "remember_url", "remembered_urls"]
+__all__ = ["MOST", "forget_urls", "remember_url", "remembered_urls"]
 
 MOST = 20
 _KEY = "urls"
@@ -22,7 +22,7 @@ def remembered_urls() -> list[str]:
 
 def remember_url(url: str) -> None:
     """Put a URL first in the history, without its query string and credentials."""
-    kept = kept_form(url)
+    kept = _kept_form(url)
     if kept:
         others = [other for other in remembered_urls() if other != kept]
         _settings().setValue(_KEY, [kept, *others][:MOST])
@@ -33,7 +33,7 @@ def forget_urls() -> None:
     _settings().remove(_KEY)
 
 
-def kept_form(url: str) -> str:
+def _kept_form(url: str) -> str:
     """Return the URL as it is remembered: the address of the store alone; "" if it is no URL.
 
     Signatures in query strings, names and passwords are left out.

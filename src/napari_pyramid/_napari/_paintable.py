@@ -24,7 +24,7 @@ from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.build.editor import PyramidEditor
 
-__all__ = ["is_paintable", "make_paintable"]
+__all__ = ["make_paintable"]
 
 _Array = npt.NDArray[Any]
 _Region = tuple[slice, ...]
@@ -70,11 +70,6 @@ def make_paintable(layer: Labels, editor: PyramidEditor, shown: ProgressiveLayer
     layer.editable = True
     layer.refresh()
     return True
-
-
-def is_paintable(layer: Any) -> bool:
-    """Return whether `make_paintable` has been called for a layer."""
-    return isinstance(layer, _PaintableLabels)
 
 
 @dataclass(frozen=True, slots=True)

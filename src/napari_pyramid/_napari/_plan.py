@@ -16,7 +16,7 @@ from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.words import by, counted
 
-__all__ = ["COLUMNS", "PIXEL", "Choice", "Plan", "Totals", "corrected", "culprit", "sized_axes"]
+__all__ = ["COLUMNS", "PIXEL", "Choice", "Plan", "Totals", "corrected", "culprit"]
 
 COLUMNS = ("level", "shape", "size", "files", "chunks", "voxel size")
 PIXEL = "pixel"
@@ -35,7 +35,7 @@ class Choice:
     axes: str | None = None
     """Names of the axes, as `parse_axes` takes them."""
     voxel_size: tuple[float, ...] | None = None
-    """One number for each axis but the channel axis, see `sized_axes`."""
+    """One number for each axis but the channel axis, see `_sized_axes`."""
     unit: str | None = None
     """Unit of all axes of space; ``"pixel"`` for none."""
     factors: tuple[int, ...] | None = None
@@ -230,13 +230,13 @@ def corrected(image: LayerImage, choice: Choice) -> LayerImage:
     return replace(image, axes=axes, scale=scale, channels=channels)
 
 
-def sized_axes(axes: Sequence[Axis]) -> list[str]:
+def _sized_axes(axes: Sequence[Axis]) -> list[str]:
     """Return the names of the axes that samples have a distance along: all but channels."""
     return [a.name for a in axes if a.type != "channel"]
 
 
 def _scale(axes: Sequence[Axis], given: Sequence[float]) -> tuple[float, ...]:
-    names = sized_axes(axes)
+    names = _sized_axes(axes)
     if len(given) != len(names):
         raise SpecError(
             f"voxel size {by(f'{v:g}' for v in given)} has {len(given)} numbers: write "

@@ -14,7 +14,7 @@ from napari_pyramid.errors import PyramidError, Remedy, one_line
 from napari_pyramid.plan.memory import available_memory
 from napari_pyramid.storage.file_names import ARRAY_FILES
 
-__all__ = ["ACTIONS", "IN_WINDOW", "Action", "actions_for", "worded"]
+__all__ = ["IN_WINDOW", "Action", "actions_for", "worded"]
 
 IN_WINDOW: Mapping[Remedy, str] = {
     Remedy.OVERWRITE: "replace it",
@@ -83,7 +83,7 @@ def _other_name(choice: Choice, candidate: Candidate) -> str:
     return free_destination(name, folder)
 
 
-ACTIONS: Mapping[Remedy, Action] = {
+_ACTIONS: Mapping[Remedy, Action] = {
     action.remedy: action
     for action in (
         Action(
@@ -124,7 +124,7 @@ ACTIONS: Mapping[Remedy, Action] = {
 def actions_for(error: BaseException | None) -> list[Action]:
     """Return a button for each remedy of an error, best first."""
     remedies = error.remedies if isinstance(error, PyramidError) else ()
-    return [ACTIONS[remedy] for remedy in remedies if remedy in ACTIONS]
+    return [_ACTIONS[remedy] for remedy in remedies if remedy in _ACTIONS]
 
 
 def worded(error: BaseException) -> str:

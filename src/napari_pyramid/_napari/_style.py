@@ -7,10 +7,10 @@ from typing import Any
 from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QWidget
 
-__all__ = ["style_for", "styled_by"]
+__all__ = ["styled_by"]
 
 
-def style_for(*, dark: bool) -> str:
+def _style_for(*, dark: bool) -> str:
     """Return the style sheet for notes and selected rows on a dark or light ground."""
     hint, problem, done = (
         ("#a7adba", "#ff9d8f", "#8fd694") if dark else ("#5a5f6b", "#b3261e", "#1c6e2a")
@@ -28,7 +28,7 @@ def styled_by(widget: QWidget, viewer: Any) -> None:
     """Give a widget the colours for the theme of a viewer, now and when the theme changes."""
 
     def restyle(_: object = None) -> None:
-        widget.setStyleSheet(style_for(dark=_is_dark(widget, viewer)))
+        widget.setStyleSheet(_style_for(dark=_is_dark(widget, viewer)))
 
     viewer.events.theme.connect(restyle)
     widget.destroyed.connect(lambda: viewer.events.theme.disconnect(restyle))

@@ -25,7 +25,7 @@ _guards: weakref.WeakKeyDictionary[Any, _Guard] = weakref.WeakKeyDictionary()
 
 
 class Unsaved(Protocol):
-    """The painting on one layer."""
+    """The painting on one layer: `Editing`, whose module imports this one."""
 
     @property
     def has_unsaved(self) -> bool:

@@ -20,7 +20,7 @@ from napari_pyramid.image import ArrayLike
 from napari_pyramid.storage.chunk_places import chunk_places
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
-__all__ = ["ChunkReader", "Index", "SlicedChunks", "chunk_box", "chunk_reader"]
+__all__ = ["ChunkReader", "Index", "SlicedChunks", "chunk_reader"]
 
 Index = tuple[int, ...]
 """Coordinates of a chunk in the grid of chunks."""
@@ -70,7 +70,7 @@ def _remote_chunks(array: ArrayLike) -> ChunkReader | None:
     return RemoteChunks.of(array)
 
 
-def chunk_box(
+def _chunk_box(
     first: Sequence[int], last: Sequence[int], chunks: Sequence[int], shape: Sequence[int]
 ) -> tuple[slice, ...]:
     """Return the region from chunk `first` to chunk `last`, inclusive, cut at the array's end."""
@@ -95,7 +95,9 @@ class SlicedChunks:
         """Return the chunks at `indexes`; chunks of one box are views of one array."""
         found: dict[Index, Array] = {}
         for first, last in _boxes(indexes):
-            block = np.asarray(self._array[chunk_box(first, last, self._chunks, self._array.shape)])
+            block = np.asarray(
+                self._array[_chunk_box(first, last, self._chunks, self._array.shape)]
+            )
             for index in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True))):
                 found[index] = block[
                     tuple(
@@ -133,7 +135,7 @@ class _PipelineChunks:
         return {index: self._read(index) for index in indexes}
 
     def _read(self, index: Index) -> Array:
-        box = chunk_box(index, index, self._chunks, self._blocks.shape)
+        box = _chunk_box(index, index, self._chunks, self._blocks.shape)
         shape = tuple(s.stop - s.start for s in box)
         block = tuple(s.start // b for s, b in zip(box, self._blocks.block, strict=True))
         if not self._blocks.file_of(block).exists():

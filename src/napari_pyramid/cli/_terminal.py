@@ -20,9 +20,9 @@ from napari_pyramid.errors import DestinationError, PyramidError, Remedy
 if TYPE_CHECKING:
     from napari_pyramid.build import Progress
 
-__all__ = ["DEBUG", "INTERRUPTED", "METHODS_HERE", "Command", "Interrupt", "progress_bar", "say"]
+__all__ = ["INTERRUPTED", "METHODS_HERE", "Command", "Interrupt", "progress_bar", "say"]
 
-DEBUG = "NAPARI_PYRAMID_DEBUG"
+_DEBUG = "NAPARI_PYRAMID_DEBUG"
 """Set, a failure shows its traceback."""
 
 METHODS_HERE = "{methods}"
@@ -75,13 +75,13 @@ class Command(TyperCommand):
             raise
         # Every exception: users want one line; the environment variable shows the traceback.
         except Exception as error:
-            if os.environ.get(DEBUG):
+            if os.environ.get(_DEBUG):
                 raise
             is_expected = isinstance(error, (PyramidError, OSError))
             say(
                 _naming_file(error, ctx.params)
                 if is_expected
-                else f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
+                else f"{type(error).__name__}: {error} (set {_DEBUG}=1 to see where)"
             )
             sys.exit(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["as_list", "axes_of_system", "intrinsic_system", "system_name", "to_one_system"]
+__all__ = ["as_list", "axes_of_system", "intrinsic_system", "to_one_system"]
 
 
 def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
@@ -17,12 +17,12 @@ def intrinsic_system(multiscale: Mapping[str, Any]) -> str | None:
         for transform in as_list(
             dataset.get("coordinateTransformations") if isinstance(dataset, Mapping) else None
         ):
-            if (name := system_name(transform, "output")) is not None:
+            if (name := _system_name(transform, "output")) is not None:
                 return name
     return None
 
 
-def system_name(transform: object, side: str) -> str | None:
+def _system_name(transform: object, side: str) -> str | None:
     """Return the name of the system on one side of a transform.
 
     The side is an object since 0.6.dev4, and was a string before.
@@ -45,7 +45,7 @@ def to_one_system(transforms: Sequence[object]) -> list[object]:
     spatialdata writes alternatives instead, one for each of its coordinate systems; its default is
     the system "global".
     """
-    outputs = [system_name(t, "output") for t in transforms]
+    outputs = [_system_name(t, "output") for t in transforms]
     if None in outputs or len(transforms) == 1:
         return list(transforms)
     return [transforms[outputs.index("global") if "global" in outputs else 0]]
