@@ -1,4 +1,4 @@
-"""One level of a pyramid that is edited: its stored chunks, and the chunks that replace them."""
+"""Hold one level of a pyramid that is edited, and the chunks that replace its stored chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stored levels of a pyramid that is edited: the lock, and the replacing of their chunks."""
+"""Lock the stored levels of a pyramid that is edited, and replace their chunks."""
 
 from __future__ import annotations
 

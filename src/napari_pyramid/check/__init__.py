@@ -1,4 +1,4 @@
-"""Find faults in a store: in its levels, its transforms and its other metadata. Repairs nothing."""
+"""Find faults in a store, in its levels, transforms and other metadata, and repair some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the files in which zarr and N5 keep metadata."""
+"""List the names of the files in which zarr and N5 keep metadata."""
 
 from __future__ import annotations
 
