@@ -7,7 +7,7 @@ shown. This module uses private names of napari 0.9; with other names a layer is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -310,16 +310,15 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         self._validate_non_painted_coord(at, axes)
         if any(not 0 <= c < n for c, n in zip(at, self.data.shape, strict=True)):
             return
-        level_0 = self._painted.level_0
         only_over = (
             self._get_preserve_labels_source_label(new_label) if self.preserve_labels else None
         )
-        point = tuple(slice(c, c + 1) for c in at)
 
         def may_fill(old: int) -> bool:
             return old != new_label and only_over in (None, old)
 
-        here = if_in_memory(level_0[point])
+        level_0 = self._painted.level_0
+        here = if_in_memory(level_0[_sample(at)])
         if here is not None:
             old = int(here.item())
             if not may_fill(old):
@@ -329,12 +328,18 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
                 if found is not None:
                     self._fill(found, old, at, axes, new_label, refresh)
                     return
-        if self._is_searching:
-            return
+        if not self._is_searching:
+            self._fill_in_background(at, axes, new_label, may_fill)
+
+    def _fill_in_background(
+        self, at: list[int], axes: list[int], new_label: int, may_fill: Callable[[int], bool]
+    ) -> None:
+        """Search what a fill at `at` changes on a thread, then fill it."""
+        level_0 = self._painted.level_0
         search_in = flood if self.contiguous else same_label
 
         def search() -> tuple[int, Flooded | None]:
-            old = int(np.asarray(level_0[point]).item())
+            old = int(np.asarray(level_0[_sample(at)]).item())
             return old, search_in(level_0, old, at, axes, LARGEST_FILL) if may_fill(old) else None
 
         def paint(outcome: Outcome) -> None:
@@ -370,3 +375,8 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         self._painted.level_0[key].lay_over(whole)  # what was painted meanwhile is kept
         mask &= samples == old
         self._paint_region_with_mask(key, mask, new_label, axes, refresh, region_data=samples)
+
+
+def _sample(at: Sequence[int]) -> _Region:
+    """Return the region of one sample."""
+    return tuple(slice(c, c + 1) for c in at)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from napari_pyramid.image import Image
+from napari_pyramid.image import Image, StoredLevel
 from napari_pyramid.layouts import n5
 from napari_pyramid.layouts._candidates import checked_levels, image_name, numbered_arrays, numbers
 from napari_pyramid.storage.layout_warnings import warn
@@ -42,29 +42,23 @@ def read(node: Node) -> Sequence[Image] | None:
     if not arrays:
         warn(f"{data.location}: painteraData, but no readable s0, s1, ... in it")
         return None
-    offset = numbers(
-        data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0
-    )
-    levels = checked_levels(
-        data, n5.level_entries(data, arrays, offset and offset[::-1]), "painteraData"
-    )
+    levels = _levels(data, arrays)
     if not levels:
         return None
-    is_label = (
-        description.get("type") == "label"
-        or "maxId" in data.attributes
-        or "maxId" in node.attributes
+    is_label = description.get("type") == "label" or any(
+        "maxId" in n.attributes for n in (data, node)
     )
     kind: Literal["image", "labels"] = (
         "labels" if is_label and levels[0].array.dtype.kind in "ui" else "image"
     )
-    return (
-        Image(
-            image_name(node),
-            levels,
-            NAME,
-            node.path,
-            kind,
-            axes=n5.spatial_axes(data, n5.first_level(arrays, levels)),
-        ),
+    axes = n5.spatial_axes(data, n5.first_level(arrays, levels))
+    return (Image(image_name(node), levels, NAME, node.path, kind, axes=axes),)
+
+
+def _levels(data: Node, arrays: Sequence[Node]) -> tuple[StoredLevel, ...]:
+    """Return the levels in `arrays`, with the offset that "data" has for all of them."""
+    offset = numbers(
+        data.attributes.get("offset"), arrays[0].ndim, f"{data.location}: offset", default=0
     )
+    entries = n5.level_entries(data, arrays, offset and offset[::-1])
+    return checked_levels(data, entries, "painteraData")

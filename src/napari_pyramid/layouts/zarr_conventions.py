@@ -60,33 +60,38 @@ def read(node: Node) -> Sequence[Image] | None:
             f"{node.location}: multiscales: layout names no array and no group with arrays; ignored"
         )
         return None
+    described_layout = _read_layout(node, layout)
+    names = dict.fromkeys(name for asset in assets for name in asset.variables)
+    images = [
+        image
+        for name in names
+        if (image := _image_of_variable(node, name, assets, described_layout)) is not None
+    ]
+    return images or None
+
+
+def _image_of_variable(
+    node: Node, name: str, assets: Sequence[_Asset], layout: _Layout
+) -> Image | None:
+    """Return one variable of all assets as an image; None, with a warning, if it has no level."""
+    present = {asset.path: asset for asset in assets if name in asset.variables}
+    entries = {
+        asset.variables[name].path: entry for asset, entry in _placed(node, name, present, layout)
+    }
+    levels = checked_levels(node, entries.values(), "multiscales: layout")
+    if not levels:
+        return None
+    largest = next(
+        asset for asset in present.values() if asset.variables[name].path == levels[0].path
+    )
+    first = largest.variables[name]
+    axes = variable_axes(largest.group, first) or axes_named(
+        texts(node.attributes.get("spatial:dimensions"), 2), None, first.ndim
+    )
     metadata = {
         key: node.attributes[key] for key in _REFERENCE_SYSTEM_KEYS if key in node.attributes
     }
-    described_layout = _read_layout(node, layout)
-    names = dict.fromkeys(name for asset in assets for name in asset.variables)
-    images = []
-    for name in names:
-        present = {asset.path: asset for asset in assets if name in asset.variables}
-        entries = {
-            asset.variables[name].path: entry
-            for asset, entry in _placed(node, name, present, described_layout)
-        }
-        levels = checked_levels(node, entries.values(), "multiscales: layout")
-        if levels:
-            largest = next(
-                asset for asset in present.values() if asset.variables[name].path == levels[0].path
-            )
-            first = largest.variables[name]
-            axes = variable_axes(largest.group, first) or axes_named(
-                texts(node.attributes.get("spatial:dimensions"), 2), None, first.ndim
-            )
-            images.append(
-                Image(
-                    name or image_name(node), levels, NAME, node.path, axes=axes, metadata=metadata
-                )
-            )
-    return images or None
+    return Image(name or image_name(node), levels, NAME, node.path, axes=axes, metadata=metadata)
 
 
 def _assets(node: Node, layout: Any) -> list[_Asset]:
