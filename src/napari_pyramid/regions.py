@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-__all__ = ["Region", "blocks_in", "shape_of", "with_halo"]
+__all__ = ["Region", "blocks_in", "relative_to", "shape_of", "with_halo"]
 
 Region = tuple[slice, ...]
 
@@ -13,6 +13,13 @@ Region = tuple[slice, ...]
 def shape_of(region: Region) -> tuple[int, ...]:
     """Return the samples along each axis."""
     return tuple(s.stop - s.start for s in region)
+
+
+def relative_to(part: Region, whole: Region) -> Region:
+    """Return a part of a region, relative to the start of the region."""
+    return tuple(
+        slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True)
+    )
 
 
 def blocks_in(region: Region, block: Sequence[int]) -> Iterator[Region]:

@@ -24,10 +24,10 @@ from napari_pyramid._napari._view_region import rectangle_in
 from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.grid import Grid
 from napari_pyramid.arrays.lazy import LazyArray
+from napari_pyramid.regions import Region
 
 __all__ = ["box_of", "full_resolution_here"]
 
-Region = tuple[slice, ...]
 _LINKED = ("contrast_limits", "colormap", "gamma", "blending", "opacity")
 
 

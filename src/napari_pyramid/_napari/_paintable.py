@@ -23,11 +23,11 @@ from napari_pyramid._napari._painted import Painted
 from napari_pyramid._napari._progressive_layer import ProgressiveLayer
 from napari_pyramid._napari._worker_thread import answer_in_background
 from napari_pyramid.build.editor import PyramidEditor
+from napari_pyramid.regions import Region
 
 __all__ = ["make_paintable"]
 
 _Array = npt.NDArray[Any]
-_Region = tuple[slice, ...]
 
 LARGEST_FILL = 2**26
 """Most samples that a fill visits, so that filling the background of a large image ends."""
@@ -76,7 +76,7 @@ def make_paintable(layer: Labels, editor: PyramidEditor, shown: ProgressiveLayer
 class _Stamp:
     """One print of a brush, or a polygon or a fill."""
 
-    key: _Region
+    key: Region
     """Box of level 0, one slice for each axis of the layer."""
     mask: npt.NDArray[np.bool_]
     """Samples to paint in the box, with one axis for each of the layer."""
@@ -137,7 +137,7 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
     def _refresh_caches_from_region(self, *args: Any) -> None:
         """Do nothing: the samples on the screen are changed once for all stamps of the brush."""
 
-    def _accumulate_updated_slice(self, updated_slice: _Region) -> None:
+    def _accumulate_updated_slice(self, updated_slice: Region) -> None:
         """Note the samples on the screen that have to be drawn again."""
         if not self._slicing_state.loaded or self._slice.empty or not self._painted.ranges:
             return
@@ -173,7 +173,7 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
 
     def _paint_region_with_mask(
         self,
-        slice_key: _Region,
+        slice_key: Region,
         mask: npt.NDArray[np.bool_],
         new_label: int,
         dims_to_paint: list[int],
@@ -377,6 +377,6 @@ class _PaintableLabels(Labels):  # type: ignore[misc]  # napari is untyped: a ba
         self._paint_region_with_mask(key, mask, new_label, axes, refresh, region_data=samples)
 
 
-def _sample(at: Sequence[int]) -> _Region:
+def _sample(at: Sequence[int]) -> Region:
     """Return the region of one sample."""
     return tuple(slice(c, c + 1) for c in at)

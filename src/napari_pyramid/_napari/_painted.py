@@ -12,11 +12,11 @@ from napari_pyramid.arrays.edited import EditedArray
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.arrays.old_values import OldValues
 from napari_pyramid.arrays.progressive import Role
+from napari_pyramid.regions import Region
 
 __all__ = ["Painted"]
 
 _Array = npt.NDArray[Any]
-_Region = tuple[slice, ...]
 
 
 class Painted:
@@ -65,7 +65,7 @@ class Painted:
         else:
             edits.lay_over_coarser(ranges, self.grids[level].factors, planes, out)
 
-    def in_tile(self, region: _Region, displayed: Sequence[int]) -> _Region | None:
+    def in_tile(self, region: Region, displayed: Sequence[int]) -> Region | None:
         """Return the samples on the screen that `region` of level 0 covers.
 
         None if it is not on the screen. There is one slice for each axis of the layer; along hidden
@@ -88,7 +88,7 @@ class Painted:
             found.append(slice(start - shown.start, stop - shown.start))
         return tuple(found)
 
-    def lay_over_tile(self, tile: _Region, samples: _Array) -> None:
+    def lay_over_tile(self, tile: Region, samples: _Array) -> None:
         """Draw the edits over `samples`, a part of the samples on the screen."""
         ranges = list(self.ranges)
         for axis, part in enumerate(tile):

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from napari_pyramid.arrays.indexes import written_out
 from napari_pyramid.image import ArrayLike
 from napari_pyramid.plan.chunks import regular_chunks
+from napari_pyramid.regions import Region
 
 __all__ = ["Cast", "Crop", "Mosaic", "MosaicTile", "Squeeze", "Stack", "Transpose"]
 
 _Array = npt.NDArray[Any]
-_Region = tuple[slice, ...]
 """One slice per axis with start and stop inside the array, and no step."""
 
 
@@ -52,7 +52,7 @@ class _Virtual(ABC):
         return f"<{type(self).__name__} {self.shape} {self.dtype}>"
 
     @abstractmethod
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         """Return the samples of a region that is not empty."""
 
     def __getitem__(self, key: Any) -> _Array:
@@ -88,7 +88,7 @@ class Cast(_Virtual):
         super().__init__(array.shape, dtype, regular_chunks(array))
         self.array = array
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         return np.asarray(self.array[region]).astype(self.dtype)
 
 
@@ -102,7 +102,7 @@ class Crop(_Virtual):
         self.array = array
         self.start = tuple(start) if start is not None else (0,) * array.ndim
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         inside = tuple(
             slice(r.start + o, r.stop + o) for r, o in zip(region, self.start, strict=True)
         )
@@ -120,7 +120,7 @@ class Squeeze(_Virtual):
         self._array = array
         self._axis = axis
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         return np.asarray(self._array[(*region[: self._axis], 0, *region[self._axis :])])
 
 
@@ -137,7 +137,7 @@ class Transpose(_Virtual):
         self.array = array
         self.order = tuple(order)
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         inner = [slice(None)] * len(self.order)
         for axis, span in zip(self.order, region, strict=True):
             inner[axis] = span
@@ -170,7 +170,7 @@ class Stack(_Virtual):
         self._axis = axis
         self._fill = fill
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         inner = (*region[: self._axis], *region[self._axis + 1 :])
         values = np.full([s.stop - s.start for s in region], self._fill, self.dtype)
         planes = np.moveaxis(values, self._axis, 0)
@@ -232,7 +232,7 @@ class Mosaic(_Virtual):
         self._fill = fill
         self._first = np.array([tile.origin for tile in tiles]).reshape(-1, 2)
 
-    def _read(self, region: _Region) -> _Array:
+    def _read(self, region: Region) -> _Array:
         values = np.full([s.stop - s.start for s in region], self._fill, self.dtype)
         start, stop = ([getattr(s, end) for s in region[-2:]] for end in ("start", "stop"))
         touched = np.all((self._first < stop) & (self._first + self._tile_shape > start), axis=1)
@@ -246,7 +246,7 @@ class Mosaic(_Virtual):
                 tile.on_damage(error)
         return values
 
-    def _show(self, values: _Array, region: _Region, tile: MosaicTile) -> None:
+    def _show(self, values: _Array, region: Region, tile: MosaicTile) -> None:
         array = tile.open()
         if array is not None and array.ndim == self.ndim:
             _paste(values, array, region, (*(0,) * (self.ndim - 2), *tile.origin))
@@ -261,7 +261,7 @@ def _may_be_there_later(error: Exception) -> bool:
     return isinstance(error, (MemoryError, OSError)) and not isinstance(error, BadGzipFile)
 
 
-def _paste(out: _Array, array: ArrayLike, region: _Region, origin: Sequence[int]) -> None:
+def _paste(out: _Array, array: ArrayLike, region: Region, origin: Sequence[int]) -> None:
     """Copy the part of `array` that is in `region` into `out`.
 
     `out` has the samples of `region`; the first sample of `array` is at `origin` of the same space.

@@ -12,12 +12,12 @@ import zarr
 from zarr.storage import LocalStore, StorePath
 
 from napari_pyramid.build.targets import open_level
-from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.regions import Region, blocks_in, relative_to, shape_of
 from napari_pyramid.storage.folder import Folder, Place, path_below
 from napari_pyramid.storage.moves import ArrayMoves, names_below
 from napari_pyramid.storage.object_blocks import blocks_to_write
 
-__all__ = ["ChunkRewrite", "EditedLevel", "Index", "RewrittenLevel", "inside"]
+__all__ = ["ChunkRewrite", "EditedLevel", "Index", "RewrittenLevel"]
 
 _Array = npt.NDArray[Any]
 Index = tuple[int, ...]
@@ -84,7 +84,7 @@ class RewrittenLevel:
             index = tuple(s.start // b for s, b in zip(block, self.stored.block, strict=True))
             part = np.empty(shape_of(block), out.dtype)
             (self.new if index in self.rewritten else self.stored).read(block, part)
-            out[inside(block, region)] = part
+            out[relative_to(block, region)] = part
 
     def moves(self, workspace: Place) -> ArrayMoves:
         """Return the new chunks, with the chunks of the level that they replace."""
@@ -96,13 +96,6 @@ class RewrittenLevel:
             put=tuple(sorted(put)),
             removed=tuple(sorted(keys - put)),
         )
-
-
-def inside(part: Region, whole: Region) -> Region:
-    """Return a part of a region, relative to the start of the region."""
-    return tuple(
-        slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True)
-    )
 
 
 def _like(array: zarr.Array[Any], place: Place) -> zarr.Array[Any]:

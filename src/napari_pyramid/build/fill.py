@@ -19,7 +19,7 @@ from napari_pyramid.build.reader import Reader
 from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
 from napari_pyramid.plan.passes import Pass, Tile
-from napari_pyramid.regions import Region, blocks_in, shape_of, with_halo
+from napari_pyramid.regions import Region, blocks_in, relative_to, shape_of, with_halo
 from napari_pyramid.storage.chunk_io import StoredBlocks
 
 __all__ = ["Filled", "TileFiller"]
@@ -198,17 +198,13 @@ class TileFiller:
         """Read block by block; blocks that fail become fill value and are returned."""
         lost = []
         for piece in blocks_in(region, self._reader.block or shape_of(region)):
-            inside = tuple(
-                slice(a.start - b.start, a.stop - b.start)
-                for a, b in zip(piece, region, strict=True)
-            )
             found = np.empty(shape_of(piece), out.dtype)
             try:
                 self._reader.read(piece, found)
             except SourceError:
                 found[...] = self._reader.fill_value
                 lost.append(piece)
-            out[inside] = found
+            out[relative_to(piece, region)] = found
         return lost
 
     def _write(

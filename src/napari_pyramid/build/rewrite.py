@@ -20,17 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_pyramid.arrays.edits import Edits
-from napari_pyramid.build.edited_level import (
-    ChunkRewrite,
-    EditedLevel,
-    Index,
-    RewrittenLevel,
-    inside,
-)
+from napari_pyramid.build.edited_level import ChunkRewrite, EditedLevel, Index, RewrittenLevel
 from napari_pyramid.build.spread import spread
 from napari_pyramid.downsample import Reduction
 from napari_pyramid.errors import STORAGE_ERRORS, DestinationError, SourceError, explained
-from napari_pyramid.regions import Region, shape_of, with_halo
+from napari_pyramid.regions import Region, relative_to, shape_of, with_halo
 from napari_pyramid.storage.folder import Place
 from napari_pyramid.storage.moves import ArrayMoves
 
@@ -160,7 +154,7 @@ class Rewrite:
                 f"{explained(error)}"
             ) from error
         for part in task.parts:
-            here = samples[inside(part, task.block)]
+            here = samples[relative_to(part, task.block)]
             before = here.copy()
             if k:
                 here[...] = self._reduced(k, part)

@@ -22,10 +22,9 @@ from napari_pyramid.downsample import (
 )
 from napari_pyramid.errors import one_line
 from napari_pyramid.image import ArrayLike, Image
+from napari_pyramid.regions import Region, relative_to
 
 __all__ = ["check_pixels"]
-
-Region = tuple[slice, ...]
 
 _SIDE = 48
 """Of a sampled region, in samples of the coarser level."""
@@ -143,9 +142,7 @@ def _samples(above: ArrayLike, level: ArrayLike, factors: tuple[int, ...]) -> It
             slice(s.start * f, min(s.stop * f, n))
             for s, f, n in zip(wide, factors, above.shape, strict=True)
         )
-        inner = tuple(
-            slice(s.start - w.start, s.stop - w.start) for s, w in zip(region, wide, strict=True)
-        )
+        inner = relative_to(region, wide)
         yield _Sample(region, np.asarray(level[region]), np.asarray(above[under]), inner)
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import zarr
 from zarr.storage import LocalStore
 
-from napari_pyramid.regions import Region, blocks_in, shape_of
+from napari_pyramid.regions import Region, blocks_in, relative_to, shape_of
 from napari_pyramid.storage.private_names import ChunkPart, chunk_part, open_pipeline
 from napari_pyramid.storage.shards import has_plain_index, put_in_order
 
@@ -100,15 +100,7 @@ class StoredBlocks:
         for block in blocks_in(region, self.block):
             if any(b.stop > w.stop for b, w in zip(block, whole, strict=True)):
                 self._check()
-                self._write_padded(
-                    block,
-                    data[
-                        tuple(
-                            slice(b.start - r.start, b.stop - r.start)
-                            for b, r in zip(block, region, strict=True)
-                        )
-                    ],
-                )
+                self._write_padded(block, data[relative_to(block, region)])
             if self._orders_shards:
                 self._order_shard(block)
 
@@ -136,12 +128,7 @@ class StoredBlocks:
         """
         for block in blocks_in(region, self.block):
             self._check()
-            pixels = data[
-                tuple(
-                    slice(b.start - r.start, b.stop - r.start)
-                    for b, r in zip(block, region, strict=True)
-                )
-            ]
+            pixels = data[relative_to(block, region)]
             index = self._index(block)
             stored = source.file_of(index)
             if stored.exists() and not _is_constant(pixels, self.array.fill_value):
@@ -197,11 +184,7 @@ class StoredBlocks:
                 slice(s.start - i * b, s.stop - i * b)
                 for s, i, b in zip(block, index, self.block, strict=True)
             ]
-            place = [
-                slice(s.start - r.start, s.stop - r.start)
-                for s, r in zip(block, within, strict=True)
-            ]
-            yield self._part(index, inside, place, shape)
+            yield self._part(index, inside, list(relative_to(block, within)), shape)
 
     def _part(
         self,

@@ -23,7 +23,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from napari_pyramid.errors import STORAGE_ERRORS
-from napari_pyramid.regions import Region, blocks_in
+from napari_pyramid.regions import Region, blocks_in, relative_to
 from napari_pyramid.storage.chunk_io import BATCH_BYTES, StoredBlocks
 from napari_pyramid.storage.listed_chunks import ListedBlocks
 from napari_pyramid.storage.objects import Objects
@@ -116,7 +116,7 @@ class ObjectBlocks(StoredBlocks):
             self._check()
             stored = self._objects.get_all([self._object_key(block) for block in batch])
             for block, content in zip(batch, stored, strict=True):
-                self._decode(block, content, out[_within(block, region)])
+                self._decode(block, content, out[relative_to(block, region)])
 
     def _covers(self, region: Region) -> bool:
         """Return whether a region holds whole blocks only, up to the end of the array."""
@@ -147,7 +147,7 @@ class ObjectBlocks(StoredBlocks):
             self._check()
             encoded = []
             for block in batch:
-                content = self._encoded(block, data[_within(block, region)])
+                content = self._encoded(block, data[relative_to(block, region)])
                 if content is not None:
                     encoded.append((self._object_key(block), content))
                 elif not self._is_new:
@@ -182,9 +182,3 @@ def _twin(array: zarr.Array[Any], directory: Path) -> zarr.Array[Any]:
     for name, content in array.metadata.to_buffer_dict(default_buffer_prototype()).items():
         (directory / name).write_bytes(content.to_bytes())
     return zarr.open_array(LocalStore(directory), mode="r+")
-
-
-def _within(block: Region, region: Region) -> Region:
-    return tuple(
-        slice(b.start - r.start, b.stop - r.start) for b, r in zip(block, region, strict=True)
-    )
