@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 __all__ = ["Region", "blocks_in", "relative_to", "shape_of", "with_halo"]
 
 Region = tuple[slice, ...]
+"""One slice per axis, with start and stop and without a step."""
 
 
 def shape_of(region: Region) -> tuple[int, ...]:

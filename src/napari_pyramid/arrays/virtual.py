@@ -23,7 +23,6 @@ from napari_pyramid.regions import Region
 __all__ = ["Cast", "Crop", "Mosaic", "MosaicTile", "Squeeze", "Stack", "Transpose"]
 
 _Array = npt.NDArray[Any]
-"""One slice per axis with start and stop inside the array, and no step."""
 
 
 class _Virtual(ABC):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 import time
 
+__all__ = ["main"]
+
 
 def main(path: str, picture: str | None = None) -> None:
     import napari

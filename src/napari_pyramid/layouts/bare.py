@@ -15,6 +15,8 @@ from napari_pyramid.layouts._dataset import auxiliaries
 from napari_pyramid.layouts._levels import LevelEntry, looks_like_a_pyramid, looks_rgb, open_levels
 from napari_pyramid.storage.node import Node
 
+__all__ = ["NAME", "read"]
+
 NAME = "arrays"
 
 _NUMBERED = re.compile(r"(.*?)(\d+)$")

@@ -16,6 +16,8 @@ from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
 from napari_pyramid.storage.paths import UNSAFE_PATH, as_path
 
+__all__ = ["NAME", "entries", "read"]
+
 NAME = "bioformats2raw"
 _XML = "OME/METADATA.ome.xml"
 _MAX_SERIES = 1000

@@ -23,6 +23,8 @@ from napari_pyramid.storage.node import Node, prefetch_nodes
 from napari_pyramid.storage.node_metadata import Kind
 from napari_pyramid.storage.paths import UNSAFE_PATH, as_path
 
+__all__ = ["NAME", "entries", "read", "read_plate"]
+
 NAME = "OME-Zarr plate"
 
 

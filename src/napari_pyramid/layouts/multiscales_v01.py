@@ -9,6 +9,8 @@ from napari_pyramid.layouts.ome_zarr_document import find_document, is_ome, layo
 from napari_pyramid.layouts.ome_zarr_multiscales import read_multiscales
 from napari_pyramid.storage.node import Node
 
+__all__ = ["NAME", "read"]
+
 NAME = layout_name(None)
 
 

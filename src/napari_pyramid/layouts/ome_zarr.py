@@ -29,6 +29,8 @@ from napari_pyramid.layouts.ome_zarr_scene import own_systems, placed_in, read_s
 from napari_pyramid.storage import stores
 from napari_pyramid.storage.node import Node
 
+__all__ = ["NAME", "entries", "read"]
+
 NAME = "OME-Zarr"
 
 

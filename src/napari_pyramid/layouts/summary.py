@@ -10,6 +10,8 @@ from napari_pyramid.layouts._levels import LevelEntry, looks_rgb, open_levels
 from napari_pyramid.storage.layout_warnings import brief, warn
 from napari_pyramid.storage.node import Node
 
+__all__ = ["NAME", "read"]
+
 NAME = "summary_of"
 
 
