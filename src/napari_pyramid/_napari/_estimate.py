@@ -155,24 +155,18 @@ def _run(array: Any, place: Path, plan: Plan, options: dict[str, Any]) -> tuple[
 
 def _options(plan: Plan) -> dict[str, Any]:
     """Return the options of a build of a part: two levels, stored as the plan stores its own."""
-    choice, spec = plan.choice, plan.build.spec
-    options = {
+    spec = plan.build.spec
+    return {
+        **plan.choice.build_options,
         "axes": plan.image.axes,
         "scale": plan.image.scale,
         "labels": spec.kind == "labels",
         "method": spec.method,
         "n_levels": min(2, len(spec.levels)),
-        "chunks": choice.chunks,
-        "codec": choice.codec,
-        "format": choice.format,
-        "factors": choice.factors,
-        "verify": choice.verify,
-        "max_workers": choice.workers,
-        "memory_limit": choice.memory,
+        "format": plan.choice.format,
         "resume": False,
+        "overwrite": False,
     }
-    shards = {} if choice.shards == "auto" else {"shards": choice.shards}
-    return {**shards, **{name: value for name, value in options.items() if value is not None}}
 
 
 def _tile(plan: Plan, ndim: int) -> tuple[int, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from napari_pyramid._napari._candidates import Candidate
 from napari_pyramid._napari._preferences import options_for
 from napari_pyramid.axes import Axis, clean_unit, parse_axes
-from napari_pyramid.build import Build, plan_build
+from napari_pyramid.build import Build, BuildOptions, plan_build
 from napari_pyramid.errors import DestinationError, PyramidError, SpecError
 from napari_pyramid.layer_image import LayerImage
 from napari_pyramid.plan.level import format_bytes
@@ -56,6 +56,26 @@ class Choice:
     """Whether to go on with unfinished work instead of starting over."""
     overwrite: bool = False
     """Whether to replace an existing store at the destination."""
+
+    @property
+    def build_options(self) -> BuildOptions:
+        """Keywords of `plan_build` for what was chosen, but for the image and its destination."""
+        chosen = {
+            "method": self.method,
+            "n_levels": self.n_levels,
+            "chunks": self.chunks,
+            "factors": self.factors,
+            "codec": self.codec,
+            "max_workers": self.workers,
+            "memory_limit": self.memory,
+            "verify": self.verify,
+            "labels": self.labels,
+            "resume": self.resume,
+            "overwrite": self.overwrite,
+        }
+        shards = {} if self.shards == "auto" else {"shards": self.shards}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return cast("BuildOptions", {**given, **shards})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,31 +198,12 @@ class Plan:
 
 
 def _options(image: LayerImage, choice: Choice) -> dict[str, Any]:
-    chosen: Mapping[str, Any] = {
-        "method": choice.method,
-        "n_levels": choice.n_levels,
-        "chunks": choice.chunks,
-        "factors": choice.factors,
-        "codec": choice.codec,
-        "max_workers": choice.workers,
-        "memory_limit": choice.memory,
-        "verify": choice.verify,
-        "labels": choice.labels,
-        "resume": choice.resume,
-        "overwrite": choice.overwrite,
-    }
     place: dict[str, Any] = {"format": choice.format}
     if choice.destination is None:
         place = {"in_place": True, "series": choice.series}
     elif (options := options_for(choice.destination)) is not None:
         place["storage_options"] = options
-    if choice.shards != "auto":
-        place["shards"] = choice.shards
-    return {
-        **image.build_options,
-        **place,
-        **{k: v for k, v in chosen.items() if v is not None},
-    }
+    return {**image.build_options, **place, **choice.build_options}
 
 
 def corrected(image: LayerImage, choice: Choice) -> LayerImage:
