@@ -11,7 +11,6 @@ import json
 import os
 import re
 import socket
-import threading
 import time
 import uuid
 import warnings
@@ -19,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from napari_pyramid.build.ended_process import has_ended
+from napari_pyramid.build.renewal import Renewal
 from napari_pyramid.errors import BuildInProgressError, DestinationNotice
 from napari_pyramid.storage.folder import Folder
 
@@ -51,8 +51,7 @@ class ObjectLock:
         self._token = ""
         self._since = ""
         self._lost = False
-        self._done = threading.Event()
-        self._renewing: threading.Thread | None = None
+        self._renewal: Renewal | None = None
 
     def acquire(self) -> None:
         """Take the lock, and renew it from a thread until it is released.
@@ -69,7 +68,7 @@ class ObjectLock:
         if before and not _is_dead(before[last]):
             raise self._refusal(last, before[last])
         self._token, self._since = uuid.uuid4().hex, time.strftime("%Y-%m-%d %H:%M:%S")
-        self._lost, self._done = False, threading.Event()
+        self._lost = False
         mine = self._lock_at(last + 1)
         if not mine.create(self._content()):
             raise self._refusal(last + 1, _read(mine))
@@ -78,12 +77,10 @@ class ObjectLock:
         try:
             self._settle(last + 1, before)
             self._check_conditions(mine)
-            renewing = threading.Thread(target=self._renew, name="napari-pyramid-lock", daemon=True)
-            renewing.start()
+            self._renewal = Renewal(self._renew, BEAT, "napari-pyramid-lock")
         except BaseException:
             self.release()
             raise
-        self._renewing = renewing
 
     def _settle(self, number: int, before: dict[int, dict[str, Any]]) -> None:
         """Delete the locks that were taken over; raise if another one has appeared meanwhile."""
@@ -96,10 +93,9 @@ class ObjectLock:
 
     def release(self) -> None:
         """Delete the lock, unless somebody has taken it over."""
-        self._done.set()
-        renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            renewing.join()  # a renewal would bring the object back
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.stop()
         mine, self._mine = self._mine, None
         if mine is None:
             return
@@ -136,14 +132,11 @@ class ObjectLock:
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": self._since}
         return json.dumps({**owner, "token": self._token, "renewed": time.time()}).encode()
 
-    def _renew(self) -> None:
-        done, mine = self._done, self._mine
-        while not done.wait(BEAT):
-            with suppress(OSError):  # the next time, or never: the build will notice
-                if self.confirm() and mine is not None:
-                    mine.write_bytes(self._content())
-                if self._lost:
-                    return
+    def _renew(self) -> bool:
+        """Renew the lock, and return whether it is still held."""
+        if self.confirm() and self._mine is not None:
+            self._mine.write_bytes(self._content())
+        return not self._lost
 
     def _check_conditions(self, mine: Folder) -> None:
         """Warn if the store does not refuse to create an object that exists."""

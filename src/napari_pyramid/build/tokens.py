@@ -23,6 +23,7 @@ from typing import Protocol
 from filelock import FileLock
 
 from napari_pyramid.build.ended_process import has_ended
+from napari_pyramid.build.renewal import Renewal
 from napari_pyramid.storage.folder import Folder, Place
 
 __all__ = ["busy", "has_token", "put_token", "remove_tokens", "wait_for_workers"]
@@ -158,32 +159,26 @@ class _ObjectSign:
     def __init__(self, place: Folder) -> None:
         self._place = place
         self._threads = 0
-        self._done = threading.Event()
-        self._renewing = threading.Thread(
-            target=self._renew, name="napari-pyramid-worker", daemon=True
-        )
+        self._renewal: Renewal | None = None
 
     def enter(self) -> None:
         if not self._threads:
             self._put()
-            self._renewing.start()
+            self._renewal = Renewal(self._put, BEAT, "napari-pyramid-worker")
         self._threads += 1
 
     def leave(self) -> bool:
         self._threads -= 1
         if self._threads:
             return False
-        self._done.set()
-        self._renewing.join()  # a renewal would bring the object back
+        if self._renewal is not None:
+            self._renewal.stop()
         with suppress(OSError):  # who waits for it sees that it is not renewed
             self._place.unlink(missing_ok=True)
         return True
 
-    def _renew(self) -> None:
-        while not self._done.wait(BEAT):
-            with suppress(OSError):
-                self._put()
-
-    def _put(self) -> None:
+    def _put(self) -> bool:
+        """Write the sign, and return that it is to be renewed."""
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "renewed": time.time()}
         self._place.write_bytes(json.dumps(owner).encode())
+        return True
