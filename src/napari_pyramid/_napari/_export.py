@@ -24,7 +24,6 @@ from napari_pyramid._napari._export_layers import new_layers, words_for
 from napari_pyramid._napari._export_plan import planned, steps_of, worded
 from napari_pyramid._napari._planning import LatestQuestion
 from napari_pyramid._napari._private import camera_of, main_window
-from napari_pyramid._napari._queue_view import duration
 from napari_pyramid._napari._saving import Step
 from napari_pyramid._napari._style import styled_by
 from napari_pyramid._napari._view_region import LayerSource, channels_beside, rectangle_in
@@ -34,7 +33,7 @@ from napari_pyramid.export import Export
 from napari_pyramid.layer_image import lost_transforms, origin_of_layer
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.regions import Region
-from napari_pyramid.words import by
+from napari_pyramid.words import by, duration
 
 if TYPE_CHECKING:
     import napari

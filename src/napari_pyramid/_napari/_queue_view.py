@@ -19,8 +19,9 @@ from napari_pyramid._napari._queue import Queue, Task
 from napari_pyramid._napari._remedies import Action, actions_for, worded
 from napari_pyramid.plan.level import format_bytes
 from napari_pyramid.storage.address import is_remote
+from napari_pyramid.words import duration
 
-__all__ = ["QueueView", "TaskRow", "duration"]
+__all__ = ["QueueView", "TaskRow"]
 
 _PARTS = 1000
 
@@ -217,12 +218,3 @@ def running(task: Task) -> str:
     if step.remaining is not None:
         parts.append(f"{duration(step.remaining)} left")
     return "  ·  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: ``"5 s"``, ``"2 min 05 s"``, ``"3 h 10 min"``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidge
 
 from napari_pyramid._napari._estimate import Estimate
 from napari_pyramid._napari._plan import Totals
-from napari_pyramid._napari._queue_view import duration
 from napari_pyramid.plan.level import format_bytes
+from napari_pyramid.words import duration
 
 __all__ = ["TotalsRow", "rounded"]
 

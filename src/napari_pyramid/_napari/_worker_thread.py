@@ -22,11 +22,14 @@ from napari_pyramid._napari._private import announce_task
 from napari_pyramid._napari._saving import Step
 from napari_pyramid.build.progress import Steps
 from napari_pyramid.errors import LayoutWarning
+from napari_pyramid.words import duration, shortened
 
 __all__ = ["Job", "answer_in_background", "in_gui_thread", "is_busy", "run_in_background"]
 
 _PARTS = 1000
 """Steps of the progress bar, which counts in integers."""
+_LONGEST_TITLE = 36
+"""Most letters of a title: with more, the Cancel button is pushed out of the activity dock."""
 _PACE = 0.2
 """Shortest time between two reports in seconds: napari handles all events for each of them."""
 _LAST_STEP = 30.0
@@ -188,12 +191,19 @@ class _Bar:
                 super().cancel()
                 on_cancel()
 
-        self._bar = Cancelable(desc=title, total=_PARTS)
+            def display(self, *args: Any, **kwargs: Any) -> None:
+                # napari's counts and rates beside the bar push Cancel out of the dock.
+                if not self.gui:
+                    super().display(*args, **kwargs)
+
+        self._bar = Cancelable(desc=shortened(title, _LONGEST_TITLE), total=_PARTS)
         self._open = True
 
     def show(self, step: Step) -> None:
         grown = round(_PARTS * step.fraction) - self._bar.n
         if self._open and grown:
+            left = "" if step.remaining is None else f"{duration(step.remaining)} left"
+            self._bar.events.eta(value=left)
             self._bar.update(grown)
 
     def close(self) -> None:
