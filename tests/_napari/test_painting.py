@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from helpers import digest
 from napari.settings import get_plugin_settings, get_settings
 from napari.utils.notifications import NotificationSeverity, notification_manager
+from napari.utils.progress import progress
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
@@ -529,6 +531,27 @@ def test_painted_labels_of_a_removed_layer_can_be_discarded(
     qtbot.waitUntil(lambda: not editing.has_unsaved, timeout=60_000)
     stored = open_pyramid(store)[0]
     assert (int(stored[4, 350, 450]), int(stored[4, 40, 40])) == (70, 0)
+
+
+def test_a_cancelled_update_leaves_the_store_and_the_paint_and_says_so(
+    painting: Any, store: Path, qtbot: Any
+) -> None:
+    painting.paint((4, 350, 450), 70)
+    before, editing = digest(store), _editing.editing_of(painting)
+    with held_update(editing) as go_on:
+        (bar,) = [b for b in progress._all_instances if b.desc == "Update cells"]
+        bar.cancel()  # what the button in the activity dock calls
+        go_on.set()
+        qtbot.waitUntil(lambda: not editing.is_saving, timeout=60_000)
+    assert digest(store) == before
+    last = notification_manager.records[-1].message
+    assert "the pyramid is unchanged" in last
+    assert "What you painted stays" in last
+    painting.paint((4, 40, 40), 71)
+    editing.save()
+    qtbot.waitUntil(lambda: not editing.is_saving, timeout=60_000)
+    found = open_pyramid(store)[0]
+    assert (int(found[4, 350, 450]), int(found[4, 40, 40])) == (70, 71)
 
 
 # ---- beginning -----------------------------------------------------------------------------------

@@ -86,6 +86,11 @@ class Editing:
                     f"{name}: stopped while chunks were replaced; "
                     "Update pyramid replaces the others."
                 )
+            else:
+                show_info(
+                    f"{name}: cancelled; the pyramid is unchanged. "
+                    "What you painted stays until Update pyramid."
+                )
             self._refresh()
             if then is not None:
                 then(outcome.complete)
