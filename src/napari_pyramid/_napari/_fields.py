@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, Label, PushButton
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy
 
 __all__ = ["NARROW", "Note", "PlaceEdit", "shrinks"]
 
@@ -88,10 +88,21 @@ class Note(Label):
     def say(self, text: str, kind: Literal["problem", "hint"] = "hint") -> None:
         """Show a sentence; an empty one hides the note."""
         self.text = text
+        self._narrow_label()
         self.value = f"⚠ {text}" if kind == "problem" and text else text
         self.native.setProperty("kind", kind)
         self.native.style().polish(self.native)
         self.visible = bool(text)
+
+    def _narrow_label(self) -> None:
+        """Keep the blank label beside the sentence as narrow as other labels.
+
+        Beside a short sentence it would take the width of its blanks in the window's font.
+        """
+        row = self.native.parentWidget()
+        for label in row.findChildren(QLabel) if row is not None else ():
+            if label is not self.native and label.minimumWidth() > 0:
+                label.setMaximumWidth(label.minimumWidth())
 
 
 def shrinks(combo: QComboBox) -> None:
