@@ -320,6 +320,23 @@ def test_every_control_has_a_tooltip(qapp: Any) -> None:
     assert not missing
 
 
+@pytest.mark.in_window
+def test_notes_begin_where_their_controls_do(viewer: Any, dock: Any, qtbot: Any) -> None:
+    viewer.add_image(np.zeros((9, 64, 64), "u2"), contrast_limits=(0, 1))
+    widget = dock()
+    settle(widget, qtbot)
+    notes = [widget.form.notes[name] for name in ("place", "voxel_size")]
+    notes[0].say("Short, on two lines.")
+    notes[1].say("A sentence that goes on and on, so that it needs all of the width and more.")
+    widget.resize(345, 700)
+
+    def left(control: Any) -> int:
+        return int(control.mapTo(widget, control.rect().topLeft()).x())
+
+    axes = widget.axes.native
+    qtbot.waitUntil(lambda: {left(note.native) for note in notes} == {left(axes)}, timeout=PATIENCE)
+
+
 # ---- table and totals ----------------------------------------------------------------------------
 
 
@@ -341,6 +358,22 @@ def test_table_fits_its_width(qtbot: Any, width: int) -> None:
     for j in shown:
         assert metrics.horizontalAdvance(table.item(0, j).text()) < table.columnWidth(j)
     assert table.is_narrow == (width < 420 + 1)
+
+
+def test_long_shapes_leave_numbers_whole_in_a_narrow_table(qtbot: Any) -> None:
+    table = LevelTable()
+    qtbot.addWidget(table)
+    table.show_rows(
+        [("0", "20×2×480×5120×6000", "1126.2 MiB", "16000", "1×1×48×64×64", "1×1×1×1×1")]
+    )
+    table.resize(300, table.height())
+    table.show()
+    whole = [
+        table.fontMetrics().horizontalAdvance(table.item(0, j).text()) < table.columnWidth(j)
+        for j in range(table.columnCount())
+        if not table.isColumnHidden(j)
+    ]
+    assert whole == [True, False, True, False]  # level, shape, size, chunks
 
 
 @pytest.mark.measures

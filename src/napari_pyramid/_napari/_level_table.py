@@ -130,9 +130,19 @@ class LevelTable(QTableWidget):
 
 
 def _shared(needed: Sequence[int], room: int) -> list[int]:
-    """Return widths that fill the room: in proportion to what is needed."""
+    """Return widths that fill the room: in proportion to what is needed.
+
+    Without room for all, narrow columns get what they need, and wide ones share the rest.
+    """
     total = max(1, sum(needed))
-    widths = [n * room // total for n in needed]
+    if total <= room:
+        widths = [n * room // total for n in needed]
+    else:
+        widths, left = list(needed), room
+        by_need = sorted(range(len(needed)), key=needed.__getitem__)
+        for done, j in enumerate(by_need):
+            widths[j] = min(needed[j], left // (len(needed) - done))
+            left -= widths[j]
     if widths:
         widths[-1] += max(0, room - sum(widths))
     return widths
