@@ -13,6 +13,8 @@ __all__ = ["Resized", "show_dock"]
 def show_dock(viewer: Any, name: str) -> Any:
     """Return the widget of a dock, shown; it is docked if it is not there yet.
 
+    A new one becomes a tab of the docks on its side of the window: each has the whole height.
+
     napari alone would open a second one beside the one from its menu: it calls that one by the
     display name of the plugin, and what code opens by the name of the package.
 
@@ -24,7 +26,7 @@ def show_dock(viewer: Any, name: str) -> Any:
     opened = viewer.window.dock_widgets
     found = next((opened[title] for title in opened if title.startswith(f"{name} (")), None)
     if found is None:
-        _, found = viewer.window.add_plugin_dock_widget("napari-pyramid", name)
+        _, found = viewer.window.add_plugin_dock_widget("napari-pyramid", name, tabify=True)
     dock: QWidget | None = getattr(found, "native", found)
     while dock is not None and not isinstance(dock, QDockWidget):
         dock = dock.parentWidget()
