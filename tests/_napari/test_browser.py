@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,17 @@ from qtpy.QtCore import (
     QTimer,
     QUrl,
 )
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDropEvent, QImage, QPainter, QStandardItemModel
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QStyleOptionViewItem
 from servers import Rules, web_server
 
 from napari_pyramid._napari import _browser, _opening, _previews
 from napari_pyramid._napari._background import NAME
 from napari_pyramid._napari._browser import BrowseImages
 from napari_pyramid._napari._browser_form import FIELDS, STITCHED, WELLS
-from napari_pyramid._napari._catalog_models import SHOWN
+from napari_pyramid._napari._catalog_delegates import Colors, WellDelegate
+from napari_pyramid._napari._catalog_models import ENTRY, SHOWN
 from napari_pyramid._napari._opening import browser_of
 from napari_pyramid.catalog import open_catalog
 from napari_pyramid.storage import host_names
@@ -186,6 +188,17 @@ def test_many_images_open_the_browser_instead_of_layers(
     assert (len(viewer.layers), browser.list.model().rowCount()) == (0, 9)
     assert browser.count.text() == "9 images"
     assert browser.name.text() == "many"
+
+
+@pytest.mark.in_window
+def test_browser_has_the_whole_height_beside_another_dock(
+    viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    viewer.window._qt_window.resize(1280, 800)
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Build pyramid")
+    open_by_hand(viewer, qtbot, write_folder(tmp_path / "many", 9))
+    browser = browser_in(viewer, qtbot)
+    qtbot.waitUntil(lambda: browser.isVisible() and browser.height() > 600, timeout=PATIENCE)
 
 
 @pytest.mark.in_window
@@ -724,6 +737,26 @@ def test_colours_follow_the_theme(viewer: Any, qtbot: Any, tmp_path: Path, theme
     picture = browser.list.grab().toImage()
     corner = picture.pixelColor(picture.width() // 2, picture.height() - 5)
     assert (corner.lightness() < 128) == (theme == "dark")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_names_of_wells_can_be_read_before_their_pictures_come(qapp: Any, theme: str) -> None:
+    colors = Colors.of(theme)
+    model = QStandardItemModel(1, 1)
+    model.setData(model.index(0, 0), SimpleNamespace(name="A1"), ENTRY)
+    model.setData(model.index(0, 0), SimpleNamespace(pixmap=None), SHOWN)
+    drawn = QImage(60, 60, QImage.Format.Format_RGB32)
+    drawn.fill(colors.empty)
+    option = QStyleOptionViewItem()
+    option.rect = drawn.rect()
+    painter = QPainter(drawn)
+    WellDelegate(colors, None).paint(painter, option, model.index(0, 0))
+    painter.end()
+    ground = colors.empty.lightness()
+    lights = [drawn.pixelColor(x, y).lightness() for x in range(5, 55) for y in range(4, 55)]
+    brighter, darker = max(lights) - ground, ground - min(lights)
+    assert (brighter > 60, brighter > 20) == (theme == "dark",) * 2
+    assert (darker > 60) == (theme == "light")
 
 
 def test_closed_window_leaves_no_work(

@@ -120,9 +120,10 @@ class WellDelegate(QStyledItemDelegate):
             return
         _paint_ground(painter, option, self.colors)
         picture = option.rect.adjusted(2, 2, -2, -2)
-        _paint_picture(painter, picture, index.data(SHOWN).pixmap, self.colors, fills=True)
+        pixmap = index.data(SHOWN).pixmap
+        _paint_picture(painter, picture, pixmap, self.colors, fills=True)
         if min(picture.width(), picture.height()) >= _NAMED_FROM:
-            _paint_name(painter, picture, entry.name)
+            _paint_name(painter, picture, entry.name, self.colors.text if pixmap is None else None)
         if option.state & QStyle.StateFlag.State_Selected:
             _paint_frame(painter, option.rect, self.colors)
         painter.restore()
@@ -174,12 +175,14 @@ def _paint_picture(
     painter.setClipping(False)
 
 
-def _paint_name(painter: QPainter, place: QRect, name: str) -> None:
+def _paint_name(painter: QPainter, place: QRect, name: str, color: QColor | None) -> None:
+    """Paint the name of a well in a colour; None for white with a shadow, on a picture."""
     font = painter.font()
     font.setPointSizeF(max(6.0, font.pointSizeF() * 0.8))
     painter.setFont(font)
     corner = place.adjusted(4, 1, -2, -2)
-    painter.setPen(QColor(0, 0, 0, 200))
-    painter.drawText(corner.translated(1, 1), int(Qt.AlignmentFlag.AlignLeft), name)
-    painter.setPen(QColor(255, 255, 255))
+    if color is None:
+        painter.setPen(QColor(0, 0, 0, 200))
+        painter.drawText(corner.translated(1, 1), int(Qt.AlignmentFlag.AlignLeft), name)
+    painter.setPen(QColor(255, 255, 255) if color is None else color)
     painter.drawText(corner, int(Qt.AlignmentFlag.AlignLeft), name)
