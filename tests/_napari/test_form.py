@@ -149,11 +149,13 @@ def test_all_images_in_a_folder_are_built_in_turn(
         group.create_array("0", data=random_cells(SHAPE, seed=i), chunks=(8, 8, 8))
     tifffile.imwrite(tmp_path / "scan.tif", random_cells(SHAPE, seed=2))
     (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "torn.tif").write_bytes(b"II*\0torn")
     widget = dock()
     set_fields(widget, qtbot, source="folder", folder=tmp_path)
     set_fields(widget, qtbot, n_levels=2)
     names = [widget.table.item(i, 0).text() for i in range(widget.table.rowCount())]
     assert names == ["alpha", "beta", "scan"]
+    assert "1 left out: not readable (torn.tif)" in widget.message.text()
     build(widget, qtbot, n=3)
     for i, name in enumerate(names):
         built = zarr.open_array(tmp_path / f"{name}.ome.zarr/1", mode="r")

@@ -144,14 +144,15 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
         raise LayoutError(f"{folder} is not a folder: choose a folder of images")
     found: list[Candidate] = []
     results: set[str] = set()
-    complete = built = unreadable = 0
+    complete = built = 0
+    unreadable: list[str] = []
     for entry in sorted(place.iterdir()):
         if entry.name.startswith(".") or get_reader(str(entry)) is None:
             continue
         try:
             images = open_images(str(entry))
         except LayoutError:
-            unreadable += 1
+            unreadable.append(entry.name)
             continue
         single = [image for image in images if len(image.levels) == 1]
         complete += len(images) - len(single)
@@ -170,7 +171,8 @@ def candidates_in(folder: str) -> tuple[list[Candidate], list[str]]:
     if built:
         notes.append(f"{built} left out: built already, beside the image")
     if unreadable:
-        notes.append(f"{unreadable} left out: not readable")
+        others = ", …" if len(unreadable) > 1 else ""
+        notes.append(f"{len(unreadable)} left out: not readable ({unreadable[0]}{others})")
     if not found:
         why = f" ({'; '.join(notes)})" if notes else ""
         raise LayoutError(f"{folder} holds no image that needs a pyramid{why}")

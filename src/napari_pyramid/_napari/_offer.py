@@ -37,7 +37,8 @@ __all__ = [
 
 _PACKAGE = Path(__file__).parents[1]
 """Folder of the package, which holds the sample data."""
-_MIXED = "as in the image"
+_MIXED = "as it is"
+"""Unit that each image keeps; as short as a unit, for the combo box of a narrow dock."""
 _IN_BUCKET = re.compile(rf"(?:{'|'.join(BUCKET_SCHEMES)})://[^/]", re.IGNORECASE)
 _STORES = (".zarr", ".n5", ".ozx", ".zip")
 
