@@ -132,7 +132,9 @@ def test_in_place_without_credentials_says_what_is_missing(
     settle(widget, qtbot)
     set_fields(widget, qtbot, source="path", path="s3://lab/x.zarr")
     assert not widget.place.enabled
-    assert "needs credentials" in widget.form.problems()["place"]
+    said = widget.form.problems()["place"]
+    assert "needs credentials" in said
+    assert "Preferences > Image pyramids" in said  # where napari shows the preferences
     assert Path(widget.destination.text).parent == Path.home()
     with web_server(store.parent) as server:
         set_fields(widget, qtbot, path=f"{server.url}/x.zarr/0?signature={SECRET}")

@@ -140,8 +140,8 @@ def why_not_in_place(candidate: Candidate) -> str:
         return "In place needs pixels in a zarr store on a disk or in a bucket."
     if isinstance(place, Folder) and is_anonymous(place):
         return (
-            "In place needs credentials for the bucket: put them into Preferences, Plugins, "
-            "Servers and buckets, and open the image again."
+            "In place needs credentials for the bucket: put them into Preferences > Image "
+            "pyramids, Servers and buckets, and open the image again."
         )
     try:
         plan_build(candidate.data, in_place=True, **image.build_options)

@@ -28,7 +28,7 @@ IN_WINDOW: Mapping[Remedy, str] = {
     Remedy.MORE_MEMORY: "allow more memory",
     Remedy.NO_VERIFY: "build without Verify",
     Remedy.LABELS: "build it as labels",
-    Remedy.CREDENTIALS: "put them into Preferences, Plugins, and open it again",
+    Remedy.CREDENTIALS: "put them into Preferences > Image pyramids, and open it again",
 }
 """The remedies in the words of the window."""
 
