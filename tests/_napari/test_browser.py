@@ -718,7 +718,7 @@ def test_host_without_a_name_is_notified_at_once_with_the_reason_first(
     qtbot.waitUntil(lambda: bool(notes), timeout=PATIENCE)
     assert asked == ["nowhere.invalid"]
     assert notes[0].message == (
-        "the host's name is unknown (is there a network connection?): "
+        "The host's name is unknown (is there a network connection?): "
         "https://nowhere.invalid/x.zarr"
     )
 

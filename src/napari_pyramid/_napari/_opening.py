@@ -30,6 +30,7 @@ from napari_pyramid.layer_image import LayerTuple
 from napari_pyramid.storage.address import is_remote, public_url
 from napari_pyramid.storage.host_names import refuse_unknown_host
 from napari_pyramid.storage.layout_warnings import collected_warnings
+from napari_pyramid.words import capitalized
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -188,7 +189,7 @@ def open_in_background(
 def _reason(error: Exception, source: str) -> str:
     text = one_line(error)
     is_named = isinstance(error, LayoutError) or source in text
-    return text if is_named else f"{source} cannot be opened: {text}"
+    return capitalized(text) if is_named else f"{source} cannot be opened: {text}"
 
 
 def show_store_warnings(found: Sequence[LayoutWarning]) -> None:
