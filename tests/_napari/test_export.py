@@ -372,6 +372,20 @@ def test_stopped_export_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.in_window
+def test_size_and_message_begin_where_the_controls_do(
+    viewer: Any, dock: Any, qtbot: Any, store: Path
+) -> None:
+    opened(viewer, store)
+    form = dock()
+
+    def left(control: Any) -> int:
+        return int(control.native.mapTo(form.native, control.native.rect().topLeft()).x())
+
+    parts = [form.level, form.size, form.message]
+    qtbot.waitUntil(lambda: len({left(part) for part in parts}) == 1, timeout=60_000)
+
+
 def test_closed_widget_does_not_follow_the_view(viewer: Any, dock: Any, qtbot: Any) -> None:
     widget = dock()
     assert widget.message.value == "Open an image first."

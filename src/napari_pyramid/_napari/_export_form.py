@@ -22,7 +22,7 @@ from napari_pyramid._napari._export_controls import (
     AxisRange,
     DestinationEdit,
 )
-from napari_pyramid._napari._fields import shrinks
+from napari_pyramid._napari._fields import narrow_label, shrinks
 from napari_pyramid.words import capitalized
 
 __all__ = ["PARTS", "ExportForm"]
@@ -99,6 +99,8 @@ class ExportForm(Container[Any]):
             shrinks(choice.native)
         self.native.layout().addStretch()
         self.layer.label = self.layer.label  # a change of a label makes magicgui align them all
+        for unnamed in (self.size, buttons, self.progress, self.message):
+            narrow_label(unnamed)
 
     def _choices(self, _: Any) -> list[tuple[str, Any]]:
         layers = [v for v in self._viewer.layers if isinstance(v, Image | Labels)]

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, Label, PushButton
+from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy
 
-__all__ = ["NARROW", "Note", "PlaceEdit", "shrinks"]
+__all__ = ["NARROW", "Note", "PlaceEdit", "narrow_label", "shrinks"]
 
 NARROW = 58
 """Width of the buttons beside a path."""
@@ -88,21 +89,23 @@ class Note(Label):
     def say(self, text: str, kind: Literal["problem", "hint"] = "hint") -> None:
         """Show a sentence; an empty one hides the note."""
         self.text = text
-        self._narrow_label()
+        narrow_label(self)
         self.value = f"⚠ {text}" if kind == "problem" and text else text
         self.native.setProperty("kind", kind)
         self.native.style().polish(self.native)
         self.visible = bool(text)
 
-    def _narrow_label(self) -> None:
-        """Keep the blank label beside the sentence as narrow as other labels.
 
-        Beside a short sentence it would take the width of its blanks in the window's font.
-        """
-        row = self.native.parentWidget()
-        for label in row.findChildren(QLabel) if row is not None else ():
-            if label is not self.native and label.minimumWidth() > 0:
-                label.setMaximumWidth(label.minimumWidth())
+def narrow_label(control: Widget) -> None:
+    """Keep the blank label beside a control as narrow as the other labels of its form.
+
+    Beside a narrow control it would take the width of its blanks in the window's font.
+    """
+    row = control.native.parentWidget()
+    for label in row.children() if row is not None else ():
+        is_label = isinstance(label, QLabel) and label is not control.native
+        if is_label and label.minimumWidth() > 0:
+            label.setMaximumWidth(label.minimumWidth())
 
 
 def shrinks(combo: QComboBox) -> None:
