@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
@@ -111,7 +112,9 @@ class Panel:
 
     def _follow(self) -> None:
         row = self._followed()
-        if row is not None and self._scroll.isAncestorOf(row):
+        # The timer of a discarded row may still fire: Python knows the row longer than Qt does.
+        is_there = row is not None and isalive(row)  # type: ignore[no-untyped-call]  # as in `_browser`
+        if row is not None and is_there and self._scroll.isAncestorOf(row):
             self._scroll.ensureWidgetVisible(row)
 
     def _forget(self, *_: object) -> None:
