@@ -134,7 +134,7 @@ def test_drawn_rectangle_of_all_channels_as_a_tiff(
     opened(viewer, store)
     widget = dock()
     widget.region.value = DRAWN
-    qtbot.waitUntil(lambda: "draw a rectangle" in widget.message.value, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "Draw a rectangle" in widget.message.value, timeout=PATIENCE)
     # from y 30 to 50 and x 40 to 100 in micrometers: samples 20 to 60 and 20 to 140
     corners = [[30, 40], [30, 100], [50, 100], [50, 40]]
     viewer.add_shapes([corners], shape_type="rectangle", units="micrometer")
