@@ -187,8 +187,8 @@ def images_of(root: Node) -> tuple[Image, ...]:
     if not images:
         raise LayoutError(
             stores.withheld(root)
-            or f"{root.location}: there is no image that can be read: expected OME-Zarr, N5, xarray "
-            "or another known layout of zarr; choose the folder of an image, or a folder of images"
+            or f"{root.location}: there is no image that can be read: expected OME-Zarr, N5, "
+            "xarray or another known layout of zarr; choose the folder of an image, or of images"
         )
     return _once(root, images)
 
