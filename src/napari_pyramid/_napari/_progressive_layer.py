@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressiveLayer", "grids_of_layer", "views_of_layer"]
 
-SHORTEST_REST, LONGEST_REST = 0.03, 0.5
-"""Seconds between two drawings while chunks arrive; drawing takes at most a quarter of the time."""
-LOOK_EVERY = 0.06
+LONGEST_REST = 0.5
+"""Longest rest after a drawing, in seconds, while chunks arrive.
+
+Drawing takes a quarter of the time.
+"""
+LOOK_EVERY = 0.03
 """Seconds between two checks for new chunks."""
+PAINT_STARTS = 0.01
+"""Seconds after which Qt has begun to paint a layer that was refreshed."""
 SETTLED = 0.2
 """Seconds after a move along a hidden axis until finer volumes are loaded."""
 RETRY_EVERY, RETRIES = 5.0, 6
@@ -76,7 +81,7 @@ class ProgressiveLayer:
         """Axes of the arrays that are axes of the layer."""
         self._grids = grids_of_layer(layer)
         self._scheduled = self._changed = False
-        self._rest = SHORTEST_REST
+        self._drawn_at = self._rest_until = 0.0
         self._named: list[str] = []
         self._retries_left, self._tried_view = RETRIES, 0
         self._bridge = _Bridge(window)
@@ -84,6 +89,7 @@ class ProgressiveLayer:
         self._bridge.failed.connect(self._on_failure, Qt.ConnectionType.QueuedConnection)
         self._bridge.turned.connect(self._on_turned, Qt.ConnectionType.QueuedConnection)
         self._draw_timer = _timer(self._bridge, self._draw)
+        self._painted_timer = _timer(self._bridge, self._rest)
         self._retry_timer = _timer(self._bridge, self._retry)
         self._settled_timer = _timer(self._bridge, self.follow_into_3d)
         self._levels = ProgressiveLevels(
@@ -112,7 +118,7 @@ class ProgressiveLayer:
     def close(self) -> None:
         """Stop reading and drawing."""
         self.stop()
-        for timer in (self._draw_timer, self._retry_timer, self._settled_timer):
+        for timer in self._bridge.findChildren(QTimer):
             timer.stop()
         self._bridge.deleteLater()
 
@@ -236,10 +242,13 @@ class ProgressiveLayer:
 
     def _on_change(self) -> None:
         if self._has_window and not self._draw_timer.isActive():
-            self._draw_timer.start(int(self._rest * 1000))
+            self._draw_timer.start(int(LOOK_EVERY * 1000))
 
     def _draw(self) -> None:
-        """Draw the chunks that have arrived, and schedule the next drawing if more will come."""
+        """Draw the chunks that have arrived, and look again soon if more will come.
+
+        The last ones are drawn at once; before them, the window rests after each drawing.
+        """
         self._scheduled = False
         layer = self._layer()
         if layer is None:
@@ -249,15 +258,25 @@ class ProgressiveLayer:
         set_loaded(layer, not waiting)
         self._sign.show(self, layer.name if waiting else None, self._levels.n_views)
         if waiting:
-            self._draw_timer.start(int(max(self._rest, LOOK_EVERY) * 1000))
+            self._draw_timer.start(int(LOOK_EVERY * 1000))
+            if time.perf_counter() < self._rest_until:
+                return
         # A volume is drawn once it is complete: its upload to the graphics card takes long.
         if self.n_displayed == 3 and (self._volume.advance() or waiting):
             return
         if self._changed or not waiting:
             self._changed = False
-            start = time.perf_counter()
+            self._drawn_at = time.perf_counter()
             layer.refresh(extent=False, highlight=False, thumbnail=not waiting)
-            self._rest = min(max(SHORTEST_REST, 3 * (time.perf_counter() - start)), LONGEST_REST)
+            self._painted_timer.start(int(PAINT_STARTS * 1000))
+
+    def _rest(self) -> None:
+        """Draw no more until three times the time of the last drawing has passed.
+
+        The timer of this call ends once the window, which paints after a refresh, is free again.
+        """
+        now = time.perf_counter()
+        self._rest_until = now + min(3 * (now - self._drawn_at), LONGEST_REST)
 
     def _try_again_later(self) -> None:
         """Have chunks in view that could not be read tried again, some times for each view."""
