@@ -26,9 +26,9 @@ def run_together(
     """Call `function` for each item on up to `threads` threads, and wait for all calls.
 
     Up to `THREADS` threads if `threads` is None. More are for calls that wait for a server: a few
-    are started at first, and their number is doubled whenever no call has ended for a moment. A
-    distant server needs many requests at once. One that answers immediately is read faster by few
-    threads, because many would wait for the interpreter's lock.
+    are started at first, and four times as many whenever no call has ended for a moment. A distant
+    server needs many requests at once. One that answers immediately is read faster by few threads,
+    because many would wait for the interpreter's lock.
 
     The threads are started for the call and end with it, so a function may itself call
     `run_together`. The first exception is raised; items not started by then are left out.
@@ -69,7 +69,7 @@ def run_together(
             n_left = len(left)
             helpers[0].join(_MOMENT)
             if len(left) == n_left:
-                start(min(len(helpers), most - len(helpers)))
+                start(min(3 * len(helpers), most - len(helpers)))
         for helper in helpers:
             helper.join()
     finally:
