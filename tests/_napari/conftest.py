@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
-import itertools
+import inspect
 import os
 import sys
 import threading
@@ -131,26 +131,49 @@ def own_settings() -> None:
     get_settings().config_path = None
 
 
-VIEWERS_BEFORE_A_FREEZE = (0, 4, 20)
-
-
 @pytest.fixture(scope="session")
-def freeze_libraries() -> Callable[[], None]:
-    """Return a function that takes what is loaded out of the collections of garbage.
+def keep_garbage_small() -> Callable[[], None]:
+    """Return a function that takes what is in use out of the collections of garbage.
 
-    napari collects garbage whenever a viewer is closed. Going through the objects of all libraries
-    each time took a quarter of the time of these tests. The first viewers load further libraries.
+    napari collects garbage whenever layers or a viewer are removed. Going through the objects of
+    all libraries each time took a quarter of the time of these tests.
     """
     for name in ("napari._qt.qt_main_window", "napari_builtins.io", "numba"):
         importlib.import_module(name)
-    viewers = itertools.count()
 
     def freeze() -> None:
-        if next(viewers) in VIEWERS_BEFORE_A_FREEZE:
-            gc.collect()
-            gc.freeze()
+        gc.collect()  # what is garbage now would otherwise be kept
+        gc.freeze()
 
+    freeze()
     return freeze
+
+
+@pytest.fixture(scope="session")
+def cheap_callbacks(keep_garbage_small: Callable[[], None]) -> Iterator[None]:
+    """Make two things cheap that napari does very often, and that no test looks at.
+
+    napari parses the signature of a method for every connection of the method to an event, about
+    1,500 times for a viewer; here once for each function. The window filters every event of Qt in
+    Python, for a menu bar that the user has hidden, which no test does; here there is no filter.
+    """
+    from napari._qt.qt_main_window import _QtMainWindow
+    from napari.utils.events import EventEmitter
+
+    takes_event = EventEmitter._check_signature
+    of_method: dict[Any, bool] = {}
+
+    def check_signature(callback: Callable[..., Any]) -> bool:
+        if not inspect.ismethod(callback) or not inspect.isfunction(callback.__func__):
+            return takes_event(callback)
+        if callback.__func__ not in of_method:
+            of_method[callback.__func__] = takes_event(callback)
+        return of_method[callback.__func__]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventEmitter, "_check_signature", staticmethod(check_signature))
+        patch.delattr(_QtMainWindow, "eventFilter")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +189,8 @@ def manifests_are_parsed_once() -> Iterator[None]:
 
 @pytest.fixture
 def mock_app_model(
-    freeze_libraries: Callable[[], None],
+    keep_garbage_small: Callable[[], None],
+    cheap_callbacks: None,
     manifests_are_parsed_once: None,
     mock_app_model: Any,
 ) -> Iterator[Any]:
@@ -176,7 +200,6 @@ def mock_app_model(
     its menus, and the functions that take the commands of plugins back. Every later collection of
     garbage would go through them.
     """
-    freeze_libraries()  # before the viewer of this test, which is collected as everywhere else
     yield mock_app_model
     from npe2 import PluginManager
     from qtpy.QtCore import Qt
@@ -190,6 +213,7 @@ def mock_app_model(
     for entry in QApplication.instance().findChildren(QAction, options=children):
         entry.setParent(None)
         entry.deleteLater()
+    keep_garbage_small()  # the viewer of this test is closed, and was collected as everywhere else
 
 
 @pytest.fixture(autouse=True)
