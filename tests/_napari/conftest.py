@@ -172,7 +172,7 @@ def cheap_callbacks(keep_garbage_small: Callable[[], None]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EventEmitter, "_check_signature", staticmethod(check_signature))
-        patch.delattr(_QtMainWindow, "eventFilter")
+        patch.delattr(_QtMainWindow, "eventFilter", raising=False)
         yield
 
 
