@@ -16,7 +16,7 @@ THREADS = max(1, min(8, os.cpu_count() or 1))
 """Number of threads that decode at once."""
 _FIRST = 4 * THREADS
 """Number of threads that are started first."""
-_MOMENT = 0.003
+_MOMENT = 0.006
 """Seconds without the end of a call after which more threads are started."""
 
 
