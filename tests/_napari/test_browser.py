@@ -191,14 +191,19 @@ def test_many_images_open_the_browser_instead_of_layers(
 
 
 @pytest.mark.in_window
-def test_browser_has_the_whole_height_beside_another_dock(
-    viewer: Any, qtbot: Any, tmp_path: Path
-) -> None:
-    viewer.window._qt_window.resize(1280, 800)
-    viewer.window.add_plugin_dock_widget(PLUGIN, "Build pyramid")
+def test_browser_is_a_tab_of_the_dock_that_is_open(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
+    from qtpy.QtWidgets import QDockWidget
+
+    window = viewer.window._qt_window
+    _, form = viewer.window.add_plugin_dock_widget(PLUGIN, "Build pyramid")
     open_by_hand(viewer, qtbot, write_folder(tmp_path / "many", 9))
     browser = browser_in(viewer, qtbot)
-    qtbot.waitUntil(lambda: browser.isVisible() and browser.height() > 600, timeout=PATIENCE)
+    docks = window.findChildren(QDockWidget)
+    of_browser, of_form = (
+        next(dock for dock in docks if dock.isAncestorOf(widget)) for widget in (browser, form)
+    )
+    assert of_form in window.tabifiedDockWidgets(of_browser)
+    qtbot.waitUntil(browser.isVisible, timeout=PATIENCE)
 
 
 @pytest.mark.in_window
