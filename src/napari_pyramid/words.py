@@ -1,4 +1,4 @@
-"""Word numbers and sentences of messages and tables: ``3 levels``, ``20×30×40``."""
+"""Format numbers, times and sentences for messages and tables: ``3 levels``, ``20×30×40``."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ Drawing takes a quarter of the time.
 LOOK_EVERY = 0.03
 """Seconds between two checks for new chunks."""
 PAINT_STARTS = 0.01
-"""Seconds after which Qt has begun to paint a layer that was refreshed."""
+"""Seconds after a refresh of a layer by which Qt starts to paint it."""
 SETTLED = 0.2
 """Seconds after a move along a hidden axis until finer volumes are loaded."""
 RETRY_EVERY, RETRIES = 5.0, 6
@@ -273,7 +273,8 @@ class ProgressiveLayer:
     def _rest(self) -> None:
         """Draw no more until three times the time of the last drawing has passed.
 
-        The timer of this call ends once the window, which paints after a refresh, is free again.
+        Called by a timer that starts with a refresh. Qt paints before the timer can fire, so the
+        time of the painting is counted.
         """
         now = time.perf_counter()
         self._rest_until = now + min(3 * (now - self._drawn_at), LONGEST_REST)

@@ -51,6 +51,7 @@ class PassRunner:
     _stop: threading.Event = field(default_factory=threading.Event)
     _meter: Meter = field(init=False)
     _state: BuildState = field(init=False)
+    """State of the work; `Run` sets it before the first pass."""
     _token: str = ""
     """Token of the pass that other processes fill."""
 

@@ -10,7 +10,7 @@ __all__ = ["Renewal"]
 
 
 class Renewal:
-    """A daemon thread that renews an object, from its making until `stop`.
+    """A daemon thread that renews an object, from its creation until `stop`.
 
     Parameters
     ----------

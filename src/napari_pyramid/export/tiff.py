@@ -158,7 +158,7 @@ class TiffExport:
         try:
             write = self._write_tiles if self.compression != "none" else self._write_planes
             yield from write(unfinished)
-            self._refuse_taken(overwrite)  # and not the room, which this file has taken
+            self._refuse_taken(overwrite)  # free space is not checked again: this file has used it
             unfinished.replace(self.path)
             complete = True
         except OSError as error:
