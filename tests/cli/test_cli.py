@@ -129,7 +129,9 @@ def test_help_names_every_method(command: str) -> None:
 )
 def test_help_names_the_arguments_as_the_pages_do(command: str, names: list[str]) -> None:
     page = Path(__file__).parents[2] / "docs" / "command-line.md"
-    (documented,) = re.findall(rf"(?m)^    napari-pyramid {command} .*", page.read_text())
+    (documented,) = re.findall(
+        rf"(?m)^    napari-pyramid {command} .*", page.read_text(encoding="utf-8")
+    )
     assert re.findall(r"\b(?:SOURCE|PATH|DESTINATION)\b", documented) == names
     _, help_text, _ = invoke(command, "--help")
     usage = help_text[: help_text.index("Arguments")]
