@@ -24,7 +24,7 @@ def stored_bytes(array: zarr.Array[Any]) -> int | None:
         prefix, store = (getattr(store, "folder", "") + prefix).rstrip("/"), inner
     if isinstance(store, LocalStore):
         return _directory_bytes(Path(store.root) / prefix)
-    if isinstance(store, ZipStore):
+    if isinstance(store, ZipStore) and store.path is not None:  # None: a file object
         with zipfile.ZipFile(store.path) as archive:
             return sum(
                 f.compress_size
