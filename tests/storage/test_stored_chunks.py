@@ -19,6 +19,7 @@ from napari_pyramid.arrays.chunk_reader import chunk_reader
 from napari_pyramid.arrays.lazy import LazyArray
 from napari_pyramid.errors import SourceError
 from napari_pyramid.layouts import open_images
+from napari_pyramid.storage.stored_bytes import stored_bytes
 from napari_pyramid.storage.stored_chunks import StoredChunks
 
 SHAPE, CHUNKS, SHARDS = (5, 13, 22), (2, 3, 5), (4, 6, 10)
@@ -246,6 +247,16 @@ def test_other_members_of_a_zip_are_left_to_zarr(tmp_path: Path) -> None:
     stored(tmp_path / "a")
     (image,) = open_images(zipped(tmp_path / "a", zipfile.ZIP_LZMA))
     np.testing.assert_array_equal(np.asarray(LazyArray(image.levels[0].array)), VALUES)
+
+
+def test_a_zip_without_a_path_is_left_to_zarr(tmp_path: Path) -> None:
+    """As zarr 3.4 opens a zip in a file object."""
+    stored(tmp_path / "a")
+    (image,) = open_images(zipped(tmp_path / "a", zipfile.ZIP_STORED))
+    array = image.levels[0].array
+    array.store.path = None
+    assert stored_bytes(array) is None
+    np.testing.assert_array_equal(np.asarray(LazyArray(array)), VALUES)
 
 
 @pytest.mark.parametrize("kind", ["n5", "zip"])

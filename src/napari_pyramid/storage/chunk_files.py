@@ -72,10 +72,13 @@ class ChunkFiles(Protocol):
 
 
 def chunk_files(store: Store) -> ChunkFiles | None:
-    """Return the files of a store; None if it is not a directory or a zip on this machine."""
+    """Return the files of a store; None if it is not a directory or a zip on this machine.
+
+    A zip in a file object, which zarr 3.4 opens, has no path.
+    """
     if type(store) is LocalStore:
         return _DirectoryFiles(str(store.root))
-    if type(store) is ZipStore and store.read_only:
+    if type(store) is ZipStore and store.read_only and store.path is not None:
         return _ZipFiles(str(store.path))
     return None
 
